@@ -1,0 +1,13 @@
+"""Networks: how a row becomes a code and a code a row. Torch only."""
+
+from .autoencoder import Autoencoder
+from .dense import DenseAutoencoder
+from .layers import ACTIVATIONS, NORMALIZATIONS, bind_generator
+
+__all__ = [
+    "ACTIVATIONS",
+    "NORMALIZATIONS",
+    "Autoencoder",
+    "DenseAutoencoder",
+    "bind_generator",
+]

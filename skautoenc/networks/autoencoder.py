@@ -1,0 +1,56 @@
+"""What every network of the package can do."""
+
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+
+class Autoencoder(nn.Module):
+    """A network that maps standardised rows to codes and codes to rows.
+
+    Attributes
+    ----------
+    config : dict
+        The arguments that build an equal network, all plain Python values.
+    widths : list of int
+        Number of activations at each stage of the encoder, input and code included.
+    """
+
+    config: dict[str, Any]
+    widths: list[int]
+
+    registry: ClassVar[dict[str, type["Autoencoder"]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        Autoencoder.registry[cls.__name__] = cls
+
+    @abstractmethod
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw the first weights from `generator`."""
+
+    @abstractmethod
+    def encode(self, x: Tensor) -> Tensor:
+        """Map standardised rows, (n, n_features), to codes, (n, n_components)."""
+
+    @abstractmethod
+    def decode(self, code: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        """Map codes, (n, n_components), to standardised rows, (n, n_features).
+
+        Parameters
+        ----------
+        code : Tensor of shape (n, n_components)
+            What `encode` returns; a sparse code is thinned out here first.
+        sample_weight : Tensor of shape (n,), optional
+            Weights of the rows, for a sparsity rule's share of a training batch.
+
+        Returns
+        -------
+        Tensor of shape (n, n_features)
+            The reconstruction.
+        """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Reconstruct standardised rows."""
+        return self.decode(self.encode(x))

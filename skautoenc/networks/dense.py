@@ -1,0 +1,138 @@
+"""The fully connected autoencoder."""
+
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .autoencoder import Autoencoder
+from .codes import DenseCode, LifetimeSparsity
+from .layers import (
+    ACTIVATIONS,
+    NORMALIZATIONS,
+    Dropout,
+    Linear,
+    TransposedLinear,
+    draw_weight,
+)
+
+
+class DenseAutoencoder(Autoencoder):
+    """Fully connected encoder and mirrored decoder around one code.
+
+    Rows come in and go out standardised: centred, with unit mean variance.
+
+    Parameters
+    ----------
+    n_features : int
+        Width of a row.
+    n_components : int
+        Width of the code.
+    hidden_layer_sizes : sequence of int
+        Widths of the encoder's hidden layers; the decoder has them in reverse.
+    activation : str
+        Key of `ACTIVATIONS`, applied to the hidden layers.
+    sparsity : {"lifetime"} or None
+        With a sparsity rule the code is rectified; without one it is linear.
+    sparsity_rate : float
+        Share of the rows for which a unit of a sparse code may be active.
+    tied_weights : bool
+        Whether the decoder uses the encoder's weights, transposed.
+    normalization : {"batch", "layer"} or None
+        Normalisation ahead of each hidden activation.
+    dropout : float
+        Rate at which hidden activations are dropped while training.
+    """
+
+    def __init__(
+        self,
+        *,
+        n_features: int,
+        n_components: int,
+        hidden_layer_sizes: tuple[int, ...],
+        activation: str,
+        sparsity: str | None,
+        sparsity_rate: float,
+        tied_weights: bool,
+        normalization: str | None,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.config = {
+            "n_features": n_features,
+            "n_components": n_components,
+            "hidden_layer_sizes": tuple(hidden_layer_sizes),
+            "activation": activation,
+            "sparsity": sparsity,
+            "sparsity_rate": sparsity_rate,
+            "tied_weights": tied_weights,
+            "normalization": normalization,
+            "dropout": dropout,
+        }
+        self.widths = widths = [n_features, *hidden_layer_sizes, n_components]
+        affine = [Linear(inputs, outputs) for inputs, outputs in pairwise(widths)]
+        mirrored = [
+            TransposedLinear(layer)
+            if tied_weights
+            else Linear(layer.out_features, layer.in_features)
+            for layer in reversed(affine)
+        ]
+        self.encoder = nn.Sequential(*self._with_hidden(affine, widths[1:-1]))
+        self.decoder = nn.Sequential(*self._with_hidden(mirrored, widths[-2:0:-1]))
+        if sparsity == "lifetime":
+            self.encoder.append(nn.ReLU())
+            self.sparsity: nn.Module = LifetimeSparsity(n_components, sparsity_rate)
+        else:
+            self.sparsity = DenseCode()
+
+    def _with_hidden(self, affine: list[Any], hidden: list[int]) -> list[nn.Module]:
+        """Put normalisation, activation and dropout between the affine layers."""
+        modules: list[nn.Module] = []
+        for layer, width in zip(affine, hidden, strict=False):
+            modules.append(layer)
+            if self.config["normalization"] is not None:
+                modules.append(NORMALIZATIONS[self.config["normalization"]](width))
+            modules.append(ACTIVATIONS[self.config["activation"]].module())
+            if self.config["dropout"] > 0:
+                modules.append(Dropout(self.config["dropout"]))
+        return [*modules, affine[-1]]
+
+    @torch.no_grad()
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw the first weights from `generator`; biases start at zero."""
+        for stack in (self.encoder, self.decoder):
+            affine = [m for m in stack if isinstance(m, Linear | TransposedLinear)]
+            for layer in affine:
+                nn.init.zeros_(layer.bias)
+                if isinstance(layer, Linear):
+                    last = layer is affine[-1]
+                    kind = "identity" if last else self.config["activation"]
+                    draw_weight(layer, ACTIVATIONS[kind], generator)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Map standardised rows, (n, n_features), to codes, (n, n_components)."""
+        code: Tensor = self.encoder(x)
+        return code
+
+    def decode(self, code: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        """Map codes, (n, n_components), to standardised rows, (n, n_features)."""
+        reconstruction: Tensor = self.decoder(self.sparsity(code, sample_weight))
+        return reconstruction
+
+    def directions(self) -> Tensor | None:
+        """Return each unit's contribution to the reconstruction, if it is linear.
+
+        Returns
+        -------
+        Tensor of shape (n_components, n_features) or None
+            Row k is what one unit of component k adds to a standardised row. None
+            where hidden layers make the contribution depend on the other components.
+        """
+        if len(self.decoder) > 1:
+            return None
+        layer = self.decoder[0]
+        if isinstance(layer, TransposedLinear):
+            return layer.weight.detach()
+        assert isinstance(layer, Linear)
+        return layer.weight.detach().t()

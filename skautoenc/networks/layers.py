@@ -1,0 +1,217 @@
+"""Layers whose randomness comes from a generator of the caller's, never the global."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+class Linear(nn.Linear):
+    """Affine map ``x @ weight.T + bias``, left uninitialised by its constructor.
+
+    `torch.nn.Linear` draws its first weights from the global generator; a network
+    that is to leave global state alone draws them in `initialise` instead.
+
+    Parameters
+    ----------
+    in_features : int
+        Width of the input.
+    out_features : int
+        Width of the output.
+    """
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__(in_features, out_features, device="cpu", dtype=torch.float32)
+
+    def reset_parameters(self) -> None:
+        """Leave the weights for the network's `initialise` to draw."""
+
+
+class TransposedLinear(nn.Module):
+    """Affine map with another layer's weight, transposed: ``x @ weight + bias``.
+
+    Parameters
+    ----------
+    source : Linear
+        The layer whose weight, of shape (source outputs, source inputs), is shared.
+    """
+
+    def __init__(self, source: Linear) -> None:
+        super().__init__()
+        self.weight = source.weight
+        self.bias = nn.Parameter(
+            torch.empty(source.in_features, device="cpu", dtype=torch.float32)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map rows of shape (n, source outputs) to (n, source inputs)."""
+        return nn.functional.linear(x, self.weight.t(), self.bias)
+
+
+class Dropout(nn.Module):
+    """Zero activations at random while training [1]_.
+
+    Parameters
+    ----------
+    rate : float
+        Probability that an activation is zeroed; the rest are scaled up by
+        ``1 / (1 - rate)`` so that the expectation stays.
+
+    Notes
+    -----
+    `torch.nn.functional.dropout` takes no generator, so the mask is drawn here, from
+    the generator that `bind_generator` has set.
+
+    References
+    ----------
+    .. [1] Srivastava et al., "Dropout: a simple way to prevent neural networks from
+       overfitting", JMLR 15, 2014.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+        self.generator: torch.Generator | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drop activations of `x`, of any shape; the identity in evaluation mode."""
+        if not self.training:
+            return x
+        keep = torch.empty_like(x).bernoulli_(1 - self.rate, generator=self.generator)
+        return x * keep / (1 - self.rate)
+
+
+def bind_generator(network: nn.Module, generator: torch.Generator | None) -> None:
+    """Make every `Dropout` of `network` draw from `generator`."""
+    for module in network.modules():
+        if isinstance(module, Dropout):
+            module.generator = generator
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A nonlinearity and the initial weight scale that suits it.
+
+    Parameters
+    ----------
+    module : callable
+        Returns the `torch.nn.Module`.
+    variance : callable
+        Maps (inputs, outputs) of a layer to the variance of its initial weights.
+    """
+
+    module: Callable[[], nn.Module]
+    variance: Callable[[int, int], float]
+
+
+def _glorot(inputs: int, outputs: int) -> float:
+    return 2 / (inputs + outputs)
+
+
+def _he(inputs: int, outputs: int) -> float:
+    return 2 / inputs
+
+
+def _lecun(inputs: int, outputs: int) -> float:
+    return 1 / inputs
+
+
+# He et al. 2015 for the rectifiers, Glorot and Bengio 2010 for the saturating ones,
+# Klambauer et al. 2017 for SELU.
+ACTIVATIONS = {
+    "identity": Activation(nn.Identity, _glorot),
+    "logistic": Activation(nn.Sigmoid, _glorot),
+    "tanh": Activation(nn.Tanh, _glorot),
+    "relu": Activation(nn.ReLU, _he),
+    "leaky_relu": Activation(nn.LeakyReLU, _he),
+    "elu": Activation(nn.ELU, _he),
+    "gelu": Activation(nn.GELU, _he),
+    "silu": Activation(nn.SiLU, _he),
+    "selu": Activation(nn.SELU, _lecun),
+}
+
+
+def draw_weight(
+    layer: Linear, activation: Activation, generator: torch.Generator
+) -> None:
+    """Draw a layer's weight uniformly, at the scale that suits what follows it."""
+    variance = activation.variance(layer.in_features, layer.out_features)
+    bound = math.sqrt(3 * variance)
+    nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+
+
+class _Normalization(nn.Module):
+    """Scale and shift that follow a normalisation.
+
+    The kernels of `torch.nn.BatchNorm1d` and `torch.nn.LayerNorm` sum in an order
+    that depends on the number of threads. These are made of operations that do not,
+    so that a seed gives the same bits on any number of them.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width, device="cpu", dtype=torch.float32))
+        self.bias = nn.Parameter(torch.zeros(width, device="cpu", dtype=torch.float32))
+
+    def _affine(self, x: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+        return (x - mean) * torch.rsqrt(variance + 1e-5) * self.weight + self.bias
+
+
+class LayerNorm(_Normalization):
+    """Give the activations of each row mean zero and variance one [1]_.
+
+    Parameters
+    ----------
+    width : int
+        Number of activations.
+
+    References
+    ----------
+    .. [1] Ba, Kiros and Hinton, "Layer normalization", arXiv:1607.06450, 2016.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise rows of shape (n, width)."""
+        variance, mean = torch.var_mean(x, dim=1, unbiased=False, keepdim=True)
+        return self._affine(x, mean, variance)
+
+
+class BatchNorm(_Normalization):
+    """Give each activation mean zero and variance one over the batch [1]_.
+
+    Reading uses running means of the moments met in training.
+
+    Parameters
+    ----------
+    width : int
+        Number of activations.
+
+    References
+    ----------
+    .. [1] Ioffe and Szegedy, "Batch normalization", ICML 2015.
+    """
+
+    mean: Tensor
+    variance: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
+        self.register_buffer("mean", torch.zeros_like(self.bias.detach()))
+        self.register_buffer("variance", torch.ones_like(self.bias.detach()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise rows of shape (n, width)."""
+        if not self.training:
+            return self._affine(x, self.mean, self.variance)
+        variance, mean = torch.var_mean(x, dim=0, unbiased=False)
+        self.mean.lerp_(mean.detach(), 0.1)
+        self.variance.lerp_(variance.detach(), 0.1)
+        return self._affine(x, mean, variance)
+
+
+NORMALIZATIONS: dict[str, Callable[[int], nn.Module]] = {
+    "batch": BatchNorm,
+    "layer": LayerNorm,
+}
