@@ -1,0 +1,28 @@
+"""The engine: torch and numpy only, it knows no estimator."""
+
+from .batches import Batches, number_of_batches
+from .budget import Budget
+from .optimizers import SCHEDULES, make_optimizer
+from .resources import resolve_device, step_work, threads_for
+from .rows import Rows
+from .run import Run
+from .seeds import Streams, spawn_streams
+from .step import Step
+from .stopping import Stopping
+
+__all__ = [
+    "SCHEDULES",
+    "Batches",
+    "Budget",
+    "Rows",
+    "Run",
+    "Step",
+    "Stopping",
+    "Streams",
+    "make_optimizer",
+    "number_of_batches",
+    "resolve_device",
+    "spawn_streams",
+    "step_work",
+    "threads_for",
+]

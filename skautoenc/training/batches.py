@@ -1,0 +1,54 @@
+"""Which rows make up each batch."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+
+def number_of_batches(n_samples: int, batch_size: int) -> int:
+    """Count the batches of an epoch; a tail too small for its own joins the rest."""
+    return max(1, n_samples // batch_size)
+
+
+class Batches:
+    """The batches of each epoch, as index arrays.
+
+    The rows are dealt out evenly, so no batch is smaller than `batch_size`, unless
+    all rows together are: a last batch of one row would break batch normalisation,
+    and dropping it would lose data.
+
+    Parameters
+    ----------
+    n_samples : int
+        Number of rows.
+    batch_size : int
+        Smallest number of rows in a batch.
+    shuffle : bool
+        Whether each epoch draws a new order.
+    generator : torch.Generator
+        Draws the orders.
+    """
+
+    def __init__(
+        self,
+        n_samples: int,
+        batch_size: int,
+        *,
+        shuffle: bool,
+        generator: torch.Generator,
+    ) -> None:
+        self.n_samples = n_samples
+        self.number = number_of_batches(n_samples, batch_size)
+        # With a single batch the order changes nothing but the rounding.
+        self.shuffle = shuffle and self.number > 1
+        self.generator = generator
+
+    def __iter__(self) -> Iterator[NDArray[np.int64]]:
+        """Run through one epoch."""
+        if self.shuffle:
+            order = torch.randperm(self.n_samples, generator=self.generator).numpy()
+        else:
+            order = np.arange(self.n_samples)
+        yield from np.array_split(order, self.number)

@@ -1,0 +1,71 @@
+"""The training data: one matrix, read a few rows at a time."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Index = NDArray[np.int64] | slice
+
+
+class Rows:
+    """Standardised float32 rows of a matrix, made as they are asked for.
+
+    The matrix itself is never copied, cast or densified: it may be memory-mapped,
+    read-only or sparse, and larger than memory.
+
+    Parameters
+    ----------
+    matrix : ndarray or CSR matrix of shape (n_rows, n_features)
+        The data, float32 or float64.
+    mean : ndarray of shape (n_features,), float64
+        Subtracted from each row, before the cast to float32: values that are large
+        against their spread would lose their digits in it.
+    scale : float
+        What the centred rows are divided by.
+    device : torch.device
+        Where the tensors go.
+    index : ndarray of shape (n_samples,), optional
+        The rows of the matrix that take part; all of them by default.
+    weights : ndarray of shape (n_samples,), optional
+        Weights of the rows that take part; equal by default.
+    """
+
+    def __init__(
+        self,
+        matrix: Any,
+        mean: NDArray[Any],
+        scale: float,
+        device: torch.device,
+        *,
+        index: NDArray[np.int64] | None = None,
+        weights: NDArray[Any] | None = None,
+    ) -> None:
+        self.matrix = matrix
+        self.mean = mean.astype(matrix.dtype)
+        self.scale = matrix.dtype.type(scale)
+        self.device = device
+        self.index = index
+        self._weights = (
+            None
+            if weights is None
+            else torch.from_numpy(weights / weights.mean()).float().to(device)
+        )
+
+    def __len__(self) -> int:
+        return int(self.matrix.shape[0] if self.index is None else len(self.index))
+
+    def __getitem__(self, chosen: Index) -> Tensor:
+        """Return chosen rows as a tensor of shape (n_chosen, n_features)."""
+        block = self.matrix[chosen if self.index is None else self.index[chosen]]
+        if not isinstance(block, np.ndarray):
+            block = block.toarray()
+        block = block - self.mean
+        block /= self.scale
+        return torch.from_numpy(block.astype(np.float32, copy=False)).to(self.device)
+
+    def weights(self, chosen: Index) -> Tensor | None:
+        """Return weights, of mean one over all rows, or None where all are equal."""
+        return None if self._weights is None else self._weights[chosen]

@@ -1,0 +1,128 @@
+"""The loop over epochs."""
+
+import torch
+from torch import Tensor
+
+from ..objectives import squared_error, weighted_mean
+from .batches import Batches
+from .optimizers import Schedule
+from .rows import Rows
+from .step import Step
+from .stopping import Stopping
+
+# Held-out rows read at once.
+_BLOCK = 1024
+
+
+class Run:
+    """A fit in progress, an epoch at a time.
+
+    Parameters
+    ----------
+    step : Step
+        What is done with each batch.
+    rows : Rows
+        The training rows.
+    batches : Batches
+        Which rows make up each batch.
+    learning_rate_init : float
+        Learning rate at the start.
+    schedule : callable
+        Factor of the learning rate as a function of the share of the run done.
+    max_iter : int
+        Number of epochs, if nothing stops the run before.
+    stopping : Stopping
+        Decides when that is.
+    validation : Rows or None
+        Held-out rows; without them `stopping` watches the training loss.
+    work : float
+        Floating point operations of one step, about.
+
+    Attributes
+    ----------
+    losses : list of float
+        Mean training loss of each epoch, as far as it was finite.
+    validation_losses : list of float
+        Loss on the held-out rows after each of these epochs; empty without them.
+    """
+
+    def __init__(
+        self,
+        step: Step,
+        rows: Rows,
+        batches: Batches,
+        *,
+        learning_rate_init: float,
+        schedule: Schedule,
+        max_iter: int,
+        stopping: Stopping,
+        validation: Rows | None,
+        work: float,
+    ) -> None:
+        self.step = step
+        self.rows = rows
+        self.batches = batches
+        self.learning_rate_init = learning_rate_init
+        self.schedule = schedule
+        self.max_iter = max_iter
+        self.stopping = stopping
+        self.validation = validation
+        self.work = work
+        self.losses: list[float] = []
+        self.validation_losses: list[float] = []
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done or the run was stopped."""
+        return len(self.losses) >= self.max_iter or self.stopping.finished
+
+    def advance(self) -> None:
+        """Train for one epoch."""
+        loss = self._train_epoch()
+        held_out = None if self.validation is None else self._validate(self.validation)
+        self.stopping.update(loss, held_out, self.step.network)
+        if self.stopping.diverged:
+            return
+        self.losses.append(loss)
+        if held_out is not None:
+            self.validation_losses.append(held_out)
+
+    def finish(self) -> None:
+        """End the run with the right weights, in evaluation mode."""
+        self.stopping.restore(self.step.network)
+        self.step.network.eval()
+
+    def summary(self) -> str:
+        """Tell the last epoch in a line."""
+        if self.stopping.diverged:
+            return f"Epoch {len(self.losses) + 1}: the loss is not finite"
+        line = f"Epoch {len(self.losses)}/{self.max_iter}, loss = {self.losses[-1]:.6f}"
+        if self.validation_losses:
+            line += f", validation score = {1 - self.validation_losses[-1]:.6f}"
+        return line
+
+    def _train_epoch(self) -> float:
+        self.step.network.train()
+        total = torch.zeros((), device=self.rows.device)
+        done = len(self.losses) * self.batches.number
+        for index in self.batches:
+            progress = done / (self.max_iter * self.batches.number)
+            self.step.set_learning_rate(
+                self.learning_rate_init * self.schedule(progress)
+            )
+            loss = self.step(self.rows[index], self.rows.weights(index))
+            total += loss * len(index)
+            done += 1
+        return float(total) / len(self.rows)
+
+    @torch.no_grad()
+    def _validate(self, rows: Rows) -> float:
+        """Return the mean loss of the network as it is used after the fit."""
+        network = self.step.network.eval()
+        total: Tensor = torch.zeros((), device=rows.device)
+        for start in range(0, len(rows), _BLOCK):
+            block = slice(start, start + _BLOCK)
+            batch = rows[block]
+            errors = squared_error(network(batch), batch)
+            total += weighted_mean(errors, rows.weights(block)) * len(batch)
+        return float(total) / len(rows)

@@ -1,0 +1,38 @@
+"""Randomness of one fit, apart from every other."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+
+@dataclass(frozen=True)
+class Streams:
+    """Independent generators for the things that a fit leaves to chance.
+
+    Parameters
+    ----------
+    weights : torch.Generator
+        First weights; on the CPU, so that they are the same on every device.
+    order : torch.Generator
+        Order of the rows; on the CPU.
+    noise : torch.Generator
+        Corruption and dropout, drawn where the batch is.
+    """
+
+    weights: torch.Generator
+    order: torch.Generator
+    noise: torch.Generator
+
+
+def spawn_streams(seed: int, device: torch.device) -> Streams:
+    """Derive the generators of one fit from one integer."""
+    weights, order, noise = (
+        int(child.generate_state(1, np.uint64)[0]) >> 1
+        for child in np.random.SeedSequence(seed).spawn(3)
+    )
+    return Streams(
+        torch.Generator("cpu").manual_seed(weights),
+        torch.Generator("cpu").manual_seed(order),
+        torch.Generator(device).manual_seed(noise),
+    )

@@ -1,0 +1,81 @@
+"""Weights and optimiser states as plain arrays: no view, no device, no class."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def _named_tensors(network: nn.Module) -> dict[str, Tensor]:
+    """List each parameter and buffer once; tied weights go by their first name."""
+    return {**dict(network.named_parameters()), **dict(network.named_buffers())}
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Count the trained numbers."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def device_of(network: nn.Module) -> torch.device:
+    """Say where the network is."""
+    return next(network.parameters()).device
+
+
+def all_finite(network: nn.Module) -> bool:
+    """Whether no weight is infinite or not a number."""
+    return all(bool(t.isfinite().all()) for t in _named_tensors(network).values())
+
+
+def snapshot(network: nn.Module) -> dict[str, Tensor]:
+    """Copy the weights, on their device."""
+    return {name: t.detach().clone() for name, t in _named_tensors(network).items()}
+
+
+@torch.no_grad()
+def restore(network: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Copy `tensors`, as `snapshot` gave them, back into the network."""
+    for name, tensor in _named_tensors(network).items():
+        tensor.copy_(tensors[name])
+
+
+def _own_array(tensor: Tensor) -> NDArray[Any]:
+    array: NDArray[Any] = np.array(tensor.detach().cpu().numpy())
+    return array
+
+
+def to_arrays(network: nn.Module) -> Arrays:
+    """Copy the weights into numpy arrays."""
+    return {name: _own_array(t) for name, t in _named_tensors(network).items()}
+
+
+def from_arrays(network: nn.Module, arrays: Arrays) -> None:
+    """Copy arrays, as `to_arrays` gave them, into the network."""
+    restore(network, {name: torch.tensor(array) for name, array in arrays.items()})
+
+
+def optimizer_to_arrays(optimizer: torch.optim.Optimizer) -> list[Arrays]:
+    """Copy the optimiser's moments and counters, a dict a parameter."""
+    states = optimizer.state_dict()["state"]
+    return [
+        {k: _own_array(v) for k, v in states[i].items() if isinstance(v, Tensor)}
+        for i in sorted(states)
+    ]
+
+
+def optimizer_from_arrays(
+    optimizer: torch.optim.Optimizer, states: list[Arrays]
+) -> None:
+    """Copy states, as `optimizer_to_arrays` gave them, into the optimiser."""
+    optimizer.load_state_dict(
+        {
+            "state": {
+                i: {name: torch.tensor(array) for name, array in state.items()}
+                for i, state in enumerate(states)
+            },
+            "param_groups": optimizer.state_dict()["param_groups"],
+        }
+    )
