@@ -1,0 +1,560 @@
+"""The scikit-learn contract of every autoencoder, written once."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from abc import abstractmethod
+from collections.abc import Iterator
+from functools import partial
+from numbers import Integral, Real
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+)
+from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import Tags, check_array, check_random_state, gen_batches
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from ._input import (
+    TrainingData,
+    as_configured_frame,
+    check_rows,
+    check_weights,
+    rows_per_block,
+)
+from .networks import Autoencoder, bind_generator
+from .objectives import Objective, squared_error
+from .training import (
+    SCHEDULES,
+    Batches,
+    Budget,
+    Rows,
+    Run,
+    Step,
+    Stopping,
+    make_optimizer,
+    number_of_batches,
+    resolve_device,
+    spawn_streams,
+    step_work,
+    threads_for,
+)
+from .training.weights import (
+    count_parameters,
+    device_of,
+    from_arrays,
+    optimizer_from_arrays,
+    optimizer_to_arrays,
+    to_arrays,
+)
+
+
+class BaseAutoencoder(
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    BaseEstimator,
+):
+    """Fit a network to reconstruct its input and read its code.
+
+    A subclass stores its parameters and says, in `_build_network`,
+    `_build_objective` and `_resolve_budget`, how they turn into a network and a plan.
+    """
+
+    _doc_link_module = "skautoenc"
+    _parameter_constraints: dict[str, list[Any]] = {
+        "solver": [StrOptions({"adam", "sgd"})],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+        ],
+        "learning_rate": [StrOptions(set(SCHEDULES))],
+        "learning_rate_init": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, None, closed="neither"),
+        ],
+        "momentum": [Interval(Real, 0, 1, closed="left")],
+        "max_grad_norm": [None, Interval(Real, 0, None, closed="neither")],
+        "max_iter": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "shuffle": ["boolean"],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "n_iter_no_change": [
+            Interval(Integral, 1, None, closed="left"),
+        ],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "warm_start": ["boolean"],
+        "device": [str, torch.device],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    @abstractmethod
+    def _build_network(self, n_features: int) -> Autoencoder:
+        """Build the network for rows of `n_features`, not yet initialised."""
+
+    @abstractmethod
+    def _build_objective(self) -> Objective:
+        """Build what training minimises."""
+
+    @abstractmethod
+    def _resolve_budget(self, n_samples: int, network: Autoencoder) -> Budget:
+        """Say how long and how fast to train `network` on `n_samples` rows."""
+
+    # Fitting
+
+    @with_callbacks
+    def fit(
+        self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
+        """Train the autoencoder.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame} of shape (n_samples, n_features)
+            Training data: numbers, none missing. Sparse data stays sparse but for
+            the batch at hand; memory-mapped data stays on disk.
+        y : Ignored
+            Present for API consistency; callbacks are given it.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows' reconstruction errors; None weighs all alike.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data is not usable, or if the loss stops being
+            finite before any epoch is done.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the loss stops being finite later: the best weights until then stay.
+        UserWarning
+            If training was interrupted from the keyboard; the estimator is usable.
+        """
+        self._validate_params()
+        for name in ("_optimizer_state", "_random_state"):
+            self.__dict__.pop(name, None)
+        resumes = self.warm_start and hasattr(self, "network_")
+        data = self._check_training_data(X, sample_weight, reset=not resumes)
+        random_state = check_random_state(self.random_state)
+        held_out = None
+        if self.early_stopping:
+            data, held_out = data.split(self.validation_fraction, random_state)
+        run = self._make_run(data, held_out, random_state, resumes=resumes)
+        task = {"estimator": self, "X": X, "y": X if y is None else y}
+        if sample_weight is not None:
+            task["metadata"] = {"sample_weight": sample_weight}
+        context = self._init_callback_context(max_subtasks=run.max_iter)
+        context.call_on_fit_task_begin(**task)
+        try:
+            self._follow(run, context, task)
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", stacklevel=3)
+        self._conclude(run, resumes=resumes)
+        context.call_on_fit_task_end(**task, reconstruction_attributes={})
+        return self
+
+    def partial_fit(
+        self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
+        """Train for one epoch on a part of the data.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame} of shape (n_samples, n_features)
+            A part of the training data, of at least two rows. The first part also
+            sets `mean_` and `scale_`: let it be a fair sample of the rest.
+        y : Ignored
+            Present for API consistency.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows' reconstruction errors; None weighs all alike.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data is not usable, if the loss is not finite, or
+            with `early_stopping`, which needs all data at once.
+
+        Notes
+        -----
+        The learning rate stays at its initial value, since nobody knows how long a
+        stream is.
+        """
+        self._validate_params()
+        if self.early_stopping:
+            raise ValueError(
+                "partial_fit does not support early_stopping=True: it cannot hold "
+                "out rows of a stream. Set early_stopping=False, or use fit."
+            )
+        resumes = hasattr(self, "network_")
+        data = self._check_training_data(X, sample_weight, reset=not resumes)
+        if not hasattr(self, "_random_state"):
+            self._random_state = check_random_state(self.random_state)
+        run = self._make_run(
+            data, None, self._random_state, resumes=resumes, incremental=True
+        )
+        with threads_for(run.work), torch.enable_grad():
+            run.advance()
+        self._conclude(run, resumes=resumes)
+        self._optimizer_state = optimizer_to_arrays(run.step.optimizer)
+        return self
+
+    def _check_training_data(
+        self, X: Any, sample_weight: ArrayLike | None, *, reset: bool
+    ) -> TrainingData:
+        matrix = check_rows(self, X, reset=reset, min_rows=2)
+        data = TrainingData(matrix, check_weights(sample_weight, matrix))
+        return data.without_zero_weights()
+
+    def _make_run(
+        self,
+        data: TrainingData,
+        held_out: TrainingData | None,
+        random_state: np.random.RandomState,
+        *,
+        resumes: bool,
+        incremental: bool = False,
+    ) -> Run:
+        """Turn the parameters and the data into a run of the engine."""
+        network = self._network_to_train(resumes=resumes)
+        budget = self._resolve_budget(len(data), network)
+        if number_of_batches(len(data), budget.batch_size) == 1:
+            data = data.merge_equal_rows()
+        if not resumes:
+            self.mean_, self.scale_ = data.moments()
+        work = step_work(count_parameters(network), budget.batch_size)
+        device = resolve_device(self.device, work)
+        streams = spawn_streams(random_state.randint(np.iinfo(np.int32).max), device)
+        if not resumes:
+            network.initialise(streams.weights)
+        bind_generator(network.to(device), streams.noise)
+        optimizer = make_optimizer(
+            network,
+            self.solver,
+            learning_rate_init=budget.learning_rate_init,
+            momentum=self.momentum,
+            alpha=self.alpha,
+        )
+        if hasattr(self, "_optimizer_state"):
+            optimizer_from_arrays(optimizer, self._optimizer_state)
+        step = Step(
+            network,
+            self._build_objective(),
+            optimizer,
+            max_grad_norm=self.max_grad_norm,
+            generator=streams.noise,
+        )
+        return Run(
+            step,
+            self._rows(data, device),
+            Batches(
+                len(data),
+                budget.batch_size,
+                shuffle=self.shuffle,
+                generator=streams.order,
+            ),
+            learning_rate_init=budget.learning_rate_init,
+            schedule=SCHEDULES["constant" if incremental else self.learning_rate],
+            max_iter=1 if incremental else budget.max_iter,
+            stopping=Stopping(tol=self.tol, n_iter_no_change=self.n_iter_no_change),
+            validation=None if held_out is None else self._rows(held_out, device),
+            work=work,
+        )
+
+    def _network_to_train(self, *, resumes: bool) -> Autoencoder:
+        """Build a network, or copy the fitted one if it is to be trained further."""
+        network = self._build_network(self.n_features_in_)
+        if not resumes:
+            return network
+        changed = [
+            name
+            for name, value in network.config.items()
+            if value != self.network_.config[name]
+        ]
+        if changed:
+            raise ValueError(
+                f"The network cannot be trained further: {changed[0]!r} was "
+                f"{self.network_.config[changed[0]]!r} when it was built and is now "
+                f"{network.config[changed[0]]!r}. Set warm_start=False to start anew."
+            )
+        from_arrays(network, to_arrays(self.network_))
+        return network
+
+    def _rows(self, data: TrainingData, device: torch.device) -> Rows:
+        return Rows(
+            data.matrix,
+            self.mean_,
+            self.scale_,
+            device,
+            index=data.index,
+            weights=data.weights,
+        )
+
+    def _follow(self, run: Run, context: Any, task: dict[str, Any]) -> None:
+        """Train epoch by epoch, telling callbacks and the user."""
+        with threads_for(run.work), torch.enable_grad():
+            while not run.finished:
+                epoch = context.subcontext("epoch").call_on_fit_task_begin(**task)
+                run.advance()
+                if self.verbose:
+                    print(f"[{type(self).__name__}] {run.summary()}")
+                stop = epoch.call_on_fit_task_end(
+                    **task, reconstruction_attributes=partial(_network_now, run)
+                )
+                if stop:
+                    return
+
+    def _conclude(self, run: Run, *, resumes: bool) -> None:
+        """Take over what the run has come to."""
+        run.finish()
+        if run.stopping.diverged:
+            self._report_divergence(run)
+        network = run.step.network
+        bind_generator(network, None)
+        self.network_ = network
+        self.n_components_ = int(network.config["n_components"])
+        before = self.loss_curve_ if resumes else []
+        self.loss_curve_: list[float] = before + run.losses
+        self.n_iter_ = len(self.loss_curve_)
+        self.loss_ = self.loss_curve_[-1] if self.loss_curve_ else math.nan
+        self.best_loss_ = min(self.loss_curve_, default=math.nan)
+        self.validation_scores_ = None
+        self.best_validation_score_ = None
+        if run.validation is not None:
+            self.validation_scores_ = [1 - loss for loss in run.validation_losses]
+            self.best_validation_score_ = max(self.validation_scores_, default=None)
+
+    def _report_divergence(self, run: Run) -> None:
+        advice = (
+            "Lower learning_rate_init "
+            f"(now {run.learning_rate_init:g}), set max_grad_norm=1.0, or scale X."
+        )
+        epoch = len(run.losses) + 1
+        if not run.stopping.has_weights:
+            raise ValueError(
+                f"The loss stopped being finite in epoch {epoch}, before any weights "
+                f"were worth keeping. {advice}"
+            )
+        warnings.warn(
+            f"The loss stopped being finite in epoch {epoch}; the best weights until "
+            f"then are kept. {advice}",
+            ConvergenceWarning,
+            stacklevel=4,
+        )
+
+    # Reading
+
+    def transform(self, X: Any) -> NDArray[np.float32]:
+        """Encode rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame} of shape (n_samples, n_features)
+            Rows to encode.
+
+        Returns
+        -------
+        ndarray or frame of shape (n_samples, n_components), float32
+            The code, one column a component.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If `X` has other columns than in `fit`, or values that are not finite.
+        """
+        check_is_fitted(self)
+        return self._encode(check_rows(self, X, reset=False))
+
+    def inverse_transform(self, X: Any) -> Any:
+        """Decode codes.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_components)
+            Codes, as `transform` gives them.
+
+        Returns
+        -------
+        ndarray or frame of shape (n_samples, n_features), float32
+            The reconstruction, in the units of the training data. A frame with the
+            training data's columns if the estimator was fitted on a frame and
+            `set_output` asks for one.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If `X` has another number of columns than the code, or values that are
+            not finite.
+        """
+        check_is_fitted(self)
+        code = check_array(X, dtype=np.float32, input_name="X")
+        if code.shape[1] != self.n_components_:
+            raise ValueError(
+                f"X has {code.shape[1]} columns, but the code of this "
+                f"{type(self).__name__} has {self.n_components_}. Pass what transform "
+                "returned."
+            )
+        rows = np.empty((len(code), self.n_features_in_), dtype=np.float32)
+        device = device_of(self.network_)
+        with threads_for(self._reading_work(len(code))), torch.inference_mode():
+            for block in self._blocks(len(code)):
+                part = torch.tensor(code[block], device=device)
+                rows[block] = self.network_.decode(part).cpu().numpy()
+        rows *= np.float32(self.scale_)
+        rows += self.mean_.astype(np.float32)
+        columns = getattr(self, "feature_names_in_", None)
+        return as_configured_frame(self, rows, columns, X)
+
+    def score_samples(self, X: Any) -> NDArray[np.float32]:
+        """Score each row by how well it is reconstructed.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame} of shape (n_samples, n_features)
+            Rows to score.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), float32
+            Minus the mean squared error of each row's reconstruction, in the squared
+            units of the data: 0 is perfect, and outliers are far below.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If `X` has other columns than in `fit`, or values that are not finite.
+        """
+        check_is_fitted(self)
+        return -self._errors(check_rows(self, X, reset=False))
+
+    def score(
+        self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> float:
+        """Return minus the mean reconstruction error, for searches without labels.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame} of shape (n_samples, n_features)
+            Rows to score.
+        y : Ignored
+            Present for API consistency.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+            The weighted mean of `score_samples`.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If `X` has other columns than in `fit`, or values that are not finite.
+        """
+        check_is_fitted(self)
+        matrix = check_rows(self, X, reset=False)
+        weights = check_weights(sample_weight, matrix)
+        return -float(np.average(self._errors(matrix), weights=weights))
+
+    def _encode(self, matrix: Any) -> NDArray[np.float32]:
+        code = np.empty((matrix.shape[0], self.n_components_), dtype=np.float32)
+        rows = self._rows(TrainingData(matrix), device_of(self.network_))
+        with threads_for(self._reading_work(len(rows))), torch.inference_mode():
+            for block in self._blocks(len(rows)):
+                code[block] = self.network_.encode(rows[block]).cpu().numpy()
+        return code
+
+    def _errors(self, matrix: Any) -> NDArray[np.float32]:
+        """Mean squared error of each row, in the units of the data."""
+        errors = np.empty(matrix.shape[0], dtype=np.float32)
+        rows = self._rows(TrainingData(matrix), device_of(self.network_))
+        with threads_for(self._reading_work(len(rows))), torch.inference_mode():
+            for block in self._blocks(len(rows)):
+                batch = rows[block]
+                errors[block] = squared_error(self.network_(batch), batch).cpu().numpy()
+        return errors * np.float32(self.scale_**2)
+
+    def _blocks(self, n_samples: int) -> Iterator[slice]:
+        """Cut the rows so that a block's activations stay small."""
+        blocks: Iterator[slice] = gen_batches(
+            n_samples, rows_per_block(max(self.network_.widths))
+        )
+        return blocks
+
+    def _reading_work(self, n_samples: int) -> float:
+        return step_work(count_parameters(self.network_), n_samples) / 6
+
+    # What scikit-learn asks for
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.n_components_
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "network_")
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        if "network_" in state:
+            state["network_"] = _pack(self.network_)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if "network_" in state:
+            state = {**state, "network_": _unpack(state["network_"])}
+        super().__setstate__(state)
+
+
+def _pack(network: Autoencoder) -> dict[str, Any]:
+    """Describe a network by plain values and arrays, which any machine can load."""
+    return {
+        "class": type(network).__name__,
+        "config": network.config,
+        "weights": to_arrays(network),
+    }
+
+
+def _unpack(packed: dict[str, Any]) -> Autoencoder:
+    network = Autoencoder.registry[packed["class"]](**packed["config"])
+    from_arrays(network, packed["weights"])
+    return network.eval()
+
+
+def _network_now(run: Run) -> dict[str, Any]:
+    """Copy the network in training for a callback to read."""
+    return {"network_": _unpack(_pack(run.step.network))}

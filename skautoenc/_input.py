@@ -1,0 +1,222 @@
+"""What estimators take in and give back: checks, weights, frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+from sklearn.base import BaseEstimator
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import gen_batches
+from sklearn.utils._set_output import ADAPTERS_MANAGER, _get_output_config
+from sklearn.utils.validation import _check_sample_weight, validate_data
+
+_BLOCK_VALUES = 2**22
+
+
+def rows_per_block(width: int) -> int:
+    """Choose how many rows to read at once: 16 MiB of float32 at the widest place."""
+    return max(1, _BLOCK_VALUES // max(1, width))
+
+
+def check_rows(
+    estimator: BaseEstimator, X: Any, *, reset: bool, min_rows: int = 1
+) -> Any:
+    """Check the data of `fit`, `transform` and their kin.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        Whose `n_features_in_` and `feature_names_in_` are set or compared.
+    X : array-like, sparse matrix or frame of shape (n_samples, n_features)
+        The data.
+    reset : bool
+        Whether to set them.
+    min_rows : int, default=1
+        Fewest rows accepted.
+
+    Returns
+    -------
+    ndarray or CSR matrix of shape (n_samples, n_features)
+        float32 as it came, everything else float64.
+
+    Raises
+    ------
+    ValueError
+        If `X` has the wrong shape or names, or values that are not finite numbers.
+    TypeError
+        If `X` has entries that are not numbers.
+    """
+    try:
+        matrix = validate_data(
+            estimator,
+            X,
+            accept_sparse="csr",
+            dtype=[np.float64, np.float32],
+            ensure_all_finite=False,
+            ensure_min_samples=min_rows,
+            reset=reset,
+        )
+    except (ValueError, TypeError) as error:
+        column = _column_without_numbers(X)
+        if column is None:
+            raise
+        raise type(error)(
+            f"Column {column!r} of X does not hold numbers ({error}). Encode it, with "
+            "OrdinalEncoder or OneHotEncoder for one, or leave it out."
+        ) from error
+    _check_finite(matrix, getattr(estimator, "feature_names_in_", None))
+    return matrix
+
+
+def _column_without_numbers(X: Any) -> str | None:
+    """Name the first column of a frame that cannot be read as numbers."""
+    if not hasattr(X, "columns"):
+        return None
+    for name in X.columns:
+        try:
+            np.asarray(X[name], dtype=np.float64)
+        except (ValueError, TypeError):
+            return str(name)
+    return None
+
+
+def _check_finite(matrix: Any, names: NDArray[Any] | None) -> None:
+    """Raise a ValueError that names the column of the first value that is not."""
+    values = matrix.data if sparse.issparse(matrix) else matrix
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(np.sum(values)):
+            return
+    for block in gen_batches(matrix.shape[0], rows_per_block(matrix.shape[1])):
+        rows = matrix[block]
+        rows = rows.toarray() if sparse.issparse(rows) else rows
+        faults = np.argwhere(~np.isfinite(rows))
+        if len(faults):
+            row, column = faults[0]
+            what = "NaN" if np.isnan(rows[row, column]) else "infinity"
+            label = column if names is None else repr(str(names[column]))
+            raise ValueError(
+                f"Input X contains {what}: row {block.start + row}, column {label}. "
+                "Fill the gaps (SimpleImputer) or drop the rows first."
+            )
+
+
+def check_weights(sample_weight: ArrayLike | None, matrix: Any) -> NDArray[Any] | None:
+    """Check the sample weights: one a row, none negative, not all zero."""
+    if sample_weight is None:
+        return None
+    weights: NDArray[Any] = _check_sample_weight(
+        sample_weight, matrix, dtype=np.float64, ensure_non_negative=True
+    )
+    return weights
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Rows of a matrix, with their weights; the matrix is not copied.
+
+    Parameters
+    ----------
+    matrix : ndarray or CSR matrix of shape (n_rows, n_features)
+        The data.
+    weights : ndarray of shape (n_samples,) or None
+        Weights of the rows at `index`.
+    index : ndarray of shape (n_samples,) or None
+        The rows that take part; None for all.
+    """
+
+    matrix: Any
+    weights: NDArray[Any] | None = None
+    index: NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        return int(self.matrix.shape[0] if self.index is None else len(self.index))
+
+    def _select(self, chosen: NDArray[np.int64]) -> TrainingData:
+        return TrainingData(
+            self.matrix,
+            None if self.weights is None else self.weights[chosen],
+            chosen if self.index is None else self.index[chosen],
+        )
+
+    def without_zero_weights(self) -> TrainingData:
+        """Leave out the rows that weigh nothing."""
+        if self.weights is None or self.weights.all():
+            return self
+        return self._select(np.flatnonzero(self.weights))
+
+    def split(
+        self, fraction: float, random_state: np.random.RandomState
+    ) -> tuple[TrainingData, TrainingData]:
+        """Hold out a random share of the rows.
+
+        Raises
+        ------
+        ValueError
+            If that leaves fewer than two rows on either side.
+        """
+        held_out = int(np.ceil(fraction * len(self)))
+        if min(held_out, len(self) - held_out) < 2:
+            raise ValueError(
+                f"early_stopping=True with validation_fraction={fraction} splits "
+                f"{len(self)} rows into {len(self) - held_out} and {held_out}; both "
+                "need two at least. Change validation_fraction, or set "
+                "early_stopping=False."
+            )
+        order = random_state.permutation(len(self))
+        return self._select(np.sort(order[held_out:])), self._select(order[:held_out])
+
+    def merge_equal_rows(self) -> TrainingData:
+        """Sort the rows and let weights stand for repetition.
+
+        A fit that sees all rows in each step depends on the weighted set of rows
+        alone. In this form neither their order nor a repetition in place of a weight
+        reaches the rounding.
+        """
+        rows = self.matrix if self.index is None else self.matrix[self.index]
+        rows = rows.toarray() if sparse.issparse(rows) else rows
+        unique, inverse = np.unique(rows, axis=0, return_inverse=True)
+        weights = np.bincount(inverse.ravel(), weights=self.weights)
+        return TrainingData(unique, None if (weights == 1).all() else weights)
+
+    def moments(self) -> tuple[NDArray[np.float64], float]:
+        """Return the columns' means and the root of their mean variance.
+
+        Raises
+        ------
+        ValueError
+            If the values are too large for their variance to be a number.
+        """
+        scaler = StandardScaler()
+        with np.errstate(over="ignore", invalid="ignore"):
+            for block in gen_batches(len(self), rows_per_block(self.matrix.shape[1])):
+                rows = self.matrix[block if self.index is None else self.index[block]]
+                rows = rows.toarray() if sparse.issparse(rows) else rows
+                weights = None if self.weights is None else self.weights[block]
+                scaler.partial_fit(rows.astype(np.float64, copy=False), None, weights)
+            mean: NDArray[np.float64] = scaler.mean_
+            # Columns that are constant to rounding have the scale 1 there.
+            variance = np.where(scaler.scale_ == 1, 0, scaler.var_).mean()
+        if not np.isfinite(variance):
+            raise ValueError(
+                "The values of X are too large: their variance overflows. Scale them "
+                "first, with StandardScaler or RobustScaler for one."
+            )
+        return mean, float(np.sqrt(variance)) if variance > 0 else 1.0
+
+
+def as_configured_frame(
+    estimator: BaseEstimator, values: NDArray[Any], columns: Any, original: Any
+) -> Any:
+    """Wrap `values` in the frame that `set_output` asks for, if it asks for one.
+
+    scikit-learn does so for `transform` alone, and with the output's names.
+    """
+    library = _get_output_config("transform", estimator)["dense"]
+    if library == "default" or columns is None:
+        return values
+    adapter = ADAPTERS_MANAGER.adapters[library]
+    return adapter.create_container(values, original, columns=columns)

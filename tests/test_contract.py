@@ -1,0 +1,39 @@
+"""Every public estimator keeps every promise of scikit-learn's contract."""
+
+import pytest
+from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils import estimator_checks
+
+from skautoenc import AutoencoderTransformer
+
+ESTIMATORS = [
+    AutoencoderTransformer(),
+    AutoencoderTransformer(n_components=2),
+]
+
+# Checks that scikit-learn has but does not run on third-party estimators.
+MORE_CHECKS = [
+    "check_dataframe_column_names_consistency",
+    "check_estimators_partial_fit_n_features",
+    "check_get_feature_names_out_error",
+    "check_global_output_transform_pandas",
+    "check_global_set_output_transform_polars",
+    "check_inplace_ensure_writeable",
+    "check_param_validation",
+    "check_set_output_transform",
+    "check_set_output_transform_pandas",
+    "check_set_output_transform_polars",
+    "check_transformer_get_feature_names_out",
+    "check_transformer_get_feature_names_out_pandas",
+]
+
+
+@parametrize_with_checks(ESTIMATORS)
+def test_check_estimator(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
+@pytest.mark.parametrize("name", MORE_CHECKS)
+def test_more_checks(estimator, name):
+    getattr(estimator_checks, name)(type(estimator).__name__, estimator)
