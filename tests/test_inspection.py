@@ -1,0 +1,627 @@
+"""The displays, through their public interface."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler
+
+from skautoenc import AutoencoderTransformer
+from skautoenc.inspection import (
+    FilterDisplay,
+    LatentDisplay,
+    LossCurveDisplay,
+    ReconstructionDisplay,
+)
+
+matplotlib = pytest.importorskip("matplotlib")
+plt = pytest.importorskip("matplotlib.pyplot")
+
+DISPLAYS = [LossCurveDisplay, ReconstructionDisplay, LatentDisplay, FilterDisplay]
+
+
+@pytest.fixture(autouse=True)
+def agg_backend():
+    plt.switch_backend("Agg")
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def digits():
+    X, y = load_digits(return_X_y=True)
+    return X[:300], y[:300]
+
+
+@pytest.fixture(scope="module")
+def autoencoder(digits):
+    return fit_autoencoder(digits, n_components=10, early_stopping=True)
+
+
+def fit_autoencoder(digits, **parameters):
+    parameters = {"hidden_layer_sizes": (), "max_iter": 5, **parameters}
+    return AutoencoderTransformer(random_state=0, **parameters).fit(digits[0])
+
+
+def from_estimator(display_class, estimator, X, **parameters):
+    """Call `from_estimator` with the arguments that the class takes."""
+    data = () if display_class is LossCurveDisplay else (X,)
+    return display_class.from_estimator(estimator, *data, **parameters)
+
+
+def legend_labels(ax):
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+# What all displays have in common
+
+
+def test_import_leaves_matplotlib_out():
+    code = "import sys, skautoenc.inspection; assert 'matplotlib' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("display_class", DISPLAYS)
+def test_missing_matplotlib(display_class, autoencoder, digits, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ImportError, match=r'pip install "skautoenc\[plot\]"'):
+        from_estimator(display_class, autoencoder, digits[0])
+
+
+@pytest.mark.parametrize(
+    "display",
+    [
+        LossCurveDisplay([1.0]),
+        ReconstructionDisplay(np.eye(2), np.eye(2)),
+        LatentDisplay(np.eye(2)),
+        FilterDisplay(np.eye(2)),
+    ],
+)
+def test_missing_matplotlib_in_plot(display, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ImportError, match=rf"{type(display).__name__}\.plot requires"):
+        display.plot()
+
+
+@pytest.mark.parametrize("display_class", DISPLAYS)
+def test_unfitted_estimator(display_class, digits):
+    with pytest.raises(NotFittedError):
+        from_estimator(display_class, AutoencoderTransformer(), digits[0])
+
+
+@pytest.mark.parametrize("display_class", DISPLAYS)
+def test_pipeline_is_refused(display_class, digits):
+    pipeline = make_pipeline(
+        MinMaxScaler(), AutoencoderTransformer(n_components=2, max_iter=1)
+    ).fit(digits[0])
+    with pytest.raises(TypeError, match=r"pipeline\[-1\]"):
+        from_estimator(display_class, pipeline, digits[0])
+
+
+@pytest.mark.parametrize("display_class", [LossCurveDisplay, FilterDisplay])
+def test_other_estimator_is_refused(display_class, digits):
+    pca = PCA(2).fit(digits[0])
+    with pytest.raises(TypeError, match=r"PCA has no (loss_curve_|network_)"):
+        from_estimator(display_class, pca, digits[0])
+
+
+@pytest.mark.parametrize("display_class", DISPLAYS)
+def test_new_figure(display_class, autoencoder, digits):
+    display = from_estimator(display_class, autoencoder, digits[0])
+    assert isinstance(display, display_class)
+    assert display.figure_ is display.ax_.figure
+    assert display.ax_.get_title()
+    display.figure_.canvas.draw()
+
+
+@pytest.mark.parametrize("display_class", DISPLAYS)
+@pytest.mark.parametrize("free_standing", [False, True])
+def test_given_axes(display_class, free_standing, autoencoder, digits):
+    figure = plt.figure()
+    ax = figure.add_axes((0.2, 0.2, 0.6, 0.6)) if free_standing else figure.subplots()
+    display = from_estimator(display_class, autoencoder, digits[0], ax=ax)
+    assert display.ax_ is ax
+    assert display.figure_ is figure
+    assert len(plt.get_fignums()) == 1
+    figure.canvas.draw()
+
+
+@pytest.mark.parametrize("display_class", DISPLAYS)
+def test_axes_of_subfigure(display_class, autoencoder, digits):
+    subfigure = plt.figure().subfigures(1, 2)[0]
+    ax = subfigure.subplots()
+    display = from_estimator(display_class, autoencoder, digits[0], ax=ax)
+    assert display.figure_ is subfigure
+
+
+# Loss curves
+
+
+def test_loss_curve_of_estimator(autoencoder):
+    display = LossCurveDisplay.from_estimator(autoencoder)
+    scores = np.asarray(autoencoder.validation_scores_)
+    epochs = np.arange(1, autoencoder.n_iter_ + 1)
+    best = int(np.argmax(scores)) + 1
+    np.testing.assert_array_equal(display.line_.get_xdata(), epochs)
+    np.testing.assert_array_equal(display.line_.get_ydata(), autoencoder.loss_curve_)
+    np.testing.assert_array_equal(display.validation_line_.get_xdata(), epochs)
+    np.testing.assert_array_equal(display.validation_line_.get_ydata(), 1 - scores)
+    assert display.best_epoch == best
+    (point,) = display.best_epoch_marker_.get_xydata()
+    np.testing.assert_array_equal(point, [best, 1 - scores.max()])
+    assert legend_labels(display.ax_) == [
+        "training",
+        "validation",
+        f"best epoch ({best})",
+    ]
+    assert display.ax_.get_xlabel() == "Epoch"
+    assert "variance" in display.ax_.get_ylabel()
+
+
+def test_loss_curve_without_early_stopping(digits):
+    autoencoder = fit_autoencoder(digits, n_components=2)
+    display = LossCurveDisplay.from_estimator(autoencoder, name="small")
+    assert display.best_epoch is None
+    assert display.validation_line_ is None
+    assert display.best_epoch_marker_ is None
+    assert legend_labels(display.ax_) == ["small: training"]
+
+
+def test_loss_curve_of_continued_fit(digits):
+    autoencoder = fit_autoencoder(digits, n_components=2, warm_start=True)
+    autoencoder.set_params(early_stopping=True).fit(digits[0])
+    display = LossCurveDisplay.from_estimator(autoencoder)
+    scores = np.asarray(autoencoder.validation_scores_)
+    assert len(scores) < len(autoencoder.loss_curve_)
+    validation_loss = display.validation_line_.get_ydata()
+    np.testing.assert_array_equal(validation_loss[-len(scores) :], 1 - scores)
+    assert np.isnan(validation_loss[: -len(scores)]).all()
+    assert display.best_epoch == np.nanargmin(validation_loss) + 1
+
+
+@pytest.mark.parametrize(
+    ("losses", "scale"),
+    [([1.0, 0.11], "linear"), ([1.0, 0.09], "log"), ([1.0, 0.0], "linear")],
+)
+def test_loss_curve_scale(losses, scale):
+    assert LossCurveDisplay(losses).plot().ax_.get_yscale() == scale
+
+
+def test_loss_curve_scale_follows_validation_scores():
+    display = LossCurveDisplay([1.0, 0.5], validation_scores=[0.0, 0.95]).plot()
+    assert display.ax_.get_yscale() == "log"
+
+
+def test_loss_curves_share_axes():
+    first = LossCurveDisplay([1.0, 0.5], validation_scores=[0.1, 0.2]).plot()
+    second = LossCurveDisplay([1.0, 0.2]).plot(first.ax_, name="second")
+    assert first.line_.get_color() == first.validation_line_.get_color()
+    assert first.line_.get_linestyle() != first.validation_line_.get_linestyle()
+    assert first.line_.get_color() != second.line_.get_color()
+    assert legend_labels(first.ax_) == ["training", "validation", "second: training"]
+
+
+def test_loss_curve_line_kw():
+    display = LossCurveDisplay([1.0, 0.5], validation_scores=[0.1, 0.2])
+    display.plot(line_kw={"color": "red", "linewidth": 3})
+    for line in (display.line_, display.validation_line_):
+        assert line.get_color() == "red"
+        assert line.get_linewidth() == 3
+
+
+def test_loss_curve_marks_training_loss_without_validation_scores():
+    display = LossCurveDisplay([0.9, 0.3, 0.5], best_epoch=2).plot()
+    (point,) = display.best_epoch_marker_.get_xydata()
+    np.testing.assert_array_equal(point, [2, 0.3])
+
+
+def test_single_epoch_is_visible():
+    assert LossCurveDisplay([0.9]).plot().line_.get_marker() == "."
+
+
+@pytest.mark.parametrize(
+    ("display", "message"),
+    [
+        (LossCurveDisplay([]), "one loss per epoch"),
+        (LossCurveDisplay([1.0], best_epoch=2), "between 1 and 1"),
+        (LossCurveDisplay([1.0], best_epoch=0), "between 1 and 1"),
+        (LossCurveDisplay([1.0], validation_scores=[0.1, 0.2]), "with 1 epochs"),
+        (LossCurveDisplay([1.0], validation_scores=[]), "with 1 epochs"),
+        (
+            LossCurveDisplay([1.0, 0.5], validation_scores=[0.1], best_epoch=1),
+            "between 2 and 2",
+        ),
+    ],
+)
+def test_loss_curve_errors(display, message):
+    with pytest.raises(ValueError, match=message):
+        display.plot()
+    assert not plt.get_fignums()
+
+
+# Reconstructions
+
+
+def test_reconstructions_of_estimator(autoencoder, digits):
+    X = digits[0]
+    display = ReconstructionDisplay.from_estimator(autoencoder, X, n_images=4)
+    rows = X[[0, 100, 199, 299]]
+    expected = autoencoder.inverse_transform(autoencoder.transform(rows))
+    errors = -autoencoder.score_samples(rows)
+    np.testing.assert_array_equal(display.originals, rows)
+    assert display.axes_.shape == display.images_.shape == (2, 4)
+    assert display.lines_ is None
+    for column in range(4):
+        original, reconstruction = display.images_[:, column]
+        np.testing.assert_array_equal(original.get_array(), rows[column].reshape(8, 8))
+        np.testing.assert_allclose(
+            reconstruction.get_array(), expected[column].reshape(8, 8), rtol=1e-6
+        )
+        assert display.axes_[1, column].get_xlabel() == f"{errors[column]:.3g}"
+
+
+def test_reconstructions_share_one_scale():
+    originals = np.linspace(0, 1, 32).reshape(2, 16)
+    display = ReconstructionDisplay(originals, 2 * originals).plot()
+    limits = {image.get_clim() for image in display.images_.flat}
+    assert limits == {(0.0, 1.0)}
+
+
+def test_row_labels():
+    display = ReconstructionDisplay(np.eye(2, 16), np.eye(2, 16), errors=[1, 2]).plot()
+    assert [tile.get_ylabel() for tile in display.axes_[:, 0]] == [
+        "original",
+        "reconstructed",
+    ]
+    assert [text.get_text() for text in display.axes_[1, 0].texts] == ["error"]
+
+
+def test_reconstructions_without_errors():
+    display = ReconstructionDisplay(np.eye(2, 16), np.eye(2, 16)).plot()
+    assert not display.axes_[1, 0].texts
+    assert not any(tile.get_xlabel() for tile in display.axes_.flat)
+
+
+def test_random_rows(autoencoder, digits):
+    X = digits[0]
+    draws = [
+        ReconstructionDisplay.from_estimator(autoencoder, X, random_state=seed)
+        for seed in (0, 0, 1)
+    ]
+    np.testing.assert_array_equal(draws[0].originals, draws[1].originals)
+    assert not np.array_equal(draws[0].originals, draws[2].originals)
+    assert len(np.unique(draws[0].originals, axis=0)) == 10
+
+
+@pytest.mark.parametrize("random_state", [None, 0])
+def test_fewer_rows_than_images(random_state, autoencoder, digits):
+    display = ReconstructionDisplay.from_estimator(
+        autoencoder, digits[0][:3], random_state=random_state
+    )
+    assert display.axes_.shape == (2, 3)
+    np.testing.assert_array_equal(
+        np.sort(display.originals, axis=0), np.sort(digits[0][:3], axis=0)
+    )
+
+
+@pytest.mark.parametrize("convert", [list, sparse.csr_array, sparse.coo_array])
+def test_reconstructions_of_other_containers(convert, autoencoder, digits):
+    X = digits[0]
+    display = ReconstructionDisplay.from_estimator(autoencoder, convert(X))
+    expected = ReconstructionDisplay.from_estimator(autoencoder, X)
+    np.testing.assert_array_equal(display.originals, expected.originals)
+    np.testing.assert_allclose(
+        display.reconstructions, expected.reconstructions, rtol=1e-5, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_displays_of_frames(library, digits):
+    frames = pytest.importorskip(library)
+    columns = [f"pixel{index}" for index in range(64)]
+    X = frames.DataFrame(dict(zip(columns, digits[0].T, strict=True)))
+    y = frames.Series(digits[1])
+    autoencoder = AutoencoderTransformer(n_components=3, max_iter=2).fit(X)
+    autoencoder.set_output(transform=library)
+    reconstructions = ReconstructionDisplay.from_estimator(autoencoder, X)
+    np.testing.assert_array_equal(reconstructions.originals[0], digits[0][0])
+    latent = LatentDisplay.from_estimator(autoencoder, X, y)
+    assert len(latent.scatter_) == 10
+
+
+@pytest.mark.parametrize(
+    ("image_shape", "n_features", "drawn_shape"),
+    [
+        (None, 16, (4, 4)),
+        ((2, 8), 16, (2, 8)),
+        ((4, 4, 1), 16, (4, 4)),
+        ((3, 2, 3), 18, (3, 2, 3)),
+        ([4, 4], 16, (4, 4)),
+    ],
+)
+def test_image_shape(image_shape, n_features, drawn_shape):
+    rows = np.random.default_rng(0).normal(size=(2, n_features))
+    display = ReconstructionDisplay(rows, rows, image_shape=image_shape).plot()
+    assert display.images_[0, 0].get_array().shape == drawn_shape
+    filters = FilterDisplay(rows, image_shape=image_shape).plot()
+    assert filters.artists_[0].get_array().shape == drawn_shape
+
+
+@pytest.mark.parametrize(
+    ("image_shape", "n_features"), [(None, 9), (None, 17), ((16,), 16)]
+)
+def test_line_profiles(image_shape, n_features):
+    rows = np.random.default_rng(0).normal(size=(2, n_features))
+    display = ReconstructionDisplay(rows, 2 * rows, image_shape=image_shape).plot()
+    assert display.images_ is None
+    for index in range(2):
+        original, reconstruction = display.lines_[:, index]
+        np.testing.assert_array_equal(original.get_ydata(), rows[index])
+        np.testing.assert_array_equal(reconstruction.get_ydata(), 2 * rows[index])
+    assert len({tile.get_ylim() for tile in display.axes_.flat}) == 1
+    filters = FilterDisplay(rows, image_shape=image_shape).plot()
+    np.testing.assert_array_equal(filters.artists_[1].get_ydata(), rows[1])
+
+
+def test_colour_images_lie_in_the_unit_interval():
+    rows = np.linspace(-3, 7, 24).reshape(2, 12)
+    display = ReconstructionDisplay(rows, 9 * rows, image_shape=(2, 2, 3)).plot()
+    originals, reconstructions = (
+        np.stack([image.get_array() for image in images]) for images in display.images_
+    )
+    np.testing.assert_allclose(originals.ravel(), (rows.ravel() + 3) / 10)
+    np.testing.assert_allclose(
+        reconstructions.ravel(), np.clip((9 * rows.ravel() + 3) / 10, 0, 1)
+    )
+
+
+def test_constant_rows():
+    rows = np.full((2, 27), 0.5)
+    for image_shape in ((27, 1), (3, 3, 3), (27,)):
+        display = ReconstructionDisplay(rows, rows, image_shape=image_shape).plot()
+        display.figure_.canvas.draw()
+
+
+@pytest.mark.parametrize(
+    ("image_shape", "message"),
+    [
+        ((3, 5), "product of 16"),
+        ((2, 2, 2, 2), "product of 16"),
+        ((2, 2, 4), "1 or 3 channels"),
+    ],
+)
+def test_image_shape_errors(image_shape, message):
+    rows = np.eye(2, 16)
+    for display in (
+        ReconstructionDisplay(rows, rows, image_shape=image_shape),
+        FilterDisplay(rows, image_shape=image_shape),
+    ):
+        with pytest.raises(ValueError, match=message):
+            display.plot()
+
+
+@pytest.mark.parametrize(
+    ("display", "message"),
+    [
+        (ReconstructionDisplay(np.ones(3), np.ones(3)), "must be of shape"),
+        (ReconstructionDisplay(np.ones((0, 3)), np.ones((0, 3))), "must be of shape"),
+        (ReconstructionDisplay(np.eye(3), np.eye(2)), "the same shape"),
+        (ReconstructionDisplay(np.eye(3), np.eye(3), errors=[1]), "inconsistent"),
+    ],
+)
+def test_reconstruction_errors(display, message):
+    with pytest.raises(ValueError, match=message):
+        display.plot()
+    assert not plt.get_fignums()
+
+
+# Codes
+
+
+def test_code_of_two_units_is_drawn_as_it_is(digits):
+    X = digits[0]
+    autoencoder = fit_autoencoder(digits, n_components=2)
+    display = LatentDisplay.from_estimator(autoencoder, X)
+    (points,) = display.scatter_
+    np.testing.assert_array_equal(points.get_offsets(), autoencoder.transform(X))
+    assert display.ax_.get_xlabel() == "Code unit 0"
+    assert display.ax_.get_ylabel() == "Code unit 1"
+    assert display.explained_variance_ratio is None
+    assert display.legend_ is None
+    assert display.colorbar_ is None
+
+
+def test_wider_code_is_projected(autoencoder, digits):
+    X = digits[0]
+    display = LatentDisplay.from_estimator(autoencoder, X)
+    pca = PCA(n_components=2, random_state=0)
+    expected = pca.fit_transform(autoencoder.transform(X))
+    np.testing.assert_allclose(display.projection, expected, rtol=1e-4, atol=1e-4)
+    share = f"({pca.explained_variance_ratio_[0]:.0%} of variance)"
+    assert display.ax_.get_xlabel() == f"First principal component {share}"
+
+
+def test_classes_get_a_legend(autoencoder, digits):
+    X, y = digits
+    display = LatentDisplay.from_estimator(autoencoder, X, y)
+    assert legend_labels(display.ax_) == [str(label) for label in range(10)]
+    assert display.colorbar_ is None
+    for label, points in enumerate(display.scatter_):
+        np.testing.assert_array_equal(
+            points.get_offsets(), display.projection[y == label]
+        )
+    colors = {tuple(points.get_facecolor()[0]) for points in display.scatter_}
+    assert len(colors) == 10
+
+
+@pytest.mark.parametrize(
+    "target",
+    [["b", "a", "c"], [True, False, True], [1, 0, 5], [1.0, 2.0, 1.0]],
+)
+def test_targets_with_classes(target):
+    display = LatentDisplay(np.eye(3, 2), target=target).plot()
+    labels = [str(label) for label in np.unique(target)]
+    assert legend_labels(display.ax_) == labels
+
+
+@pytest.mark.parametrize("target", [np.linspace(0, 1, 30), np.arange(30)])
+def test_quantities_get_a_colour_bar(target):
+    display = LatentDisplay(np.ones((30, 2)), target=target).plot(cmap="cividis")
+    (points,) = display.scatter_
+    np.testing.assert_array_equal(points.get_array(), target)
+    assert points.get_cmap().name == "cividis"
+    assert display.colorbar_.ax.get_ylabel() == "Target"
+    assert display.legend_ is None
+
+
+def test_many_classes_stay_apart():
+    labels = [f"class {index:02d}" for index in range(45)]
+    display = LatentDisplay(np.ones((45, 2)), target=labels).plot()
+    looks = {
+        (tuple(points.get_facecolor()[0]), points.get_paths()[0].vertices.tobytes())
+        for points in display.scatter_
+    }
+    assert len(looks) == 45
+    assert legend_labels(display.ax_) == labels
+
+
+def test_many_samples_are_thinned(autoencoder, digits):
+    X, y = digits
+    display = LatentDisplay.from_estimator(autoencoder, X, y, max_samples=100)
+    assert len(display.projection) == len(display.target) == 100
+    assert display.target[0] == y[0]
+    assert display.target[-1] == y[-1]
+    assert display.ax_.get_title() == "Code of 100 samples"
+
+
+def test_points_shrink_and_fade_with_their_number():
+    few, many = (LatentDisplay(np.ones((n, 2))).plot().scatter_[0] for n in (10, 9999))
+    assert few.get_sizes()[0] > many.get_sizes()[0]
+    assert few.get_alpha() > many.get_alpha()
+
+
+def test_scatter_kw():
+    display = LatentDisplay(np.eye(2), target=["a", "b"])
+    display.plot(scatter_kw={"s": 7, "alpha": 0.1})
+    for points in display.scatter_:
+        assert points.get_sizes() == [7]
+        assert points.get_alpha() == 0.1
+
+
+def test_single_unit_is_refused(digits):
+    autoencoder = fit_autoencoder(digits, n_components=1)
+    with pytest.raises(ValueError, match="at least two components"):
+        LatentDisplay.from_estimator(autoencoder, digits[0])
+
+
+@pytest.mark.parametrize(
+    ("display", "message"),
+    [
+        (LatentDisplay(np.eye(3)), r"\(n_samples, 2\)"),
+        (LatentDisplay(np.eye(2), target=[1, 2, 3]), "inconsistent"),
+    ],
+)
+def test_latent_errors(display, message):
+    with pytest.raises(ValueError, match=message):
+        display.plot()
+
+
+def test_target_of_another_length(autoencoder, digits):
+    with pytest.raises(ValueError, match="inconsistent"):
+        LatentDisplay.from_estimator(autoencoder, digits[0], digits[1][:-1])
+
+
+# Filters
+
+
+def test_filters_of_estimator(autoencoder):
+    display = FilterDisplay.from_estimator(autoencoder, n_filters=6)
+    directions = autoencoder.network_.directions().numpy()
+    assert display.axes_.shape == display.artists_.shape == (6,)
+    for unit, image in enumerate(display.artists_):
+        np.testing.assert_array_equal(image.get_array(), directions[unit].reshape(8, 8))
+        assert display.axes_[unit].get_title() == str(unit)
+        largest = np.abs(directions[unit]).max()
+        np.testing.assert_allclose(image.get_clim(), [-largest, largest])
+
+
+def test_all_filters_are_shown(autoencoder):
+    assert len(FilterDisplay.from_estimator(autoencoder).axes_) == 10
+
+
+def test_most_used_filters_come_first(autoencoder, digits):
+    X = digits[0]
+    display = FilterDisplay.from_estimator(autoencoder, X)
+    directions = autoencoder.network_.directions().numpy()
+    contributions = np.abs(autoencoder.transform(X)).mean(axis=0)
+    contributions *= np.linalg.norm(directions, axis=1)
+    assert sorted(display.units) == list(range(10))
+    assert np.all(np.diff(contributions[display.units]) <= 0)
+    np.testing.assert_array_equal(display.filters, directions[display.units])
+
+
+def test_filters_of_sparse_code(digits):
+    autoencoder = fit_autoencoder(digits, n_components=12, sparsity="lifetime")
+    display = FilterDisplay.from_estimator(autoencoder, digits[0])
+    assert len(display.artists_) == 12
+
+
+def test_deep_decoder_has_no_filters(digits):
+    autoencoder = fit_autoencoder(digits, n_components=2, hidden_layer_sizes=(8,))
+    with pytest.raises(ValueError, match="linear in the code"):
+        FilterDisplay.from_estimator(autoencoder)
+
+
+def test_network_without_directions(autoencoder, monkeypatch):
+    monkeypatch.setattr(autoencoder, "network_", object())
+    with pytest.raises(ValueError, match="linear in the code"):
+        FilterDisplay.from_estimator(autoencoder)
+
+
+def test_unused_filter_and_incomplete_grid():
+    display = FilterDisplay(np.zeros((5, 16))).plot()
+    display.figure_.canvas.draw()
+    assert len(display.axes_) == 5
+    assert len(display.ax_.child_axes) == 5
+    assert display.artists_[0].get_clim() == (-1, 1)
+
+
+def test_filters_of_colour_images_have_grey_zeros():
+    filters = np.array([[-2.0, 0.0, 1.0]])
+    display = FilterDisplay(filters, image_shape=(1, 1, 3)).plot()
+    np.testing.assert_allclose(
+        display.artists_[0].get_array().ravel(), [0.0, 0.5, 0.75]
+    )
+
+
+@pytest.mark.parametrize(
+    ("display", "message"),
+    [
+        (FilterDisplay(np.ones(16)), "must be of shape"),
+        (FilterDisplay(np.ones((0, 16))), "must be of shape"),
+        (FilterDisplay(np.ones((2, 16)), units=[1]), "inconsistent"),
+    ],
+)
+def test_filter_errors(display, message):
+    with pytest.raises(ValueError, match=message):
+        display.plot()
+    assert not plt.get_fignums()
+
+
+@pytest.mark.parametrize(
+    ("display_class", "parameter"),
+    [
+        (ReconstructionDisplay, "n_images"),
+        (LatentDisplay, "max_samples"),
+        (FilterDisplay, "n_filters"),
+    ],
+)
+def test_counts_must_be_positive(display_class, parameter, autoencoder, digits):
+    with pytest.raises(ValueError, match=f"{parameter} must be at least 1"):
+        from_estimator(display_class, autoencoder, digits[0], **{parameter: 0})
