@@ -41,6 +41,7 @@ from .training import (
     Run,
     Step,
     Stopping,
+    Streams,
     make_optimizer,
     number_of_batches,
     resolve_device,
@@ -70,7 +71,6 @@ class BaseAutoencoder(
     `_build_objective` and `_resolve_budget`, how they turn into a network and a plan.
     """
 
-    _doc_link_module = "skautoenc"
     _parameter_constraints: dict[str, list[Any]] = {
         "solver": [StrOptions({"adam", "sgd"})],
         "alpha": [Interval(Real, 0, None, closed="left")],
@@ -79,10 +79,7 @@ class BaseAutoencoder(
             Interval(Integral, 1, None, closed="left"),
         ],
         "learning_rate": [StrOptions(set(SCHEDULES))],
-        "learning_rate_init": [
-            StrOptions({"auto"}),
-            Interval(Real, 0, None, closed="neither"),
-        ],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
         "momentum": [Interval(Real, 0, 1, closed="left")],
         "max_grad_norm": [None, Interval(Real, 0, None, closed="neither")],
         "max_iter": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -108,8 +105,8 @@ class BaseAutoencoder(
         """Build what training minimises."""
 
     @abstractmethod
-    def _resolve_budget(self, n_samples: int, network: Autoencoder) -> Budget:
-        """Say how long and how fast to train `network` on `n_samples` rows."""
+    def _resolve_budget(self, n_samples: int) -> Budget:
+        """Say how long and how fast to train on `n_samples` rows."""
 
     # Fitting
 
@@ -163,7 +160,7 @@ class BaseAutoencoder(
         context = self._init_callback_context(max_subtasks=run.max_iter)
         context.call_on_fit_task_begin(**task)
         try:
-            self._follow(run, context, task)
+            self._follow(run, context, task, resumes=resumes)
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=3)
         self._conclude(run, resumes=resumes)
@@ -238,7 +235,7 @@ class BaseAutoencoder(
     ) -> Run:
         """Turn the parameters and the data into a run of the engine."""
         network = self._network_to_train(resumes=resumes)
-        budget = self._resolve_budget(len(data), network)
+        budget = self._resolve_budget(len(data))
         if number_of_batches(len(data), budget.batch_size) == 1:
             data = data.merge_equal_rows()
         if not resumes:
@@ -247,7 +244,7 @@ class BaseAutoencoder(
         device = resolve_device(self.device, work)
         streams = spawn_streams(random_state.randint(np.iinfo(np.int32).max), device)
         if not resumes:
-            network.initialise(streams.weights)
+            self._initialise(network, data, streams)
         bind_generator(network.to(device), streams.noise)
         optimizer = make_optimizer(
             network,
@@ -282,6 +279,18 @@ class BaseAutoencoder(
             work=work,
         )
 
+    def _initialise(
+        self, network: Autoencoder, data: TrainingData, streams: Streams
+    ) -> None:
+        """Choose the first weights by a sample of the rows."""
+        rows = self._rows(data, torch.device("cpu"))
+        n_rows = min(max(2048, 4 * network.widths[-1]), 2**24 // network.widths[0] + 1)
+        order = torch.randperm(len(rows), generator=streams.weights, device="cpu")
+        sample = np.sort(order[:n_rows].numpy())
+        # Factorisations could give other bits on another number of threads.
+        with threads_for(0):
+            network.initialise(streams.weights, rows[sample], rows.weights(sample))
+
     def _network_to_train(self, *, resumes: bool) -> Autoencoder:
         """Build a network, or copy the fitted one if it is to be trained further."""
         network = self._build_network(self.n_features_in_)
@@ -311,18 +320,18 @@ class BaseAutoencoder(
             weights=data.weights,
         )
 
-    def _follow(self, run: Run, context: Any, task: dict[str, Any]) -> None:
+    def _follow(
+        self, run: Run, context: Any, task: dict[str, Any], *, resumes: bool
+    ) -> None:
         """Train epoch by epoch, telling callbacks and the user."""
+        now = partial(self._reconstruction_attributes, run, resumes=resumes)
         with threads_for(run.work), torch.enable_grad():
             while not run.finished:
                 epoch = context.subcontext("epoch").call_on_fit_task_begin(**task)
                 run.advance()
                 if self.verbose:
                     print(f"[{type(self).__name__}] {run.summary()}")
-                stop = epoch.call_on_fit_task_end(
-                    **task, reconstruction_attributes=partial(_network_now, run)
-                )
-                if stop:
+                if epoch.call_on_fit_task_end(**task, reconstruction_attributes=now):
                     return
 
     def _conclude(self, run: Run, *, resumes: bool) -> None:
@@ -330,20 +339,36 @@ class BaseAutoencoder(
         run.finish()
         if run.stopping.diverged:
             self._report_divergence(run)
+        bind_generator(run.step.network, None)
+        self.__dict__.update(self._fitted_attributes(run, resumes=resumes))
+
+    def _fitted_attributes(self, run: Run, *, resumes: bool) -> dict[str, Any]:
+        """Describe where the run stands, as it is shown to users."""
         network = run.step.network
-        bind_generator(network, None)
-        self.network_ = network
-        self.n_components_ = int(network.config["n_components"])
-        before = self.loss_curve_ if resumes else []
-        self.loss_curve_: list[float] = before + run.losses
-        self.n_iter_ = len(self.loss_curve_)
-        self.loss_ = self.loss_curve_[-1] if self.loss_curve_ else math.nan
-        self.best_loss_ = min(self.loss_curve_, default=math.nan)
-        self.validation_scores_ = None
-        self.best_validation_score_ = None
-        if run.validation is not None:
-            self.validation_scores_ = [1 - loss for loss in run.validation_losses]
-            self.best_validation_score_ = max(self.validation_scores_, default=None)
+        losses = run.losses
+        scores = [1 - loss for loss in run.validation_losses]
+        if resumes:
+            losses = self.loss_curve_ + losses
+            scores = (self.validation_scores_ or []) + scores
+        return {
+            "network_": network,
+            "n_components_": int(network.config["n_components"]),
+            "loss_curve_": losses,
+            "n_iter_": len(losses),
+            "loss_": losses[-1] if losses else math.nan,
+            "best_loss_": min(losses, default=math.nan),
+            "validation_scores_": scores or None,
+            "best_validation_score_": max(scores, default=None),
+        }
+
+    def _reconstruction_attributes(self, run: Run, *, resumes: bool) -> dict[str, Any]:
+        """Describe where the run stands, with a network that training leaves alone."""
+        attributes = self._fitted_attributes(run, resumes=resumes)
+        return {
+            **attributes,
+            "network_": _unpack(_pack(attributes["network_"])),
+            "loss_curve_": list(attributes["loss_curve_"]),
+        }
 
     def _report_divergence(self, run: Run) -> None:
         advice = (
@@ -517,7 +542,7 @@ class BaseAutoencoder(
 
     @property
     def _n_features_out(self) -> int:
-        return self.n_components_
+        return int(self.n_components_)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "network_")
@@ -553,8 +578,3 @@ def _unpack(packed: dict[str, Any]) -> Autoencoder:
     network = Autoencoder.registry[packed["class"]](**packed["config"])
     from_arrays(network, packed["weights"])
     return network.eval()
-
-
-def _network_now(run: Run) -> dict[str, Any]:
-    """Copy the network in training for a callback to read."""
-    return {"network_": _unpack(_pack(run.step.network))}

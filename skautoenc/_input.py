@@ -14,11 +14,11 @@ from sklearn.utils import gen_batches
 from sklearn.utils._set_output import ADAPTERS_MANAGER, _get_output_config
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-_BLOCK_VALUES = 2**22
+_BLOCK_VALUES = 2**20
 
 
 def rows_per_block(width: int) -> int:
-    """Choose how many rows to read at once: 16 MiB of float32 at the widest place."""
+    """Choose how many rows to read at once: 4 MiB of float32 at the widest place."""
     return max(1, _BLOCK_VALUES // max(1, width))
 
 

@@ -27,8 +27,20 @@ class Autoencoder(nn.Module):
         Autoencoder.registry[cls.__name__] = cls
 
     @abstractmethod
-    def initialise(self, generator: torch.Generator) -> None:
-        """Draw the first weights from `generator`."""
+    def initialise(
+        self, generator: torch.Generator, rows: Tensor, sample_weight: Tensor | None
+    ) -> None:
+        """Choose the first weights.
+
+        Parameters
+        ----------
+        generator : torch.Generator
+            Source of all that is random.
+        rows : Tensor of shape (n, n_features)
+            Some standardised rows of the training data.
+        sample_weight : Tensor of shape (n,) or None
+            Their weights; None if all are equal.
+        """
 
     @abstractmethod
     def encode(self, x: Tensor) -> Tensor:

@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from .layers import CPU_FLOAT32
+
 # The running threshold forgets a batch after about twenty: long against the noise of
 # one batch, short against a fit.
 _MOMENTUM = 0.05
@@ -65,10 +67,8 @@ class LifetimeSparsity(nn.Module):
     def __init__(self, n_components: int, rate: float) -> None:
         super().__init__()
         self.rate = rate
-        self.register_buffer(
-            "threshold", torch.zeros(n_components, device="cpu", dtype=torch.float32)
-        )
-        self.register_buffer("n_batches", torch.zeros((), device="cpu"))
+        self.register_buffer("threshold", torch.zeros(n_components, **CPU_FLOAT32))
+        self.register_buffer("n_batches", torch.zeros((), **CPU_FLOAT32))
 
     def forward(self, code: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """Zero the activations of `code`, (n, n_components), under the threshold."""

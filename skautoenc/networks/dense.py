@@ -10,12 +10,16 @@ from .autoencoder import Autoencoder
 from .codes import DenseCode, LifetimeSparsity
 from .layers import (
     ACTIVATIONS,
+    CPU_FLOAT32,
     NORMALIZATIONS,
     Dropout,
     Linear,
     TransposedLinear,
     draw_weight,
+    principal_axes,
 )
+
+_WHISPER = 0.1
 
 
 class DenseAutoencoder(Autoencoder):
@@ -39,6 +43,10 @@ class DenseAutoencoder(Autoencoder):
         Share of the rows for which a unit of a sparse code may be active.
     tied_weights : bool
         Whether the decoder uses the encoder's weights, transposed.
+    linear_skip : bool
+        Whether a linear map, tied between encoder and decoder, runs beside the hidden
+        layers. The network then starts as PCA, which the hidden layers learn to
+        correct; without hidden layers it would add nothing and is left out.
     normalization : {"batch", "layer"} or None
         Normalisation ahead of each hidden activation.
     dropout : float
@@ -55,6 +63,7 @@ class DenseAutoencoder(Autoencoder):
         sparsity: str | None,
         sparsity_rate: float,
         tied_weights: bool,
+        linear_skip: bool,
         normalization: str | None,
         dropout: float,
     ) -> None:
@@ -67,6 +76,7 @@ class DenseAutoencoder(Autoencoder):
             "sparsity": sparsity,
             "sparsity_rate": sparsity_rate,
             "tied_weights": tied_weights,
+            "linear_skip": linear_skip,
             "normalization": normalization,
             "dropout": dropout,
         }
@@ -80,11 +90,17 @@ class DenseAutoencoder(Autoencoder):
         ]
         self.encoder = nn.Sequential(*self._with_hidden(affine, widths[1:-1]))
         self.decoder = nn.Sequential(*self._with_hidden(mirrored, widths[-2:0:-1]))
-        if sparsity == "lifetime":
-            self.encoder.append(nn.ReLU())
-            self.sparsity: nn.Module = LifetimeSparsity(n_components, sparsity_rate)
-        else:
-            self.sparsity = DenseCode()
+        self.projection = (
+            nn.Parameter(torch.empty(n_components, n_features, **CPU_FLOAT32))
+            if linear_skip and hidden_layer_sizes
+            else None
+        )
+        self.code_activation = nn.ReLU() if sparsity else nn.Identity()
+        self.sparsity = (
+            LifetimeSparsity(n_components, sparsity_rate)
+            if sparsity == "lifetime"
+            else DenseCode()
+        )
 
     def _with_hidden(self, affine: list[Any], hidden: list[int]) -> list[nn.Module]:
         """Put normalisation, activation and dropout between the affine layers."""
@@ -99,25 +115,46 @@ class DenseAutoencoder(Autoencoder):
         return [*modules, affine[-1]]
 
     @torch.no_grad()
-    def initialise(self, generator: torch.Generator) -> None:
-        """Draw the first weights from `generator`; biases start at zero."""
+    def initialise(
+        self, generator: torch.Generator, rows: Tensor, sample_weight: Tensor | None
+    ) -> None:
+        """Draw the weights; the linear skip starts at the principal axes of `rows`."""
         for stack in (self.encoder, self.decoder):
             affine = [m for m in stack if isinstance(m, Linear | TransposedLinear)]
             for layer in affine:
                 nn.init.zeros_(layer.bias)
                 if isinstance(layer, Linear):
-                    last = layer is affine[-1]
-                    kind = "identity" if last else self.config["activation"]
+                    is_last = layer is affine[-1]
+                    kind = "identity" if is_last else self.config["activation"]
                     draw_weight(layer, ACTIVATIONS[kind], generator)
+        if self.projection is None:
+            return
+        if sample_weight is not None:
+            rows = rows * sample_weight.sqrt().unsqueeze(1)
+        nn.init.orthogonal_(self.projection, generator=generator)
+        axes = principal_axes(rows, len(self.projection), generator)
+        self.projection[: len(axes)] = axes
+        # The hidden layers start at a whisper. Were they silent, the gradient of the
+        # encoder's would be zero but for rounding, which Adam would blow up. A tied
+        # decoder's last weight is the encoder's first, which has to speak.
+        for last in (self.encoder[-1], self.decoder[-1]):
+            if isinstance(last, Linear):
+                last.weight.mul_(_WHISPER)
 
     def encode(self, x: Tensor) -> Tensor:
         """Map standardised rows, (n, n_features), to codes, (n, n_components)."""
         code: Tensor = self.encoder(x)
-        return code
+        if self.projection is not None:
+            code = code + nn.functional.linear(x, self.projection)
+        activated: Tensor = self.code_activation(code)
+        return activated
 
     def decode(self, code: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """Map codes, (n, n_components), to standardised rows, (n, n_features)."""
-        reconstruction: Tensor = self.decoder(self.sparsity(code, sample_weight))
+        code = self.sparsity(code, sample_weight)
+        reconstruction: Tensor = self.decoder(code)
+        if self.projection is not None:
+            reconstruction = reconstruction + code @ self.projection
         return reconstruction
 
     def directions(self) -> Tensor | None:

@@ -3,9 +3,14 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+# Networks are built here and move later: defaults that the user has set for torch as a
+# whole are none of theirs.
+CPU_FLOAT32: dict[str, Any] = {"device": "cpu", "dtype": torch.float32}
 
 
 class Linear(nn.Linear):
@@ -23,7 +28,7 @@ class Linear(nn.Linear):
     """
 
     def __init__(self, in_features: int, out_features: int) -> None:
-        super().__init__(in_features, out_features, device="cpu", dtype=torch.float32)
+        super().__init__(in_features, out_features, **CPU_FLOAT32)
 
     def reset_parameters(self) -> None:
         """Leave the weights for the network's `initialise` to draw."""
@@ -41,9 +46,7 @@ class TransposedLinear(nn.Module):
     def __init__(self, source: Linear) -> None:
         super().__init__()
         self.weight = source.weight
-        self.bias = nn.Parameter(
-            torch.empty(source.in_features, device="cpu", dtype=torch.float32)
-        )
+        self.bias = nn.Parameter(torch.empty(source.in_features, **CPU_FLOAT32))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map rows of shape (n, source outputs) to (n, source inputs)."""
@@ -142,6 +145,40 @@ def draw_weight(
     nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
 
 
+def principal_axes(rows: Tensor, n_axes: int, generator: torch.Generator) -> Tensor:
+    """Find the leading right singular vectors by subspace iteration [1]_.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (n, n_features)
+        Centred rows.
+    n_axes : int
+        How many axes are wanted.
+    generator : torch.Generator
+        Draws the first subspace. `torch.svd_lowrank` takes none.
+
+    Returns
+    -------
+    Tensor of shape (min(n_axes, n_features), n_features)
+        Orthonormal axes, by falling singular value; where the rows span fewer, the
+        rest are arbitrary.
+
+    References
+    ----------
+    .. [1] Halko, Martinsson and Tropp, "Finding structure with randomness", SIAM
+       Review 53, 2011.
+    """
+    width = min(n_axes + 10, rows.shape[1])
+    basis = torch.empty(rows.shape[1], width, **CPU_FLOAT32)
+    basis.normal_(generator=generator)
+    for _ in range(4):
+        basis = torch.linalg.qr(rows.t() @ (rows @ basis)).Q
+    projected = rows @ basis
+    rotation = torch.linalg.eigh(projected.t() @ projected).eigenvectors
+    axes: Tensor = (basis @ rotation).t().flip(0)
+    return axes[:n_axes]
+
+
 class _Normalization(nn.Module):
     """Scale and shift that follow a normalisation.
 
@@ -152,8 +189,8 @@ class _Normalization(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(width, device="cpu", dtype=torch.float32))
-        self.bias = nn.Parameter(torch.zeros(width, device="cpu", dtype=torch.float32))
+        self.weight = nn.Parameter(torch.ones(width, **CPU_FLOAT32))
+        self.bias = nn.Parameter(torch.zeros(width, **CPU_FLOAT32))
 
     def _affine(self, x: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
         return (x - mean) * torch.rsqrt(variance + 1e-5) * self.weight + self.bias

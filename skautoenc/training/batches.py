@@ -48,7 +48,9 @@ class Batches:
     def __iter__(self) -> Iterator[NDArray[np.int64]]:
         """Run through one epoch."""
         if self.shuffle:
-            order = torch.randperm(self.n_samples, generator=self.generator).numpy()
+            order = torch.randperm(
+                self.n_samples, generator=self.generator, device="cpu"
+            ).numpy()
         else:
             order = np.arange(self.n_samples)
         yield from np.array_split(order, self.number)

@@ -83,9 +83,9 @@ class Run:
         self.stopping.update(loss, held_out, self.step.network)
         if self.stopping.diverged:
             return
-        self.losses.append(loss)
         if held_out is not None:
             self.validation_losses.append(held_out)
+        self.losses.append(loss)
 
     def finish(self) -> None:
         """End the run with the right weights, in evaluation mode."""

@@ -47,6 +47,10 @@ def _own_array(tensor: Tensor) -> NDArray[Any]:
     return array
 
 
+def _to_tensors(arrays: Arrays) -> dict[str, Tensor]:
+    return {k: torch.tensor(array, device="cpu") for k, array in arrays.items()}
+
+
 def to_arrays(network: nn.Module) -> Arrays:
     """Copy the weights into numpy arrays."""
     return {name: _own_array(t) for name, t in _named_tensors(network).items()}
@@ -54,7 +58,7 @@ def to_arrays(network: nn.Module) -> Arrays:
 
 def from_arrays(network: nn.Module, arrays: Arrays) -> None:
     """Copy arrays, as `to_arrays` gave them, into the network."""
-    restore(network, {name: torch.tensor(array) for name, array in arrays.items()})
+    restore(network, _to_tensors(arrays))
 
 
 def optimizer_to_arrays(optimizer: torch.optim.Optimizer) -> list[Arrays]:
@@ -72,10 +76,7 @@ def optimizer_from_arrays(
     """Copy states, as `optimizer_to_arrays` gave them, into the optimiser."""
     optimizer.load_state_dict(
         {
-            "state": {
-                i: {name: torch.tensor(array) for name, array in state.items()}
-                for i, state in enumerate(states)
-            },
+            "state": {i: _to_tensors(state) for i, state in enumerate(states)},
             "param_groups": optimizer.state_dict()["param_groups"],
         }
     )

@@ -1,0 +1,138 @@
+"""Codes and layers."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.decomposition import PCA
+
+from skautoenc.networks import NORMALIZATIONS, DenseAutoencoder
+from skautoenc.networks.codes import LifetimeSparsity, lifetime_threshold
+
+
+@pytest.fixture
+def code():
+    return torch.rand(40, 7, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.1, 0.5])
+def test_lifetime_threshold_keeps_the_share(code, rate):
+    kept = code >= lifetime_threshold(code, rate)
+    assert kept.sum(dim=0).tolist() == [round(rate * 40)] * 7
+
+
+def test_weights_stand_for_repetition(code):
+    repeats = torch.arange(40) % 4
+    repeated = code.repeat_interleave(repeats, dim=0)
+    expected = lifetime_threshold(repeated, 0.1)
+    weighted = lifetime_threshold(code, 0.1, repeats.float())
+    assert torch.equal(weighted, expected)
+    ones = lifetime_threshold(code, 0.1, torch.ones(40))
+    assert torch.equal(ones, lifetime_threshold(code, 0.1))
+
+
+def test_reading_a_sparse_code_treats_each_row_alone(code):
+    sparsity = LifetimeSparsity(7, 0.1)
+    for _ in range(3):
+        sparsity(code)
+    sparsity.eval()
+    torch.testing.assert_close(sparsity.threshold, lifetime_threshold(code, 0.1))
+    rows = torch.cat([sparsity(row.unsqueeze(0)) for row in code])
+    assert torch.equal(rows, sparsity(code))
+
+
+def build(**changes):
+    config = {
+        "n_features": 6,
+        "n_components": 3,
+        "hidden_layer_sizes": (5, 4),
+        "activation": "relu",
+        "sparsity": None,
+        "sparsity_rate": 0.1,
+        "tied_weights": False,
+        "linear_skip": False,
+        "normalization": None,
+        "dropout": 0.0,
+    }
+    network = DenseAutoencoder(**{**config, **changes})
+    rows = torch.randn(
+        50, network.widths[0], generator=torch.Generator().manual_seed(1)
+    )
+    network.initialise(torch.Generator().manual_seed(0), rows, None)
+    return network
+
+
+def test_tied_decoder_has_no_weights_of_its_own():
+    untied = sum(p.numel() for p in build().parameters())
+    tied = sum(p.numel() for p in build(tied_weights=True).parameters())
+    assert untied - tied == 6 * 5 + 5 * 4 + 4 * 3
+
+
+@pytest.mark.parametrize("tied_weights", [False, True])
+def test_directions_are_what_a_unit_adds(tied_weights):
+    network = build(hidden_layer_sizes=(), tied_weights=tied_weights)
+    zero = network.decode(torch.zeros(1, 3))
+    added = network.decode(torch.eye(3)) - zero
+    torch.testing.assert_close(network.directions(), added.detach())
+
+
+def test_a_deep_decoder_has_no_directions():
+    assert build().directions() is None
+
+
+def test_dropout_acts_in_training_only():
+    network = build(dropout=0.5)
+    x = torch.ones(1000, 6)
+    network.eval()
+    assert torch.equal(network(x), network(x))
+    network.train()
+    assert not torch.equal(network(x), network(x))
+
+
+@pytest.mark.parametrize(
+    ("kind", "reference"),
+    [("batch", torch.nn.BatchNorm1d), ("layer", torch.nn.LayerNorm)],
+)
+def test_normalizations_agree_with_torch(kind, reference):
+    x = 3 + 2 * torch.randn(64, 5, generator=torch.Generator().manual_seed(0))
+    ours, theirs = NORMALIZATIONS[kind](5), reference(5)
+    torch.testing.assert_close(ours(x), theirs(x))
+    for _ in range(200):
+        ours(x), theirs(x)
+    torch.testing.assert_close(ours.eval()(x), theirs.eval()(x), atol=0.05, rtol=0)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "selu"])
+def test_first_weights_keep_the_variance(activation):
+    network = build(
+        n_features=400,
+        hidden_layer_sizes=(400, 400, 400),
+        n_components=400,
+        activation=activation,
+    )
+    x = torch.randn(500, 400, generator=torch.Generator().manual_seed(1))
+    assert 0.1 < network.encode(x).detach().numpy().var() < 3
+    assert np.isfinite(network(x).detach().numpy()).all()
+
+
+@pytest.mark.parametrize("tied_weights", [False, True])
+def test_linear_skip_starts_as_pca(train_rows, tied_weights):
+    rows = train_rows - train_rows.mean(axis=0)
+    network = build(
+        n_features=64, n_components=5, linear_skip=True, tied_weights=tied_weights
+    )
+    tensor = torch.tensor(rows, dtype=torch.float32)
+    network.initialise(torch.Generator().manual_seed(0), tensor, None)
+    pca = PCA(5).fit(rows)
+    expected = pca.inverse_transform(pca.transform(rows))
+    optimum = ((expected - rows) ** 2).mean()
+    error = ((network(tensor).detach().numpy() - rows) ** 2).mean()
+    assert optimum <= error < 1.1 * optimum
+
+
+def test_linear_skip_works_with_more_components_than_rows():
+    network = build(n_features=30, n_components=20, linear_skip=True)
+    rows = torch.randn(4, 30, generator=torch.Generator().manual_seed(0))
+    network.initialise(torch.Generator().manual_seed(0), rows, torch.ones(4))
+    axes = network.projection.detach()
+    torch.testing.assert_close(axes @ axes.t(), torch.eye(20), atol=1e-5, rtol=0)
+    torch.testing.assert_close(rows @ axes.t() @ axes, rows, atol=1e-4, rtol=0)

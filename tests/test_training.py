@@ -1,0 +1,186 @@
+"""The engine: batches, seeds, threads, devices, stopping."""
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+from joblib import Parallel, delayed
+
+from skautoenc import AutoencoderTransformer
+from skautoenc.training import SCHEDULES, Batches, resolve_device, threads_for
+
+
+def fit_bytes(X, **parameters):
+    estimator = AutoencoderTransformer(random_state=3, **parameters).fit(X)
+    return estimator.transform(X).tobytes()
+
+
+NOISY = {
+    "n_components": 16,
+    "dropout": 0.1,
+    "corruption_rate": 0.1,
+    "normalization": "batch",
+    "max_iter": 3,
+}
+
+
+@pytest.mark.parametrize("parameters", [{"max_iter": 3}, NOISY], ids=["default", "all"])
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_equal_seeds_give_equal_bytes(train_rows, parameters, backend, n_jobs):
+    expected = fit_bytes(train_rows, **parameters)
+    results = Parallel(n_jobs=n_jobs, backend=backend)(
+        delayed(fit_bytes)(train_rows, **parameters) for _ in range(4)
+    )
+    assert set(results) == {expected}
+
+
+@pytest.mark.parametrize("normalization", [None, "batch", "layer"])
+def test_the_number_of_threads_does_not_change_the_bytes(normalization):
+    X = np.random.default_rng(0).normal(size=(600, 700))
+    parameters = {
+        "n_components": 200,
+        "hidden_layer_sizes": (600,),
+        "batch_size": 200,
+        "max_iter": 1,
+        "normalization": normalization,
+    }
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        one = fit_bytes(X, **parameters)
+        torch.set_num_threads(2)
+        two = fit_bytes(X, **parameters)
+    finally:
+        torch.set_num_threads(before)
+    assert one == two
+
+
+def test_different_seeds_give_different_weights(train_rows):
+    first, second = (
+        AutoencoderTransformer(8, max_iter=1, random_state=seed).fit_transform(
+            train_rows
+        )
+        for seed in (0, 1)
+    )
+    assert not np.allclose(first, second)
+
+
+def test_fit_leaves_global_state_as_it_found_it(train_rows):
+    torch.manual_seed(1)
+    np.random.seed(1)  # noqa: NPY002
+    states = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    threads = torch.get_num_threads()
+    estimator = AutoencoderTransformer(random_state=0, **NOISY).fit(train_rows)
+    estimator.inverse_transform(estimator.transform(train_rows))
+    assert torch.equal(torch.get_rng_state(), states[0])
+    np.testing.assert_array_equal(np.random.get_state()[1], states[1])  # noqa: NPY002
+    assert torch.get_num_threads() == threads
+    assert torch.is_grad_enabled()
+    assert torch.get_default_dtype() == torch.float32
+
+
+def test_global_settings_of_the_user_do_not_reach_the_fit(train_rows):
+    expected = fit_bytes(train_rows, **NOISY)
+    try:
+        torch.set_default_dtype(torch.float64)
+        with torch.no_grad(), torch.device("meta"):
+            assert fit_bytes(train_rows, **NOISY) == expected
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "batch_size"), [(10, 3), (128, 128), (129, 128), (257, 128), (5, 128)]
+)
+def test_batches_cover_all_rows_and_none_is_small(n_samples, batch_size):
+    batches = Batches(
+        n_samples, batch_size, shuffle=True, generator=torch.Generator().manual_seed(0)
+    )
+    for _ in range(2):
+        epoch = list(batches)
+        assert sorted(np.concatenate(epoch)) == list(range(n_samples))
+        assert min(map(len, epoch)) >= min(batch_size, n_samples)
+
+
+def test_shuffling_draws_a_new_order_each_epoch():
+    shuffled = Batches(50, 10, shuffle=True, generator=torch.Generator().manual_seed(0))
+    assert list(np.concatenate(list(shuffled))) != list(np.concatenate(list(shuffled)))
+    fixed = Batches(50, 10, shuffle=False, generator=torch.Generator())
+    assert list(np.concatenate(list(fixed))) == list(range(50))
+
+
+@pytest.mark.parametrize("name", sorted(SCHEDULES))
+def test_schedules_are_shares_of_the_fit(name):
+    schedule = SCHEDULES[name]
+    factors = [schedule(progress) for progress in np.linspace(0, 1, 11)]
+    assert factors[0] == 1
+    assert factors == sorted(factors, reverse=True)
+    assert factors[-1] == pytest.approx(1 if name == "constant" else 0)
+
+
+def test_small_work_gets_one_thread_and_puts_the_others_back():
+    before = torch.get_num_threads()
+    with threads_for(1e3):
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == before
+
+
+def test_large_work_shares_the_threads_with_other_fits():
+    seen = []
+    inside, done = threading.Event(), threading.Event()
+
+    def first():
+        with threads_for(1e12):
+            inside.set()
+            done.wait(10)
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(4)
+        other = threading.Thread(target=first)
+        other.start()
+        inside.wait(10)
+        with threads_for(1e12):
+            seen.append(torch.get_num_threads())
+        done.set()
+        other.join()
+        with threads_for(1e12):
+            seen.append(torch.get_num_threads())
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [2, 4]
+
+
+def test_auto_device_is_the_cpu_for_small_work():
+    assert resolve_device("auto", 1e6) == torch.device("cpu")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is an accelerator here")
+@pytest.mark.parametrize("device", ["cuda", "cuda:1", "nonsense"])
+def test_a_missing_device_is_refused_by_name(train_rows, device):
+    with pytest.raises(ValueError, match=f"device='{device}' cannot be used"):
+        AutoencoderTransformer(8, device=device).fit(train_rows)
+
+
+@pytest.mark.skipif(
+    not torch.accelerator.is_available(), reason="there is no accelerator here"
+)
+def test_accelerator_gives_the_codes_of_the_cpu(train_rows):
+    accelerator = torch.accelerator.current_accelerator()
+    codes = [
+        AutoencoderTransformer(8, random_state=0, max_iter=1, device=device)
+        .fit(train_rows)
+        .transform(train_rows)
+        for device in ("cpu", accelerator)
+    ]
+    np.testing.assert_allclose(codes[0], codes[1], atol=1e-3)
+
+
+def test_stops_when_the_loss_no_longer_improves(train_rows):
+    estimator = AutoencoderTransformer(
+        8, max_iter=50, tol=10.0, n_iter_no_change=4, random_state=0
+    ).fit(train_rows)
+    # The first epoch is an improvement on nothing.
+    assert estimator.n_iter_ == 5

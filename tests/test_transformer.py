@@ -1,0 +1,199 @@
+"""What AutoencoderTransformer learns."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import load_iris
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
+
+from skautoenc import AutoencoderTransformer
+
+
+def untrained(estimator):
+    """The same network as it was drawn, but for rounding."""
+    return clone(estimator).set_params(
+        max_iter=1, learning_rate_init=1e-12, alpha=0, early_stopping=False
+    )
+
+
+def reconstruction_error(estimator, X):
+    return np.mean((estimator.inverse_transform(estimator.transform(X)) - X) ** 2)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {},
+        {"n_components": 16},
+        {"n_components": 128, "sparsity_rate": 0.2},
+        {"n_components": 16, "tied_weights": True},
+        {"n_components": 16, "tied_weights": False},
+        {"n_components": 16, "hidden_layer_sizes": (48,)},
+        {"n_components": 16, "linear_skip": False},
+        {"n_components": 16, "linear_skip": False, "tied_weights": True},
+        {"n_components": 128, "hidden_layer_sizes": (96,), "sparsity": "lifetime"},
+        {"n_components": 16, "normalization": "batch"},
+        {"n_components": 16, "normalization": "layer"},
+        {"n_components": 16, "dropout": 0.1},
+        {"corruption_rate": 0.2},
+        {"n_components": 16, "max_grad_norm": 1.0},
+        {"n_components": 16, "alpha": 1e-3},
+        {
+            "n_components": 16,
+            "solver": "sgd",
+            "learning_rate_init": 0.1,
+            "max_grad_norm": 1.0,
+        },
+        {"n_components": 16, "learning_rate": "constant"},
+        {"n_components": 16, "learning_rate": "linear"},
+        {"n_components": 16, "shuffle": False},
+        {"n_components": 16, "batch_size": 10_000, "max_iter": 300},
+        {"n_components": 16, "early_stopping": True},
+    ],
+    ids=str,
+)
+def test_training_beats_the_untrained_network(train_rows, test_rows, parameters):
+    estimator = AutoencoderTransformer(random_state=0, **parameters)
+    error = -estimator.fit(train_rows).score(test_rows)
+    before = -untrained(estimator).fit(train_rows).score(test_rows)
+    mean_only = test_rows.var(axis=0).mean()
+    # The linear skip starts as PCA, which is a good start.
+    assert error < min(0.85 * before, 0.5 * mean_only)
+
+
+@pytest.mark.parametrize(
+    "activation",
+    [
+        "identity",
+        "logistic",
+        "tanh",
+        "relu",
+        "leaky_relu",
+        "elu",
+        "gelu",
+        "silu",
+        "selu",
+    ],
+)
+def test_every_activation_trains(train_rows, test_rows, activation):
+    estimator = AutoencoderTransformer(
+        16, hidden_layer_sizes=(64,), activation=activation, random_state=0
+    ).fit(train_rows)
+    assert -estimator.score(test_rows) < 0.4 * test_rows.var(axis=0).mean()
+
+
+@pytest.mark.parametrize("tied_weights", [False, True])
+@pytest.mark.parametrize("n_components", [4, 16])
+def test_linear_network_reaches_pca(train_rows, n_components, tied_weights):
+    pca = PCA(n_components).fit(train_rows)
+    optimum = reconstruction_error(pca, train_rows)
+    estimator = AutoencoderTransformer(
+        n_components,
+        hidden_layer_sizes=(),
+        sparsity=None,
+        tied_weights=tied_weights,
+        alpha=0,
+        learning_rate_init=1e-2,
+        max_iter=200,
+        tol=0,
+        random_state=0,
+    ).fit(train_rows)
+    assert reconstruction_error(estimator, train_rows) == pytest.approx(
+        optimum, rel=0.01
+    )
+
+
+def test_default_features_beat_raw_and_pca(digits):
+    X, _, y, _ = digits
+    cv = StratifiedKFold(5, shuffle=True, random_state=0)
+
+    def accuracy(features):
+        pipeline = make_pipeline(
+            MinMaxScaler(), features, LogisticRegression(max_iter=1000)
+        )
+        return cross_val_score(pipeline, X, y, cv=cv).mean()
+
+    features = accuracy(AutoencoderTransformer(random_state=0))
+    assert features > accuracy("passthrough") + 0.003
+    assert features > accuracy(PCA(32)) + 0.003
+
+
+def test_default_reconstructs_held_out_rows(train_rows, test_rows):
+    estimator = AutoencoderTransformer(random_state=0).fit(train_rows)
+    error = reconstruction_error(estimator, test_rows)
+    assert error < 0.15 * test_rows.var(axis=0).mean()
+    assert -estimator.score(test_rows) == pytest.approx(error, rel=1e-4)
+
+
+@pytest.mark.parametrize("n_components", [8, 16])
+def test_default_bottleneck_reconstructs_better_than_pca(
+    train_rows, test_rows, n_components
+):
+    estimator = AutoencoderTransformer(n_components, random_state=0).fit(train_rows)
+    pca = PCA(n_components).fit(train_rows)
+    assert -estimator.score(test_rows) < reconstruction_error(pca, test_rows)
+
+
+def test_scale_and_offset_of_the_data_do_not_matter(train_rows, test_rows):
+    estimator = AutoencoderTransformer(random_state=0, max_iter=5)
+    code = estimator.fit(train_rows).transform(test_rows)
+    moved = estimator.fit(1e3 * train_rows + 1e7).transform(1e3 * test_rows + 1e7)
+    np.testing.assert_allclose(moved, code, atol=1e-2 * code.max())
+    assert np.corrcoef(moved.ravel(), code.ravel())[0, 1] > 0.999
+
+
+def test_auto_says_what_it_chose():
+    X = load_iris().data
+    wide = AutoencoderTransformer(max_iter=2, random_state=0).fit(X)
+    assert wide.n_components_ == 32
+    assert wide.sparsity_ == "lifetime"
+    assert wide.sparsity_rate_ == 0.5
+    assert wide.hidden_layer_sizes_ == ()
+    narrow = AutoencoderTransformer(2, max_iter=2, random_state=0).fit(X)
+    assert narrow.n_components_ == 2
+    assert narrow.sparsity_ is None
+    assert narrow.sparsity_rate_ is None
+    assert narrow.hidden_layer_sizes_ == (16, 8)
+
+
+def test_sparse_code_is_rectified_and_decodes_its_strongest_units(train_rows):
+    estimator = AutoencoderTransformer(random_state=0).fit(train_rows)
+    code = estimator.transform(train_rows)
+    assert code.min() == 0
+    # Weak activations are no part of the reconstruction: without them it is the same.
+    threshold = estimator.network_.sparsity.threshold.numpy()
+    thinned = np.where(code >= threshold, code, 0)
+    assert (thinned > 0).mean() == pytest.approx(0.1, abs=0.03)
+    np.testing.assert_array_equal(
+        estimator.inverse_transform(thinned), estimator.inverse_transform(code)
+    )
+
+
+def test_dense_code_is_linear(train_rows):
+    code = AutoencoderTransformer(8, random_state=0).fit_transform(train_rows)
+    assert code.min() < 0 < code.max()
+
+
+def test_grid_search_in_a_pipeline_runs_clean(digits):
+    X, X_test, y, y_test = digits
+    pipeline = make_pipeline(
+        StandardScaler(),
+        AutoencoderTransformer(random_state=0),
+        LogisticRegression(max_iter=2000),
+    )
+    grid = {"autoencodertransformer__n_components": [32, 256]}
+    search = GridSearchCV(pipeline, grid, n_jobs=2, cv=3).fit(X, y)
+    assert search.score(X_test, y_test) > 0.95
+
+
+def test_score_drives_a_search_without_labels(train_rows):
+    search = GridSearchCV(
+        AutoencoderTransformer(random_state=0, max_iter=20),
+        {"n_components": [1, 16]},
+        cv=2,
+    ).fit(train_rows)
+    assert search.best_params_ == {"n_components": 16}
