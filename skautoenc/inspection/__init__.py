@@ -1,0 +1,19 @@
+"""Displays that show what an autoencoder has learnt.
+
+Every display follows the visualization interface of scikit-learn: the constructor
+stores the data, `plot` draws them, and `from_estimator` takes them from a fitted
+autoencoder and draws them at once. What is drawn can be restyled through the
+attributes of the display. matplotlib is imported only when something is drawn.
+"""
+
+from ._filters import FilterDisplay
+from ._latent import LatentDisplay
+from ._loss_curve import LossCurveDisplay
+from ._reconstruction import ReconstructionDisplay
+
+__all__ = [
+    "FilterDisplay",
+    "LatentDisplay",
+    "LossCurveDisplay",
+    "ReconstructionDisplay",
+]

@@ -1,0 +1,147 @@
+"""What the displays share: lazy matplotlib, checks, and grids of images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils import _safe_indexing, indexable
+from sklearn.utils.validation import _num_samples, check_is_fitted
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.image import AxesImage
+    from matplotlib.lines import Line2D
+
+# Four, nine and other small squares are more often tables than images.
+MIN_GUESSED_IMAGE_SIDE = 4
+LINE_COLOR = "#3f90da"
+
+# Sizes in inches: one image or line of a new figure, and what goes around them.
+IMAGE_WIDTH = 0.9
+LINE_TILE_SIZE = (1.35, 0.9)
+TITLE_HEIGHT = 0.6
+MIN_FIGURE_WIDTH = 3.5
+# Room between neighbours, as a share of the room that one of them gets.
+TILE_GAP = 0.1
+
+
+def new_axes(figsize: tuple[float, float] | None = None) -> Axes:
+    """Return the axes of a new figure, whose size is in inches."""
+    try:
+        import matplotlib.pyplot as plt
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            "Displays require matplotlib. You can install it with "
+            '`pip install "skautoenc[plot]"`.'
+        ) from error
+    _, ax = plt.subplots(figsize=figsize, layout="constrained")
+    return ax
+
+
+def check_autoencoder(estimator: Any) -> None:
+    """Raise unless `estimator` is a fitted autoencoder."""
+    check_is_fitted(estimator)
+    if not hasattr(estimator, "network_"):
+        raise TypeError(
+            f"Displays expect an autoencoder, got a {type(estimator).__name__}. If the "
+            "autoencoder is a part of it, pass that part, for instance "
+            "`pipeline[-1]`, and any data as that part receives it, for instance "
+            "`pipeline[:-1].transform(X)`."
+        )
+
+
+def take_evenly(n_selected: int, *arrays: Any) -> list[Any]:
+    """Take at most `n_selected` rows of each array, from the first to the last."""
+    arrays = indexable(*arrays)
+    n_rows = _num_samples(arrays[0])
+    rows = np.linspace(0, n_rows - 1, min(n_rows, n_selected)).round().astype(np.intp)
+    return [None if array is None else _safe_indexing(array, rows) for array in arrays]
+
+
+def resolve_image_shape(
+    image_shape: Sequence[int] | None, n_features: int
+) -> tuple[int, ...]:
+    """Return (height, width) or (height, width, 3), or (n_features,) for lines."""
+    if image_shape is None:
+        side = math.isqrt(n_features)
+        is_square = side >= MIN_GUESSED_IMAGE_SIDE and side**2 == n_features
+        return (side, side) if is_square else (n_features,)
+    shape = tuple(int(length) for length in image_shape)
+    is_drawable = len(shape) in (1, 2) or (len(shape) == 3 and shape[2] == 3)
+    if not is_drawable or math.prod(shape) != n_features:
+        raise ValueError(
+            "image_shape must be (height, width), (height, width, 3) or (n_features,) "
+            f"with a product of {n_features}, the number of features. Got {shape}."
+        )
+    return shape
+
+
+def make_tiles(
+    ax: Axes | None,
+    grid_shape: tuple[int, int],
+    image_shape: tuple[int, ...],
+    *,
+    vertical_gap: float = TILE_GAP,
+    label_width: float = 0,
+) -> tuple[Axes, NDArray[Any]]:
+    """Divide `ax`, or those of a new figure, into a grid of axes without ticks.
+
+    Inset axes are used because they follow any axes given by the user, whether or
+    not these belong to a grid. `label_width` is the room in inches for the labels of
+    the rows.
+    """
+    n_rows, n_columns = grid_shape
+    if ax is None:
+        width, height = _tile_size(image_shape)
+        figure_width = max(MIN_FIGURE_WIDTH, n_columns * width + label_width)
+        height *= (1 - TILE_GAP) / (1 - vertical_gap)
+        figure_height = n_rows * height + TITLE_HEIGHT
+        ax = new_axes((figure_width, figure_height))
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+    ax.patch.set_visible(False)
+    tiles = np.empty(grid_shape, dtype=object)
+    for row, column in np.ndindex(grid_shape):
+        left = (column + TILE_GAP / 2) / n_columns
+        bottom = (n_rows - 1 - row + vertical_gap / 2) / n_rows
+        size = ((1 - TILE_GAP) / n_columns, (1 - vertical_gap) / n_rows)
+        tile = ax.inset_axes((left, bottom, *size))
+        tile.set(xticks=[], yticks=[])
+        tile.spines[:].set_color("0.7")
+        tiles[row, column] = tile
+    return ax, tiles
+
+
+def _tile_size(image_shape: tuple[int, ...]) -> tuple[float, float]:
+    if len(image_shape) == 1:
+        return LINE_TILE_SIZE
+    height, width = image_shape[:2]
+    # Very long or flat images would otherwise ask for an enormous figure.
+    return IMAGE_WIDTH, IMAGE_WIDTH * float(np.clip(height / width, 0.25, 4))
+
+
+def draw_row(
+    ax: Axes,
+    values: NDArray[Any],
+    image_shape: tuple[int, ...],
+    limits: tuple[float, float],
+    cmap: str,
+) -> AxesImage | Line2D:
+    """Draw one row of data as an image or as a line, between the limits."""
+    lowest, highest = limits
+    if len(image_shape) == 1:
+        margin = 0.05 * (highest - lowest)
+        ax.set_ylim(lowest - margin, highest + margin)
+        (line,) = ax.plot(values, color=LINE_COLOR)
+        return line
+    image = values.reshape(image_shape)
+    if image.ndim == 3:
+        # matplotlib has no limits for colour images: they must lie in [0, 1].
+        image = np.clip((image - lowest) / (highest - lowest), 0, 1)
+    return ax.imshow(
+        image, cmap=cmap, vmin=lowest, vmax=highest, interpolation="nearest"
+    )
