@@ -153,17 +153,18 @@ class BaseAutoencoder(
         held_out = None
         if self.early_stopping:
             data, held_out = data.split(self.validation_fraction, random_state)
-        run = self._make_run(data, held_out, random_state, resumes=resumes)
         task = {"estimator": self, "X": X, "y": X if y is None else y}
         if sample_weight is not None:
             task["metadata"] = {"sample_weight": sample_weight}
-        context = self._init_callback_context(max_subtasks=run.max_iter)
-        context.call_on_fit_task_begin(**task)
-        try:
-            self._follow(run, context, task, resumes=resumes)
-        except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=3)
-        self._conclude(run, resumes=resumes)
+        with torch.inference_mode(False), torch.enable_grad():
+            run = self._make_run(data, held_out, random_state, resumes=resumes)
+            context = self._init_callback_context(max_subtasks=run.max_iter)
+            context.call_on_fit_task_begin(**task)
+            try:
+                self._follow(run, context, task, resumes=resumes)
+            except KeyboardInterrupt:
+                warnings.warn("Training interrupted by user.", stacklevel=3)
+            self._conclude(run, resumes=resumes)
         context.call_on_fit_task_end(**task, reconstruction_attributes={})
         return self
 
@@ -208,12 +209,13 @@ class BaseAutoencoder(
         data = self._check_training_data(X, sample_weight, reset=not resumes)
         if not hasattr(self, "_random_state"):
             self._random_state = check_random_state(self.random_state)
-        run = self._make_run(
-            data, None, self._random_state, resumes=resumes, incremental=True
-        )
-        with threads_for(run.work), torch.enable_grad():
-            run.advance()
-        self._conclude(run, resumes=resumes)
+        with torch.inference_mode(False), torch.enable_grad():
+            run = self._make_run(
+                data, None, self._random_state, resumes=resumes, incremental=True
+            )
+            with threads_for(run.work):
+                run.advance()
+            self._conclude(run, resumes=resumes)
         self._optimizer_state = optimizer_to_arrays(run.step.optimizer)
         return self
 
@@ -325,7 +327,7 @@ class BaseAutoencoder(
     ) -> None:
         """Train epoch by epoch, telling callbacks and the user."""
         now = partial(self._reconstruction_attributes, run, resumes=resumes)
-        with threads_for(run.work), torch.enable_grad():
+        with threads_for(run.work):
             while not run.finished:
                 epoch = context.subcontext("epoch").call_on_fit_task_begin(**task)
                 run.advance()
