@@ -6,6 +6,7 @@ import math
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from numbers import Integral, Real
 from typing import Any, Self
@@ -42,12 +43,12 @@ from .training import (
     Step,
     Stopping,
     Streams,
+    compute,
     make_optimizer,
     number_of_batches,
     resolve_device,
     spawn_streams,
     step_work,
-    threads_for,
 )
 from .training.weights import (
     count_parameters,
@@ -55,6 +56,7 @@ from .training.weights import (
     from_arrays,
     optimizer_from_arrays,
     optimizer_to_arrays,
+    shapes,
     to_arrays,
 )
 
@@ -122,7 +124,8 @@ class BaseAutoencoder(
             Training data: numbers, none missing. Sparse data stays sparse but for
             the batch at hand; memory-mapped data stays on disk.
         y : Ignored
-            Present for API consistency; callbacks are given it.
+            Present for API consistency. Callbacks are given it, or `X`, which is what
+            an autoencoder aims at.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows' reconstruction errors; None weighs all alike.
 
@@ -145,10 +148,12 @@ class BaseAutoencoder(
             If training was interrupted from the keyboard; the estimator is usable.
         """
         self._validate_params()
-        for name in ("_optimizer_state", "_random_state"):
-            self.__dict__.pop(name, None)
         resumes = self.warm_start and hasattr(self, "network_")
         data = self._check_training_data(X, sample_weight, reset=not resumes)
+        # A fit that fails from here on leaves nothing that looks fitted.
+        for name in ("_optimizer_state", "_random_state", "network_"):
+            if name != "network_" or not resumes:
+                self.__dict__.pop(name, None)
         random_state = check_random_state(self.random_state)
         held_out = None
         if self.early_stopping:
@@ -181,7 +186,8 @@ class BaseAutoencoder(
         y : Ignored
             Present for API consistency.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows' reconstruction errors; None weighs all alike.
+            Weights of the rows' reconstruction errors within this part; None weighs
+            all alike.
 
         Returns
         -------
@@ -213,10 +219,11 @@ class BaseAutoencoder(
             run = self._make_run(
                 data, None, self._random_state, resumes=resumes, incremental=True
             )
-            with threads_for(run.work):
+            with compute(run.work, run.rows.device):
                 run.advance()
             self._conclude(run, resumes=resumes)
-        self._optimizer_state = optimizer_to_arrays(run.step.optimizer)
+        states = optimizer_to_arrays(run.step.optimizer)
+        self._optimizer_state = {"solver": self.solver, "states": states}
         return self
 
     def _check_training_data(
@@ -238,11 +245,19 @@ class BaseAutoencoder(
         """Turn the parameters and the data into a run of the engine."""
         network = self._network_to_train(resumes=resumes)
         budget = self._resolve_budget(len(data))
-        if number_of_batches(len(data), budget.batch_size) == 1:
+        n_batches = number_of_batches(len(data), budget.batch_size)
+        smallest_batch = len(data) // n_batches
+        if smallest_batch < network.smallest_batch:
+            raise ValueError(
+                f"batch_size={budget.batch_size} is too small for this network, which "
+                f"needs {network.smallest_batch} rows in a batch. Raise batch_size, or "
+                "set normalization=None or 'layer'."
+            )
+        if n_batches == 1 and network.weighs_rows:
             data = data.merge_equal_rows()
         if not resumes:
             self.mean_, self.scale_ = data.moments()
-        work = step_work(count_parameters(network), budget.batch_size)
+        work = step_work(count_parameters(network), smallest_batch)
         device = resolve_device(self.device, work)
         streams = spawn_streams(random_state.randint(np.iinfo(np.int32).max), device)
         if not resumes:
@@ -255,8 +270,9 @@ class BaseAutoencoder(
             momentum=self.momentum,
             alpha=self.alpha,
         )
-        if hasattr(self, "_optimizer_state"):
-            optimizer_from_arrays(optimizer, self._optimizer_state)
+        state = getattr(self, "_optimizer_state", None)
+        if state is not None and state["solver"] == self.solver:
+            optimizer_from_arrays(optimizer, state["states"])
         step = Step(
             network,
             self._build_objective(),
@@ -264,7 +280,7 @@ class BaseAutoencoder(
             max_grad_norm=self.max_grad_norm,
             generator=streams.noise,
         )
-        return Run(
+        run = Run(
             step,
             self._rows(data, device),
             Batches(
@@ -280,36 +296,40 @@ class BaseAutoencoder(
             validation=None if held_out is None else self._rows(held_out, device),
             work=work,
         )
+        if resumes:
+            run.resume()
+        return run
 
     def _initialise(
         self, network: Autoencoder, data: TrainingData, streams: Streams
     ) -> None:
         """Choose the first weights by a sample of the rows."""
-        rows = self._rows(data, torch.device("cpu"))
+        device = torch.device("cpu")
+        rows = self._rows(data, device)
         n_rows = min(max(2048, 4 * network.widths[-1]), 2**24 // network.widths[0] + 1)
         order = torch.randperm(len(rows), generator=streams.weights, device="cpu")
         sample = np.sort(order[:n_rows].numpy())
         # Factorisations could give other bits on another number of threads.
-        with threads_for(0):
+        with compute(0, device):
             network.initialise(streams.weights, rows[sample], rows.weights(sample))
 
     def _network_to_train(self, *, resumes: bool) -> Autoencoder:
-        """Build a network, or copy the fitted one if it is to be trained further."""
+        """Build a network, with the fitted weights if they are to be trained on."""
         network = self._build_network(self.n_features_in_)
         if not resumes:
             return network
-        changed = [
-            name
-            for name, value in network.config.items()
-            if value != self.network_.config[name]
-        ]
-        if changed:
+        weights = to_arrays(self.network_)
+        if shapes(to_arrays(network)) != shapes(weights):
+            changes = [
+                f"{name} was {self.network_.config[name]!r} and is now {value!r}"
+                for name, value in network.config.items()
+                if value != self.network_.config[name]
+            ]
             raise ValueError(
-                f"The network cannot be trained further: {changed[0]!r} was "
-                f"{self.network_.config[changed[0]]!r} when it was built and is now "
-                f"{network.config[changed[0]]!r}. Set warm_start=False to start anew."
+                "Training cannot go on, the weights do not fit the network any more: "
+                f"{', '.join(changes)}. Use fit with warm_start=False to start anew."
             )
-        from_arrays(network, to_arrays(self.network_))
+        from_arrays(network, weights)
         return network
 
     def _rows(self, data: TrainingData, device: torch.device) -> Rows:
@@ -327,7 +347,7 @@ class BaseAutoencoder(
     ) -> None:
         """Train epoch by epoch, telling callbacks and the user."""
         now = partial(self._reconstruction_attributes, run, resumes=resumes)
-        with threads_for(run.work):
+        with compute(run.work, run.rows.device):
             while not run.finished:
                 epoch = context.subcontext("epoch").call_on_fit_task_begin(**task)
                 run.advance()
@@ -360,7 +380,9 @@ class BaseAutoencoder(
             "loss_": losses[-1] if losses else math.nan,
             "best_loss_": min(losses, default=math.nan),
             "validation_scores_": scores or None,
-            "best_validation_score_": max(scores, default=None),
+            "best_validation_score_": (
+                None if run.validation is None else 1 - run.stopping.best_loss
+            ),
         }
 
     def _reconstruction_attributes(self, run: Run, *, resumes: bool) -> dict[str, Any]:
@@ -387,7 +409,7 @@ class BaseAutoencoder(
             f"The loss stopped being finite in epoch {epoch}; the best weights until "
             f"then are kept. {advice}",
             ConvergenceWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
 
     # Reading
@@ -426,9 +448,9 @@ class BaseAutoencoder(
         Returns
         -------
         ndarray or frame of shape (n_samples, n_features), float32
-            The reconstruction, in the units of the training data. A frame with the
-            training data's columns if the estimator was fitted on a frame and
-            `set_output` asks for one.
+            The reconstruction, in the units of the training data, to the seven digits
+            of float32. A frame with the training data's columns if the estimator was
+            fitted on a frame and `set_output` asks for one.
 
         Raises
         ------
@@ -439,7 +461,7 @@ class BaseAutoencoder(
             not finite.
         """
         check_is_fitted(self)
-        code = check_array(X, dtype=np.float32, input_name="X")
+        code = check_array(X, dtype=np.float32, order="C", input_name="X")
         if code.shape[1] != self.n_components_:
             raise ValueError(
                 f"X has {code.shape[1]} columns, but the code of this "
@@ -448,7 +470,7 @@ class BaseAutoencoder(
             )
         rows = np.empty((len(code), self.n_features_in_), dtype=np.float32)
         device = device_of(self.network_)
-        with threads_for(self._reading_work(len(code))), torch.inference_mode():
+        with self._reading(len(code)):
             for block in self._blocks(len(code)):
                 part = torch.tensor(code[block], device=device)
                 rows[block] = self.network_.decode(part).cpu().numpy()
@@ -479,7 +501,8 @@ class BaseAutoencoder(
             If `X` has other columns than in `fit`, or values that are not finite.
         """
         check_is_fitted(self)
-        return -self._errors(check_rows(self, X, reset=False))
+        errors = self._errors(check_rows(self, X, reset=False))
+        return -(errors * self.scale_**2).astype(np.float32)
 
     def score(
         self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None
@@ -510,25 +533,26 @@ class BaseAutoencoder(
         check_is_fitted(self)
         matrix = check_rows(self, X, reset=False)
         weights = check_weights(sample_weight, matrix)
-        return -float(np.average(self._errors(matrix), weights=weights))
+        error = np.average(self._errors(matrix).astype(np.float64), weights=weights)
+        return -float(error * self.scale_**2)
 
     def _encode(self, matrix: Any) -> NDArray[np.float32]:
         code = np.empty((matrix.shape[0], self.n_components_), dtype=np.float32)
         rows = self._rows(TrainingData(matrix), device_of(self.network_))
-        with threads_for(self._reading_work(len(rows))), torch.inference_mode():
+        with self._reading(len(rows)):
             for block in self._blocks(len(rows)):
                 code[block] = self.network_.encode(rows[block]).cpu().numpy()
         return code
 
     def _errors(self, matrix: Any) -> NDArray[np.float32]:
-        """Mean squared error of each row, in the units of the data."""
+        """Mean squared error of each standardised row."""
         errors = np.empty(matrix.shape[0], dtype=np.float32)
         rows = self._rows(TrainingData(matrix), device_of(self.network_))
-        with threads_for(self._reading_work(len(rows))), torch.inference_mode():
+        with self._reading(len(rows)):
             for block in self._blocks(len(rows)):
                 batch = rows[block]
                 errors[block] = squared_error(self.network_(batch), batch).cpu().numpy()
-        return errors * np.float32(self.scale_**2)
+        return errors
 
     def _blocks(self, n_samples: int) -> Iterator[slice]:
         """Cut the rows so that a block's activations stay small."""
@@ -537,8 +561,13 @@ class BaseAutoencoder(
         )
         return blocks
 
-    def _reading_work(self, n_samples: int) -> float:
-        return step_work(count_parameters(self.network_), n_samples) / 6
+    @contextmanager
+    def _reading(self, n_samples: int) -> Iterator[None]:
+        """Compute without gradients, on as many threads as the rows are worth."""
+        # A third of a step is spent on the way forward.
+        work = step_work(count_parameters(self.network_), n_samples) / 3
+        with compute(work, device_of(self.network_)), torch.inference_mode():
+            yield
 
     # What scikit-learn asks for
 

@@ -77,9 +77,12 @@ def _column_without_numbers(X: Any) -> str | None:
     if not hasattr(X, "columns"):
         return None
     for name in X.columns:
+        column = np.asarray(X[name])
         try:
-            np.asarray(X[name], dtype=np.float64)
+            column.astype(np.float64)
         except (ValueError, TypeError):
+            return str(name)
+        if column.dtype.kind in "mM":
             return str(name)
     return None
 
@@ -191,16 +194,18 @@ class TrainingData:
             If the values are too large for their variance to be a number.
         """
         scaler = StandardScaler()
+        relative = None if self.weights is None else self.weights / self.weights.max()
         with np.errstate(over="ignore", invalid="ignore"):
             for block in gen_batches(len(self), rows_per_block(self.matrix.shape[1])):
                 rows = self.matrix[block if self.index is None else self.index[block]]
                 rows = rows.toarray() if sparse.issparse(rows) else rows
-                weights = None if self.weights is None else self.weights[block]
+                weights = None if relative is None else relative[block]
                 scaler.partial_fit(rows.astype(np.float64, copy=False), None, weights)
             mean: NDArray[np.float64] = scaler.mean_
-            # Columns that are constant to rounding have the scale 1 there.
-            variance = np.where(scaler.scale_ == 1, 0, scaler.var_).mean()
-        if not np.isfinite(variance):
+            # The scaler divides columns that are constant to rounding by one.
+            constant = scaler.scale_ != np.sqrt(scaler.var_)
+            variance = np.where(constant, 0, scaler.var_).mean()
+        if not np.isfinite(scaler.var_).all() or not np.isfinite(variance):
             raise ValueError(
                 "The values of X are too large: their variance overflows. Scale them "
                 "first, with StandardScaler or RobustScaler for one."

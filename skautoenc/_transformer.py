@@ -51,7 +51,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     activation : {"identity", "logistic", "tanh", "relu", "leaky_relu", "elu", \
             "gelu", "silu", "selu"}, default="silu"
         Activation of the hidden layers. The smooth ones reconstruct best. Initial
-        weights are scaled to suit it.
+        weights are scaled to suit it. Without hidden layers it has no effect.
     sparsity : {"auto", "lifetime"} or None, default="auto"
         How the code is kept from copying the data. "lifetime" rectifies it and lets
         each unit decode the share `sparsity_rate` of the rows, those in which it is
@@ -70,9 +70,11 @@ class AutoencoderTransformer(BaseAutoencoder):
         network starts as PCA and learns what PCA cannot do. Without hidden layers it
         has no effect.
     normalization : {"batch", "layer"} or None, default=None
-        Normalisation ahead of each hidden activation.
+        Normalisation ahead of each hidden activation. Without hidden layers it has no
+        effect.
     dropout : float in [0, 1), default=0.0
-        Rate at which hidden activations are dropped in training.
+        Rate at which hidden activations are dropped in training. Without hidden
+        layers it has no effect.
     corruption_rate : float in [0, 1), default=0.0
         Share of the entries of each batch that are masked (set to their column's
         mean) before they are encoded; the target stays clean [2]_.
@@ -109,14 +111,16 @@ class AutoencoderTransformer(BaseAutoencoder):
     validation_fraction : float in (0, 1), default=0.1
         Share of the rows to hold out.
     warm_start : bool, default=False
-        Whether `fit` goes on from the weights of the last fit.
+        Whether `fit` goes on from the weights of the last fit, with a fresh optimiser
+        and schedule.
     device : str or torch.device, default="auto"
         Where to compute. "auto" is the CPU, unless there is an accelerator and the
         network is large enough to be worth it.
     random_state : int, RandomState instance or None, default=None
         Source of the initial weights, of the order of the rows, of the noise and of
-        the rows held out. An int gives the same weights, bit for bit, in every fit
-        on the same processor.
+        the rows held out. An int gives the same weights in every fit, bit for bit on
+        the same processor; for networks so wide that several threads share a step,
+        that holds as long as torch adds up in the same order on any number of them.
     verbose : bool or int, default=False
         Whether to print a line an epoch.
 
@@ -150,9 +154,10 @@ class AutoencoderTransformer(BaseAutoencoder):
         Its last and its lowest value.
     validation_scores_ : list of float or None
         Share of the variance of the held-out rows that is explained (R²) after each
-        epoch; None without `early_stopping`.
+        epoch trained with `early_stopping`; None without.
     best_validation_score_ : float or None
-        Its highest value.
+        The score of the weights that the last fit ended with; None without
+        `early_stopping`.
 
     See Also
     --------
@@ -292,7 +297,7 @@ class AutoencoderTransformer(BaseAutoencoder):
             n_features=n_features,
             n_components=n_components,
             hidden_layer_sizes=hidden_layer_sizes,
-            activation=self.activation,
+            activation=str(self.activation),
             sparsity=sparsity,
             sparsity_rate=(
                 min(max(0.1, 16 / n_components), 0.5)

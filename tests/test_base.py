@@ -150,6 +150,12 @@ def test_bad_weights(quick, X, weights, message):
         quick.fit(X, sample_weight=weights)
 
 
+def test_dates_are_named_by_column(quick):
+    frame = pd.DataFrame({"a": [1.0, 2.0], "when": pd.to_datetime(["2024", "2025"])})
+    with pytest.raises((ValueError, TypeError), match="Column 'when' of X does not"):
+        quick.fit(frame)
+
+
 def test_reading_before_fit(quick, X):
     for method in (
         quick.transform,
@@ -178,7 +184,7 @@ def test_a_loss_that_turns_non_finite_keeps_the_best_weights(X):
         3,
         hidden_layer_sizes=(),
         solver="sgd",
-        learning_rate_init=20.0,
+        learning_rate_init=0.3,
         learning_rate="constant",
         max_iter=2000,
         n_iter_no_change=2000,
@@ -189,11 +195,34 @@ def test_a_loss_that_turns_non_finite_keeps_the_best_weights(X):
     assert 1 <= estimator.n_iter_ < 2000
     assert np.isfinite(estimator.loss_curve_).all()
     assert np.isfinite(estimator.transform(X)).all()
-    # The weights are those that ended the epoch of the lowest loss.
-    best = clone(estimator).set_params(
-        max_iter=int(np.argmin(estimator.loss_curve_)) + 1
-    )
+    # The lowest loss was that of the weights which the epoch before had ended with.
+    best = clone(estimator).set_params(max_iter=int(np.argmin(estimator.loss_curve_)))
     np.testing.assert_array_equal(best.fit(X).transform(X), estimator.transform(X))
+    assert -estimator.score(X) < 0.1 * X.var(axis=0).mean()
+
+
+def test_weights_that_end_non_finite_are_no_result(X):
+    estimator = AutoencoderTransformer(
+        3, solver="sgd", learning_rate_init=1e39, max_iter=1, random_state=0
+    )
+    with pytest.raises(ValueError, match="before any weights were worth keeping"):
+        estimator.fit(X)
+    with pytest.raises(ValueError, match="before any weights were worth keeping"):
+        estimator.partial_fit(X)
+
+
+def test_a_failed_fit_leaves_nothing_that_looks_fitted(quick, X):
+    quick.fit(X).set_params(solver="sgd", learning_rate_init=1e30, batch_size=20)
+    with pytest.raises(ValueError, match="Lower learning_rate_init"):
+        quick.fit(100 * X)
+    with pytest.raises(NotFittedError):
+        quick.transform(X)
+
+
+def test_batch_normalization_needs_two_rows_in_a_batch(quick, X):
+    quick.set_params(normalization="batch", batch_size=1)
+    with pytest.raises(ValueError, match=r"batch_size=1 is too small .* needs 2 rows"):
+        quick.fit(X)
 
 
 def test_interrupt_leaves_a_usable_estimator(X):
@@ -286,6 +315,8 @@ def test_frames_in_and_out(quick, X, library):
         assert back.index.equals(frame.index)
     plain = clone(quick).set_output(transform="default").fit(frame)
     assert isinstance(plain.inverse_transform(code), np.ndarray)
+    backwards = plain.inverse_transform(code.to_numpy()[::-1])
+    np.testing.assert_array_equal(backwards[::-1], back.to_numpy())
     np.testing.assert_array_equal(plain.inverse_transform(code), back.to_numpy())
 
 
@@ -328,6 +359,40 @@ def test_weights_are_routed_through_a_pipeline(quick, X):
         pipeline = make_pipeline(quick).fit(X, sample_weight=weights)
     expected = clone(quick).fit(X, sample_weight=weights)
     np.testing.assert_array_equal(pipeline.transform(X), expected.transform(X))
+
+
+def test_extreme_weights_are_ratios(quick, X):
+    weights = np.linspace(1, 2, len(X))
+    expected = clone(quick).fit(X, sample_weight=weights).transform(X)
+    quick.fit(X, sample_weight=weights * 1e300)
+    np.testing.assert_allclose(quick.transform(X), expected, atol=1e-3)
+
+
+# Units
+
+
+def test_losses_are_shares_of_the_variance(quick, X):
+    rng = np.random.default_rng(0)
+    # A column of variance one is no constant column, whatever StandardScaler says.
+    X = np.c_[np.tile([-1.0, 1.0], 100), np.ones(200), 0.01 * rng.normal(size=(200, 3))]
+    quick.fit(X)
+    assert quick.scale_ == pytest.approx(np.sqrt(X.var(axis=0).mean()), rel=1e-6)
+    untrained = clone(quick).set_params(
+        max_iter=1, learning_rate_init=1e-12, sparsity=None, linear_skip=False
+    )
+    untrained.fit(X)
+    share = -untrained.score(X) / X.var(axis=0).mean()
+    assert untrained.loss_ == pytest.approx(share, rel=1e-4)
+    standard = StandardScaler().fit_transform(rng.normal(size=(200, 30)))
+    assert quick.fit(standard).scale_ == pytest.approx(1)
+
+
+@pytest.mark.parametrize("unit", [1e-22, 1e-9, 1e9, 1e18])
+def test_scores_are_in_the_units_of_the_data(quick, X, unit):
+    expected = clone(quick).fit(X).score(X)
+    assert quick.fit(unit * X).score(unit * X) == pytest.approx(
+        expected * unit**2, rel=1e-2
+    )
 
 
 # Copies and files
@@ -413,6 +478,15 @@ def test_partial_fit_learns(train_rows, test_rows):
     assert estimator.n_iter_ == len(estimator.loss_curve_) == 15
 
 
+def test_partial_fit_carries_the_optimiser_on(quick, X):
+    # All rows make one batch: an epoch is a step, and nothing else tells them apart.
+    quick.set_params(learning_rate="constant", max_iter=5)
+    expected = clone(quick).fit(X).transform(X)
+    for _ in range(5):
+        quick.partial_fit(X)
+    np.testing.assert_array_equal(quick.transform(X), expected)
+
+
 def test_fit_forgets_what_partial_fit_did(quick, X):
     expected = clone(quick).fit(X).transform(X)
     quick.partial_fit(X).fit(X)
@@ -425,8 +499,31 @@ def test_warm_start_goes_on(train_rows):
     estimator.fit(train_rows)
     assert estimator.score(train_rows) > first
     assert estimator.n_iter_ == len(estimator.loss_curve_) == 10
-    with pytest.raises(ValueError, match="'n_components' was 8 when it was built and"):
+    with pytest.raises(ValueError, match=r"n_components was 8 and is now 9\. Use fit"):
         estimator.set_params(n_components=9).fit(train_rows)
+
+
+def test_warm_start_may_change_what_does_not_change_the_weights(train_rows):
+    estimator = AutoencoderTransformer(8, max_iter=2, random_state=0, warm_start=True)
+    estimator.fit(train_rows).set_params(dropout=0.1, sparsity_rate=0.3, alpha=1e-4)
+    assert estimator.fit(train_rows).n_iter_ == 4
+
+
+def test_early_stopping_after_a_warm_start_keeps_the_better_start(train_rows):
+    estimator = AutoencoderTransformer(
+        8, max_iter=10, early_stopping=True, warm_start=True, random_state=0
+    ).fit(train_rows)
+    score, code = estimator.best_validation_score_, estimator.transform(train_rows)
+    estimator.set_params(learning_rate_init=0.3, max_iter=2).fit(train_rows)
+    assert max(estimator.validation_scores_[-2:]) < score
+    assert estimator.best_validation_score_ == pytest.approx(score, abs=1e-5)
+    np.testing.assert_array_equal(estimator.transform(train_rows), code)
+
+
+def test_partial_fit_takes_another_solver(quick, X):
+    quick.set_params(solver="sgd").partial_fit(X)
+    quick.set_params(solver="adam").partial_fit(X)
+    assert quick.n_iter_ == 2
 
 
 def test_early_stopping_restores_the_best_epoch(train_rows):

@@ -8,7 +8,9 @@ import torch
 from joblib import Parallel, delayed
 
 from skautoenc import AutoencoderTransformer
-from skautoenc.training import SCHEDULES, Batches, resolve_device, threads_for
+from skautoenc.training import SCHEDULES, Batches, compute, resolve_device
+
+CPU = torch.device("cpu")
 
 
 def fit_bytes(X, **parameters):
@@ -57,6 +59,62 @@ def test_the_number_of_threads_does_not_change_the_bytes(normalization):
     assert one == two
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"corruption_rate": 0.3},
+        {"dropout": 0.3},
+        {"alpha": 0.1},
+        {"learning_rate": "constant"},
+        {"max_grad_norm": 1e-3, "solver": "sgd"},
+        {"momentum": 0.5, "solver": "sgd"},
+        {"shuffle": False},
+        {"normalization": "batch"},
+        {"normalization": "layer"},
+        {"linear_skip": False},
+        {"tied_weights": True},
+        {"batch_size": 64},
+    ],
+    ids=str,
+)
+def test_every_knob_changes_the_weights(train_rows, change):
+    base = {"n_components": 8, "max_iter": 2}
+    base |= {name: change[name] for name in ("solver",) if name in change}
+    assert fit_bytes(train_rows, **base) != fit_bytes(
+        train_rows,
+        **base,
+        **{name: value for name, value in change.items() if name != "solver"},
+    )
+
+
+def test_weight_decay_shrinks_and_clipping_slows(train_rows):
+    def size(**parameters):
+        estimator = AutoencoderTransformer(
+            8, hidden_layer_sizes=(), max_iter=5, random_state=0, **parameters
+        ).fit(train_rows)
+        return float(estimator.network_.encoder[0].weight.detach().norm())
+
+    assert size(alpha=1.0) < 0.95 * size()
+    start = size(learning_rate_init=1e-12)
+    clipped = size(solver="sgd", max_grad_norm=1e-6)
+    assert abs(clipped - start) < 1e-3 < abs(size(solver="sgd") - start)
+
+
+def test_corruption_hides_inputs_but_not_targets(train_rows):
+    noisy = AutoencoderTransformer(
+        random_state=0, max_iter=20, corruption_rate=0.5
+    ).fit(train_rows)
+    plain = AutoencoderTransformer(random_state=0, max_iter=20).fit(train_rows)
+    hidden = np.random.default_rng(0).random(train_rows.shape) < 0.5
+    masked = np.where(hidden, train_rows.mean(axis=0), train_rows)
+
+    def error(estimator):
+        restored = estimator.inverse_transform(estimator.transform(masked))
+        return ((restored - train_rows) ** 2).mean()
+
+    assert error(noisy) < 0.8 * error(plain)
+
+
 def test_different_seeds_give_different_weights(train_rows):
     first, second = (
         AutoencoderTransformer(8, max_iter=1, random_state=seed).fit_transform(
@@ -87,7 +145,7 @@ def test_global_settings_of_the_user_do_not_reach_the_fit(train_rows):
         torch.set_default_dtype(torch.float64)
         with torch.inference_mode(), torch.device("meta"):
             assert fit_bytes(train_rows, **NOISY) == expected
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
             assert fit_bytes(train_rows, **NOISY) == expected
     finally:
         torch.set_default_dtype(torch.float32)
@@ -124,7 +182,7 @@ def test_schedules_are_shares_of_the_fit(name):
 
 def test_small_work_gets_one_thread_and_puts_the_others_back():
     before = torch.get_num_threads()
-    with threads_for(1e3):
+    with compute(1e3, CPU):
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == before
 
@@ -134,7 +192,7 @@ def test_large_work_shares_the_threads_with_other_fits():
     inside, done = threading.Event(), threading.Event()
 
     def first():
-        with threads_for(1e12):
+        with compute(1e12, CPU):
             inside.set()
             done.wait(10)
 
@@ -144,15 +202,45 @@ def test_large_work_shares_the_threads_with_other_fits():
         other = threading.Thread(target=first)
         other.start()
         inside.wait(10)
-        with threads_for(1e12):
+        with compute(1e12, CPU):
             seen.append(torch.get_num_threads())
         done.set()
         other.join()
-        with threads_for(1e12):
+        with compute(1e12, CPU):
             seen.append(torch.get_num_threads())
     finally:
         torch.set_num_threads(before)
     assert seen == [2, 4]
+
+
+def test_fits_in_threads_leave_the_number_of_threads(train_rows):
+    before = torch.get_num_threads()
+    seen = []
+    try:
+        torch.set_num_threads(2)
+        Parallel(n_jobs=4, backend="threading")(
+            delayed(fit_bytes)(train_rows, max_iter=1) for _ in range(8)
+        )
+        new = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+        new.start()
+        new.join()
+        seen.append(torch.get_num_threads())
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [2, 2]
+
+
+def test_nested_work_keeps_the_threads_of_the_outer():
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        with compute(1e3, CPU):
+            with compute(1e12, CPU):
+                pass
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_auto_device_is_the_cpu_for_small_work():

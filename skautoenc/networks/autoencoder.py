@@ -16,10 +16,16 @@ class Autoencoder(nn.Module):
         The arguments that build an equal network, all plain Python values.
     widths : list of int
         Number of activations at each stage of the encoder, input and code included.
+    smallest_batch : int
+        Fewest rows that a training batch must have.
+    weighs_rows : bool
+        Whether a row of weight two counts as two rows in all that it does.
     """
 
     config: dict[str, Any]
     widths: list[int]
+    smallest_batch = 1
+    weighs_rows = True
 
     registry: ClassVar[dict[str, type["Autoencoder"]]] = {}
 

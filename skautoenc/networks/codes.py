@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from .layers import CPU_FLOAT32
+from .layers import CPU_FLOAT32, running_momentum
 
 # The running threshold forgets a batch after about twenty: long against the noise of
 # one batch, short against a fit.
@@ -76,7 +76,8 @@ class LifetimeSparsity(nn.Module):
             return code * (code >= self.threshold)
         threshold = lifetime_threshold(code.detach(), self.rate, sample_weight)
         self.n_batches += 1
-        self.threshold.lerp_(threshold, (1 / self.n_batches).clamp(min=_MOMENTUM))
+        momentum = running_momentum(self.n_batches, _MOMENTUM)
+        self.threshold.lerp_(threshold, momentum)
         return code * (code >= threshold)
 
 

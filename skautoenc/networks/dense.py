@@ -80,6 +80,9 @@ class DenseAutoencoder(Autoencoder):
             "normalization": normalization,
             "dropout": dropout,
         }
+        if normalization == "batch":
+            self.smallest_batch = 2
+            self.weighs_rows = False
         self.widths = widths = [n_features, *hidden_layer_sizes, n_components]
         affine = [Linear(inputs, outputs) for inputs, outputs in pairwise(widths)]
         mirrored = [
@@ -110,8 +113,7 @@ class DenseAutoencoder(Autoencoder):
             if self.config["normalization"] is not None:
                 modules.append(NORMALIZATIONS[self.config["normalization"]](width))
             modules.append(ACTIVATIONS[self.config["activation"]].module())
-            if self.config["dropout"] > 0:
-                modules.append(Dropout(self.config["dropout"]))
+            modules.append(Dropout(self.config["dropout"]))
         return [*modules, affine[-1]]
 
     @torch.no_grad()

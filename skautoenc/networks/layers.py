@@ -80,7 +80,7 @@ class Dropout(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Drop activations of `x`, of any shape; the identity in evaluation mode."""
-        if not self.training:
+        if not self.training or self.rate == 0:
             return x
         keep = torch.empty_like(x).bernoulli_(1 - self.rate, generator=self.generator)
         return x * keep / (1 - self.rate)
@@ -179,6 +179,11 @@ def principal_axes(rows: Tensor, n_axes: int, generator: torch.Generator) -> Ten
     return axes[:n_axes]
 
 
+def running_momentum(n_batches: Tensor, lowest: float) -> Tensor:
+    """Weight of the latest batch in a running mean that starts as a plain mean."""
+    return (1 / n_batches).clamp(min=lowest)
+
+
 class _Normalization(nn.Module):
     """Scale and shift that follow a normalisation.
 
@@ -232,19 +237,23 @@ class BatchNorm(_Normalization):
 
     mean: Tensor
     variance: Tensor
+    n_batches: Tensor
 
     def __init__(self, width: int) -> None:
         super().__init__(width)
         self.register_buffer("mean", torch.zeros_like(self.bias.detach()))
         self.register_buffer("variance", torch.ones_like(self.bias.detach()))
+        self.register_buffer("n_batches", torch.zeros((), **CPU_FLOAT32))
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise rows of shape (n, width)."""
         if not self.training:
             return self._affine(x, self.mean, self.variance)
         variance, mean = torch.var_mean(x, dim=0, unbiased=False)
-        self.mean.lerp_(mean.detach(), 0.1)
-        self.variance.lerp_(variance.detach(), 0.1)
+        self.n_batches += 1
+        momentum = running_momentum(self.n_batches, 0.1)
+        self.mean.lerp_(mean.detach(), momentum)
+        self.variance.lerp_(variance.detach(), momentum)
         return self._affine(x, mean, variance)
 
 

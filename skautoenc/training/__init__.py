@@ -3,7 +3,7 @@
 from .batches import Batches, number_of_batches
 from .budget import Budget
 from .optimizers import SCHEDULES, make_optimizer
-from .resources import resolve_device, step_work, threads_for
+from .resources import compute, resolve_device, step_work
 from .rows import Rows
 from .run import Run
 from .seeds import Streams, spawn_streams
@@ -19,10 +19,10 @@ __all__ = [
     "Step",
     "Stopping",
     "Streams",
+    "compute",
     "make_optimizer",
     "number_of_batches",
     "resolve_device",
     "spawn_streams",
     "step_work",
-    "threads_for",
 ]

@@ -13,6 +13,8 @@ _WORTH_ACCELERATOR = 1e9
 
 _lock = threading.Lock()
 _running = 0
+_ambient = 1
+_nested = threading.local()
 
 
 def step_work(n_parameters: int, batch_size: int) -> float:
@@ -53,7 +55,8 @@ def resolve_device(device: str | torch.device, work: float) -> torch.device:
     try:
         chosen = torch.device(device)
         torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        torch.Generator(chosen)
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(
             f"device={str(device)!r} cannot be used on this machine ({reason}). "
@@ -63,27 +66,41 @@ def resolve_device(device: str | torch.device, work: float) -> torch.device:
 
 
 @contextmanager
-def threads_for(work: float) -> Iterator[None]:
-    """Give torch as many threads as the work is worth, then put them back.
+def compute(work: float, device: torch.device) -> Iterator[None]:
+    """Give torch as many threads as the work is worth, and float32 throughout.
 
     Small steps run on one thread; larger ones share the threads at hand with the
     other fits of this process, so that a search over joblib's threading backend does
-    not ask for more than the machine has.
+    not ask for more than the machine has. An autocast of the user's is suspended.
 
     Parameters
     ----------
     work : float
         Floating point operations of one step.
+    device : torch.device
+        Where it is done.
+
+    Notes
+    -----
+    torch has one number of threads for the process, which new threads inherit, and
+    one for each thread that has computed. What was set before the first of several
+    fits at once is therefore what each of them puts back.
     """
-    global _running
+    global _running, _ambient
     before = torch.get_num_threads()
+    depth = getattr(_nested, "depth", 0)
     with _lock:
-        _running += 1
-        allowed = 1 if work < _WORTH_THREADS else max(1, before // _running)
-    torch.set_num_threads(allowed)
+        if _running == 0:
+            _ambient = before
+        _running += depth == 0
+        share = max(1, _ambient // _running)
+        torch.set_num_threads(1 if work < _WORTH_THREADS else share)
+    _nested.depth = depth + 1
     try:
-        yield
+        with torch.autocast(device.type, enabled=False):
+            yield
     finally:
-        torch.set_num_threads(before)
+        _nested.depth = depth
         with _lock:
-            _running -= 1
+            _running -= depth == 0
+            torch.set_num_threads(before if depth else _ambient)

@@ -76,6 +76,11 @@ class Run:
         """Whether all epochs are done or the run was stopped."""
         return len(self.losses) >= self.max_iter or self.stopping.finished
 
+    def resume(self) -> None:
+        """Take the weights as trained before: held-out rows may prefer them."""
+        if self.validation is not None:
+            self.stopping.start_from(self._validate(self.validation), self.step.network)
+
     def advance(self) -> None:
         """Train for one epoch."""
         loss = self._train_epoch()
@@ -103,7 +108,7 @@ class Run:
 
     def _train_epoch(self) -> float:
         self.step.network.train()
-        total = torch.zeros((), device=self.rows.device)
+        total = torch.zeros((), dtype=torch.float32, device=self.rows.device)
         done = len(self.losses) * self.batches.number
         for index in self.batches:
             progress = done / (self.max_iter * self.batches.number)
@@ -119,7 +124,7 @@ class Run:
     def _validate(self, rows: Rows) -> float:
         """Return the mean loss of the network as it is used after the fit."""
         network = self.step.network.eval()
-        total: Tensor = torch.zeros((), device=rows.device)
+        total: Tensor = torch.zeros((), dtype=torch.float32, device=rows.device)
         for start in range(0, len(rows), _BLOCK):
             block = slice(start, start + _BLOCK)
             batch = rows[block]

@@ -22,10 +22,11 @@ class Stopping:
         self.tol = tol
         self.n_iter_no_change = n_iter_no_change
         self.diverged = False
+        self.best_loss = math.inf
         self._validated = False
-        self._best = math.inf
         self._reference = math.inf
         self._stale = 0
+        self._latest: dict[str, Tensor] | None = None
         self._kept: dict[str, Tensor] | None = None
 
     @property
@@ -38,6 +39,12 @@ class Stopping:
         """Whether to stop."""
         return self.diverged or self._stale >= self.n_iter_no_change
 
+    def start_from(self, held_out: float, network: nn.Module) -> None:
+        """Take note of the held-out loss of weights that were trained before."""
+        self._validated = True
+        self.best_loss = held_out
+        self._kept = snapshot(network)
+
     def update(self, loss: float, held_out: float | None, network: nn.Module) -> None:
         """Take note of an epoch's losses and of the weights that it ended with."""
         watched = loss if held_out is None else held_out
@@ -45,9 +52,12 @@ class Stopping:
         if not (math.isfinite(loss) and math.isfinite(watched)):
             self.diverged = True
             return
-        if watched < self._best and all_finite(network):
-            self._best = watched
-            self._kept = snapshot(network)
+        latest = snapshot(network)
+        if watched < self.best_loss:
+            self.best_loss = watched
+            # A training loss tells of the weights that the epoch began with.
+            self._kept = latest if self._validated else self._latest
+        self._latest = latest
         if watched < self._reference - self.tol:
             self._reference = watched
             self._stale = 0
@@ -55,10 +65,11 @@ class Stopping:
             self._stale += 1
 
     def restore(self, network: nn.Module) -> None:
-        """Go back to the best held-out loss, or from a loss that is not finite.
+        """Go back to the best held-out loss, or from weights or a loss not finite.
 
         A training loss that was lower a few epochs ago is no reason to go back: it
         is the noise of the batches.
         """
+        self.diverged = self.diverged or not all_finite(network)
         if self._kept is not None and (self._validated or self.diverged):
             restore(network, self._kept)

@@ -56,6 +56,11 @@ def to_arrays(network: nn.Module) -> Arrays:
     return {name: _own_array(t) for name, t in _named_tensors(network).items()}
 
 
+def shapes(arrays: Arrays) -> dict[str, tuple[int, ...]]:
+    """Tell which weights there are and how large."""
+    return {name: array.shape for name, array in arrays.items()}
+
+
 def from_arrays(network: nn.Module, arrays: Arrays) -> None:
     """Copy arrays, as `to_arrays` gave them, into the network."""
     restore(network, _to_tensors(arrays))
