@@ -33,6 +33,13 @@ from ._input import (
     rows_per_block,
 )
 from .networks import Autoencoder, bind_generator
+from .networks.weights import (
+    count_parameters,
+    device_of,
+    from_arrays,
+    shapes,
+    to_arrays,
+)
 from .objectives import Objective, squared_error
 from .training import (
     SCHEDULES,
@@ -46,18 +53,11 @@ from .training import (
     compute,
     make_optimizer,
     number_of_batches,
+    optimizer_from_arrays,
+    optimizer_to_arrays,
     resolve_device,
     spawn_streams,
     step_work,
-)
-from .training.weights import (
-    count_parameters,
-    device_of,
-    from_arrays,
-    optimizer_from_arrays,
-    optimizer_to_arrays,
-    shapes,
-    to_arrays,
 )
 
 
@@ -163,7 +163,7 @@ class BaseAutoencoder(
             task["metadata"] = {"sample_weight": sample_weight}
         with torch.inference_mode(False), torch.enable_grad():
             run = self._make_run(data, held_out, random_state, resumes=resumes)
-            context = self._init_callback_context(max_subtasks=run.max_iter)
+            context = self._init_callback_context(max_subtasks=run.budget.max_iter)
             context.call_on_fit_task_begin(**task)
             try:
                 self._follow(run, context, task, resumes=resumes)
@@ -245,24 +245,38 @@ class BaseAutoencoder(
         """Turn the parameters and the data into a run of the engine."""
         network = self._network_to_train(resumes=resumes)
         budget = self._resolve_budget(len(data))
-        n_batches = number_of_batches(len(data), budget.batch_size)
-        smallest_batch = len(data) // n_batches
-        if smallest_batch < network.smallest_batch:
-            raise ValueError(
-                f"batch_size={budget.batch_size} is too small for this network, which "
-                f"needs {network.smallest_batch} rows in a batch. Raise batch_size, or "
-                "set normalization=None or 'layer'."
-            )
-        if n_batches == 1 and network.weighs_rows:
-            data = data.merge_equal_rows()
+        if incremental:
+            budget = budget.for_one_epoch()
+        data = _in_batches(data, network, budget)
         if not resumes:
             self.mean_, self.scale_ = data.moments()
-        work = step_work(count_parameters(network), smallest_batch)
+        work = step_work(count_parameters(network), min(budget.batch_size, len(data)))
         device = resolve_device(self.device, work)
         streams = spawn_streams(random_state.randint(np.iinfo(np.int32).max), device)
         if not resumes:
             self._initialise(network, data, streams)
         bind_generator(network.to(device), streams.noise)
+        run = Run(
+            self._make_step(network, budget, streams),
+            self._rows(data, device),
+            Batches(
+                len(data),
+                budget.batch_size,
+                shuffle=self.shuffle,
+                generator=streams.order,
+            ),
+            budget,
+            Stopping(tol=self.tol, n_iter_no_change=self.n_iter_no_change),
+            validation=None if held_out is None else self._rows(held_out, device),
+            work=work,
+        )
+        if resumes:
+            run.resume()
+        return run
+
+    def _make_step(
+        self, network: Autoencoder, budget: Budget, streams: Streams
+    ) -> Step:
         optimizer = make_optimizer(
             network,
             self.solver,
@@ -273,32 +287,13 @@ class BaseAutoencoder(
         state = getattr(self, "_optimizer_state", None)
         if state is not None and state["solver"] == self.solver:
             optimizer_from_arrays(optimizer, state["states"])
-        step = Step(
+        return Step(
             network,
             self._build_objective(),
             optimizer,
             max_grad_norm=self.max_grad_norm,
             generator=streams.noise,
         )
-        run = Run(
-            step,
-            self._rows(data, device),
-            Batches(
-                len(data),
-                budget.batch_size,
-                shuffle=self.shuffle,
-                generator=streams.order,
-            ),
-            learning_rate_init=budget.learning_rate_init,
-            schedule=SCHEDULES["constant" if incremental else self.learning_rate],
-            max_iter=1 if incremental else budget.max_iter,
-            stopping=Stopping(tol=self.tol, n_iter_no_change=self.n_iter_no_change),
-            validation=None if held_out is None else self._rows(held_out, device),
-            work=work,
-        )
-        if resumes:
-            run.resume()
-        return run
 
     def _initialise(
         self, network: Autoencoder, data: TrainingData, streams: Streams
@@ -388,16 +383,17 @@ class BaseAutoencoder(
     def _reconstruction_attributes(self, run: Run, *, resumes: bool) -> dict[str, Any]:
         """Describe where the run stands, with a network that training leaves alone."""
         attributes = self._fitted_attributes(run, resumes=resumes)
+        network = run.step.network
         return {
             **attributes,
-            "network_": _unpack(_pack(attributes["network_"])),
+            "network_": Autoencoder.from_state(network.state()),
             "loss_curve_": list(attributes["loss_curve_"]),
         }
 
     def _report_divergence(self, run: Run) -> None:
         advice = (
-            "Lower learning_rate_init "
-            f"(now {run.learning_rate_init:g}), set max_grad_norm=1.0, or scale X."
+            f"Lower learning_rate_init (now {run.budget.learning_rate_init:g}), set "
+            "max_grad_norm=1.0, or scale X."
         )
         epoch = len(run.losses) + 1
         if not run.stopping.has_weights:
@@ -587,25 +583,32 @@ class BaseAutoencoder(
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
         if "network_" in state:
-            state["network_"] = _pack(self.network_)
+            state["network_"] = self.network_.state()
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if "network_" in state:
-            state = {**state, "network_": _unpack(state["network_"])}
+            state = {**state, "network_": Autoencoder.from_state(state["network_"])}
         super().__setstate__(state)
 
 
-def _pack(network: Autoencoder) -> dict[str, Any]:
-    """Describe a network by plain values and arrays, which any machine can load."""
-    return {
-        "class": type(network).__name__,
-        "config": network.config,
-        "weights": to_arrays(network),
-    }
+def _in_batches(
+    data: TrainingData, network: Autoencoder, budget: Budget
+) -> TrainingData:
+    """Bring the rows into the form in which they are batched.
 
-
-def _unpack(packed: dict[str, Any]) -> Autoencoder:
-    network = Autoencoder.registry[packed["class"]](**packed["config"])
-    from_arrays(network, packed["weights"])
-    return network.eval()
+    Raises
+    ------
+    ValueError
+        If the batches would be too small for the network.
+    """
+    n_batches = number_of_batches(len(data), budget.batch_size)
+    if len(data) // n_batches < network.smallest_batch:
+        raise ValueError(
+            f"batch_size={budget.batch_size} is too small for this network, which "
+            f"needs {network.smallest_batch} rows in a batch. Raise batch_size, or "
+            "set normalization=None or 'layer'."
+        )
+    if n_batches == 1 and network.weighs_rows:
+        return data.merge_equal_rows()
+    return data

@@ -348,6 +348,7 @@ class AutoencoderTransformer(BaseAutoencoder):
                 else int(self.max_iter)
             ),
             learning_rate_init=float(self.learning_rate_init),
+            learning_rate=self.learning_rate,
         )
 
     def _fitted_attributes(self, run: Run, *, resumes: bool) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from .weights import from_arrays, to_arrays
+
 
 class Autoencoder(nn.Module):
     """A network that maps standardised rows to codes and codes to rows.
@@ -68,6 +70,21 @@ class Autoencoder(nn.Module):
         Tensor of shape (n, n_features)
             The reconstruction.
         """
+
+    def state(self) -> dict[str, Any]:
+        """Describe the network by plain values and arrays, for any machine to load."""
+        return {
+            "class": type(self).__name__,
+            "config": self.config,
+            "weights": to_arrays(self),
+        }
+
+    @staticmethod
+    def from_state(state: dict[str, Any]) -> "Autoencoder":
+        """Build the network that `state` describes, in evaluation mode."""
+        network = Autoencoder.registry[state["class"]](**state["config"])
+        from_arrays(network, state["weights"])
+        return network.eval()
 
     def forward(self, x: Tensor) -> Tensor:
         """Reconstruct standardised rows."""

@@ -2,7 +2,12 @@
 
 from .batches import Batches, number_of_batches
 from .budget import Budget
-from .optimizers import SCHEDULES, make_optimizer
+from .optimizers import (
+    SCHEDULES,
+    make_optimizer,
+    optimizer_from_arrays,
+    optimizer_to_arrays,
+)
 from .resources import compute, resolve_device, step_work
 from .rows import Rows
 from .run import Run
@@ -22,6 +27,8 @@ __all__ = [
     "compute",
     "make_optimizer",
     "number_of_batches",
+    "optimizer_from_arrays",
+    "optimizer_to_arrays",
     "resolve_device",
     "spawn_streams",
     "step_work",

@@ -1,6 +1,8 @@
 """How long and how fast to train."""
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -15,8 +17,15 @@ class Budget:
         Most epochs.
     learning_rate_init : float
         Learning rate at the start.
+    learning_rate : str
+        Key of `SCHEDULES`: how the learning rate falls over these epochs.
     """
 
     batch_size: int
     max_iter: int
     learning_rate_init: float
+    learning_rate: str
+
+    def for_one_epoch(self) -> Budget:
+        """Return the budget of one epoch out of nobody knows how many."""
+        return replace(self, max_iter=1, learning_rate="constant")

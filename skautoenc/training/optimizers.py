@@ -4,7 +4,9 @@ import math
 from collections.abc import Callable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from ..networks.weights import Arrays, own_array, to_tensors
 
 Schedule = Callable[[float], float]
 
@@ -77,4 +79,25 @@ def make_optimizer(
         momentum=momentum,
         nesterov=momentum > 0,
         fused=True,
+    )
+
+
+def optimizer_to_arrays(optimizer: torch.optim.Optimizer) -> list[Arrays]:
+    """Copy the optimiser's moments and counters, a dict a parameter."""
+    states = optimizer.state_dict()["state"]
+    return [
+        {k: own_array(v) for k, v in states[i].items() if isinstance(v, Tensor)}
+        for i in sorted(states)
+    ]
+
+
+def optimizer_from_arrays(
+    optimizer: torch.optim.Optimizer, states: list[Arrays]
+) -> None:
+    """Copy states, as `optimizer_to_arrays` gave them, into the optimiser."""
+    optimizer.load_state_dict(
+        {
+            "state": {i: to_tensors(state) for i, state in enumerate(states)},
+            "param_groups": optimizer.state_dict()["param_groups"],
+        }
     )

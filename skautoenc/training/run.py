@@ -5,7 +5,8 @@ from torch import Tensor
 
 from ..objectives import squared_error, weighted_mean
 from .batches import Batches
-from .optimizers import Schedule
+from .budget import Budget
+from .optimizers import SCHEDULES
 from .rows import Rows
 from .step import Step
 from .stopping import Stopping
@@ -25,14 +26,10 @@ class Run:
         The training rows.
     batches : Batches
         Which rows make up each batch.
-    learning_rate_init : float
-        Learning rate at the start.
-    schedule : callable
-        Factor of the learning rate as a function of the share of the run done.
-    max_iter : int
-        Number of epochs, if nothing stops the run before.
+    budget : Budget
+        Number of epochs, if nothing stops the run before, and learning rates.
     stopping : Stopping
-        Decides when that is.
+        Decides when to stop before.
     validation : Rows or None
         Held-out rows; without them `stopping` watches the training loss.
     work : float
@@ -51,20 +48,16 @@ class Run:
         step: Step,
         rows: Rows,
         batches: Batches,
-        *,
-        learning_rate_init: float,
-        schedule: Schedule,
-        max_iter: int,
+        budget: Budget,
         stopping: Stopping,
+        *,
         validation: Rows | None,
         work: float,
     ) -> None:
         self.step = step
         self.rows = rows
         self.batches = batches
-        self.learning_rate_init = learning_rate_init
-        self.schedule = schedule
-        self.max_iter = max_iter
+        self.budget = budget
         self.stopping = stopping
         self.validation = validation
         self.work = work
@@ -74,7 +67,7 @@ class Run:
     @property
     def finished(self) -> bool:
         """Whether all epochs are done or the run was stopped."""
-        return len(self.losses) >= self.max_iter or self.stopping.finished
+        return len(self.losses) >= self.budget.max_iter or self.stopping.finished
 
     def resume(self) -> None:
         """Take the weights as trained before: held-out rows may prefer them."""
@@ -101,7 +94,8 @@ class Run:
         """Tell the last epoch in a line."""
         if self.stopping.diverged:
             return f"Epoch {len(self.losses) + 1}: the loss is not finite"
-        line = f"Epoch {len(self.losses)}/{self.max_iter}, loss = {self.losses[-1]:.6f}"
+        line = f"Epoch {len(self.losses)}/{self.budget.max_iter}"
+        line += f", loss = {self.losses[-1]:.6f}"
         if self.validation_losses:
             line += f", validation score = {1 - self.validation_losses[-1]:.6f}"
         return line
@@ -109,11 +103,13 @@ class Run:
     def _train_epoch(self) -> float:
         self.step.network.train()
         total = torch.zeros((), dtype=torch.float32, device=self.rows.device)
+        schedule = SCHEDULES[self.budget.learning_rate]
+        n_steps = self.budget.max_iter * self.batches.number
         done = len(self.losses) * self.batches.number
         for index in self.batches:
-            progress = done / (self.max_iter * self.batches.number)
+            progress = done / n_steps
             self.step.set_learning_rate(
-                self.learning_rate_init * self.schedule(progress)
+                self.budget.learning_rate_init * schedule(progress)
             )
             loss = self.step(self.rows[index], self.rows.weights(index))
             total += loss * len(index)

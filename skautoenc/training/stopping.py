@@ -4,7 +4,7 @@ import math
 
 from torch import Tensor, nn
 
-from .weights import all_finite, restore, snapshot
+from ..networks.weights import all_finite, restore, snapshot
 
 
 class Stopping:

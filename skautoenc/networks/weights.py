@@ -1,4 +1,4 @@
-"""Weights and optimiser states as plain arrays: no view, no device, no class."""
+"""Weights as plain arrays: no view, no device, no class of torch."""
 
 from typing import Any
 
@@ -42,18 +42,20 @@ def restore(network: nn.Module, tensors: dict[str, Tensor]) -> None:
         tensor.copy_(tensors[name])
 
 
-def _own_array(tensor: Tensor) -> NDArray[Any]:
+def own_array(tensor: Tensor) -> NDArray[Any]:
+    """Copy a tensor of any device into an array that owns its memory."""
     array: NDArray[Any] = np.array(tensor.detach().cpu().numpy())
     return array
 
 
-def _to_tensors(arrays: Arrays) -> dict[str, Tensor]:
+def to_tensors(arrays: Arrays) -> dict[str, Tensor]:
+    """Copy arrays into tensors on the CPU."""
     return {k: torch.tensor(array, device="cpu") for k, array in arrays.items()}
 
 
 def to_arrays(network: nn.Module) -> Arrays:
     """Copy the weights into numpy arrays."""
-    return {name: _own_array(t) for name, t in _named_tensors(network).items()}
+    return {name: own_array(t) for name, t in _named_tensors(network).items()}
 
 
 def shapes(arrays: Arrays) -> dict[str, tuple[int, ...]]:
@@ -63,25 +65,4 @@ def shapes(arrays: Arrays) -> dict[str, tuple[int, ...]]:
 
 def from_arrays(network: nn.Module, arrays: Arrays) -> None:
     """Copy arrays, as `to_arrays` gave them, into the network."""
-    restore(network, _to_tensors(arrays))
-
-
-def optimizer_to_arrays(optimizer: torch.optim.Optimizer) -> list[Arrays]:
-    """Copy the optimiser's moments and counters, a dict a parameter."""
-    states = optimizer.state_dict()["state"]
-    return [
-        {k: _own_array(v) for k, v in states[i].items() if isinstance(v, Tensor)}
-        for i in sorted(states)
-    ]
-
-
-def optimizer_from_arrays(
-    optimizer: torch.optim.Optimizer, states: list[Arrays]
-) -> None:
-    """Copy states, as `optimizer_to_arrays` gave them, into the optimiser."""
-    optimizer.load_state_dict(
-        {
-            "state": {i: _to_tensors(state) for i, state in enumerate(states)},
-            "param_groups": optimizer.state_dict()["param_groups"],
-        }
-    )
+    restore(network, to_tensors(arrays))
