@@ -14,8 +14,8 @@ from sklearn.utils._param_validation import (
 )
 
 from ._base import BaseAutoencoder
-from .corruption import MaskingNoise
-from .networks import ACTIVATIONS, NORMALIZATIONS, DenseAutoencoder
+from .corruption import CORRUPTIONS
+from .networks import ACTIVATIONS, NORMALIZATIONS, SPARSITIES, DenseAutoencoder
 from .objectives import Objective, ReconstructionObjective
 from .training import Budget, Run, number_of_batches
 
@@ -52,15 +52,17 @@ class AutoencoderTransformer(BaseAutoencoder):
             "gelu", "silu", "selu"}, default="silu"
         Activation of the hidden layers. The smooth ones reconstruct best. Initial
         weights are scaled to suit it. Without hidden layers it has no effect.
-    sparsity : {"auto", "lifetime"} or None, default="auto"
-        How the code is kept from copying the data. "lifetime" rectifies it and lets
-        each unit decode the share `sparsity_rate` of the rows, those in which it is
-        strongest; None leaves it dense and linear. "auto" is "lifetime" if
-        ``n_components >= n_features``.
+    sparsity : {"auto", "lifetime", "topk", "batch_topk"} or None, default="auto"
+        How the code is kept from copying the data. A rule rectifies it and lets only
+        the share `sparsity_rate` of its activations reach the decoder: of each unit
+        the rows in which it is strongest ("lifetime", winner take all [1]_), of each
+        row its strongest units ("topk", k-sparse [3]_), or the strongest of a batch
+        altogether ("batch_topk" [4]_). None leaves the code dense and linear. "auto"
+        is "lifetime", which leaves no unit idle, if ``n_components >= n_features``.
     sparsity_rate : float in (0, 1) or "auto", default="auto"
-        Share of the rows for which a unit of a sparse code may be active. "auto" is
-        0.1, or more where the code is so narrow that fewer than 16 units would be
-        left to describe a row, up to 0.5.
+        Share of the activations of a sparse code that are decoded. "auto" is 0.1, or
+        more where the code is so narrow that fewer than 16 units would be left to
+        describe a row, up to 0.5.
     tied_weights : bool or "auto", default="auto"
         Whether the decoder uses the encoder's weights, transposed. "auto" ties them
         if there are no hidden layers: the weights are then the dictionary itself.
@@ -75,9 +77,14 @@ class AutoencoderTransformer(BaseAutoencoder):
     dropout : float in [0, 1), default=0.0
         Rate at which hidden activations are dropped in training. Without hidden
         layers it has no effect.
-    corruption_rate : float in [0, 1), default=0.0
-        Share of the entries of each batch that are masked (set to their column's
-        mean) before they are encoded; the target stays clean [2]_.
+    corruption : {"masking", "gaussian", "salt_and_pepper", "swap"}, default="masking"
+        What is done to the entries of a batch before they are encoded; the target
+        stays clean [2]_. They are set to their column's mean, or get noise added, or
+        are set to the smallest or largest value of their column, or are replaced by
+        those of other rows, which keeps each column's distribution.
+    corruption_rate : float, default=0.0
+        Share of the entries that are corrupted, below 1. For "gaussian", the standard
+        deviation of the noise, where 1 is that of the data.
     solver : {"adam", "sgd"}, default="adam"
         Adam with decoupled weight decay, or gradient descent with momentum.
     alpha : float, default=0.0
@@ -133,7 +140,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     sparsity_ : str or None
         The sparsity rule of the code.
     sparsity_rate_ : float or None
-        Share of the rows for which a unit may be active; None for a dense code.
+        Share of the activations that are decoded; None for a dense code.
     n_features_in_ : int
         Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -168,13 +175,17 @@ class AutoencoderTransformer(BaseAutoencoder):
     Notes
     -----
     A sparse code is sparse in training. `transform` gives the rectified activations as
-    they are, which a linear model uses best; `inverse_transform` first drops those
-    under the unit's threshold, a running mean of the thresholds in training.
+    they are, which a linear model uses best; `inverse_transform` first thins them out.
+    Where the rule compares the rows of a batch, it does so by a running mean of the
+    thresholds met in training, so that each row's result is its own.
 
     References
     ----------
     .. [1] Makhzani and Frey, "Winner-take-all autoencoders", NeurIPS 2015.
     .. [2] Vincent et al., "Stacked denoising autoencoders", JMLR 11, 2010.
+    .. [3] Makhzani and Frey, "k-sparse autoencoders", ICLR 2014.
+    .. [4] Bussmann, Leask and Nanda, "BatchTopK sparse autoencoders",
+       arXiv:2412.06410, 2024.
 
     Examples
     --------
@@ -214,13 +225,14 @@ class AutoencoderTransformer(BaseAutoencoder):
         ],
         "hidden_layer_sizes": [StrOptions({"auto"}), "array-like"],
         "activation": [StrOptions(set(ACTIVATIONS))],
-        "sparsity": [StrOptions({"auto", "lifetime"}), None],
+        "sparsity": [StrOptions({"auto", *SPARSITIES}), None],
         "sparsity_rate": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="neither")],
         "tied_weights": ["boolean", StrOptions({"auto"})],
         "linear_skip": ["boolean"],
         "normalization": [StrOptions(set(NORMALIZATIONS)), None],
         "dropout": [Interval(Real, 0, 1, closed="left")],
-        "corruption_rate": [Interval(Real, 0, 1, closed="left")],
+        "corruption": [StrOptions(set(CORRUPTIONS))],
+        "corruption_rate": [Interval(Real, 0, None, closed="left")],
         **BaseAutoencoder._parameter_constraints,
     }
 
@@ -230,12 +242,15 @@ class AutoencoderTransformer(BaseAutoencoder):
         *,
         hidden_layer_sizes: Sequence[int] | Literal["auto"] = "auto",
         activation: str = "silu",
-        sparsity: Literal["auto", "lifetime"] | None = "auto",
+        sparsity: Literal["auto", "lifetime", "topk", "batch_topk"] | None = "auto",
         sparsity_rate: float | Literal["auto"] = "auto",
         tied_weights: bool | Literal["auto"] = "auto",
         linear_skip: bool = True,
         normalization: Literal["batch", "layer"] | None = None,
         dropout: float = 0.0,
+        corruption: Literal[
+            "masking", "gaussian", "salt_and_pepper", "swap"
+        ] = "masking",
         corruption_rate: float = 0.0,
         solver: Literal["adam", "sgd"] = "adam",
         alpha: float = 0.0,
@@ -264,6 +279,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.linear_skip = linear_skip
         self.normalization = normalization
         self.dropout = dropout
+        self.corruption = corruption
         self.corruption_rate = corruption_rate
         self.solver = solver
         self.alpha = alpha
@@ -333,9 +349,17 @@ class AutoencoderTransformer(BaseAutoencoder):
         return tuple(int(size) for size in sizes)
 
     def _build_objective(self) -> Objective:
-        if self.corruption_rate > 0:
-            return ReconstructionObjective(MaskingNoise(self.corruption_rate))
-        return ReconstructionObjective()
+        if self.corruption_rate == 0:
+            return ReconstructionObjective()
+        if self.corruption_rate >= 1 and self.corruption != "gaussian":
+            raise InvalidParameterError(
+                f"The 'corruption_rate' parameter of {type(self).__name__} must be "
+                f"below 1 for corruption={self.corruption!r}, of which it is a share. "
+                f"Got {self.corruption_rate!r} instead."
+            )
+        return ReconstructionObjective(
+            CORRUPTIONS[self.corruption](self.corruption_rate)
+        )
 
     def _resolve_budget(self, n_samples: int) -> Budget:
         batch_size = 128 if self.batch_size == "auto" else int(self.batch_size)

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from .corruption import Corruption
 from .networks import Autoencoder
 
 Objective = Callable[[Autoencoder, Tensor, Tensor | None, torch.Generator], Tensor]
-Corruption = Callable[[Tensor, torch.Generator], Tensor]
 
 
 def squared_error(reconstruction: Tensor, target: Tensor) -> Tensor:
@@ -42,8 +42,8 @@ class ReconstructionObjective:
 
     Parameters
     ----------
-    corruption : callable or None
-        Takes a batch and a generator and returns the batch that is encoded.
+    corruption : Corruption or None
+        Makes the batch that is encoded.
     """
 
     def __init__(self, corruption: Corruption | None = None) -> None:

@@ -117,6 +117,7 @@ def test_values_too_large_for_their_variance(quick, X):
         ({"activation": "swish"}, "'activation' parameter .* Got 'swish' instead"),
         ({"hidden_layer_sizes": (4, 0)}, "'hidden_layer_sizes' .* Got (4, 0) instead"),
         ({"hidden_layer_sizes": 4.5}, "'hidden_layer_sizes' .* Got 4.5 instead"),
+        ({"corruption_rate": 1.0}, "'corruption_rate' .* below 1 .* Got 1.0 instead"),
         ({"sparsity": "top"}, "'sparsity' parameter .* Got 'top' instead"),
         ({"max_iter": 0}, "'max_iter' parameter .* Got 0 instead"),
     ],

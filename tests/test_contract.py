@@ -9,6 +9,8 @@ from skautoenc import AutoencoderTransformer
 ESTIMATORS = [
     AutoencoderTransformer(),
     AutoencoderTransformer(n_components=2),
+    AutoencoderTransformer(sparsity="topk"),
+    AutoencoderTransformer(sparsity="batch_topk"),
 ]
 
 # Checks that scikit-learn has but does not run on third-party estimators.

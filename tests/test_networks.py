@@ -6,7 +6,7 @@ import torch
 from sklearn.decomposition import PCA
 
 from skautoenc.networks import NORMALIZATIONS, DenseAutoencoder
-from skautoenc.networks.codes import LifetimeSparsity, lifetime_threshold
+from skautoenc.networks.codes import SPARSITIES, share_threshold
 
 
 @pytest.fixture
@@ -15,29 +15,50 @@ def code():
 
 
 @pytest.mark.parametrize("rate", [0.05, 0.1, 0.5])
-def test_lifetime_threshold_keeps_the_share(code, rate):
-    kept = code >= lifetime_threshold(code, rate)
+def test_share_threshold_keeps_the_share(code, rate):
+    kept = code >= share_threshold(code, rate)
     assert kept.sum(dim=0).tolist() == [round(rate * 40)] * 7
 
 
 def test_weights_stand_for_repetition(code):
     repeats = torch.arange(40) % 4
     repeated = code.repeat_interleave(repeats, dim=0)
-    expected = lifetime_threshold(repeated, 0.1)
-    weighted = lifetime_threshold(code, 0.1, repeats.float())
+    expected = share_threshold(repeated, 0.1)
+    weighted = share_threshold(code, 0.1, repeats.float())
     assert torch.equal(weighted, expected)
-    ones = lifetime_threshold(code, 0.1, torch.ones(40))
-    assert torch.equal(ones, lifetime_threshold(code, 0.1))
+    ones = share_threshold(code, 0.1, torch.ones(40))
+    assert torch.equal(ones, share_threshold(code, 0.1))
 
 
-def test_reading_a_sparse_code_treats_each_row_alone(code):
-    sparsity = LifetimeSparsity(7, 0.1)
+@pytest.mark.parametrize("rule", sorted(SPARSITIES))
+def test_each_rule_keeps_its_share_of_the_strongest(code, rule):
+    kept = SPARSITIES[rule](7, 0.3)(code)
+    weakest = {
+        "batch_topk": code.flatten().topk(84).values.min(),
+        "lifetime": code.topk(12, dim=0).values.amin(dim=0),
+        "topk": code.topk(2, dim=1).values.amin(dim=1, keepdim=True),
+    }
+    assert torch.equal(kept, code * (code >= weakest[rule]))
+
+
+@pytest.mark.parametrize("rule", sorted(SPARSITIES))
+def test_reading_a_sparse_code_treats_each_row_alone(code, rule):
+    sparsity = SPARSITIES[rule](7, 0.1)
     for _ in range(3):
-        sparsity(code)
+        trained = sparsity(code)
     sparsity.eval()
-    torch.testing.assert_close(sparsity.threshold, lifetime_threshold(code, 0.1))
     rows = torch.cat([sparsity(row.unsqueeze(0)) for row in code])
-    assert torch.equal(rows, sparsity(code))
+    torch.testing.assert_close(rows, sparsity(code))
+    # The thresholds of three equal batches are those of the batch, but for rounding.
+    assert ((rows > 0) != (trained > 0)).sum() <= 7
+
+
+@pytest.mark.parametrize("rule", sorted(SPARSITIES))
+def test_each_rule_counts_a_weight_as_repetition(code, rule):
+    repeats = torch.arange(40) % 4
+    kept = SPARSITIES[rule](7, 0.2)(code, repeats.float())
+    repeated = SPARSITIES[rule](7, 0.2)(code.repeat_interleave(repeats, dim=0))
+    assert torch.equal(kept.repeat_interleave(repeats, dim=0), repeated)
 
 
 def build(**changes):

@@ -63,6 +63,9 @@ def test_the_number_of_threads_does_not_change_the_bytes(normalization):
     "change",
     [
         {"corruption_rate": 0.3},
+        {"corruption_rate": 0.3, "corruption": "gaussian"},
+        {"corruption_rate": 0.3, "corruption": "salt_and_pepper"},
+        {"corruption_rate": 0.3, "corruption": "swap"},
         {"dropout": 0.3},
         {"alpha": 0.1},
         {"learning_rate": "constant"},

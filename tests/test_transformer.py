@@ -39,7 +39,13 @@ def reconstruction_error(estimator, X):
         {"n_components": 16, "normalization": "batch"},
         {"n_components": 16, "normalization": "layer"},
         {"n_components": 16, "dropout": 0.1},
+        {"sparsity": "topk"},
+        {"sparsity": "batch_topk"},
+        {"sparsity": "topk", "n_components": 16, "hidden_layer_sizes": (48,)},
         {"corruption_rate": 0.2},
+        {"corruption_rate": 0.2, "corruption": "swap"},
+        {"corruption_rate": 0.2, "corruption": "salt_and_pepper"},
+        {"corruption_rate": 0.5, "corruption": "gaussian"},
         {"n_components": 16, "max_grad_norm": 1.0},
         {"n_components": 16, "alpha": 1e-3},
         {

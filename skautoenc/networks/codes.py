@@ -12,42 +12,70 @@ from .layers import CPU_FLOAT32, running_momentum
 _MOMENTUM = 0.05
 
 
-def lifetime_threshold(
+def share_threshold(
     code: Tensor, rate: float, sample_weight: Tensor | None = None
 ) -> Tensor:
-    """Find the activation each unit must reach to be among its strongest.
+    """Find the value that the largest share of each column reaches.
 
     Parameters
     ----------
-    code : Tensor of shape (n_samples, n_components)
-        Activations of a batch.
+    code : Tensor of shape (n, n_columns)
+        Activations.
     rate : float
-        Share of the batch, by weight, in which a unit may be active.
-    sample_weight : Tensor of shape (n_samples,), optional
+        The share, by weight.
+    sample_weight : Tensor of shape (n,), optional
         Weights of the rows: a row of weight two counts as two equal rows.
 
     Returns
     -------
-    Tensor of shape (n_components,)
-        The smallest activation that is still kept.
+    Tensor of shape (n_columns,)
+        The smallest activation of each column that is within the share.
     """
-    n_samples = code.shape[0]
+    n_rows = code.shape[0]
     if sample_weight is None:
-        kept = max(1, math.ceil(rate * n_samples - 1e-6))
+        kept = max(1, math.ceil(rate * n_rows - 1e-6))
         return code.topk(kept, dim=0, sorted=True).values[-1]
     ordered, order = code.sort(dim=0, descending=True)
     cumulative = sample_weight[order].cumsum(dim=0)
-    needed = (rate - 1e-6 / n_samples) * sample_weight.sum()
-    position = (cumulative < needed).sum(dim=0).clamp(max=n_samples - 1)
+    needed = (rate - 1e-6 / n_rows) * sample_weight.sum()
+    position = (cumulative < needed).sum(dim=0).clamp(max=n_rows - 1)
     return ordered.gather(0, position.unsqueeze(0)).squeeze(0)
 
 
-class LifetimeSparsity(nn.Module):
-    """Let each unit speak for its strongest rows only (winner take all) [1]_.
+class _BatchSparsity(nn.Module):
+    """A rule that compares the rows of a batch.
 
-    While training, a unit keeps the share `rate` of a batch in which it is most
-    active. Since that depends on the whole batch, reading uses instead each unit's
-    running mean of the thresholds met in training: a row's result is then its own.
+    What a row keeps in training depends on the rest of its batch. Reading uses the
+    running mean of the thresholds met in training instead: a row's result is then its
+    own.
+    """
+
+    threshold: Tensor
+    n_batches: Tensor
+
+    def __init__(self, n_thresholds: int, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+        self.register_buffer("threshold", torch.zeros(n_thresholds, **CPU_FLOAT32))
+        self.register_buffer("n_batches", torch.zeros((), **CPU_FLOAT32))
+
+    def batch_threshold(self, code: Tensor, sample_weight: Tensor | None) -> Tensor:
+        """Return the threshold of a batch, of the shape of `threshold`."""
+        raise NotImplementedError
+
+    def forward(self, code: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        """Zero the activations of `code`, (n, n_components), under the threshold."""
+        if not self.training:
+            return code * (code >= self.threshold)
+        threshold = self.batch_threshold(code.detach(), sample_weight)
+        self.n_batches += 1
+        momentum = running_momentum(self.n_batches, _MOMENTUM)
+        self.threshold.lerp_(threshold, momentum)
+        return code * (code >= threshold)
+
+
+class LifetimeSparsity(_BatchSparsity):
+    """Let each unit speak for its strongest rows only (winner take all) [1]_.
 
     Parameters
     ----------
@@ -61,23 +89,59 @@ class LifetimeSparsity(nn.Module):
     .. [1] Makhzani and Frey, "Winner-take-all autoencoders", NeurIPS 2015.
     """
 
-    threshold: Tensor
-    n_batches: Tensor
+    def batch_threshold(self, code: Tensor, sample_weight: Tensor | None) -> Tensor:
+        """Return a threshold for each unit."""
+        return share_threshold(code, self.rate, sample_weight)
+
+
+class BatchTopKSparsity(_BatchSparsity):
+    """Keep the strongest activations of a batch, whatever their row and unit [1]_.
+
+    Parameters
+    ----------
+    n_components : int
+        Number of units.
+    rate : float
+        Share of all activations that are kept.
+
+    References
+    ----------
+    .. [1] Bussmann, Leask and Nanda, "BatchTopK sparse autoencoders",
+       arXiv:2412.06410, 2024.
+    """
+
+    def __init__(self, n_components: int, rate: float) -> None:
+        super().__init__(1, rate)
+
+    def batch_threshold(self, code: Tensor, sample_weight: Tensor | None) -> Tensor:
+        """Return one threshold for all units."""
+        if sample_weight is not None:
+            sample_weight = sample_weight.repeat_interleave(code.shape[1])
+        return share_threshold(code.reshape(-1, 1), self.rate, sample_weight)
+
+
+class TopKSparsity(nn.Module):
+    """Keep the strongest units of each row (k-sparse) [1]_.
+
+    Parameters
+    ----------
+    n_components : int
+        Number of units.
+    rate : float
+        Share of the units that may be active for a row.
+
+    References
+    ----------
+    .. [1] Makhzani and Frey, "k-sparse autoencoders", ICLR 2014.
+    """
 
     def __init__(self, n_components: int, rate: float) -> None:
         super().__init__()
-        self.rate = rate
-        self.register_buffer("threshold", torch.zeros(n_components, **CPU_FLOAT32))
-        self.register_buffer("n_batches", torch.zeros((), **CPU_FLOAT32))
+        self.n_active = max(1, round(rate * n_components))
 
     def forward(self, code: Tensor, sample_weight: Tensor | None = None) -> Tensor:
-        """Zero the activations of `code`, (n, n_components), under the threshold."""
-        if not self.training:
-            return code * (code >= self.threshold)
-        threshold = lifetime_threshold(code.detach(), self.rate, sample_weight)
-        self.n_batches += 1
-        momentum = running_momentum(self.n_batches, _MOMENTUM)
-        self.threshold.lerp_(threshold, momentum)
+        """Zero all but the largest activations of each row of `code`."""
+        threshold = code.detach().topk(self.n_active, dim=1).values[:, -1:]
         return code * (code >= threshold)
 
 
@@ -87,3 +151,10 @@ class DenseCode(nn.Module):
     def forward(self, code: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """Return `code` as it is."""
         return code
+
+
+SPARSITIES: dict[str, type[nn.Module]] = {
+    "batch_topk": BatchTopKSparsity,
+    "lifetime": LifetimeSparsity,
+    "topk": TopKSparsity,
+}

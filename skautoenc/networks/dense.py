@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from .autoencoder import Autoencoder
-from .codes import DenseCode, LifetimeSparsity
+from .codes import SPARSITIES, DenseCode
 from .layers import (
     ACTIVATIONS,
     CPU_FLOAT32,
@@ -37,10 +37,10 @@ class DenseAutoencoder(Autoencoder):
         Widths of the encoder's hidden layers; the decoder has them in reverse.
     activation : str
         Key of `ACTIVATIONS`, applied to the hidden layers.
-    sparsity : {"lifetime"} or None
-        With a sparsity rule the code is rectified; without one it is linear.
+    sparsity : str or None
+        Key of `SPARSITIES`. With a rule the code is rectified, without one linear.
     sparsity_rate : float
-        Share of the rows for which a unit of a sparse code may be active.
+        Share of the activations that a sparse code keeps in training.
     tied_weights : bool
         Whether the decoder uses the encoder's weights, transposed.
     linear_skip : bool
@@ -100,8 +100,8 @@ class DenseAutoencoder(Autoencoder):
         )
         self.code_activation = nn.ReLU() if sparsity else nn.Identity()
         self.sparsity = (
-            LifetimeSparsity(n_components, sparsity_rate)
-            if sparsity == "lifetime"
+            SPARSITIES[sparsity](n_components, sparsity_rate)
+            if sparsity
             else DenseCode()
         )
 
