@@ -1,6 +1,6 @@
 """The dense autoencoder."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import ceil
 from numbers import Integral, Real
 from typing import Any, Literal
@@ -15,7 +15,14 @@ from sklearn.utils._param_validation import (
 
 from ._base import BaseAutoencoder
 from .corruption import CORRUPTIONS
-from .networks import ACTIVATIONS, NORMALIZATIONS, SPARSITIES, DenseAutoencoder
+from .networks import (
+    ACTIVATIONS,
+    NORMALIZATIONS,
+    SPARSITIES,
+    Autoencoder,
+    CustomAutoencoder,
+    DenseAutoencoder,
+)
 from .objectives import Objective, ReconstructionObjective
 from .training import Budget, Run, number_of_batches
 
@@ -77,6 +84,14 @@ class AutoencoderTransformer(BaseAutoencoder):
     dropout : float in [0, 1), default=0.0
         Rate at which hidden activations are dropped in training. Without hidden
         layers it has no effect.
+    network : callable, default=None
+        Your own network: a class or a module-level function that takes `n_features`
+        and `n_components` and returns a `torch.nn.Module` with `encode` and `decode`,
+        both for standardised rows. It replaces the built-in one and the parameters
+        that shape that one, from `hidden_layer_sizes` to `dropout`. Never an
+        instance: clones would share its trained weights. Layers of torch that are
+        random in training, such as `torch.nn.Dropout`, draw from its global
+        generator.
     corruption : {"masking", "gaussian", "salt_and_pepper", "swap"}, default="masking"
         What is done to the entries of a batch before they are encoded; the target
         stays clean [2]_. They are set to their column's mean, or get noise added, or
@@ -135,10 +150,10 @@ class AutoencoderTransformer(BaseAutoencoder):
     ----------
     n_components_ : int
         Width of the code.
-    hidden_layer_sizes_ : tuple of int
-        Widths of the encoder's hidden layers.
+    hidden_layer_sizes_ : tuple of int or None
+        Widths of the encoder's hidden layers; None for a network of your own.
     sparsity_ : str or None
-        The sparsity rule of the code.
+        The sparsity rule of the code, if it has one.
     sparsity_rate_ : float or None
         Share of the activations that are decoded; None for a dense code.
     n_features_in_ : int
@@ -231,6 +246,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         "linear_skip": ["boolean"],
         "normalization": [StrOptions(set(NORMALIZATIONS)), None],
         "dropout": [Interval(Real, 0, 1, closed="left")],
+        "network": [callable, None],
         "corruption": [StrOptions(set(CORRUPTIONS))],
         "corruption_rate": [Interval(Real, 0, None, closed="left")],
         **BaseAutoencoder._parameter_constraints,
@@ -248,6 +264,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         linear_skip: bool = True,
         normalization: Literal["batch", "layer"] | None = None,
         dropout: float = 0.0,
+        network: Callable[..., torch.nn.Module] | None = None,
         corruption: Literal[
             "masking", "gaussian", "salt_and_pepper", "swap"
         ] = "masking",
@@ -279,6 +296,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.linear_skip = linear_skip
         self.normalization = normalization
         self.dropout = dropout
+        self.network = network
         self.corruption = corruption
         self.corruption_rate = corruption_rate
         self.solver = solver
@@ -299,12 +317,18 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _build_network(self, n_features: int) -> DenseAutoencoder:
+    def _build_network(self, n_features: int) -> Autoencoder:
         n_components = (
             min(8 * n_features, 1024)
             if self.n_components == "auto"
             else int(self.n_components)
         )
+        if self.network is not None:
+            return CustomAutoencoder(
+                builder=self._check_builder(self.network),
+                n_features=n_features,
+                n_components=n_components,
+            )
         sparsity = self.sparsity
         if sparsity == "auto":
             sparsity = "lifetime" if n_components >= n_features else None
@@ -329,6 +353,17 @@ class AutoencoderTransformer(BaseAutoencoder):
             normalization=self.normalization,
             dropout=float(self.dropout),
         )
+
+    def _check_builder(
+        self, network: Callable[..., torch.nn.Module]
+    ) -> Callable[..., torch.nn.Module]:
+        if isinstance(network, torch.nn.Module):
+            raise InvalidParameterError(
+                f"The 'network' parameter of {type(self).__name__} must be a class or "
+                "a function that builds a network. Got an instance of "
+                f"{type(network).__name__} instead."
+            )
+        return network
 
     def _resolve_hidden_layer_sizes(
         self, n_features: int, sparsity: str | None
@@ -379,7 +414,9 @@ class AutoencoderTransformer(BaseAutoencoder):
         config = run.step.network.config
         return {
             **super()._fitted_attributes(run, resumes=resumes),
-            "hidden_layer_sizes_": config["hidden_layer_sizes"],
-            "sparsity_": config["sparsity"],
-            "sparsity_rate_": config["sparsity_rate"] if config["sparsity"] else None,
+            "hidden_layer_sizes_": config.get("hidden_layer_sizes"),
+            "sparsity_": config.get("sparsity"),
+            "sparsity_rate_": config["sparsity_rate"]
+            if config.get("sparsity")
+            else None,
         }

@@ -1,16 +1,28 @@
 """Every public estimator keeps every promise of scikit-learn's contract."""
 
 import pytest
+import torch
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skautoenc import AutoencoderTransformer
+
+
+class TwoLayers(torch.nn.Module):
+    """A user's own network."""
+
+    def __init__(self, n_features, n_components):
+        super().__init__()
+        self.encode = torch.nn.Linear(n_features, n_components)
+        self.decode = torch.nn.Linear(n_components, n_features)
+
 
 ESTIMATORS = [
     AutoencoderTransformer(),
     AutoencoderTransformer(n_components=2),
     AutoencoderTransformer(sparsity="topk"),
     AutoencoderTransformer(sparsity="batch_topk"),
+    AutoencoderTransformer(n_components=2, network=TwoLayers),
 ]
 
 # Checks that scikit-learn has but does not run on third-party estimators.

@@ -1,7 +1,10 @@
 """What AutoencoderTransformer learns."""
 
+import pickle
+
 import numpy as np
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.datasets import load_iris
 from sklearn.decomposition import PCA
@@ -182,6 +185,51 @@ def test_sparse_code_is_rectified_and_decodes_its_strongest_units(train_rows):
 def test_dense_code_is_linear(train_rows):
     code = AutoencoderTransformer(8, random_state=0).fit_transform(train_rows)
     assert code.min() < 0 < code.max()
+
+
+class Custom(torch.nn.Module):
+    def __init__(self, n_features, n_components):
+        super().__init__()
+        self.inner = torch.nn.Sequential(
+            torch.nn.Linear(n_features, 64), torch.nn.ReLU()
+        )
+        self.to_code = torch.nn.Linear(64, n_components)
+        self.back = torch.nn.Linear(n_components, n_features)
+
+    def encode(self, x):
+        return self.to_code(self.inner(x))
+
+    def decode(self, code):
+        return self.back(code)
+
+
+def build_narrower(n_features, n_components):
+    return Custom(n_features, n_components - 1)
+
+
+def test_a_network_of_your_own(train_rows, test_rows):
+    state = torch.get_rng_state()
+    estimator = AutoencoderTransformer(8, network=Custom, random_state=0)
+    code = estimator.fit(train_rows).transform(test_rows)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert code.shape == (len(test_rows), 8)
+    assert -estimator.score(test_rows) < 0.4 * test_rows.var(axis=0).mean()
+    np.testing.assert_array_equal(
+        clone(estimator).fit(train_rows).transform(test_rows), code
+    )
+    copy = pickle.loads(pickle.dumps(estimator))
+    np.testing.assert_array_equal(copy.transform(test_rows), code)
+    other = clone(estimator).set_params(random_state=1).fit(train_rows)
+    assert not np.allclose(other.transform(test_rows), code)
+
+
+def test_a_network_of_your_own_that_does_not_fit(train_rows):
+    with pytest.raises(
+        ValueError, match=r"encode two rows to \(2, 8\) .* got \(2, 7\)"
+    ):
+        AutoencoderTransformer(8, network=build_narrower).fit(train_rows)
+    with pytest.raises(TypeError, match=r"'network' .* Got an instance of Custom"):
+        AutoencoderTransformer(8, network=Custom(64, 8)).fit(train_rows)
 
 
 def test_grid_search_in_a_pipeline_runs_clean(digits):

@@ -2,6 +2,7 @@
 
 from .autoencoder import Autoencoder
 from .codes import SPARSITIES
+from .custom import CustomAutoencoder
 from .dense import DenseAutoencoder
 from .layers import ACTIVATIONS, NORMALIZATIONS, bind_generator
 
@@ -10,6 +11,7 @@ __all__ = [
     "NORMALIZATIONS",
     "SPARSITIES",
     "Autoencoder",
+    "CustomAutoencoder",
     "DenseAutoencoder",
     "bind_generator",
 ]
