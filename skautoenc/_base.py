@@ -40,7 +40,7 @@ from .networks.weights import (
     shapes,
     to_arrays,
 )
-from .objectives import Objective, squared_error
+from .objectives import Objective
 from .training import (
     SCHEDULES,
     Batches,
@@ -51,6 +51,7 @@ from .training import (
     Stopping,
     Streams,
     compute,
+    learn_whitening,
     make_optimizer,
     number_of_batches,
     optimizer_from_arrays,
@@ -74,6 +75,8 @@ class BaseAutoencoder(
     """
 
     _parameter_constraints: dict[str, list[Any]] = {
+        "whiten": [StrOptions({"zca", "pca"}), None],
+        "whiten_regularization": [Interval(Real, 0, None, closed="left")],
         "solver": [StrOptions({"adam", "sgd"})],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [
@@ -249,7 +252,7 @@ class BaseAutoencoder(
             budget = budget.for_one_epoch()
         data = _in_batches(data, network, budget)
         if not resumes:
-            self.mean_, self.scale_ = data.moments()
+            self._standardise(data)
         work = step_work(count_parameters(network), min(budget.batch_size, len(data)))
         device = resolve_device(self.device, work)
         streams = spawn_streams(random_state.randint(np.iinfo(np.int32).max), device)
@@ -273,6 +276,20 @@ class BaseAutoencoder(
         if resumes:
             run.resume()
         return run
+
+    def _standardise(self, data: TrainingData) -> None:
+        """Learn what is done to a row before the network sees it."""
+        self.mean_, self.scale_ = data.moments()
+        self.whitening_ = self.dewhitening_ = None
+        if self.whiten is not None:
+            cpu = torch.device("cpu")
+            # Factorisations could give other bits on another number of threads.
+            with compute(0, cpu):
+                whitening = learn_whitening(
+                    self._rows(data, cpu), self.whiten, self.whiten_regularization
+                )
+            self.whitening_ = whitening.forward.numpy()
+            self.dewhitening_ = whitening.inverse.numpy()
 
     def _make_step(
         self, network: Autoencoder, budget: Budget, streams: Streams
@@ -335,6 +352,11 @@ class BaseAutoencoder(
             device,
             index=data.index,
             weights=data.weights,
+            whitening=(
+                None
+                if self.whitening_ is None
+                else torch.tensor(self.whitening_, device="cpu")
+            ),
         )
 
     def _follow(
@@ -470,6 +492,8 @@ class BaseAutoencoder(
             for block in self._blocks(len(code)):
                 part = torch.tensor(code[block], device=device)
                 rows[block] = self.network_.decode(part).cpu().numpy()
+        if self.dewhitening_ is not None:
+            rows = rows @ self.dewhitening_
         rows *= np.float32(self.scale_)
         rows += self.mean_.astype(np.float32)
         columns = getattr(self, "feature_names_in_", None)
@@ -547,7 +571,12 @@ class BaseAutoencoder(
         with self._reading(len(rows)):
             for block in self._blocks(len(rows)):
                 batch = rows[block]
-                errors[block] = squared_error(self.network_(batch), batch).cpu().numpy()
+                difference = self.network_(batch) - batch
+                if self.dewhitening_ is not None:
+                    difference = difference @ torch.tensor(
+                        self.dewhitening_, device=rows.device
+                    )
+                errors[block] = difference.square().mean(dim=1).cpu().numpy()
         return errors
 
     def _blocks(self, n_samples: int) -> Iterator[slice]:

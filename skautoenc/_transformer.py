@@ -100,6 +100,14 @@ class AutoencoderTransformer(BaseAutoencoder):
     corruption_rate : float, default=0.0
         Share of the entries that are corrupted, below 1. For "gaussian", the standard
         deviation of the noise, where 1 is that of the data.
+    whiten : {"zca", "pca"} or None, default=None
+        Whether the network sees whitened rows, in which all directions of the data
+        are about equally strong, so that fine patterns count as much as coarse ones.
+        "zca" keeps the columns what they are, "pca" turns them to the principal axes.
+        It is undone on the way back; losses are then shares of the whitened variance.
+    whiten_regularization : float, default=0.1
+        Added to the variance of each direction, as a share of their mean, so that
+        directions of mere noise stay weak.
     solver : {"adam", "sgd"}, default="adam"
         Adam with decoupled weight decay, or gradient descent with momentum.
     alpha : float, default=0.0
@@ -164,9 +172,11 @@ class AutoencoderTransformer(BaseAutoencoder):
         Means of the columns, subtracted first.
     scale_ : float
         Root of the columns' mean variance, by which the centred rows are divided.
+    whitening_, dewhitening_ : ndarray of shape (n_features_in_, n_features_in_) or None
+        Maps that standardised rows are multiplied by to whiten them, and back.
     network_ : torch.nn.Module
         The network, in evaluation mode. Its `encode` and `decode` take and give
-        standardised rows.
+        standardised rows, whitened ones with `whiten`.
     n_iter_ : int
         Epochs trained, those of earlier warm starts and `partial_fit` included.
     loss_curve_ : list of float of length n_iter_
@@ -269,6 +279,8 @@ class AutoencoderTransformer(BaseAutoencoder):
             "masking", "gaussian", "salt_and_pepper", "swap"
         ] = "masking",
         corruption_rate: float = 0.0,
+        whiten: Literal["zca", "pca"] | None = None,
+        whiten_regularization: float = 0.1,
         solver: Literal["adam", "sgd"] = "adam",
         alpha: float = 0.0,
         batch_size: int | Literal["auto"] = "auto",
@@ -299,6 +311,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.network = network
         self.corruption = corruption
         self.corruption_rate = corruption_rate
+        self.whiten = whiten
+        self.whiten_regularization = whiten_regularization
         self.solver = solver
         self.alpha = alpha
         self.batch_size = batch_size

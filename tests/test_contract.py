@@ -21,7 +21,7 @@ ESTIMATORS = [
     AutoencoderTransformer(),
     AutoencoderTransformer(n_components=2),
     AutoencoderTransformer(sparsity="topk"),
-    AutoencoderTransformer(sparsity="batch_topk"),
+    AutoencoderTransformer(sparsity="batch_topk", whiten="zca"),
     AutoencoderTransformer(n_components=2, network=TwoLayers),
 ]
 

@@ -49,6 +49,8 @@ def reconstruction_error(estimator, X):
         {"corruption_rate": 0.2, "corruption": "swap"},
         {"corruption_rate": 0.2, "corruption": "salt_and_pepper"},
         {"corruption_rate": 0.5, "corruption": "gaussian"},
+        {"whiten": "zca"},
+        {"n_components": 16, "whiten": "pca"},
         {"n_components": 16, "max_grad_norm": 1.0},
         {"n_components": 16, "alpha": 1e-3},
         {
@@ -185,6 +187,32 @@ def test_sparse_code_is_rectified_and_decodes_its_strongest_units(train_rows):
 def test_dense_code_is_linear(train_rows):
     code = AutoencoderTransformer(8, random_state=0).fit_transform(train_rows)
     assert code.min() < 0 < code.max()
+
+
+@pytest.mark.parametrize("whiten", ["zca", "pca"])
+@pytest.mark.parametrize("regularization", [0.0, 0.1])
+def test_whitening_is_learnt_and_undone(train_rows, test_rows, whiten, regularization):
+    estimator = AutoencoderTransformer(
+        whiten=whiten, whiten_regularization=regularization, random_state=0
+    ).fit(train_rows)
+    rows = (train_rows - estimator.mean_) / estimator.scale_
+    variances = np.linalg.eigvalsh(np.cov((rows @ estimator.whitening_).T))
+    assert variances.mean() == pytest.approx(1, rel=0.01)
+    # A few pixels of the digits are always empty, or nearly.
+    strong = variances[5:]
+    assert (strong.std() / strong.mean() < 0.02) == (regularization == 0)
+    np.testing.assert_allclose(
+        rows @ estimator.whitening_ @ estimator.dewhitening_, rows, atol=1e-3
+    )
+    error = reconstruction_error(estimator, test_rows)
+    assert -estimator.score(test_rows) == pytest.approx(error, rel=1e-3)
+    assert error < 0.3 * test_rows.var(axis=0).mean()
+
+
+def test_zca_stays_close_to_the_columns(train_rows):
+    estimator = AutoencoderTransformer(4, whiten="zca", max_iter=1).fit(train_rows)
+    np.testing.assert_allclose(estimator.whitening_, estimator.whitening_.T, atol=1e-5)
+    assert np.linalg.eigvalsh(estimator.whitening_).min() > 0
 
 
 class Custom(torch.nn.Module):

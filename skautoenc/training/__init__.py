@@ -14,6 +14,7 @@ from .run import Run
 from .seeds import Streams, spawn_streams
 from .step import Step
 from .stopping import Stopping
+from .whitening import learn_whitening
 
 __all__ = [
     "SCHEDULES",
@@ -25,6 +26,7 @@ __all__ = [
     "Stopping",
     "Streams",
     "compute",
+    "learn_whitening",
     "make_optimizer",
     "number_of_batches",
     "optimizer_from_arrays",

@@ -31,6 +31,8 @@ class Rows:
         The rows of the matrix that take part; all of them by default.
     weights : ndarray of shape (n_samples,), optional
         Weights of the rows that take part; equal by default.
+    whitening : Tensor of shape (n_features, n_features), optional
+        Map that the standardised rows are multiplied by.
     """
 
     def __init__(
@@ -42,12 +44,14 @@ class Rows:
         *,
         index: NDArray[np.int64] | None = None,
         weights: NDArray[Any] | None = None,
+        whitening: Tensor | None = None,
     ) -> None:
         self.matrix = matrix
         self.mean = mean.astype(matrix.dtype)
         self.scale = matrix.dtype.type(scale)
         self.device = device
         self.index = index
+        self.whitening = None if whitening is None else whitening.to(device)
         self._weights = (
             None
             if weights is None
@@ -64,7 +68,9 @@ class Rows:
             block = block.toarray()
         block = block - self.mean
         block /= self.scale
-        return torch.from_numpy(block.astype(np.float32, copy=False)).to(self.device)
+        block = block.astype(np.float32, copy=False)
+        rows = torch.from_numpy(block).to(self.device)
+        return rows if self.whitening is None else rows @ self.whitening
 
     def weights(self, chosen: Index) -> Tensor | None:
         """Return weights, of mean one over all rows, or None where all are equal."""
