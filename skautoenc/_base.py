@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from numbers import Integral, Real
@@ -24,6 +24,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Tags, check_array, check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
 
 from ._input import (
     TrainingData,
@@ -75,6 +76,7 @@ class BaseAutoencoder(
     """
 
     _parameter_constraints: dict[str, list[Any]] = {
+        "features": [StrOptions({"code", "stack"})],
         "whiten": [StrOptions({"zca", "pca"}), None],
         "whiten_regularization": [Interval(Real, 0, None, closed="left")],
         "solver": [StrOptions({"adam", "sgd"})],
@@ -392,6 +394,7 @@ class BaseAutoencoder(
         return {
             "network_": network,
             "n_components_": int(network.config["n_components"]),
+            "features_": self.features,
             "loss_curve_": losses,
             "n_iter_": len(losses),
             "loss_": losses[-1] if losses else math.nan,
@@ -442,8 +445,9 @@ class BaseAutoencoder(
 
         Returns
         -------
-        ndarray or frame of shape (n_samples, n_components), float32
-            The code, one column a component.
+        ndarray or frame of shape (n_samples, n_features_out), float32
+            The code, one column a component; with ``features="stack"`` the hidden
+            activations before it, from the first layer on.
 
         Raises
         ------
@@ -460,8 +464,8 @@ class BaseAutoencoder(
 
         Parameters
         ----------
-        X : array-like or frame of shape (n_samples, n_components)
-            Codes, as `transform` gives them.
+        X : array-like or frame of shape (n_samples, n_features_out)
+            Codes, as `transform` gives them. Of a stack only the code is needed.
 
         Returns
         -------
@@ -479,19 +483,16 @@ class BaseAutoencoder(
             not finite.
         """
         check_is_fitted(self)
-        code = check_array(X, dtype=np.float32, order="C", input_name="X")
-        if code.shape[1] != self.n_components_:
+        code = check_array(X, dtype=np.float32, input_name="X")
+        if code.shape[1] != self._n_features_out:
             raise ValueError(
                 f"X has {code.shape[1]} columns, but the code of this "
-                f"{type(self).__name__} has {self.n_components_}. Pass what transform "
-                "returned."
+                f"{type(self).__name__} has {self._n_features_out}. Pass what "
+                "transform returned."
             )
-        rows = np.empty((len(code), self.n_features_in_), dtype=np.float32)
-        device = device_of(self.network_)
-        with self._reading(len(code)):
-            for block in self._blocks(len(code)):
-                part = torch.tensor(code[block], device=device)
-                rows[block] = self.network_.decode(part).cpu().numpy()
+        code = np.ascontiguousarray(code[:, -self.n_components_ :])
+        source = torch.tensor(code, device=device_of(self.network_))
+        rows = self._read(self.network_.decode, source, self.n_features_in_)
         if self.dewhitening_ is not None:
             rows = rows @ self.dewhitening_
         rows *= np.float32(self.scale_)
@@ -557,34 +558,45 @@ class BaseAutoencoder(
         return -float(error * self.scale_**2)
 
     def _encode(self, matrix: Any) -> NDArray[np.float32]:
-        code = np.empty((matrix.shape[0], self.n_components_), dtype=np.float32)
-        rows = self._rows(TrainingData(matrix), device_of(self.network_))
-        with self._reading(len(rows)):
-            for block in self._blocks(len(rows)):
-                code[block] = self.network_.encode(rows[block]).cpu().numpy()
-        return code
+        network = self.network_
+        function = network.stack if self.features_ == "stack" else network.encode
+        return self._read(function, self._rows_to_read(matrix), self._n_features_out)
 
     def _errors(self, matrix: Any) -> NDArray[np.float32]:
         """Mean squared error of each standardised row."""
-        errors = np.empty(matrix.shape[0], dtype=np.float32)
-        rows = self._rows(TrainingData(matrix), device_of(self.network_))
-        with self._reading(len(rows)):
-            for block in self._blocks(len(rows)):
-                batch = rows[block]
-                difference = self.network_(batch) - batch
-                if self.dewhitening_ is not None:
-                    difference = difference @ torch.tensor(
-                        self.dewhitening_, device=rows.device
-                    )
-                errors[block] = difference.square().mean(dim=1).cpu().numpy()
-        return errors
+        rows = self._rows_to_read(matrix)
+        back = None
+        if self.dewhitening_ is not None:
+            back = torch.tensor(self.dewhitening_, device=rows.device)
 
-    def _blocks(self, n_samples: int) -> Iterator[slice]:
-        """Cut the rows so that a block's activations stay small."""
-        blocks: Iterator[slice] = gen_batches(
-            n_samples, rows_per_block(max(self.network_.widths))
-        )
-        return blocks
+        def error(batch: Tensor) -> Tensor:
+            difference: Tensor = self.network_(batch) - batch
+            if back is not None:
+                difference = difference @ back
+            return difference.square().mean(dim=1, keepdim=True)
+
+        return self._read(error, rows, 1).ravel()
+
+    def _rows_to_read(self, matrix: Any) -> Rows:
+        return self._rows(TrainingData(matrix), device_of(self.network_))
+
+    def _read(
+        self, function: Callable[[Tensor], Tensor], source: Rows | Tensor, width: int
+    ) -> NDArray[np.float32]:
+        """Apply `function` to the rows of `source`, block by block.
+
+        Blocks are filled up to a multiple of 32 rows. Kernels round what is left over
+        after whole vectors differently, and a row's result is not to depend on its
+        place or its neighbours.
+        """
+        result = np.empty((len(source), width), dtype=np.float32)
+        block_size = rows_per_block(max(self.network_.widths))
+        with self._reading(len(source)):
+            for block in gen_batches(len(source), block_size):
+                batch = source[block]
+                padded = nn.functional.pad(batch, (0, 0, 0, -len(batch) % 32))
+                result[block] = function(padded)[: len(batch)].cpu().numpy()
+        return result
 
     @contextmanager
     def _reading(self, n_samples: int) -> Iterator[None]:
@@ -598,6 +610,8 @@ class BaseAutoencoder(
 
     @property
     def _n_features_out(self) -> int:
+        if self.features_ == "stack":
+            return int(sum(self.network_.widths[1:]))
         return int(self.n_components_)
 
     def __sklearn_is_fitted__(self) -> bool:

@@ -19,7 +19,7 @@ _BLOCK_VALUES = 2**20
 
 def rows_per_block(width: int) -> int:
     """Choose how many rows to read at once: 4 MiB of float32 at the widest place."""
-    return max(1, _BLOCK_VALUES // max(1, width))
+    return max(32, _BLOCK_VALUES // width // 32 * 32)
 
 
 def check_rows(

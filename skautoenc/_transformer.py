@@ -100,6 +100,8 @@ class AutoencoderTransformer(BaseAutoencoder):
     corruption_rate : float, default=0.0
         Share of the entries that are corrupted, below 1. For "gaussian", the standard
         deviation of the noise, where 1 is that of the data.
+    features : {"code", "stack"}, default="code"
+        What `transform` gives: the code, or all hidden activations and the code.
     whiten : {"zca", "pca"} or None, default=None
         Whether the network sees whitened rows, in which all directions of the data
         are about equally strong, so that fine patterns count as much as coarse ones.
@@ -164,6 +166,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         The sparsity rule of the code, if it has one.
     sparsity_rate_ : float or None
         Share of the activations that are decoded; None for a dense code.
+    features_ : str
+        What `transform` gives.
     n_features_in_ : int
         Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -279,6 +283,7 @@ class AutoencoderTransformer(BaseAutoencoder):
             "masking", "gaussian", "salt_and_pepper", "swap"
         ] = "masking",
         corruption_rate: float = 0.0,
+        features: Literal["code", "stack"] = "code",
         whiten: Literal["zca", "pca"] | None = None,
         whiten_regularization: float = 0.1,
         solver: Literal["adam", "sgd"] = "adam",
@@ -311,6 +316,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.network = network
         self.corruption = corruption
         self.corruption_rate = corruption_rate
+        self.features = features
         self.whiten = whiten
         self.whiten_regularization = whiten_regularization
         self.solver = solver

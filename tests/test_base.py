@@ -327,6 +327,25 @@ def test_inverse_transform_follows_the_global_configuration(quick, X):
         assert isinstance(quick.inverse_transform(np.zeros((2, 3))), pl.DataFrame)
 
 
+@pytest.mark.parametrize("n_components", [2, 100])
+def test_a_row_has_its_result_wherever_it_stands(train_rows, n_components):
+    estimator = AutoencoderTransformer(n_components, max_iter=2, random_state=0)
+    estimator.fit(train_rows)
+    code = estimator.transform(train_rows)
+    for start, stop in [(0, 1), (700, 719), (3, 1200)]:
+        part = estimator.transform(train_rows[start:stop])
+        np.testing.assert_allclose(part, code[start:stop], rtol=1e-6, atol=1e-6)
+    order = np.random.default_rng(0).permutation(50)
+    np.testing.assert_array_equal(
+        estimator.transform(train_rows[:50][order]),
+        estimator.transform(train_rows[:50])[order],
+    )
+    np.testing.assert_array_equal(
+        estimator.score_samples(train_rows[:50][order]),
+        estimator.score_samples(train_rows[:50])[order],
+    )
+
+
 # Weights
 
 

@@ -19,6 +19,7 @@ class TwoLayers(torch.nn.Module):
 
 ESTIMATORS = [
     AutoencoderTransformer(),
+    AutoencoderTransformer(n_components=2, features="stack"),
     AutoencoderTransformer(n_components=2),
     AutoencoderTransformer(sparsity="topk"),
     AutoencoderTransformer(sparsity="batch_topk", whiten="zca"),

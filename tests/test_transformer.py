@@ -215,6 +215,28 @@ def test_zca_stays_close_to_the_columns(train_rows):
     assert np.linalg.eigvalsh(estimator.whitening_).min() > 0
 
 
+def test_stack_is_all_activations_and_the_code(train_rows, test_rows):
+    estimator = AutoencoderTransformer(
+        8, hidden_layer_sizes=(40, 20), max_iter=2, random_state=0
+    )
+    code = clone(estimator).fit(train_rows).transform(test_rows)
+    deep = estimator.set_params(features="stack").fit(train_rows)
+    stack = deep.transform(test_rows)
+    assert stack.shape == (len(test_rows), 68)
+    assert len(deep.get_feature_names_out()) == 68
+    np.testing.assert_array_equal(stack[:, -8:], code)
+    # The code follows from the last hidden layer and the linear skip.
+    weights = {k: v.detach().numpy() for k, v in deep.network_.named_parameters()}
+    last_hidden = stack[:, 40:60]
+    rows = (test_rows - deep.mean_) / deep.scale_
+    expected = last_hidden @ weights["encoder.6.weight"].T
+    expected += weights["encoder.6.bias"] + rows @ weights["projection"].T
+    np.testing.assert_allclose(stack[:, -8:], expected, atol=1e-4)
+    assert -deep.score(test_rows) == pytest.approx(
+        reconstruction_error(deep, test_rows), rel=1e-4
+    )
+
+
 class Custom(torch.nn.Module):
     def __init__(self, n_features, n_components):
         super().__init__()

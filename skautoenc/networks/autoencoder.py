@@ -54,6 +54,10 @@ class Autoencoder(nn.Module):
     def encode(self, x: Tensor) -> Tensor:
         """Map standardised rows, (n, n_features), to codes, (n, n_components)."""
 
+    def stack(self, x: Tensor) -> Tensor:
+        """Map rows to all activations that are known, the code last."""
+        return self.encode(x)
+
     @abstractmethod
     def decode(self, code: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """Map codes, (n, n_components), to standardised rows, (n, n_features).

@@ -145,7 +145,20 @@ class DenseAutoencoder(Autoencoder):
 
     def encode(self, x: Tensor) -> Tensor:
         """Map standardised rows, (n, n_features), to codes, (n, n_components)."""
-        code: Tensor = self.encoder(x)
+        return self._code(x, self.encoder[:-1](x))
+
+    def stack(self, x: Tensor) -> Tensor:
+        """Map rows to all hidden activations and the code, (n, sum(widths[1:]))."""
+        hidden, activations = x, []
+        for module in list(self.encoder)[:-1]:
+            hidden = module(hidden)
+            # Each hidden layer ends with one, whatever its rate.
+            if isinstance(module, Dropout):
+                activations.append(hidden)
+        return torch.cat([*activations, self._code(x, hidden)], dim=1)
+
+    def _code(self, x: Tensor, hidden: Tensor) -> Tensor:
+        code = self.encoder[-1](hidden)
         if self.projection is not None:
             code = code + nn.functional.linear(x, self.projection)
         activated: Tensor = self.code_activation(code)
