@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -31,7 +31,6 @@ from ._input import (
     as_configured_frame,
     check_rows,
     check_weights,
-    rows_per_block,
 )
 from .networks import Autoencoder, bind_generator
 from .networks.weights import (
@@ -58,6 +57,7 @@ from .training import (
     optimizer_from_arrays,
     optimizer_to_arrays,
     resolve_device,
+    rows_per_block,
     spawn_streams,
     step_work,
 )
@@ -68,6 +68,7 @@ class BaseAutoencoder(
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     BaseEstimator,
+    ABC,
 ):
     """Fit a network to reconstruct its input and read its code.
 
@@ -187,7 +188,7 @@ class BaseAutoencoder(
         ----------
         X : {array-like, sparse matrix, frame} of shape (n_samples, n_features)
             A part of the training data, of at least two rows. The first part also
-            sets `mean_` and `scale_`: let it be a fair sample of the rest.
+            sets mean, scale and whitening: let it be a fair sample of the rest.
         y : Ignored
             Present for API consistency.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -207,8 +208,8 @@ class BaseAutoencoder(
 
         Notes
         -----
-        The learning rate stays at its initial value, since nobody knows how long a
-        stream is.
+        The learning rate stays at its initial value, since the length of the stream is
+        unknown.
         """
         self._validate_params()
         if self.early_stopping:
@@ -261,7 +262,7 @@ class BaseAutoencoder(
         if not resumes:
             self._initialise(network, data, streams)
         bind_generator(network.to(device), streams.noise)
-        run = Run(
+        return Run(
             self._make_step(network, budget, streams),
             self._rows(data, device),
             Batches(
@@ -275,9 +276,6 @@ class BaseAutoencoder(
             validation=None if held_out is None else self._rows(held_out, device),
             work=work,
         )
-        if resumes:
-            run.resume()
-        return run
 
     def _standardise(self, data: TrainingData) -> None:
         """Learn what is done to a row before the network sees it."""
@@ -288,7 +286,9 @@ class BaseAutoencoder(
             # Factorisations could give other bits on another number of threads.
             with compute(0, cpu):
                 whitening = learn_whitening(
-                    self._rows(data, cpu), self.whiten, self.whiten_regularization
+                    self._rows(data, cpu, whitened=False),
+                    self.whiten,
+                    self.whiten_regularization,
                 )
             self.whitening_ = whitening.forward.numpy()
             self.dewhitening_ = whitening.inverse.numpy()
@@ -334,19 +334,24 @@ class BaseAutoencoder(
             return network
         weights = to_arrays(self.network_)
         if shapes(to_arrays(network)) != shapes(weights):
+            before, now = self.network_.config, network.config
             changes = [
-                f"{name} was {self.network_.config[name]!r} and is now {value!r}"
-                for name, value in network.config.items()
-                if value != self.network_.config[name]
+                f"{name} was {before.get(name)!r} and is now {now.get(name)!r}"
+                for name in sorted({*before, *now})
+                if before.get(name) != now.get(name)
             ]
             raise ValueError(
                 "Training cannot go on, the weights do not fit the network any more: "
-                f"{', '.join(changes)}. Use fit with warm_start=False to start anew."
+                f"{', '.join(changes) or 'it builds another one'}. Use fit with "
+                "warm_start=False to start anew."
             )
         from_arrays(network, weights)
         return network
 
-    def _rows(self, data: TrainingData, device: torch.device) -> Rows:
+    def _rows(
+        self, data: TrainingData, device: torch.device, *, whitened: bool = True
+    ) -> Rows:
+        matrix = self.whitening_ if whitened else None
         return Rows(
             data.matrix,
             self.mean_,
@@ -354,11 +359,7 @@ class BaseAutoencoder(
             device,
             index=data.index,
             weights=data.weights,
-            whitening=(
-                None
-                if self.whitening_ is None
-                else torch.tensor(self.whitening_, device="cpu")
-            ),
+            whitening=None if matrix is None else torch.tensor(matrix, device="cpu"),
         )
 
     def _follow(
@@ -367,6 +368,8 @@ class BaseAutoencoder(
         """Train epoch by epoch, telling callbacks and the user."""
         now = partial(self._reconstruction_attributes, run, resumes=resumes)
         with compute(run.work, run.rows.device):
+            if resumes:
+                run.resume()
             while not run.finished:
                 epoch = context.subcontext("epoch").call_on_fit_task_begin(**task)
                 run.advance()
@@ -465,7 +468,8 @@ class BaseAutoencoder(
         Parameters
         ----------
         X : array-like or frame of shape (n_samples, n_features_out)
-            Codes, as `transform` gives them. Of a stack only the code is needed.
+            What `transform` gives. Of a stack the code alone, its last
+            `n_components` columns, is enough.
 
         Returns
         -------
@@ -484,17 +488,20 @@ class BaseAutoencoder(
         """
         check_is_fitted(self)
         code = check_array(X, dtype=np.float32, input_name="X")
-        if code.shape[1] != self._n_features_out:
+        if code.shape[1] not in (self.n_components_, self._n_features_out):
             raise ValueError(
-                f"X has {code.shape[1]} columns, but the code of this "
-                f"{type(self).__name__} has {self._n_features_out}. Pass what "
-                "transform returned."
+                f"X has {code.shape[1]} columns, but transform of this "
+                f"{type(self).__name__} gives {self._n_features_out}. Pass what it "
+                "returned."
             )
         code = np.ascontiguousarray(code[:, -self.n_components_ :])
         source = torch.tensor(code, device=device_of(self.network_))
-        rows = self._read(self.network_.decode, source, self.n_features_in_)
-        if self.dewhitening_ is not None:
-            rows = rows @ self.dewhitening_
+        dewhiten = self._linear_map(self.dewhitening_)
+        rows = self._read(
+            lambda batch: dewhiten(self.network_.decode(batch)),
+            source,
+            self.n_features_in_,
+        )
         rows *= np.float32(self.scale_)
         rows += self.mean_.astype(np.float32)
         columns = getattr(self, "feature_names_in_", None)
@@ -558,27 +565,37 @@ class BaseAutoencoder(
         return -float(error * self.scale_**2)
 
     def _encode(self, matrix: Any) -> NDArray[np.float32]:
-        network = self.network_
-        function = network.stack if self.features_ == "stack" else network.encode
-        return self._read(function, self._rows_to_read(matrix), self._n_features_out)
+        network, whiten = self.network_, self._linear_map(self.whitening_)
+        encode = network.stack if self.features_ == "stack" else network.encode
+        return self._read(
+            lambda batch: encode(whiten(batch)),
+            self._rows_to_read(matrix),
+            self._n_features_out,
+        )
 
     def _errors(self, matrix: Any) -> NDArray[np.float32]:
         """Mean squared error of each standardised row."""
-        rows = self._rows_to_read(matrix)
-        back = None
-        if self.dewhitening_ is not None:
-            back = torch.tensor(self.dewhitening_, device=rows.device)
+        network, whiten = self.network_, self._linear_map(self.whitening_)
+        dewhiten = self._linear_map(self.dewhitening_)
 
         def error(batch: Tensor) -> Tensor:
-            difference: Tensor = self.network_(batch) - batch
-            if back is not None:
-                difference = difference @ back
+            whitened = whiten(batch)
+            difference = dewhiten(network(whitened) - whitened)
             return difference.square().mean(dim=1, keepdim=True)
 
-        return self._read(error, rows, 1).ravel()
+        return self._read(error, self._rows_to_read(matrix), 1).ravel()
 
     def _rows_to_read(self, matrix: Any) -> Rows:
-        return self._rows(TrainingData(matrix), device_of(self.network_))
+        """Standardise only: whitening is left to the function that reads a block."""
+        device = device_of(self.network_)
+        return self._rows(TrainingData(matrix), device, whitened=False)
+
+    def _linear_map(self, matrix: NDArray[Any] | None) -> Callable[[Tensor], Tensor]:
+        """Make a function that multiplies rows by `matrix`, if there is one."""
+        if matrix is None:
+            return nn.Identity()
+        tensor = torch.tensor(matrix, device=device_of(self.network_))
+        return lambda batch: batch @ tensor
 
     def _read(
         self, function: Callable[[Tensor], Tensor], source: Rows | Tensor, width: int
@@ -646,11 +663,12 @@ def _in_batches(
         If the batches would be too small for the network.
     """
     n_batches = number_of_batches(len(data), budget.batch_size)
-    if len(data) // n_batches < network.smallest_batch:
+    smallest = len(data) // n_batches
+    if smallest < network.smallest_batch:
         raise ValueError(
-            f"batch_size={budget.batch_size} is too small for this network, which "
-            f"needs {network.smallest_batch} rows in a batch. Raise batch_size, or "
-            "set normalization=None or 'layer'."
+            f"Batch normalisation needs {network.smallest_batch} rows in a batch, got "
+            f"{smallest}. Raise batch_size (now {budget.batch_size}), give weight to "
+            "more rows, or leave batch normalisation out."
         )
     if n_batches == 1 and network.weighs_rows:
         return data.merge_equal_rows()

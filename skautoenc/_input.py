@@ -14,12 +14,7 @@ from sklearn.utils import gen_batches
 from sklearn.utils._set_output import ADAPTERS_MANAGER, _get_output_config
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-_BLOCK_VALUES = 2**20
-
-
-def rows_per_block(width: int) -> int:
-    """Choose how many rows to read at once: 4 MiB of float32 at the widest place."""
-    return max(32, _BLOCK_VALUES // width // 32 * 32)
+from .training import rows_per_block
 
 
 def check_rows(
@@ -34,7 +29,7 @@ def check_rows(
     X : array-like, sparse matrix or frame of shape (n_samples, n_features)
         The data.
     reset : bool
-        Whether to set them.
+        Whether to set these attributes rather than compare.
     min_rows : int, default=1
         Fewest rows accepted.
 

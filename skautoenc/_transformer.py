@@ -1,9 +1,10 @@
 """The dense autoencoder."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import ceil
 from numbers import Integral, Real
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 import torch
@@ -35,16 +36,16 @@ class AutoencoderTransformer(BaseAutoencoder):
     components decides between them:
 
     - A code *narrower* than the data has to compress it. It is dense and linear, as
-      in PCA, with hidden layers around it: it reconstructs better than PCA with as
-      many components.
+      in PCA, with hidden layers around it: it usually reconstructs better than PCA
+      with as many components.
     - A code *at least as wide* as the data could just copy it, unless it is sparse:
       each unit may be active for a share of the rows only [1]_. It becomes a
       dictionary of the patterns in the data, and its activations are better features
       for a linear model than the data itself or its principal components.
 
-    The data is centred by column and divided by one scale, so that its units do not
-    matter. Columns of very different scales should be brought together first, by
-    `StandardScaler` or `MinMaxScaler`, as for PCA.
+    The data is centred by column and divided by one scale, so that a common unit or
+    offset does not matter. Columns of different units should be brought together
+    first, by `StandardScaler` or `MinMaxScaler`, as for PCA.
 
     Parameters
     ----------
@@ -85,31 +86,37 @@ class AutoencoderTransformer(BaseAutoencoder):
         Rate at which hidden activations are dropped in training. Without hidden
         layers it has no effect.
     network : callable, default=None
-        Your own network: a class or a module-level function that takes `n_features`
-        and `n_components` and returns a `torch.nn.Module` with `encode` and `decode`,
-        both for standardised rows. It replaces the built-in one and the parameters
-        that shape that one, from `hidden_layer_sizes` to `dropout`. Never an
-        instance: clones would share its trained weights. Layers of torch that are
-        random in training, such as `torch.nn.Dropout`, draw from its global
-        generator.
+        Your own network: a class or a function, called as
+        ``network(n_features=..., n_components=...)``, that returns a
+        `torch.nn.Module` with `encode` and `decode`, both for standardised rows. It
+        replaces the built-in one and the parameters that shape that one, from
+        `hidden_layer_sizes` to `dropout`. Never an instance: clones would share its
+        trained weights. At module level, so that pickles can name it. Randomness in
+        training, other than that of `torch.nn.Dropout`, comes from torch's global
+        generator and is not covered by `random_state`.
     corruption : {"masking", "gaussian", "salt_and_pepper", "swap"}, default="masking"
         What is done to the entries of a batch before they are encoded; the target
-        stays clean [2]_. They are set to their column's mean, or get noise added, or
-        are set to the smallest or largest value of their column, or are replaced by
-        those of other rows, which keeps each column's distribution.
+        stays clean [2]_. They are set to their column's mean, or have noise added, or
+        are set to the smallest or largest value of their column in the batch, or are
+        replaced by those of rows drawn at random, which keeps each column's
+        distribution. With `whiten`, the columns are the whitened ones.
     corruption_rate : float, default=0.0
         Share of the entries that are corrupted, below 1. For "gaussian", the standard
-        deviation of the noise, where 1 is that of the data.
+        deviation of the noise, in units of `scale_`.
     features : {"code", "stack"}, default="code"
-        What `transform` gives: the code, or all hidden activations and the code.
+        What `transform` gives: the code, or all hidden activations and the code. A
+        network of your own gives the code only.
     whiten : {"zca", "pca"} or None, default=None
         Whether the network sees whitened rows, in which all directions of the data
         are about equally strong, so that fine patterns count as much as coarse ones.
-        "zca" keeps the columns what they are, "pca" turns them to the principal axes.
-        It is undone on the way back; losses are then shares of the whitened variance.
+        "zca" keeps each column as close to the original as can be, "pca" turns them
+        to the principal axes. It is undone on the way back; losses are then shares of
+        the whitened variance. It takes memory in the square of the number of features
+        and time in its cube.
     whiten_regularization : float, default=0.1
         Added to the variance of each direction, as a share of their mean, so that
-        directions of mere noise stay weak.
+        directions of mere noise stay weak. Where there are more features than rows,
+        keep it well above zero.
     solver : {"adam", "sgd"}, default="adam"
         Adam with decoupled weight decay, or gradient descent with momentum.
     alpha : float, default=0.0
@@ -144,7 +151,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         Share of the rows to hold out.
     warm_start : bool, default=False
         Whether `fit` goes on from the weights of the last fit, with a fresh optimiser
-        and schedule.
+        and schedule. Mean, scale and whitening stay those of the first fit.
     device : str or torch.device, default="auto"
         Where to compute. "auto" is the CPU, unless there is an accelerator and the
         network is large enough to be worth it.
@@ -337,6 +344,32 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.random_state = random_state
         self.verbose = verbose
 
+    def _validate_params(self) -> None:
+        super()._validate_params()
+        sizes = self.hidden_layer_sizes
+        if not isinstance(sizes, str) and not all(
+            isinstance(size, Integral) and size > 0 for size in sizes
+        ):
+            self._refuse(
+                "hidden_layer_sizes",
+                "'auto' or a sequence of positive integers, such as (256, 128)",
+            )
+        if self.corruption_rate >= 1 and self.corruption != "gaussian":
+            self._refuse(
+                "corruption_rate",
+                f"below 1 for corruption={self.corruption!r}, of which it is a share",
+            )
+        if isinstance(self.network, torch.nn.Module):
+            self._refuse("network", "a class or a function, never an instance")
+        if self.network is not None and self.features == "stack":
+            self._refuse("features", "'code' with a network of your own")
+
+    def _refuse(self, name: str, expected: str) -> NoReturn:
+        raise InvalidParameterError(
+            f"The {name!r} parameter of {type(self).__name__} must be {expected}. Got "
+            f"{getattr(self, name)!r} instead."
+        )
+
     def _build_network(self, n_features: int) -> Autoencoder:
         n_components = (
             min(8 * n_features, 1024)
@@ -345,7 +378,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         )
         if self.network is not None:
             return CustomAutoencoder(
-                builder=self._check_builder(self.network),
+                builder=self.network,
                 n_features=n_features,
                 n_components=n_components,
             )
@@ -374,17 +407,6 @@ class AutoencoderTransformer(BaseAutoencoder):
             dropout=float(self.dropout),
         )
 
-    def _check_builder(
-        self, network: Callable[..., torch.nn.Module]
-    ) -> Callable[..., torch.nn.Module]:
-        if isinstance(network, torch.nn.Module):
-            raise InvalidParameterError(
-                f"The 'network' parameter of {type(self).__name__} must be a class or "
-                "a function that builds a network. Got an instance of "
-                f"{type(network).__name__} instead."
-            )
-        return network
-
     def _resolve_hidden_layer_sizes(
         self, n_features: int, sparsity: str | None
     ) -> tuple[int, ...]:
@@ -392,29 +414,13 @@ class AutoencoderTransformer(BaseAutoencoder):
             if sparsity is not None:
                 return ()
             return min(4 * n_features, 256), min(2 * n_features, 128)
-        sizes = np.asarray(self.hidden_layer_sizes)
-        if sizes.ndim != 1 or (
-            sizes.size and (sizes.dtype.kind not in "iu" or sizes.min() < 1)
-        ):
-            raise InvalidParameterError(
-                f"The 'hidden_layer_sizes' parameter of {type(self).__name__} must be "
-                "'auto' or a sequence of positive integers, such as (256, 128). Got "
-                f"{self.hidden_layer_sizes!r} instead."
-            )
-        return tuple(int(size) for size in sizes)
+        return tuple(int(size) for size in self.hidden_layer_sizes)
 
     def _build_objective(self) -> Objective:
         if self.corruption_rate == 0:
             return ReconstructionObjective()
-        if self.corruption_rate >= 1 and self.corruption != "gaussian":
-            raise InvalidParameterError(
-                f"The 'corruption_rate' parameter of {type(self).__name__} must be "
-                f"below 1 for corruption={self.corruption!r}, of which it is a share. "
-                f"Got {self.corruption_rate!r} instead."
-            )
-        return ReconstructionObjective(
-            CORRUPTIONS[self.corruption](self.corruption_rate)
-        )
+        corruption = CORRUPTIONS[self.corruption]
+        return ReconstructionObjective(partial(corruption, rate=self.corruption_rate))
 
     def _resolve_budget(self, n_samples: int) -> Budget:
         batch_size = 128 if self.batch_size == "auto" else int(self.batch_size)

@@ -1,7 +1,9 @@
 """Input noise for denoising training. Torch only.
 
-Batches are standardised: zero is the mean of a column. The first three kinds are those
-of Vincent et al., "Stacked denoising autoencoders", JMLR 11, 2010.
+Each kind takes a standardised batch of shape (n_samples, n_features), in which zero is
+the mean of a column, a generator and a rate, and returns the batch that is encoded.
+Masking, Gaussian and salt-and-pepper noise are those of Vincent et al., "Stacked
+denoising autoencoders", JMLR 11, 2010.
 """
 
 from typing import Protocol
@@ -11,101 +13,54 @@ from torch import Tensor
 
 
 class Corruption(Protocol):
-    """Turns a batch into the one that is encoded."""
+    """Makes a corrupted copy of a batch."""
 
-    def __init__(self, rate: float) -> None: ...
-
-    def __call__(self, batch: Tensor, generator: torch.Generator) -> Tensor:
-        """Return a corrupted copy of `batch`, (n_samples, n_features)."""
-
-
-def _draw(batch: Tensor, rate: float, generator: torch.Generator) -> Tensor:
-    """Choose entries of a batch with probability `rate`, as ones among zeros."""
-    return torch.empty_like(batch).bernoulli_(rate, generator=generator)
+    def __call__(
+        self, batch: Tensor, generator: torch.Generator, *, rate: float
+    ) -> Tensor:
+        """Return a copy of `batch`, corrupted at `rate`."""
 
 
-class MaskingNoise:
-    """Set entries to the mean of their column.
-
-    Parameters
-    ----------
-    rate : float
-        Probability that an entry is masked.
-    """
-
-    def __init__(self, rate: float) -> None:
-        self.rate = rate
-
-    def __call__(self, batch: Tensor, generator: torch.Generator) -> Tensor:
-        """Return a masked copy of `batch`."""
-        return batch * _draw(batch, 1 - self.rate, generator)
+def _draw(batch: Tensor, generator: torch.Generator, rate: float) -> Tensor:
+    return torch.empty_like(batch).bernoulli_(rate, generator=generator).bool()
 
 
-class GaussianNoise:
-    """Add Gaussian noise.
-
-    Parameters
-    ----------
-    rate : float
-        Its standard deviation, where one is that of the data.
-    """
-
-    def __init__(self, rate: float) -> None:
-        self.rate = rate
-
-    def __call__(self, batch: Tensor, generator: torch.Generator) -> Tensor:
-        """Return a noisy copy of `batch`."""
-        noise = torch.empty_like(batch).normal_(std=self.rate, generator=generator)
-        return batch + noise
+def masking(batch: Tensor, generator: torch.Generator, *, rate: float) -> Tensor:
+    """Set the share `rate` of the entries to the mean of their column."""
+    return batch.masked_fill(_draw(batch, generator, rate), 0)
 
 
-class SaltAndPepperNoise:
-    """Set entries to the smallest or the largest value of their column in the batch.
-
-    Parameters
-    ----------
-    rate : float
-        Probability that an entry is set, to either with equal chance.
-    """
-
-    def __init__(self, rate: float) -> None:
-        self.rate = rate
-
-    def __call__(self, batch: Tensor, generator: torch.Generator) -> Tensor:
-        """Return a copy of `batch` with extremes."""
-        chosen = _draw(batch, self.rate, generator).bool()
-        salt = _draw(batch, 0.5, generator).bool()
-        extremes = torch.where(salt, batch.amax(dim=0), batch.amin(dim=0))
-        return torch.where(chosen, extremes, batch)
+def gaussian(batch: Tensor, generator: torch.Generator, *, rate: float) -> Tensor:
+    """Add noise of standard deviation `rate`, where one is that of the data."""
+    return batch + torch.empty_like(batch).normal_(std=rate, generator=generator)
 
 
-class SwapNoise:
-    """Replace entries by those of the same column in other rows.
+def salt_and_pepper(
+    batch: Tensor, generator: torch.Generator, *, rate: float
+) -> Tensor:
+    """Set the share `rate` to their column's smallest or largest value in the batch."""
+    chosen = _draw(batch, generator, rate)
+    salt = _draw(batch, generator, 0.5)
+    return torch.where(
+        chosen, torch.where(salt, batch.amax(dim=0), batch.amin(dim=0)), batch
+    )
+
+
+def swap(batch: Tensor, generator: torch.Generator, *, rate: float) -> Tensor:
+    """Replace the share `rate` by entries of the same column in rows drawn at random.
 
     Each column keeps its distribution, whatever that is: the noise of choice for
     tables.
-
-    Parameters
-    ----------
-    rate : float
-        Probability that an entry is replaced.
     """
-
-    def __init__(self, rate: float) -> None:
-        self.rate = rate
-
-    def __call__(self, batch: Tensor, generator: torch.Generator) -> Tensor:
-        """Return a copy of `batch` with entries of other rows."""
-        donors = torch.randint(
-            len(batch), batch.shape, generator=generator, device=batch.device
-        )
-        chosen = _draw(batch, self.rate, generator).bool()
-        return torch.where(chosen, batch.gather(0, donors), batch)
+    donors = torch.randint(
+        len(batch), batch.shape, generator=generator, device=batch.device
+    )
+    return torch.where(_draw(batch, generator, rate), batch.gather(0, donors), batch)
 
 
-CORRUPTIONS: dict[str, type[Corruption]] = {
-    "gaussian": GaussianNoise,
-    "masking": MaskingNoise,
-    "salt_and_pepper": SaltAndPepperNoise,
-    "swap": SwapNoise,
+CORRUPTIONS: dict[str, Corruption] = {
+    "gaussian": gaussian,
+    "masking": masking,
+    "salt_and_pepper": salt_and_pepper,
+    "swap": swap,
 }

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .corruption import Corruption
 from .networks import Autoencoder
 
+Corrupt = Callable[[Tensor, torch.Generator], Tensor]
 Objective = Callable[[Autoencoder, Tensor, Tensor | None, torch.Generator], Tensor]
 
 
@@ -42,11 +42,11 @@ class ReconstructionObjective:
 
     Parameters
     ----------
-    corruption : Corruption or None
-        Makes the batch that is encoded.
+    corruption : callable or None
+        Takes a batch and a generator and returns the batch that is encoded.
     """
 
-    def __init__(self, corruption: Corruption | None = None) -> None:
+    def __init__(self, corruption: Corrupt | None = None) -> None:
         self.corruption = corruption
 
     def __call__(

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import torch
 from scipy import sparse
 from sklearn import config_context
 from sklearn.base import clone
@@ -75,7 +76,9 @@ def test_wrong_width_and_names(quick, X):
     quick.fit(pd.DataFrame(X, columns=list("abcdefgh")))
     with pytest.raises(ValueError, match="should match those that were passed"):
         quick.transform(pd.DataFrame(X, columns=list("abcdefgx")))
-    with pytest.raises(ValueError, match=r"X has 4 columns, but the code of this .* 3"):
+    with pytest.raises(
+        ValueError, match=r"X has 4 columns, but transform of this .* gives 3"
+    ):
         quick.inverse_transform(np.zeros((2, 4)))
     quick.fit(X)
     with pytest.raises(
@@ -222,7 +225,9 @@ def test_a_failed_fit_leaves_nothing_that_looks_fitted(quick, X):
 
 def test_batch_normalization_needs_two_rows_in_a_batch(quick, X):
     quick.set_params(normalization="batch", batch_size=1)
-    with pytest.raises(ValueError, match=r"batch_size=1 is too small .* needs 2 rows"):
+    with pytest.raises(
+        ValueError, match=r"needs 2 rows in a batch, got 1\. Raise batch_size"
+    ):
         quick.fit(X)
 
 
@@ -327,10 +332,12 @@ def test_inverse_transform_follows_the_global_configuration(quick, X):
         assert isinstance(quick.inverse_transform(np.zeros((2, 3))), pl.DataFrame)
 
 
+@pytest.mark.parametrize("whiten", [None, "zca"])
 @pytest.mark.parametrize("n_components", [2, 100])
-def test_a_row_has_its_result_wherever_it_stands(train_rows, n_components):
-    estimator = AutoencoderTransformer(n_components, max_iter=2, random_state=0)
-    estimator.fit(train_rows)
+def test_a_row_has_its_result_wherever_it_stands(train_rows, n_components, whiten):
+    estimator = AutoencoderTransformer(
+        n_components, max_iter=2, whiten=whiten, random_state=0
+    ).fit(train_rows)
     code = estimator.transform(train_rows)
     for start, stop in [(0, 1), (700, 719), (3, 1200)]:
         part = estimator.transform(train_rows[start:stop])
@@ -538,6 +545,27 @@ def test_early_stopping_after_a_warm_start_keeps_the_better_start(train_rows):
     assert max(estimator.validation_scores_[-2:]) < score
     assert estimator.best_validation_score_ == pytest.approx(score, abs=1e-5)
     np.testing.assert_array_equal(estimator.transform(train_rows), code)
+
+
+def test_warm_start_with_another_kind_of_network(quick, X):
+    quick.set_params(warm_start=True).fit(X).set_params(network=HalfFrozen)
+    with pytest.raises(ValueError, match=r"hidden_layer_sizes was .* and is now None"):
+        quick.fit(X)
+
+
+class HalfFrozen(torch.nn.Module):
+    def __init__(self, n_features, n_components):
+        super().__init__()
+        self.unused = torch.nn.Linear(n_features, 2)
+        self.encode = torch.nn.Linear(n_features, n_components).requires_grad_(False)
+        self.decode = torch.nn.Linear(n_components, n_features)
+
+
+def test_partial_fit_of_a_network_with_frozen_and_unused_weights(quick, X):
+    quick.set_params(network=HalfFrozen)
+    for _ in range(4):
+        quick.partial_fit(X)
+    assert quick.loss_curve_ == sorted(quick.loss_curve_, reverse=True)
 
 
 def test_partial_fit_takes_another_solver(quick, X):

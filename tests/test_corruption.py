@@ -12,7 +12,8 @@ def batch():
 
 
 def corrupt(kind, batch, rate=0.3, seed=1):
-    return CORRUPTIONS[kind](rate)(batch, torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    return CORRUPTIONS[kind](batch, generator, rate=rate)
 
 
 @pytest.mark.parametrize("kind", sorted(set(CORRUPTIONS) - {"gaussian"}))

@@ -509,6 +509,20 @@ def test_filters_of_estimator(autoencoder, digits):
         np.testing.assert_allclose(image.get_clim(), [-largest, largest])
 
 
+@pytest.mark.parametrize("whiten", ["zca", "pca"])
+def test_filters_of_a_whitened_code_are_those_of_the_data(digits, whiten):
+    X = digits[0]
+    autoencoder = AutoencoderTransformer(
+        8, hidden_layer_sizes=(), whiten=whiten, max_iter=2, random_state=0
+    ).fit(X)
+    display = FilterDisplay.from_estimator(autoencoder, X)
+    zero = autoencoder.inverse_transform(np.zeros((1, 8)))
+    moves = autoencoder.inverse_transform(np.eye(8)) - zero
+    np.testing.assert_allclose(
+        display.filters * autoencoder.scale_, moves[display.units], atol=1e-3
+    )
+
+
 def test_most_used_filters_come_first(autoencoder, digits):
     X = digits[0]
     display = FilterDisplay.from_estimator(autoencoder, X)

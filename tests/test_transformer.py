@@ -229,9 +229,12 @@ def test_stack_is_all_activations_and_the_code(train_rows, test_rows):
     weights = {k: v.detach().numpy() for k, v in deep.network_.named_parameters()}
     last_hidden = stack[:, 40:60]
     rows = (test_rows - deep.mean_) / deep.scale_
-    expected = last_hidden @ weights["encoder.6.weight"].T
-    expected += weights["encoder.6.bias"] + rows @ weights["projection"].T
+    expected = last_hidden @ weights["encoder.2.weight"].T
+    expected += weights["encoder.2.bias"] + rows @ weights["projection"].T
     np.testing.assert_allclose(stack[:, -8:], expected, atol=1e-4)
+    np.testing.assert_array_equal(
+        deep.inverse_transform(stack), deep.inverse_transform(code)
+    )
     assert -deep.score(test_rows) == pytest.approx(
         reconstruction_error(deep, test_rows), rel=1e-4
     )
@@ -273,13 +276,65 @@ def test_a_network_of_your_own(train_rows, test_rows):
     assert not np.allclose(other.transform(test_rows), code)
 
 
-def test_a_network_of_your_own_that_does_not_fit(train_rows):
-    with pytest.raises(
-        ValueError, match=r"encode two rows to \(2, 8\) .* got \(2, 7\)"
-    ):
-        AutoencoderTransformer(8, network=build_narrower).fit(train_rows)
-    with pytest.raises(TypeError, match=r"'network' .* Got an instance of Custom"):
-        AutoencoderTransformer(8, network=Custom(64, 8)).fit(train_rows)
+def build_with_dropout(n_features, n_components):
+    network = Custom(n_features, n_components)
+    network.inner.append(torch.nn.Dropout(0.3))
+    return network
+
+
+def test_dropout_of_your_own_network_draws_from_the_seed(train_rows):
+    estimator = AutoencoderTransformer(
+        8, network=build_with_dropout, max_iter=2, random_state=0
+    )
+    state = torch.get_rng_state()
+    first = clone(estimator).fit(train_rows)
+    assert torch.equal(torch.get_rng_state(), state)
+    np.testing.assert_array_equal(
+        first.transform(train_rows), estimator.fit(train_rows).transform(train_rows)
+    )
+    plain = clone(estimator).set_params(network=Custom).fit(train_rows)
+    assert not np.allclose(first.transform(train_rows), plain.transform(train_rows))
+
+
+def build_nothing(n_features, n_components):
+    return 3
+
+
+def build_plain(n_features, n_components):
+    return torch.nn.Linear(n_features, n_components)
+
+
+def build_frozen(n_features, n_components):
+    return Custom(n_features, n_components).requires_grad_(False)
+
+
+@pytest.mark.parametrize(
+    ("builder", "message"),
+    [
+        (build_narrower, r"encode must give a tensor of shape \(2, 8\) .* \(2, 7\)"),
+        (build_nothing, "returned int, not a torch.nn.Module"),
+        (build_plain, "Linear has no encode and decode"),
+        (build_frozen, "Custom has no parameters to train"),
+        (Custom(64, 8), r"'network' .* never an instance. Got Custom"),
+    ],
+    ids=["shape", "type", "methods", "frozen", "instance"],
+)
+def test_a_network_of_your_own_that_does_not_fit(train_rows, builder, message):
+    with pytest.raises(ValueError, match=message):
+        AutoencoderTransformer(8, network=builder).fit(train_rows)
+
+
+def test_a_network_of_your_own_has_no_stack(train_rows):
+    estimator = AutoencoderTransformer(8, network=Custom, features="stack")
+    with pytest.raises(ValueError, match=r"'features' parameter .* must be 'code'"):
+        estimator.fit(train_rows)
+
+
+def test_equal_rows_suit_any_network():
+    for network in (None, Custom):
+        estimator = AutoencoderTransformer(3, network=network, whiten="zca")
+        code = estimator.fit(np.ones((20, 5))).transform(np.eye(5))
+        assert np.abs(code).max() < 100
 
 
 def test_grid_search_in_a_pipeline_runs_clean(digits):

@@ -209,4 +209,6 @@ def _decoder_directions(estimator: Any) -> NDArray[Any]:
             "code, so its units have no directions of their own. Use "
             "ReconstructionDisplay to see what it has learnt."
         )
-    return np.asarray(directions.detach().cpu().numpy())
+    rows: NDArray[Any] = directions.detach().cpu().numpy()
+    whitened = estimator.dewhitening_ is not None
+    return rows @ estimator.dewhitening_ if whitened else rows

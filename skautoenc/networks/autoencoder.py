@@ -1,6 +1,6 @@
 """What every network of the package can do."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from .weights import from_arrays, to_arrays
 
 
-class Autoencoder(nn.Module):
+class Autoencoder(nn.Module, ABC):
     """A network that maps standardised rows to codes and codes to rows.
 
     Attributes
@@ -55,7 +55,7 @@ class Autoencoder(nn.Module):
         """Map standardised rows, (n, n_features), to codes, (n, n_components)."""
 
     def stack(self, x: Tensor) -> Tensor:
-        """Map rows to all activations that are known, the code last."""
+        """Map rows to the hidden activations, if any are known, and the code."""
         return self.encode(x)
 
     @abstractmethod

@@ -75,7 +75,7 @@ class _BatchSparsity(nn.Module):
 
 
 class LifetimeSparsity(_BatchSparsity):
-    """Let each unit speak for its strongest rows only (winner take all) [1]_.
+    """Keep each unit active for its strongest rows only (winner take all) [1]_.
 
     Parameters
     ----------
@@ -88,6 +88,9 @@ class LifetimeSparsity(_BatchSparsity):
     ----------
     .. [1] Makhzani and Frey, "Winner-take-all autoencoders", NeurIPS 2015.
     """
+
+    def __init__(self, n_components: int, rate: float) -> None:
+        super().__init__(n_components, rate)
 
     def batch_threshold(self, code: Tensor, sample_weight: Tensor | None) -> Tensor:
         """Return a threshold for each unit."""
@@ -137,7 +140,7 @@ class TopKSparsity(nn.Module):
 
     def __init__(self, n_components: int, rate: float) -> None:
         super().__init__()
-        self.n_active = max(1, round(rate * n_components))
+        self.n_active = max(1, math.ceil(rate * n_components - 1e-6))
 
     def forward(self, code: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """Zero all but the largest activations of each row of `code`."""

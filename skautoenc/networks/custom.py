@@ -7,12 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parameter import is_lazy
 
 from .autoencoder import Autoencoder
+from .layers import Dropout
 
 # A user's layers draw their first weights from the global generator: only one network
-# at a time may be built from it.
-_building = threading.Lock()
+# at a time may be built from it. A builder may itself build others.
+_building = threading.RLock()
 
 
 class CustomAutoencoder(Autoencoder):
@@ -21,12 +23,18 @@ class CustomAutoencoder(Autoencoder):
     Parameters
     ----------
     builder : callable
-        Class or module-level function; takes `n_features` and `n_components` and
-        returns a `torch.nn.Module` with `encode` and `decode`.
+        Class or function, called as ``builder(n_features=..., n_components=...)``; it
+        returns a `torch.nn.Module` with `encode` and `decode`. It is called twice for
+        a fit, and once for each copy.
     n_features : int
         Width of a row.
     n_components : int
         Width of the code.
+
+    Raises
+    ------
+    ValueError
+        If what was built cannot be trained as an autoencoder.
     """
 
     def __init__(
@@ -52,10 +60,13 @@ class CustomAutoencoder(Autoencoder):
             before = generator.get_state()
             generator.manual_seed(seed)
             try:
-                module: nn.Module = builder(**config)
+                module = builder(**config)
             finally:
                 generator.set_state(before)
-        return module.float()
+        _check_module(module)
+        _take_over_dropout(module)
+        built: nn.Module = module.float()
+        return built
 
     def initialise(
         self, generator: torch.Generator, rows: Tensor, sample_weight: Tensor | None
@@ -63,15 +74,12 @@ class CustomAutoencoder(Autoencoder):
         """Build the module anew, with a seed drawn from `generator`."""
         seed = torch.randint(2**31, (), generator=generator, device="cpu")
         self.module = self._build(int(seed))
-        code = self.encode(rows[:2])
-        reconstruction = self.decode(code)
-        expected = (2, self.widths[1]), (2, self.widths[0])
-        if (code.shape, reconstruction.shape) != expected:
-            raise ValueError(
-                f"network must encode two rows to {expected[0]} and decode them to "
-                f"{expected[1]} values, got {tuple(code.shape)} and "
-                f"{tuple(reconstruction.shape)}."
-            )
+        self.eval()
+        with torch.no_grad():
+            code = self.encode(rows[:2])
+            _check_shape("encode", code, (len(rows[:2]), self.widths[1]))
+            reconstruction = self.decode(code)
+            _check_shape("decode", reconstruction, (len(rows[:2]), self.widths[0]))
 
     def encode(self, x: Tensor) -> Tensor:
         """Map standardised rows, (n, n_features), to codes, (n, n_components)."""
@@ -82,3 +90,35 @@ class CustomAutoencoder(Autoencoder):
         """Map codes, (n, n_components), to standardised rows, (n, n_features)."""
         reconstruction: Tensor = self.module.decode(code)  # type: ignore[operator]
         return reconstruction
+
+
+def _check_module(module: Any) -> None:
+    """Raise a ValueError that says what a built network lacks."""
+    if not isinstance(module, nn.Module):
+        fault = f"it returned {type(module).__name__}, not a torch.nn.Module"
+    elif not (callable(getattr(module, "encode", None)) and hasattr(module, "decode")):
+        fault = f"{type(module).__name__} has no encode and decode"
+    elif any(is_lazy(p) for p in module.parameters()):
+        fault = f"{type(module).__name__} has lazy layers: give them their widths"
+    elif not any(p.requires_grad for p in module.parameters()):
+        fault = f"{type(module).__name__} has no parameters to train"
+    else:
+        return
+    raise ValueError(f"The network cannot be trained: {fault}.")
+
+
+def _check_shape(method: str, result: Any, shape: tuple[int, int]) -> None:
+    got = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
+    if got != shape:
+        raise ValueError(
+            f"The network's {method} must give a tensor of shape {shape} for "
+            f"{shape[0]} rows, got {got}."
+        )
+
+
+def _take_over_dropout(module: nn.Module) -> None:
+    """Let dropout draw from the fit's generator, not from the global one."""
+    for parent in module.modules():
+        for name, child in parent.named_children():
+            if type(child) is nn.Dropout:
+                setattr(parent, name, Dropout(child.p))

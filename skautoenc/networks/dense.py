@@ -19,6 +19,8 @@ from .layers import (
     principal_axes,
 )
 
+# Scale of the hidden layers' last weights at the start, beside a linear skip: small
+# enough to start as PCA, large enough to give the encoder a gradient.
 _WHISPER = 0.1
 
 
@@ -106,15 +108,18 @@ class DenseAutoencoder(Autoencoder):
         )
 
     def _with_hidden(self, affine: list[Any], hidden: list[int]) -> list[nn.Module]:
-        """Put normalisation, activation and dropout between the affine layers."""
-        modules: list[nn.Module] = []
-        for layer, width in zip(affine, hidden, strict=False):
-            modules.append(layer)
-            if self.config["normalization"] is not None:
-                modules.append(NORMALIZATIONS[self.config["normalization"]](width))
-            modules.append(ACTIVATIONS[self.config["activation"]].module())
-            modules.append(Dropout(self.config["dropout"]))
-        return [*modules, affine[-1]]
+        """Make each affine layer but the last a hidden layer."""
+        normalize = NORMALIZATIONS.get(self.config["normalization"])
+        layers: list[nn.Module] = [
+            nn.Sequential(
+                layer,
+                normalize(width) if normalize else nn.Identity(),
+                ACTIVATIONS[self.config["activation"]].module(),
+                Dropout(self.config["dropout"]),
+            )
+            for layer, width in zip(affine, hidden, strict=False)
+        ]
+        return [*layers, affine[-1]]
 
     @torch.no_grad()
     def initialise(
@@ -122,7 +127,9 @@ class DenseAutoencoder(Autoencoder):
     ) -> None:
         """Draw the weights; the linear skip starts at the principal axes of `rows`."""
         for stack in (self.encoder, self.decoder):
-            affine = [m for m in stack if isinstance(m, Linear | TransposedLinear)]
+            affine = [
+                m for m in stack.modules() if isinstance(m, Linear | TransposedLinear)
+            ]
             for layer in affine:
                 nn.init.zeros_(layer.bias)
                 if isinstance(layer, Linear):
@@ -136,9 +143,9 @@ class DenseAutoencoder(Autoencoder):
         nn.init.orthogonal_(self.projection, generator=generator)
         axes = principal_axes(rows, len(self.projection), generator)
         self.projection[: len(axes)] = axes
-        # The hidden layers start at a whisper. Were they silent, the gradient of the
-        # encoder's would be zero but for rounding, which Adam would blow up. A tied
-        # decoder's last weight is the encoder's first, which has to speak.
+        # At PCA itself the gradient of the encoder's hidden layers would be zero but
+        # for rounding, which Adam would blow up. A tied decoder's last weight is the
+        # encoder's first and keeps its size.
         for last in (self.encoder[-1], self.decoder[-1]):
             if isinstance(last, Linear):
                 last.weight.mul_(_WHISPER)
@@ -150,11 +157,9 @@ class DenseAutoencoder(Autoencoder):
     def stack(self, x: Tensor) -> Tensor:
         """Map rows to all hidden activations and the code, (n, sum(widths[1:]))."""
         hidden, activations = x, []
-        for module in list(self.encoder)[:-1]:
-            hidden = module(hidden)
-            # Each hidden layer ends with one, whatever its rate.
-            if isinstance(module, Dropout):
-                activations.append(hidden)
+        for layer in list(self.encoder)[:-1]:
+            hidden = layer(hidden)
+            activations.append(hidden)
         return torch.cat([*activations, self._code(x, hidden)], dim=1)
 
     def _code(self, x: Tensor, hidden: Tensor) -> Tensor:

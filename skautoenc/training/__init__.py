@@ -9,7 +9,7 @@ from .optimizers import (
     optimizer_to_arrays,
 )
 from .resources import compute, resolve_device, step_work
-from .rows import Rows
+from .rows import Rows, rows_per_block
 from .run import Run
 from .seeds import Streams, spawn_streams
 from .step import Step
@@ -32,6 +32,7 @@ __all__ = [
     "optimizer_from_arrays",
     "optimizer_to_arrays",
     "resolve_device",
+    "rows_per_block",
     "spawn_streams",
     "step_work",
 ]

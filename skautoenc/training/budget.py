@@ -27,5 +27,5 @@ class Budget:
     learning_rate: str
 
     def for_one_epoch(self) -> Budget:
-        """Return the budget of one epoch out of nobody knows how many."""
+        """Return the budget of one epoch of a stream of unknown length."""
         return replace(self, max_iter=1, learning_rate="constant")

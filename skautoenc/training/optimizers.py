@@ -65,7 +65,7 @@ def make_optimizer(
     ----------
     .. [1] Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019.
     """
-    parameters = list(network.parameters())
+    parameters = [p for p in network.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": alpha},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
@@ -82,22 +82,21 @@ def make_optimizer(
     )
 
 
-def optimizer_to_arrays(optimizer: torch.optim.Optimizer) -> list[Arrays]:
-    """Copy the optimiser's moments and counters, a dict a parameter."""
-    states = optimizer.state_dict()["state"]
-    return [
-        {k: own_array(v) for k, v in states[i].items() if isinstance(v, Tensor)}
-        for i in sorted(states)
-    ]
+def optimizer_to_arrays(optimizer: torch.optim.Optimizer) -> dict[int, Arrays]:
+    """Copy the optimiser's moments and counters, by the number of the parameter."""
+    return {
+        number: {k: own_array(v) for k, v in state.items() if isinstance(v, Tensor)}
+        for number, state in optimizer.state_dict()["state"].items()
+    }
 
 
 def optimizer_from_arrays(
-    optimizer: torch.optim.Optimizer, states: list[Arrays]
+    optimizer: torch.optim.Optimizer, states: dict[int, Arrays]
 ) -> None:
     """Copy states, as `optimizer_to_arrays` gave them, into the optimiser."""
     optimizer.load_state_dict(
         {
-            "state": {i: to_tensors(state) for i, state in enumerate(states)},
+            "state": {number: to_tensors(state) for number, state in states.items()},
             "param_groups": optimizer.state_dict()["param_groups"],
         }
     )

@@ -10,6 +10,17 @@ from torch import Tensor
 Index = NDArray[np.int64] | slice
 
 
+_BLOCK_VALUES = 2**20
+
+
+def rows_per_block(width: int) -> int:
+    """Choose how many rows to read at once: 4 MiB of float32 at the widest place.
+
+    The number is one of whole vectors of the processor.
+    """
+    return max(32, _BLOCK_VALUES // width // 32 * 32)
+
+
 class Rows:
     """Standardised float32 rows of a matrix, made as they are asked for.
 

@@ -7,12 +7,9 @@ from ..objectives import squared_error, weighted_mean
 from .batches import Batches
 from .budget import Budget
 from .optimizers import SCHEDULES
-from .rows import Rows
+from .rows import Rows, rows_per_block
 from .step import Step
 from .stopping import Stopping
-
-# Held-out rows read at once.
-_BLOCK = 1024
 
 
 class Run:
@@ -121,8 +118,9 @@ class Run:
         """Return the mean loss of the network as it is used after the fit."""
         network = self.step.network.eval()
         total: Tensor = torch.zeros((), dtype=torch.float32, device=rows.device)
-        for start in range(0, len(rows), _BLOCK):
-            block = slice(start, start + _BLOCK)
+        size = rows_per_block(max(network.widths))
+        for start in range(0, len(rows), size):
+            block = slice(start, start + size)
             batch = rows[block]
             errors = squared_error(network(batch), batch)
             total += weighted_mean(errors, rows.weights(block)) * len(batch)

@@ -5,10 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .rows import Rows
-
-# Rows read at once.
-_BLOCK = 1024
+from .rows import Rows, rows_per_block
 
 
 @dataclass(frozen=True)
@@ -30,8 +27,9 @@ class Whitening:
 def covariance(rows: Rows) -> Tensor:
     """Return the second moments of standardised rows, (n_features, n_features)."""
     total = torch.zeros((), dtype=torch.float64, device="cpu")
-    for start in range(0, len(rows), _BLOCK):
-        block = slice(start, start + _BLOCK)
+    size = rows_per_block(rows.matrix.shape[1])
+    for start in range(0, len(rows), size):
+        block = slice(start, start + size)
         batch = rows[block].cpu().double()
         weights = rows.weights(block)
         weighted = batch if weights is None else batch * weights.cpu().unsqueeze(1)
@@ -65,12 +63,14 @@ def learn_whitening(rows: Rows, kind: str, regularization: float) -> Whitening:
     """
     variances, axes = torch.linalg.eigh(covariance(rows))
     variances, axes = variances.flip(0).clamp(min=0), axes.flip(1)
+    if variances[0] == 0:
+        same = torch.eye(len(axes), device="cpu")
+        return Whitening(same, same)
     # Directions without any variance are to stay finite both ways.
-    floor = torch.finfo(torch.float32).eps * variances[0].clamp(min=1e-30)
+    floor = torch.finfo(torch.float32).eps * variances[0]
     spread = (variances + regularization * variances.mean() + floor).sqrt()
-    scale = (variances / spread.square()).mean().clamp(min=1e-30).sqrt()
-    turned = axes.t() if kind == "zca" else torch.eye(len(axes), dtype=torch.float64)
-    return Whitening(
-        forward=(axes / (spread * scale) @ turned).float(),
-        inverse=(turned.t() * (spread * scale) @ axes.t()).float(),
-    )
+    spread = spread * (variances / spread.square()).mean().sqrt()
+    forward, inverse = axes / spread, (axes * spread).t()
+    if kind == "zca":
+        forward, inverse = forward @ axes.t(), axes @ inverse
+    return Whitening(forward.float().contiguous(), inverse.float().contiguous())
