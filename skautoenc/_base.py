@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from numbers import Integral, Real
 from typing import Any, Self
@@ -21,7 +20,7 @@ from sklearn.base import (
 )
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import Tags, check_array, check_random_state, gen_batches
+from sklearn.utils import Tags, check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
@@ -56,8 +55,8 @@ from .training import (
     number_of_batches,
     optimizer_from_arrays,
     optimizer_to_arrays,
+    read,
     resolve_device,
-    rows_per_block,
     spawn_streams,
     step_work,
 )
@@ -497,7 +496,8 @@ class BaseAutoencoder(
         code = np.ascontiguousarray(code[:, -self.n_components_ :])
         source = torch.tensor(code, device=device_of(self.network_))
         dewhiten = self._linear_map(self.dewhitening_)
-        rows = self._read(
+        rows = read(
+            self.network_,
             lambda batch: dewhiten(self.network_.decode(batch)),
             source,
             self.n_features_in_,
@@ -567,7 +567,8 @@ class BaseAutoencoder(
     def _encode(self, matrix: Any) -> NDArray[np.float32]:
         network, whiten = self.network_, self._linear_map(self.whitening_)
         encode = network.stack if self.features_ == "stack" else network.encode
-        return self._read(
+        return read(
+            network,
             lambda batch: encode(whiten(batch)),
             self._rows_to_read(matrix),
             self._n_features_out,
@@ -583,7 +584,7 @@ class BaseAutoencoder(
             difference = dewhiten(network(whitened) - whitened)
             return difference.square().mean(dim=1, keepdim=True)
 
-        return self._read(error, self._rows_to_read(matrix), 1).ravel()
+        return read(network, error, self._rows_to_read(matrix), 1).ravel()
 
     def _rows_to_read(self, matrix: Any) -> Rows:
         """Standardise only: whitening is left to the function that reads a block."""
@@ -596,32 +597,6 @@ class BaseAutoencoder(
             return nn.Identity()
         tensor = torch.tensor(matrix, device=device_of(self.network_))
         return lambda batch: batch @ tensor
-
-    def _read(
-        self, function: Callable[[Tensor], Tensor], source: Rows | Tensor, width: int
-    ) -> NDArray[np.float32]:
-        """Apply `function` to the rows of `source`, block by block.
-
-        Blocks are filled up to a multiple of 32 rows. Kernels round what is left over
-        after whole vectors differently, and a row's result is not to depend on its
-        place or its neighbours.
-        """
-        result = np.empty((len(source), width), dtype=np.float32)
-        block_size = rows_per_block(max(self.network_.widths))
-        with self._reading(len(source)):
-            for block in gen_batches(len(source), block_size):
-                batch = source[block]
-                padded = nn.functional.pad(batch, (0, 0, 0, -len(batch) % 32))
-                result[block] = function(padded)[: len(batch)].cpu().numpy()
-        return result
-
-    @contextmanager
-    def _reading(self, n_samples: int) -> Iterator[None]:
-        """Compute without gradients, on as many threads as the rows are worth."""
-        # A third of a step is spent on the way forward.
-        work = step_work(count_parameters(self.network_), n_samples) / 3
-        with compute(work, device_of(self.network_)), torch.inference_mode():
-            yield
 
     # What scikit-learn asks for
 

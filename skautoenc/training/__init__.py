@@ -8,6 +8,7 @@ from .optimizers import (
     optimizer_from_arrays,
     optimizer_to_arrays,
 )
+from .reading import read
 from .resources import compute, resolve_device, step_work
 from .rows import Rows, rows_per_block
 from .run import Run
@@ -31,6 +32,7 @@ __all__ = [
     "number_of_batches",
     "optimizer_from_arrays",
     "optimizer_to_arrays",
+    "read",
     "resolve_device",
     "rows_per_block",
     "spawn_streams",
