@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -10,6 +11,16 @@ from .layers import CPU_FLOAT32, running_momentum
 # The running threshold forgets a batch after about twenty: long against the noise of
 # one batch, short against a fit.
 _MOMENTUM = 0.05
+
+
+def nth_largest(code: Tensor, n: int) -> Tensor:
+    """Return the n-th largest value of each column of `code`, (n_rows, n_columns)."""
+    if code.device.type != "cpu":
+        return code.topk(n, dim=0).values[-1]
+    # On the CPU numpy partitions several times faster than torch selects.
+    columns = code.t().contiguous().numpy()
+    place = code.shape[0] - n
+    return torch.from_numpy(np.partition(columns, place, axis=1)[:, place].copy())
 
 
 def share_threshold(
@@ -34,7 +45,7 @@ def share_threshold(
     n_rows = code.shape[0]
     if sample_weight is None:
         kept = max(1, math.ceil(rate * n_rows - 1e-6))
-        return code.topk(kept, dim=0, sorted=True).values[-1]
+        return nth_largest(code, kept)
     ordered, order = code.sort(dim=0, descending=True)
     cumulative = sample_weight[order].cumsum(dim=0)
     needed = (rate - 1e-6 / n_rows) * sample_weight.sum()
@@ -144,8 +155,8 @@ class TopKSparsity(nn.Module):
 
     def forward(self, code: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """Zero all but the largest activations of each row of `code`."""
-        threshold = code.detach().topk(self.n_active, dim=1).values[:, -1:]
-        return code * (code >= threshold)
+        threshold = nth_largest(code.detach().t(), self.n_active)
+        return code * (code >= threshold.unsqueeze(1))
 
 
 class DenseCode(nn.Module):
