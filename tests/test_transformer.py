@@ -274,6 +274,11 @@ def test_a_network_of_your_own(train_rows, test_rows):
     np.testing.assert_array_equal(copy.transform(test_rows), code)
     other = clone(estimator).set_params(random_state=1).fit(train_rows)
     assert not np.allclose(other.transform(test_rows), code)
+    drawn = [
+        untrained(estimator).set_params(random_state=seed).fit(train_rows)
+        for seed in (0, 1)
+    ]
+    assert not np.allclose(*(each.transform(test_rows) for each in drawn))
 
 
 def build_with_dropout(n_features, n_components):
