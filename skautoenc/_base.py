@@ -33,11 +33,10 @@ from ._input import (
 )
 from .networks import Autoencoder, bind_generator
 from .networks.weights import (
+    copy_weights,
     count_parameters,
     device_of,
-    from_arrays,
-    shapes,
-    to_arrays,
+    same_shapes,
 )
 from .objectives import Objective
 from .training import (
@@ -156,9 +155,9 @@ class BaseAutoencoder(
         resumes = self.warm_start and hasattr(self, "network_")
         data = self._check_training_data(X, sample_weight, reset=not resumes)
         # A fit that fails from here on leaves nothing that looks fitted.
-        for name in ("_optimizer_state", "_random_state", "network_"):
-            if name != "network_" or not resumes:
-                self.__dict__.pop(name, None)
+        forgotten = ["_optimizer_state", "_random_state"]
+        for name in forgotten if resumes else [*forgotten, "network_"]:
+            self.__dict__.pop(name, None)
         random_state = check_random_state(self.random_state)
         held_out = None
         if self.early_stopping:
@@ -331,8 +330,7 @@ class BaseAutoencoder(
         network = self._build_network(self.n_features_in_)
         if not resumes:
             return network
-        weights = to_arrays(self.network_)
-        if shapes(to_arrays(network)) != shapes(weights):
+        if not same_shapes(network, self.network_):
             before, now = self.network_.config, network.config
             changes = [
                 f"{name} was {before.get(name)!r} and is now {now.get(name)!r}"
@@ -344,7 +342,7 @@ class BaseAutoencoder(
                 f"{', '.join(changes) or 'it builds another one'}. Use fit with "
                 "warm_start=False to start anew."
             )
-        from_arrays(network, weights)
+        copy_weights(self.network_, network)
         return network
 
     def _rows(
@@ -388,10 +386,9 @@ class BaseAutoencoder(
     def _fitted_attributes(self, run: Run, *, resumes: bool) -> dict[str, Any]:
         """Describe where the run stands, as it is shown to users."""
         network = run.step.network
-        losses = run.losses
+        losses = [*(self.loss_curve_ if resumes else []), *run.losses]
         scores = [1 - loss for loss in run.validation_losses]
         if resumes:
-            losses = self.loss_curve_ + losses
             scores = (self.validation_scores_ or []) + scores
         return {
             "network_": network,
@@ -409,12 +406,9 @@ class BaseAutoencoder(
 
     def _reconstruction_attributes(self, run: Run, *, resumes: bool) -> dict[str, Any]:
         """Describe where the run stands, with a network that training leaves alone."""
-        attributes = self._fitted_attributes(run, resumes=resumes)
-        network = run.step.network
         return {
-            **attributes,
-            "network_": Autoencoder.from_state(network.state()),
-            "loss_curve_": list(attributes["loss_curve_"]),
+            **self._fitted_attributes(run, resumes=resumes),
+            "network_": Autoencoder.from_state(run.step.network.state()),
         }
 
     def _report_divergence(self, run: Run) -> None:

@@ -10,11 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import gen_batches
 from sklearn.utils._set_output import ADAPTERS_MANAGER, _get_output_config
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from .training import rows_per_block
+from .training import blocks, take
 
 
 def check_rows(
@@ -88,9 +87,8 @@ def _check_finite(matrix: Any, names: NDArray[Any] | None) -> None:
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(np.sum(values)):
             return
-    for block in gen_batches(matrix.shape[0], rows_per_block(matrix.shape[1])):
-        rows = matrix[block]
-        rows = rows.toarray() if sparse.issparse(rows) else rows
+    for block in blocks(*matrix.shape):
+        rows = take(matrix, block)
         faults = np.argwhere(~np.isfinite(rows))
         if len(faults):
             row, column = faults[0]
@@ -174,8 +172,7 @@ class TrainingData:
         alone. In this form neither their order nor a repetition in place of a weight
         reaches the rounding.
         """
-        rows = self.matrix if self.index is None else self.matrix[self.index]
-        rows = rows.toarray() if sparse.issparse(rows) else rows
+        rows = take(self.matrix, slice(None), self.index)
         unique, inverse = np.unique(rows, axis=0, return_inverse=True)
         weights = np.bincount(inverse.ravel(), weights=self.weights)
         return TrainingData(unique, None if (weights == 1).all() else weights)
@@ -191,9 +188,8 @@ class TrainingData:
         scaler = StandardScaler()
         relative = None if self.weights is None else self.weights / self.weights.max()
         with np.errstate(over="ignore", invalid="ignore"):
-            for block in gen_batches(len(self), rows_per_block(self.matrix.shape[1])):
-                rows = self.matrix[block if self.index is None else self.index[block]]
-                rows = rows.toarray() if sparse.issparse(rows) else rows
+            for block in blocks(len(self), self.matrix.shape[1]):
+                rows = take(self.matrix, block, self.index)
                 weights = None if relative is None else relative[block]
                 scaler.partial_fit(rows.astype(np.float64, copy=False), None, weights)
             mean: NDArray[np.float64] = scaler.mean_

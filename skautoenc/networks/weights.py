@@ -58,9 +58,17 @@ def to_arrays(network: nn.Module) -> Arrays:
     return {name: own_array(t) for name, t in _named_tensors(network).items()}
 
 
-def shapes(arrays: Arrays) -> dict[str, tuple[int, ...]]:
-    """Tell which weights there are and how large."""
-    return {name: array.shape for name, array in arrays.items()}
+def same_shapes(network: nn.Module, other: nn.Module) -> bool:
+    """Whether the networks' weights have the same names and shapes."""
+    ours, theirs = _named_tensors(network), _named_tensors(other)
+    return {k: t.shape for k, t in ours.items()} == {
+        k: t.shape for k, t in theirs.items()
+    }
+
+
+def copy_weights(source: nn.Module, target: nn.Module) -> None:
+    """Copy the weights of one network into another of the same shapes."""
+    restore(target, _named_tensors(source))
 
 
 def from_arrays(network: nn.Module, arrays: Arrays) -> None:

@@ -10,7 +10,7 @@ from .optimizers import (
 )
 from .reading import read
 from .resources import compute, resolve_device, step_work
-from .rows import Rows, rows_per_block
+from .rows import Rows, blocks, take
 from .run import Run
 from .seeds import Streams, spawn_streams
 from .step import Step
@@ -26,6 +26,7 @@ __all__ = [
     "Step",
     "Stopping",
     "Streams",
+    "blocks",
     "compute",
     "learn_whitening",
     "make_optimizer",
@@ -34,7 +35,7 @@ __all__ = [
     "optimizer_to_arrays",
     "read",
     "resolve_device",
-    "rows_per_block",
     "spawn_streams",
     "step_work",
+    "take",
 ]

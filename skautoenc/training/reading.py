@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..networks import Autoencoder
 from ..networks.weights import count_parameters, device_of
 from .resources import compute, step_work
-from .rows import Rows, rows_per_block
+from .rows import Rows, blocks
 
 
 def read(
@@ -44,12 +44,10 @@ def read(
     """
     n_samples = len(source)
     result = np.empty((n_samples, width), dtype=np.float32)
-    size = rows_per_block(max(network.widths))
     # A third of a step is spent on the way forward.
     work = step_work(count_parameters(network), n_samples) / 3
     with compute(work, device_of(network)), torch.inference_mode():
-        for start in range(0, n_samples, size):
-            block = slice(start, start + size)
+        for block in blocks(n_samples, max(network.widths)):
             batch = source[block]
             padded = nn.functional.pad(batch, (0, 0, 0, -len(batch) % 32))
             result[block] = function(padded)[: len(batch)].cpu().numpy()

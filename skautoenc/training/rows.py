@@ -1,5 +1,6 @@
 """The training data: one matrix, read a few rows at a time."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,33 @@ Index = NDArray[np.int64] | slice
 _BLOCK_VALUES = 2**20
 
 
-def rows_per_block(width: int) -> int:
-    """Choose how many rows to read at once: 4 MiB of float32 at the widest place.
+def blocks(n_rows: int, width: int) -> Iterator[slice]:
+    """Cut rows into blocks of 4 MiB of float32, `width` values to a row.
 
-    The number is one of whole vectors of the processor.
+    All but the last have a multiple of 32 rows, whole vectors of the processor.
     """
-    return max(32, _BLOCK_VALUES // width // 32 * 32)
+    size = max(32, _BLOCK_VALUES // width // 32 * 32)
+    for start in range(0, n_rows, size):
+        yield slice(start, min(start + size, n_rows))
+
+
+def take(
+    matrix: Any, chosen: Index, among: NDArray[np.int64] | None = None
+) -> NDArray[Any]:
+    """Return rows of a dense or sparse matrix as a dense array.
+
+    Parameters
+    ----------
+    matrix : ndarray or CSR matrix of shape (n_rows, n_features)
+        The data.
+    chosen : ndarray of int or slice
+        Which rows.
+    among : ndarray of int, optional
+        The rows that `chosen` counts; all of them by default.
+    """
+    rows = matrix[chosen if among is None else among[chosen]]
+    dense: NDArray[Any] = rows if isinstance(rows, np.ndarray) else rows.toarray()
+    return dense
 
 
 class Rows:
@@ -74,10 +96,7 @@ class Rows:
 
     def __getitem__(self, chosen: Index) -> Tensor:
         """Return chosen rows as a tensor of shape (n_chosen, n_features)."""
-        block = self.matrix[chosen if self.index is None else self.index[chosen]]
-        if not isinstance(block, np.ndarray):
-            block = block.toarray()
-        block = block - self.mean
+        block = take(self.matrix, chosen, self.index) - self.mean
         block /= self.scale
         block = block.astype(np.float32, copy=False)
         rows = torch.from_numpy(block).to(self.device)

@@ -7,7 +7,7 @@ from ..objectives import squared_error, weighted_mean
 from .batches import Batches
 from .budget import Budget
 from .optimizers import SCHEDULES
-from .rows import Rows, rows_per_block
+from .rows import Rows, blocks
 from .step import Step
 from .stopping import Stopping
 
@@ -118,9 +118,7 @@ class Run:
         """Return the mean loss of the network as it is used after the fit."""
         network = self.step.network.eval()
         total: Tensor = torch.zeros((), dtype=torch.float32, device=rows.device)
-        size = rows_per_block(max(network.widths))
-        for start in range(0, len(rows), size):
-            block = slice(start, start + size)
+        for block in blocks(len(rows), max(network.widths)):
             batch = rows[block]
             errors = squared_error(network(batch), batch)
             total += weighted_mean(errors, rows.weights(block)) * len(batch)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .rows import Rows, rows_per_block
+from .rows import Rows, blocks
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,7 @@ class Whitening:
 def covariance(rows: Rows) -> Tensor:
     """Return the second moments of standardised rows, (n_features, n_features)."""
     total = torch.zeros((), dtype=torch.float64, device="cpu")
-    size = rows_per_block(rows.matrix.shape[1])
-    for start in range(0, len(rows), size):
-        block = slice(start, start + size)
+    for block in blocks(len(rows), rows.matrix.shape[1]):
         batch = rows[block].cpu().double()
         weights = rows.weights(block)
         weighted = batch if weights is None else batch * weights.cpu().unsqueeze(1)
