@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from functools import partial
 from numbers import Integral, Real
 from typing import Any, Self
@@ -28,9 +27,12 @@ from torch import Tensor, nn
 from ._input import (
     TrainingData,
     as_configured_frame,
+    check_range,
     check_rows,
     check_weights,
+    is_binary,
 )
+from .losses import LOSSES, Loss
 from .networks import Autoencoder, bind_generator
 from .networks.weights import (
     copy_weights,
@@ -40,15 +42,23 @@ from .networks.weights import (
 )
 from .objectives import Objective
 from .training import (
+    N_SAMPLE,
     SCHEDULES,
     Batches,
     Budget,
+    Preparation,
+    RowMap,
+    RowNormalization,
     Rows,
     Run,
     Step,
     Stopping,
     Streams,
+    Whitening,
     compute,
+    dead_units,
+    learn_code_whitening,
+    learn_row_normalization,
     learn_whitening,
     make_optimizer,
     number_of_batches,
@@ -75,9 +85,12 @@ class BaseAutoencoder(
     """
 
     _parameter_constraints: dict[str, list[Any]] = {
-        "features": [StrOptions({"code", "stack"})],
+        "features": [StrOptions({"code", "sparse", "stack"})],
+        "loss": [StrOptions({"auto", *LOSSES})],
+        "normalize_rows": [None, Interval(Real, 0, None, closed="neither")],
         "whiten": [StrOptions({"zca", "pca"}), None],
         "whiten_regularization": [Interval(Real, 0, None, closed="left")],
+        "whiten_code": ["boolean"],
         "solver": [StrOptions({"adam", "sgd"})],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [
@@ -107,8 +120,8 @@ class BaseAutoencoder(
         """Build the network for rows of `n_features`, not yet initialised."""
 
     @abstractmethod
-    def _build_objective(self) -> Objective:
-        """Build what training minimises."""
+    def _build_objective(self, loss: Loss) -> Objective:
+        """Build what training minimises, `loss` being what an error costs."""
 
     @abstractmethod
     def _resolve_budget(self, n_samples: int) -> Budget:
@@ -248,12 +261,16 @@ class BaseAutoencoder(
     ) -> Run:
         """Turn the parameters and the data into a run of the engine."""
         network = self._network_to_train(resumes=resumes)
+        if not resumes:
+            self.loss_function_ = self._resolve_loss(data.matrix)
+        self._check_loss(data.matrix)
         budget = self._resolve_budget(len(data))
         if incremental:
             budget = budget.for_one_epoch()
         data = _in_batches(data, network, budget)
         if not resumes:
             self._standardise(data)
+            self._learn_loss(data)
         work = step_work(count_parameters(network), min(budget.batch_size, len(data)))
         device = resolve_device(self.device, work)
         streams = spawn_streams(random_state.randint(np.iinfo(np.int32).max), device)
@@ -261,7 +278,7 @@ class BaseAutoencoder(
             self._initialise(network, data, streams)
         bind_generator(network.to(device), streams.noise)
         return Run(
-            self._make_step(network, budget, streams),
+            self._make_step(network, budget, streams, device),
             self._rows(data, device),
             Batches(
                 len(data),
@@ -272,27 +289,86 @@ class BaseAutoencoder(
             budget,
             Stopping(tol=self.tol, n_iter_no_change=self.n_iter_no_change),
             validation=None if held_out is None else self._rows(held_out, device),
+            generator=streams.weights,
             work=work,
         )
 
     def _standardise(self, data: TrainingData) -> None:
         """Learn what is done to a row before the network sees it."""
         self.mean_, self.scale_ = data.moments()
+        self._row_normalization: dict[str, Any] | None = None
         self.whitening_ = self.dewhitening_ = None
-        if self.whiten is not None:
-            cpu = torch.device("cpu")
-            # Factorisations could give other bits on another number of threads.
-            with compute(0, cpu):
-                whitening = learn_whitening(
-                    self._rows(data, cpu, whitened=False),
-                    self.whiten,
-                    self.whiten_regularization,
+        cpu = torch.device("cpu")
+        # Factorisations could give other bits on another number of threads.
+        with compute(0, cpu):
+            if self.normalize_rows is not None:
+                normalization = learn_row_normalization(
+                    self._rows(data, cpu), self.normalize_rows
                 )
-            self.whitening_ = whitening.forward.numpy()
-            self.dewhitening_ = whitening.inverse.numpy()
+                self._row_normalization = {
+                    **vars(normalization),
+                    "mean": normalization.mean.numpy(),
+                }
+            if self.whiten is not None:
+                whitening = learn_whitening(
+                    self._rows(data, cpu), self.whiten, self.whiten_regularization
+                )
+                self.whitening_ = whitening.matrix.numpy()
+                self.dewhitening_ = whitening.inverse_matrix.numpy()
+
+    def _preparation(self, device: torch.device) -> Preparation:
+        """Put together what is done to a standardised row."""
+        steps: list[RowNormalization | Whitening] = []
+        if self._row_normalization is not None:
+            state = dict(self._row_normalization)
+            state["mean"] = torch.tensor(state["mean"], device=device)
+            steps.append(RowNormalization(**state))
+        if self.whitening_ is not None:
+            steps.append(
+                Whitening(
+                    torch.tensor(self.whitening_, device=device),
+                    torch.tensor(self.dewhitening_, device=device),
+                )
+            )
+        return Preparation(steps)
+
+    def _learn_loss(self, data: TrainingData) -> None:
+        """Find the constants of the loss."""
+        cpu = torch.device("cpu")
+        self._loss_constants: dict[str, float] = {}
+        loss = self._loss(cpu)
+        with compute(0, cpu):
+            loss.learn(self._rows(data, cpu).average)
+        self._loss_constants = loss.constants
+
+    def _resolve_loss(self, matrix: Any) -> str:
+        if self.loss != "auto":
+            return str(self.loss)
+        as_it_came = self.whiten is None and self.normalize_rows is None
+        binary = as_it_came and is_binary(matrix)
+        return "binary_cross_entropy" if binary else "squared_error"
+
+    def _check_loss(self, matrix: Any) -> None:
+        """Raise a ValueError if the data is not what the loss is for."""
+        name, kind = self.loss_function_, LOSSES[self.loss_function_]
+        if self.loss not in ("auto", name):
+            raise ValueError(
+                f"Training cannot go on with loss={self.loss!r}, it began with "
+                f"{name!r}. Use fit with warm_start=False to start anew."
+            )
+        if kind.lowest > -math.inf:
+            check_range(matrix, kind.lowest, kind.highest, f"The loss {name!r}")
+
+    def _loss(self, device: torch.device) -> Loss:
+        mean = torch.tensor(self.mean_, dtype=torch.float32, device=device)
+        return LOSSES[self.loss_function_](mean, self.scale_, **self._loss_constants)
 
     def _make_step(
-        self, network: Autoencoder, budget: Budget, streams: Streams
+        self,
+        network: Autoencoder,
+        budget: Budget,
+        streams: Streams,
+        device: torch.device,
     ) -> Step:
         optimizer = make_optimizer(
             network,
@@ -306,7 +382,7 @@ class BaseAutoencoder(
             optimizer_from_arrays(optimizer, state["states"])
         return Step(
             network,
-            self._build_objective(),
+            self._build_objective(self._loss(device)),
             optimizer,
             max_grad_norm=self.max_grad_norm,
             generator=streams.noise,
@@ -346,9 +422,9 @@ class BaseAutoencoder(
         return network
 
     def _rows(
-        self, data: TrainingData, device: torch.device, *, whitened: bool = True
+        self, data: TrainingData, device: torch.device, *, prepared: bool = True
     ) -> Rows:
-        matrix = self.whitening_ if whitened else None
+        preparation = self._preparation(device) if prepared else Preparation()
         return Rows(
             data.matrix,
             self.mean_,
@@ -356,7 +432,7 @@ class BaseAutoencoder(
             device,
             index=data.index,
             weights=data.weights,
-            whitening=None if matrix is None else torch.tensor(matrix, device="cpu"),
+            prepare=preparation.forward if preparation.steps else None,
         )
 
     def _follow(
@@ -380,12 +456,20 @@ class BaseAutoencoder(
         run.finish()
         if run.stopping.diverged:
             self._report_divergence(run)
-        bind_generator(run.step.network, None)
-        self.__dict__.update(self._fitted_attributes(run, resumes=resumes))
-
-    def _fitted_attributes(self, run: Run, *, resumes: bool) -> dict[str, Any]:
-        """Describe where the run stands, as it is shown to users."""
         network = run.step.network
+        bind_generator(network, None)
+        self.__dict__.update(self._fitted_attributes(run, network, resumes=resumes))
+
+    def _reconstruction_attributes(self, run: Run, *, resumes: bool) -> dict[str, Any]:
+        """Describe where the run stands, with a network that training leaves alone."""
+        network = Autoencoder.from_state(run.step.network.state())
+        network.to(run.rows.device)
+        return self._fitted_attributes(run, network, resumes=resumes)
+
+    def _fitted_attributes(
+        self, run: Run, network: Autoencoder, *, resumes: bool
+    ) -> dict[str, Any]:
+        """Describe where the run stands, as it is shown to users."""
         losses = [*(self.loss_curve_ if resumes else []), *run.losses]
         scores = [1 - loss for loss in run.validation_losses]
         if resumes:
@@ -402,14 +486,28 @@ class BaseAutoencoder(
             "best_validation_score_": (
                 None if run.validation is None else 1 - run.stopping.best_loss
             ),
+            **self._code_attributes(run, network),
         }
 
-    def _reconstruction_attributes(self, run: Run, *, resumes: bool) -> dict[str, Any]:
-        """Describe where the run stands, with a network that training leaves alone."""
-        return {
-            **self._fitted_attributes(run, resumes=resumes),
-            "network_": Autoencoder.from_state(run.step.network.state()),
-        }
+    def _code_attributes(self, run: Run, network: Autoencoder) -> dict[str, Any]:
+        """Describe the codes of the training rows."""
+        rows = run.rows
+        found: dict[str, Any] = dict.fromkeys(
+            ("n_dead_", "code_mean_", "code_whitening_", "code_dewhitening_")
+        )
+        # Factorisations could give other bits on another number of threads.
+        with compute(0, rows.device), torch.no_grad():
+            if network.is_sparse:
+                x = rows[rows.spread(N_SAMPLE)]
+                found["n_dead_"] = len(dead_units(network, x))
+            if self.whiten_code:
+                encode = network.sparse if self.features == "sparse" else network.encode
+                width = max(network.widths)
+                mean, whitening = learn_code_whitening(rows, encode, width)
+                found["code_mean_"] = mean.numpy()
+                found["code_whitening_"] = whitening.matrix.numpy()
+                found["code_dewhitening_"] = whitening.inverse_matrix.numpy()
+        return found
 
     def _report_divergence(self, run: Run) -> None:
         advice = (
@@ -488,12 +586,12 @@ class BaseAutoencoder(
                 "returned."
             )
         code = np.ascontiguousarray(code[:, -self.n_components_ :])
-        source = torch.tensor(code, device=device_of(self.network_))
-        dewhiten = self._linear_map(self.dewhitening_)
+        network, device = self.network_, device_of(self.network_)
+        to_rows, dewhiten = self._reconstruction(device), self._code_dewhitening(device)
         rows = read(
-            self.network_,
-            lambda batch: dewhiten(self.network_.decode(batch)),
-            source,
+            network,
+            lambda batch: to_rows(network.decode(dewhiten(batch))),
+            torch.tensor(code, device=device),
             self.n_features_in_,
         )
         rows *= np.float32(self.scale_)
@@ -559,38 +657,63 @@ class BaseAutoencoder(
         return -float(error * self.scale_**2)
 
     def _encode(self, matrix: Any) -> NDArray[np.float32]:
-        network, whiten = self.network_, self._linear_map(self.whitening_)
-        encode = network.stack if self.features_ == "stack" else network.encode
+        network = self.network_
+        device = device_of(network)
+        read_off = {
+            "code": network.encode,
+            "sparse": network.sparse,
+            "stack": network.stack,
+        }[self.features_]
+        prepare, whiten = self._preparation(device), self._code_whitening(device)
         return read(
             network,
-            lambda batch: encode(whiten(batch)),
+            lambda batch: whiten(read_off(prepare.forward(batch))),
             self._rows_to_read(matrix),
             self._n_features_out,
         )
 
     def _errors(self, matrix: Any) -> NDArray[np.float32]:
         """Mean squared error of each standardised row."""
-        network, whiten = self.network_, self._linear_map(self.whitening_)
-        dewhiten = self._linear_map(self.dewhitening_)
+        network = self.network_
+        device = device_of(network)
+        prepare, to_rows = self._preparation(device), self._reconstruction(device)
 
         def error(batch: Tensor) -> Tensor:
-            whitened = whiten(batch)
-            difference = dewhiten(network(whitened) - whitened)
-            return difference.square().mean(dim=1, keepdim=True)
+            reconstruction = to_rows(network(prepare.forward(batch)))
+            return (reconstruction - batch).square().mean(dim=1, keepdim=True)
 
         return read(network, error, self._rows_to_read(matrix), 1).ravel()
 
     def _rows_to_read(self, matrix: Any) -> Rows:
-        """Standardise only: whitening is left to the function that reads a block."""
+        """Standardise only: preparation is left to the function that reads a block."""
         device = device_of(self.network_)
-        return self._rows(TrainingData(matrix), device, whitened=False)
+        return self._rows(TrainingData(matrix), device, prepared=False)
 
-    def _linear_map(self, matrix: NDArray[Any] | None) -> Callable[[Tensor], Tensor]:
-        """Make a function that multiplies rows by `matrix`, if there is one."""
-        if matrix is None:
+    def _reconstruction(self, device: torch.device) -> RowMap:
+        """Make the map from what the network puts out to standardised rows."""
+        loss, preparation = self._loss(device), self._preparation(device)
+        return lambda output: preparation.inverse(loss.mean(output))
+
+    def _code_whitening(self, device: torch.device) -> RowMap:
+        """Make the map that whitens the code at the end of what is read off."""
+        if self.code_whitening_ is None:
             return nn.Identity()
-        tensor = torch.tensor(matrix, device=device_of(self.network_))
-        return lambda batch: batch @ tensor
+        mean = torch.tensor(self.code_mean_, device=device)
+        matrix = torch.tensor(self.code_whitening_, device=device)
+
+        def whiten(values: Tensor) -> Tensor:
+            hidden, code = values.tensor_split([-len(mean)], dim=1)
+            return torch.cat([hidden, (code - mean) @ matrix], dim=1)
+
+        return whiten
+
+    def _code_dewhitening(self, device: torch.device) -> RowMap:
+        """Make the map from whitened codes to those of the network."""
+        if self.code_dewhitening_ is None:
+            return nn.Identity()
+        mean = torch.tensor(self.code_mean_, device=device)
+        matrix = torch.tensor(self.code_dewhitening_, device=device)
+        return lambda code: code @ matrix + mean
 
     # What scikit-learn asks for
 

@@ -100,6 +100,35 @@ def _check_finite(matrix: Any, names: NDArray[Any] | None) -> None:
             )
 
 
+def check_range(matrix: Any, lowest: float, highest: float, why: str) -> None:
+    """Raise a ValueError if values are outside a range.
+
+    Parameters
+    ----------
+    matrix : ndarray or CSR matrix
+        Checked rows.
+    lowest, highest : float
+        The range; infinite for none.
+    why : str
+        What asks for it, to begin the message with.
+    """
+    found = float(matrix.min()), float(matrix.max())
+    if found[0] < lowest or found[1] > highest:
+        what = "between 0 and 1" if np.isfinite(highest) else "of 0 and more"
+        raise ValueError(
+            f"{why} needs values {what}, got {found[0]:g} to {found[1]:g}. Scale X "
+            "first, with MinMaxScaler for one, or use loss='squared_error'."
+        )
+
+
+def is_binary(matrix: Any) -> bool:
+    """Whether a matrix holds zeros and ones only, and both."""
+    if not (matrix.min() == 0 and matrix.max() == 1):
+        return False
+    rows = (take(matrix, block) for block in blocks(*matrix.shape))
+    return all(bool(((block == 0) | (block == 1)).all()) for block in rows)
+
+
 def check_weights(sample_weight: ArrayLike | None, matrix: Any) -> NDArray[Any] | None:
     """Check the sample weights: one a row, none negative, not all zero."""
     if sample_weight is None:

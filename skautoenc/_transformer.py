@@ -8,6 +8,7 @@ from typing import Any, Literal, NoReturn
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.utils._param_validation import (
     Interval,
     InvalidParameterError,
@@ -16,16 +17,25 @@ from sklearn.utils._param_validation import (
 
 from ._base import BaseAutoencoder
 from .corruption import CORRUPTIONS
+from .losses import Loss
 from .networks import (
     ACTIVATIONS,
     NORMALIZATIONS,
+    PENALTIES,
     SPARSITIES,
     Autoencoder,
     CustomAutoencoder,
     DenseAutoencoder,
 )
 from .objectives import Objective, ReconstructionObjective
-from .training import Budget, Run, number_of_batches
+from .training import (
+    N_SAMPLE,
+    Budget,
+    Run,
+    compute,
+    explained_by_each,
+    number_of_batches,
+)
 
 
 class AutoencoderTransformer(BaseAutoencoder):
@@ -261,8 +271,11 @@ class AutoencoderTransformer(BaseAutoencoder):
         ],
         "hidden_layer_sizes": [StrOptions({"auto"}), "array-like"],
         "activation": [StrOptions(set(ACTIVATIONS))],
-        "sparsity": [StrOptions({"auto", *SPARSITIES}), None],
+        "sparsity": [StrOptions({"auto", *SPARSITIES, *PENALTIES}), None],
         "sparsity_rate": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="neither")],
+        "sparsity_penalty": [Interval(Real, 0, None, closed="left")],
+        "contractive_penalty": [Interval(Real, 0, None, closed="left")],
+        "ordered": ["boolean"],
         "tied_weights": ["boolean", StrOptions({"auto"})],
         "linear_skip": ["boolean"],
         "normalization": [StrOptions(set(NORMALIZATIONS)), None],
@@ -270,6 +283,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         "network": [callable, None],
         "corruption": [StrOptions(set(CORRUPTIONS))],
         "corruption_rate": [Interval(Real, 0, None, closed="left")],
+        "corruption_weight": [Interval(Real, 0, None, closed="left")],
         **BaseAutoencoder._parameter_constraints,
     }
 
@@ -279,8 +293,13 @@ class AutoencoderTransformer(BaseAutoencoder):
         *,
         hidden_layer_sizes: Sequence[int] | Literal["auto"] = "auto",
         activation: str = "silu",
-        sparsity: Literal["auto", "lifetime", "topk", "batch_topk"] | None = "auto",
+        sparsity: (
+            Literal["auto", "lifetime", "topk", "batch_topk", "l1", "kl"] | None
+        ) = "auto",
         sparsity_rate: float | Literal["auto"] = "auto",
+        sparsity_penalty: float = 0.1,
+        contractive_penalty: float = 0.0,
+        ordered: bool = False,
         tied_weights: bool | Literal["auto"] = "auto",
         linear_skip: bool = True,
         normalization: Literal["batch", "layer"] | None = None,
@@ -290,9 +309,15 @@ class AutoencoderTransformer(BaseAutoencoder):
             "masking", "gaussian", "salt_and_pepper", "swap"
         ] = "masking",
         corruption_rate: float = 0.0,
-        features: Literal["code", "stack"] = "code",
+        corruption_weight: float = 1.0,
+        loss: Literal[
+            "auto", "squared_error", "huber", "binary_cross_entropy", "poisson"
+        ] = "auto",
+        features: Literal["code", "sparse", "stack"] = "code",
+        normalize_rows: float | None = None,
         whiten: Literal["zca", "pca"] | None = None,
         whiten_regularization: float = 0.1,
+        whiten_code: bool = False,
         solver: Literal["adam", "sgd"] = "adam",
         alpha: float = 0.0,
         batch_size: int | Literal["auto"] = "auto",
@@ -316,6 +341,9 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.activation = activation
         self.sparsity = sparsity
         self.sparsity_rate = sparsity_rate
+        self.sparsity_penalty = sparsity_penalty
+        self.contractive_penalty = contractive_penalty
+        self.ordered = ordered
         self.tied_weights = tied_weights
         self.linear_skip = linear_skip
         self.normalization = normalization
@@ -323,9 +351,13 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.network = network
         self.corruption = corruption
         self.corruption_rate = corruption_rate
+        self.corruption_weight = corruption_weight
+        self.loss = loss
         self.features = features
+        self.normalize_rows = normalize_rows
         self.whiten = whiten
         self.whiten_regularization = whiten_regularization
+        self.whiten_code = whiten_code
         self.solver = solver
         self.alpha = alpha
         self.batch_size = batch_size
@@ -363,6 +395,21 @@ class AutoencoderTransformer(BaseAutoencoder):
             self._refuse("network", "a class or a function, never an instance")
         if self.network is not None and self.features == "stack":
             self._refuse("features", "'code' with a network of your own")
+        if self.corruption_weight != 1 and self.corruption == "gaussian":
+            self._refuse(
+                "corruption_weight",
+                "1 for corruption='gaussian', which corrupts all entries alike",
+            )
+        if self.ordered and self.sparsity not in ("auto", None):
+            self._refuse(
+                "sparsity", "'auto' or None for ordered=True, which needs a dense code"
+            )
+        if self.loss in ("binary_cross_entropy", "poisson"):
+            for name in ("whiten", "normalize_rows"):
+                if getattr(self, name) is not None:
+                    self._refuse(
+                        name, f"None for loss={self.loss!r}, which is for raw values"
+                    )
 
     def _refuse(self, name: str, expected: str) -> NoReturn:
         raise InvalidParameterError(
@@ -384,7 +431,8 @@ class AutoencoderTransformer(BaseAutoencoder):
             )
         sparsity = self.sparsity
         if sparsity == "auto":
-            sparsity = "lifetime" if n_components >= n_features else None
+            dense = self.ordered or n_components < n_features
+            sparsity = None if dense else "lifetime"
         hidden_layer_sizes = self._resolve_hidden_layer_sizes(n_features, sparsity)
         return DenseAutoencoder(
             n_features=n_features,
@@ -397,6 +445,7 @@ class AutoencoderTransformer(BaseAutoencoder):
                 if self.sparsity_rate == "auto"
                 else float(self.sparsity_rate)
             ),
+            sparsity_penalty=float(self.sparsity_penalty),
             tied_weights=(
                 not hidden_layer_sizes
                 if self.tied_weights == "auto"
@@ -416,11 +465,18 @@ class AutoencoderTransformer(BaseAutoencoder):
             return min(4 * n_features, 256), min(2 * n_features, 128)
         return tuple(int(size) for size in self.hidden_layer_sizes)
 
-    def _build_objective(self) -> Objective:
-        if self.corruption_rate == 0:
-            return ReconstructionObjective()
-        corruption = CORRUPTIONS[self.corruption]
-        return ReconstructionObjective(partial(corruption, rate=self.corruption_rate))
+    def _build_objective(self, loss: Loss) -> Objective:
+        corruption = None
+        if self.corruption_rate > 0:
+            kind = CORRUPTIONS[self.corruption]
+            corruption = partial(kind, rate=self.corruption_rate)
+        return ReconstructionObjective(
+            loss,
+            corruption=corruption,
+            corruption_weight=float(self.corruption_weight),
+            ordered=bool(self.ordered),
+            contractive_penalty=float(self.contractive_penalty),
+        )
 
     def _resolve_budget(self, n_samples: int) -> Budget:
         batch_size = 128 if self.batch_size == "auto" else int(self.batch_size)
@@ -436,13 +492,28 @@ class AutoencoderTransformer(BaseAutoencoder):
             learning_rate=self.learning_rate,
         )
 
-    def _fitted_attributes(self, run: Run, *, resumes: bool) -> dict[str, Any]:
-        config = run.step.network.config
+    def _fitted_attributes(
+        self, run: Run, network: Autoencoder, *, resumes: bool
+    ) -> dict[str, Any]:
+        config = network.config
+        sparsity = config.get("sparsity")
         return {
-            **super()._fitted_attributes(run, resumes=resumes),
+            **super()._fitted_attributes(run, network, resumes=resumes),
             "hidden_layer_sizes_": config.get("hidden_layer_sizes"),
-            "sparsity_": config.get("sparsity"),
-            "sparsity_rate_": config["sparsity_rate"]
-            if config.get("sparsity")
-            else None,
+            "sparsity_": sparsity,
+            "sparsity_rate_": config["sparsity_rate"] if sparsity else None,
+            "explained_variance_ratio_": (
+                self._explained_by_each(run, network) if self.ordered else None
+            ),
         }
+
+    def _explained_by_each(self, run: Run, network: Autoencoder) -> NDArray[np.float64]:
+        chosen = run.rows.spread(N_SAMPLE)
+        to_rows = self._reconstruction(run.rows.device)
+        with compute(run.work, run.rows.device), torch.no_grad():
+            return explained_by_each(
+                network.encode(run.rows[chosen]),
+                lambda code: to_rows(network.decode(code)),
+                run.rows.standardised(chosen),
+                run.rows.weights(chosen),
+            )

@@ -1,31 +1,31 @@
 """What training minimises. Torch only."""
 
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from .losses import Loss
 from .networks import Autoencoder
 
 Corrupt = Callable[[Tensor, torch.Generator], Tensor]
-Objective = Callable[[Autoencoder, Tensor, Tensor | None, torch.Generator], Tensor]
 
 
-def squared_error(reconstruction: Tensor, target: Tensor) -> Tensor:
-    """Mean over the features of the squared error of each row.
+class Objective(Protocol):
+    """Says how far a network is from what is wanted of it."""
 
-    Parameters
-    ----------
-    reconstruction, target : Tensor of shape (n_samples, n_features)
-        What the network gave, and what it should have given.
+    def __call__(
+        self,
+        network: Autoencoder,
+        batch: Tensor,
+        sample_weight: Tensor | None,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Return the loss of a training batch, a scalar."""
 
-    Returns
-    -------
-    Tensor of shape (n_samples,)
-        For standardised rows its mean is the share of variance left unexplained: 1
-        for a network that always gives the mean, 0 for a perfect one.
-    """
-    return (reconstruction - target).square().mean(dim=1)
+    def evaluate(self, network: Autoencoder, batch: Tensor) -> Tensor:
+        """Return the loss of each row under the network as it is used, (n,)."""
 
 
 def weighted_mean(values: Tensor, sample_weight: Tensor | None) -> Tensor:
@@ -37,17 +37,93 @@ def weighted_mean(values: Tensor, sample_weight: Tensor | None) -> Tensor:
     return values.mean() if sample_weight is None else (values * sample_weight).mean()
 
 
+def truncate(code: Tensor, generator: torch.Generator) -> Tensor:
+    """Zero each row's components from a random one on (nested dropout) [1]_.
+
+    Half of the rows keep all of theirs, the others keep one at least.
+
+    Parameters
+    ----------
+    code : Tensor of shape (n, n_components)
+        Codes.
+    generator : torch.Generator
+        Draws how many components each row keeps.
+
+    References
+    ----------
+    .. [1] Rippel, Gelbart and Adams, "Learning ordered representations with nested
+       dropout", ICML 2014.
+    """
+    n, width = code.shape
+    kept = torch.randint(1, 2 * width, (n, 1), generator=generator, device=code.device)
+    return code * (torch.arange(width, device=code.device) < kept)
+
+
+def squared_jacobian(code: Tensor, x: Tensor, generator: torch.Generator) -> Tensor:
+    """Estimate the squared norm of each code's Jacobian by one probe [1]_.
+
+    Parameters
+    ----------
+    code : Tensor of shape (n, n_components)
+        Codes, computed from `x`.
+    x : Tensor of shape (n, n_features)
+        What was encoded, a leaf that requires gradients.
+    generator : torch.Generator
+        Draws the probe: a sign for each activation. The squared norm of its product
+        with the Jacobian is right on average.
+
+    Returns
+    -------
+    Tensor of shape (n,)
+        Estimates, through which gradients flow.
+
+    References
+    ----------
+    .. [1] Hutchinson, "A stochastic estimator of the trace of the influence matrix",
+       Communications in Statistics 18, 1989.
+    """
+    signs = torch.empty_like(code).bernoulli_(0.5, generator=generator) * 2 - 1
+    (gradient,) = torch.autograd.grad((code * signs).sum(), x, create_graph=True)
+    return gradient.square().sum(dim=1)
+
+
 class ReconstructionObjective:
     """Reconstruct the clean row from a corrupted one.
 
     Parameters
     ----------
-    corruption : callable or None
+    loss : Loss
+        What an error costs.
+    corruption : callable, optional
         Takes a batch and a generator and returns the batch that is encoded.
+    corruption_weight : float, default=1.0
+        Weight of the corrupted entries, where that of the others is one.
+    ordered : bool, default=False
+        Whether to cut codes short at random, so that the first components come to
+        carry most.
+    contractive_penalty : float, default=0.0
+        Weight of the squared norm of the encoder's Jacobian [1]_, against a squared
+        error that is summed over the features.
+
+    References
+    ----------
+    .. [1] Rifai et al., "Contractive auto-encoders", ICML 2011.
     """
 
-    def __init__(self, corruption: Corrupt | None = None) -> None:
+    def __init__(
+        self,
+        loss: Loss,
+        *,
+        corruption: Corrupt | None = None,
+        corruption_weight: float = 1.0,
+        ordered: bool = False,
+        contractive_penalty: float = 0.0,
+    ) -> None:
+        self.loss = loss
         self.corruption = corruption
+        self.corruption_weight = corruption_weight
+        self.ordered = ordered
+        self.contractive_penalty = contractive_penalty
 
     def __call__(
         self,
@@ -56,7 +132,30 @@ class ReconstructionObjective:
         sample_weight: Tensor | None,
         generator: torch.Generator,
     ) -> Tensor:
-        """Return the loss of one batch of rows, (n_samples, n_features), a scalar."""
+        """Return the loss of one batch of rows, (n, n_features), a scalar."""
         source = batch if self.corruption is None else self.corruption(batch, generator)
-        reconstruction = network.decode(network.encode(source), sample_weight)
-        return weighted_mean(squared_error(reconstruction, batch), sample_weight)
+        if self.contractive_penalty:
+            source = source.detach().requires_grad_()
+        code = network.encode(source)
+        kept = truncate(code, generator) if self.ordered else code
+        output = network.decode(kept, sample_weight)
+        errors = self._errors(output, batch, source)
+        if self.contractive_penalty:
+            norms = network.squared_jacobian(code)
+            if norms is None:
+                norms = squared_jacobian(code, source, generator)
+            errors = errors + self.contractive_penalty / batch.shape[1] * norms
+        loss = weighted_mean(errors, sample_weight)
+        penalty = network.penalty(code, sample_weight)
+        return loss if penalty is None else loss + penalty
+
+    def _errors(self, output: Tensor, batch: Tensor, source: Tensor) -> Tensor:
+        if self.corruption_weight == 1:
+            return self.loss.rows(output, batch)
+        weights = torch.where(source == batch, 1.0, self.corruption_weight)
+        entries = self.loss.entries(output, batch) * weights
+        return entries.sum(dim=1) / weights.sum(dim=1)
+
+    def evaluate(self, network: Autoencoder, batch: Tensor) -> Tensor:
+        """Return the loss of each clean row, (n,), without any penalty."""
+        return self.loss.rows(network(batch), batch)

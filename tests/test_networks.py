@@ -69,6 +69,7 @@ def build(**changes):
         "activation": "relu",
         "sparsity": None,
         "sparsity_rate": 0.1,
+        "sparsity_penalty": 0.1,
         "tied_weights": False,
         "linear_skip": False,
         "normalization": None,

@@ -1,7 +1,7 @@
 """Networks: how a row becomes a code and a code a row. Torch only."""
 
 from .autoencoder import Autoencoder
-from .codes import SPARSITIES
+from .codes import PENALTIES, SPARSITIES
 from .custom import CustomAutoencoder
 from .dense import DenseAutoencoder
 from .layers import ACTIVATIONS, NORMALIZATIONS, bind_generator
@@ -9,6 +9,7 @@ from .layers import ACTIVATIONS, NORMALIZATIONS, bind_generator
 __all__ = [
     "ACTIVATIONS",
     "NORMALIZATIONS",
+    "PENALTIES",
     "SPARSITIES",
     "Autoencoder",
     "CustomAutoencoder",

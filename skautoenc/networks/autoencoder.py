@@ -75,6 +75,49 @@ class Autoencoder(nn.Module, ABC):
             The reconstruction.
         """
 
+    def penalty(self, code: Tensor, sample_weight: Tensor | None) -> Tensor | None:
+        """Return what the codes of a batch cost by themselves, a scalar, if anything.
+
+        Parameters
+        ----------
+        code : Tensor of shape (n, n_components)
+            What `encode` returned.
+        sample_weight : Tensor of shape (n,) or None
+            Weights of the rows.
+        """
+        return None
+
+    def squared_jacobian(self, code: Tensor) -> Tensor | None:
+        """Return the squared norm of each code's Jacobian, (n,), if `code` tells it."""
+        return None
+
+    def sparse(self, x: Tensor) -> Tensor:
+        """Map rows to codes as the decoder gets them, (n, n_components)."""
+        return self.encode(x)
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether a unit that is zero says nothing."""
+        return False
+
+    def unit_weights(self) -> list[tuple[Tensor, int]]:
+        """List the weights that come and go with one unit, each with its dimension."""
+        return []
+
+    def revive(self, dead: Tensor, x: Tensor, chosen: Tensor) -> None:
+        """Point dead units of a sparse code at rows.
+
+        Parameters
+        ----------
+        dead : Tensor of shape (n_dead,), int64
+            Which units.
+        x : Tensor of shape (n, n_features)
+            Some standardised rows.
+        chosen : Tensor of shape (n_dead,), int64
+            Which of them the units are to stand for.
+        """
+        raise NotImplementedError
+
     def state(self) -> dict[str, Any]:
         """Describe the network by plain values and arrays, for any machine to load."""
         return {

@@ -1,6 +1,11 @@
-"""Rules that decide which activations of a code reach the decoder."""
+"""What keeps a code sparse: rules and penalties.
+
+A rule decides which activations reach the decoder. A penalty lets all pass, and makes
+them cost.
+"""
 
 import math
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -172,3 +177,71 @@ SPARSITIES: dict[str, type[nn.Module]] = {
     "lifetime": LifetimeSparsity,
     "topk": TopKSparsity,
 }
+
+
+class Penalty(Protocol):
+    """What the codes of a batch cost."""
+
+    def __call__(
+        self,
+        code: Tensor,
+        *,
+        outgoing: Tensor,
+        rate: float,
+        sample_weight: Tensor | None,
+    ) -> Tensor:
+        """Return the cost, a scalar.
+
+        Parameters
+        ----------
+        code : Tensor of shape (n, n_components)
+            Activations, none negative.
+        outgoing : Tensor of shape (n_components, width)
+            What one unit of each adds to the decoder's first layer.
+        rate : float
+            Wanted share of activation.
+        sample_weight : Tensor of shape (n,) or None
+            Weights of the rows.
+        """
+
+
+def l1_penalty(
+    code: Tensor, *, outgoing: Tensor, rate: float, sample_weight: Tensor | None
+) -> Tensor:
+    """Make each activation cost what it contributes, whatever the rate [1]_.
+
+    Weighing activations by the length of their outgoing weights keeps the network from
+    shrinking the one and growing the other. The unit is the root of the width.
+
+    References
+    ----------
+    .. [1] Bricken et al., "Towards monosemanticity", Transformer Circuits, 2023, with
+       the weighing of Conerly et al., "Update on how we train SAEs", ibid., 2024.
+    """
+    lengths = outgoing.square().mean(dim=1).clamp(min=1e-12).sqrt()
+    return _column_means(code, sample_weight) @ lengths
+
+
+def kl_penalty(
+    code: Tensor, *, outgoing: Tensor, rate: float, sample_weight: Tensor | None
+) -> Tensor:
+    """Pull the mean of each unit, of activations between 0 and 1, to the rate [1]_.
+
+    References
+    ----------
+    .. [1] Ng, "Sparse autoencoder", CS294A lecture notes, 2011, after Lee, Ekanadham
+       and Ng, "Sparse deep belief net model for visual area V2", NeurIPS 2007.
+    """
+    mean = _column_means(code, sample_weight).clamp(1e-6, 1 - 1e-6)
+    active = rate * torch.log(rate / mean)
+    idle = (1 - rate) * torch.log((1 - rate) / (1 - mean))
+    return (active + idle).mean()
+
+
+def _column_means(code: Tensor, sample_weight: Tensor | None) -> Tensor:
+    if sample_weight is not None:
+        code = code * sample_weight.unsqueeze(1)
+    return code.mean(dim=0)
+
+
+PENALTIES: dict[str, Penalty] = {"kl": kl_penalty, "l1": l1_penalty}

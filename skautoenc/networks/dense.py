@@ -1,5 +1,6 @@
 """The fully connected autoencoder."""
 
+import math
 from itertools import pairwise
 from typing import Any
 
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .autoencoder import Autoencoder
-from .codes import SPARSITIES, DenseCode
+from .codes import PENALTIES, SPARSITIES, DenseCode
 from .layers import (
     ACTIVATIONS,
     CPU_FLOAT32,
@@ -22,6 +23,12 @@ from .layers import (
 # Scale of the hidden layers' last weights at the start, beside a linear skip: small
 # enough to start as PCA, large enough to give the encoder a gradient.
 _WHISPER = 0.1
+
+# What a sparse code is rectified by, unless by ReLU.
+_CODE_ACTIVATIONS: dict[str | None, type[nn.Module]] = {
+    None: nn.Identity,
+    "kl": nn.Sigmoid,
+}
 
 
 class DenseAutoencoder(Autoencoder):
@@ -40,9 +47,13 @@ class DenseAutoencoder(Autoencoder):
     activation : str
         Key of `ACTIVATIONS`, applied to the hidden layers.
     sparsity : str or None
-        Key of `SPARSITIES`. With a rule the code is rectified, without one linear.
+        Key of `SPARSITIES` or `PENALTIES`. The code is rectified, or between 0 and 1
+        for "kl"; without sparsity it is linear.
     sparsity_rate : float
-        Share of the activations that a sparse code keeps in training.
+        Share of the activations that a rule keeps in training; mean activation that
+        "kl" aims at.
+    sparsity_penalty : float
+        Weight of the penalty, for "l1" and "kl".
     tied_weights : bool
         Whether the decoder uses the encoder's weights, transposed.
     linear_skip : bool
@@ -64,6 +75,7 @@ class DenseAutoencoder(Autoencoder):
         activation: str,
         sparsity: str | None,
         sparsity_rate: float,
+        sparsity_penalty: float,
         tied_weights: bool,
         linear_skip: bool,
         normalization: str | None,
@@ -77,6 +89,7 @@ class DenseAutoencoder(Autoencoder):
             "activation": activation,
             "sparsity": sparsity,
             "sparsity_rate": sparsity_rate,
+            "sparsity_penalty": sparsity_penalty,
             "tied_weights": tied_weights,
             "linear_skip": linear_skip,
             "normalization": normalization,
@@ -100,10 +113,10 @@ class DenseAutoencoder(Autoencoder):
             if linear_skip and hidden_layer_sizes
             else None
         )
-        self.code_activation = nn.ReLU() if sparsity else nn.Identity()
+        self.code_activation = _CODE_ACTIVATIONS.get(sparsity, nn.ReLU)()
         self.sparsity = (
             SPARSITIES[sparsity](n_components, sparsity_rate)
-            if sparsity
+            if sparsity in SPARSITIES
             else DenseCode()
         )
 
@@ -136,6 +149,9 @@ class DenseAutoencoder(Autoencoder):
                     is_last = layer is affine[-1]
                     kind = "identity" if is_last else self.config["activation"]
                     draw_weight(layer, ACTIVATIONS[kind], generator)
+        if self.config["sparsity"] == "kl":
+            rate = self.config["sparsity_rate"]
+            nn.init.constant_(self._before_code().bias, math.log(rate / (1 - rate)))
         if self.projection is None:
             return
         if sample_weight is not None:
@@ -153,6 +169,11 @@ class DenseAutoencoder(Autoencoder):
     def encode(self, x: Tensor) -> Tensor:
         """Map standardised rows, (n, n_features), to codes, (n, n_components)."""
         return self._code(x, self.encoder[:-1](x))
+
+    def sparse(self, x: Tensor) -> Tensor:
+        """Map rows to codes as the decoder gets them, (n, n_components)."""
+        code: Tensor = self.sparsity(self.encode(x))
+        return code
 
     def stack(self, x: Tensor) -> Tensor:
         """Map rows to all hidden activations and the code, (n, sum(widths[1:]))."""
@@ -176,6 +197,94 @@ class DenseAutoencoder(Autoencoder):
         if self.projection is not None:
             reconstruction = reconstruction + code @ self.projection
         return reconstruction
+
+    def _before_code(self) -> Linear:
+        layer = self.encoder[-1]
+        assert isinstance(layer, Linear)
+        return layer
+
+    def _after_code(self) -> Linear | TransposedLinear:
+        first = self.decoder[0]
+        layer = first[0] if isinstance(first, nn.Sequential) else first
+        assert isinstance(layer, Linear | TransposedLinear)
+        return layer
+
+    def _outgoing(self) -> Tensor:
+        """Return what each unit adds to the decoder's first layer, one unit a row."""
+        layer = self._after_code()
+        tied = isinstance(layer, TransposedLinear)
+        outgoing = layer.weight if tied else layer.weight.t()
+        if self.projection is not None:
+            outgoing = torch.cat([outgoing, self.projection], dim=1)
+        return outgoing
+
+    def penalty(self, code: Tensor, sample_weight: Tensor | None) -> Tensor | None:
+        """Return what a penalised code costs, a scalar, or None for any other."""
+        penalty = PENALTIES.get(self.config["sparsity"])
+        if penalty is None:
+            return None
+        cost = penalty(
+            code,
+            outgoing=self._outgoing(),
+            rate=self.config["sparsity_rate"],
+            sample_weight=sample_weight,
+        )
+        return cost * float(self.config["sparsity_penalty"])
+
+    def squared_jacobian(self, code: Tensor) -> Tensor | None:
+        """Return the squared norm of each code's Jacobian, (n,).
+
+        With one layer it is the sum over the units of squared slope times squared
+        length of the weights [1]_; None with more.
+
+        References
+        ----------
+        .. [1] Rifai et al., "Contractive auto-encoders", ICML 2011.
+        """
+        if len(self.encoder) > 1:
+            return None
+        if isinstance(self.code_activation, nn.Sigmoid):
+            slopes = code * (1 - code)
+        elif isinstance(self.code_activation, nn.ReLU):
+            slopes = (code > 0).to(code.dtype)
+        else:
+            slopes = torch.ones_like(code)
+        layer = self._before_code()
+        return slopes.square() @ layer.weight.square().sum(dim=1)
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether a unit that is zero says nothing."""
+        return isinstance(self.code_activation, nn.ReLU)
+
+    def unit_weights(self) -> list[tuple[Tensor, int]]:
+        """List the weights that come and go with one unit, each with its dimension."""
+        layer, after = self._before_code(), self._after_code()
+        weights: list[tuple[Tensor, int]] = [(layer.weight, 0), (layer.bias, 0)]
+        if isinstance(after, Linear):
+            weights.append((after.weight, 1))
+        if self.projection is not None:
+            weights.append((self.projection, 0))
+        return weights
+
+    @torch.no_grad()
+    def revive(self, dead: Tensor, x: Tensor, chosen: Tensor) -> None:
+        """Point dead units at rows of `x`, as strongly as the living point at theirs.
+
+        Their own outgoing weights, where the decoder has some, start anew at zero: a
+        unit is to say nothing before it knows what.
+        """
+        layer = self._before_code()
+        hidden = self.encoder[:-1](x)
+        directions = hidden[chosen] - hidden.mean(dim=0)
+        alive = torch.ones(len(layer.weight), dtype=torch.bool, device=dead.device)
+        alive[dead] = False
+        living = layer.weight[alive] if alive.any() else layer.weight
+        length = living.square().sum(dim=1).sqrt().mean()
+        lengths = directions.square().sum(dim=1, keepdim=True).sqrt().clamp(min=1e-6)
+        for weight, dim in self.unit_weights():
+            weight.index_fill_(dim, dead, 0)
+        layer.weight[dead] = directions * (length / lengths)
 
     def directions(self) -> Tensor | None:
         """Return each unit's contribution to the reconstruction, if it is linear.

@@ -8,26 +8,39 @@ from .optimizers import (
     optimizer_from_arrays,
     optimizer_to_arrays,
 )
+from .ordering import explained_by_each
+from .preparation import Preparation
 from .reading import read
 from .resources import compute, resolve_device, step_work
-from .rows import Rows, blocks, take
-from .run import Run
+from .revival import dead_units
+from .row_normalization import RowNormalization, learn_row_normalization
+from .rows import RowMap, Rows, blocks, take
+from .run import N_SAMPLE, Run
 from .seeds import Streams, spawn_streams
 from .step import Step
 from .stopping import Stopping
-from .whitening import learn_whitening
+from .whitening import Whitening, learn_code_whitening, learn_whitening
 
 __all__ = [
+    "N_SAMPLE",
     "SCHEDULES",
     "Batches",
     "Budget",
+    "Preparation",
+    "RowMap",
+    "RowNormalization",
     "Rows",
     "Run",
     "Step",
     "Stopping",
     "Streams",
+    "Whitening",
     "blocks",
     "compute",
+    "dead_units",
+    "explained_by_each",
+    "learn_code_whitening",
+    "learn_row_normalization",
     "learn_whitening",
     "make_optimizer",
     "number_of_batches",

@@ -1,6 +1,6 @@
 """The training data: one matrix, read a few rows at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Index = NDArray[np.int64] | slice
+RowMap = Callable[[Tensor], Tensor]
 
 
 _BLOCK_VALUES = 2**20
@@ -64,8 +65,8 @@ class Rows:
         The rows of the matrix that take part; all of them by default.
     weights : ndarray of shape (n_samples,), optional
         Weights of the rows that take part; equal by default.
-    whitening : Tensor of shape (n_features, n_features), optional
-        Map that the standardised rows are multiplied by.
+    prepare : callable, optional
+        What is done to a tensor of standardised rows.
     """
 
     def __init__(
@@ -77,14 +78,14 @@ class Rows:
         *,
         index: NDArray[np.int64] | None = None,
         weights: NDArray[Any] | None = None,
-        whitening: Tensor | None = None,
+        prepare: RowMap | None = None,
     ) -> None:
         self.matrix = matrix
         self.mean = mean.astype(matrix.dtype)
         self.scale = matrix.dtype.type(scale)
         self.device = device
         self.index = index
-        self.whitening = None if whitening is None else whitening.to(device)
+        self.prepare = prepare
         self._weights = (
             None
             if weights is None
@@ -96,12 +97,50 @@ class Rows:
 
     def __getitem__(self, chosen: Index) -> Tensor:
         """Return chosen rows as a tensor of shape (n_chosen, n_features)."""
+        rows = self.standardised(chosen)
+        return rows if self.prepare is None else self.prepare(rows)
+
+    def standardised(self, chosen: Index) -> Tensor:
+        """Return chosen rows before they are prepared."""
         block = take(self.matrix, chosen, self.index) - self.mean
         block /= self.scale
         block = block.astype(np.float32, copy=False)
-        rows = torch.from_numpy(block).to(self.device)
-        return rows if self.whitening is None else rows @ self.whitening
+        return torch.from_numpy(block).to(self.device)
+
+    def spread(self, n_rows: int) -> NDArray[np.int64]:
+        """Choose up to `n_rows` rows at even distances."""
+        n_rows = min(n_rows, len(self))
+        return np.linspace(0, len(self) - 1, n_rows).astype(np.int64)
 
     def weights(self, chosen: Index) -> Tensor | None:
         """Return weights, of mean one over all rows, or None where all are equal."""
         return None if self._weights is None else self._weights[chosen]
+
+    def batches(self, width: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Run through all rows and their weights in blocks, `width` values to a row."""
+        for block in blocks(len(self), width):
+            yield self[block], self.weights(block)
+
+    def average(self, values: RowMap, width: int | None = None) -> Tensor:
+        """Average over all rows, by their weights.
+
+        Parameters
+        ----------
+        values : callable
+            Maps rows of shape (n, n_features) to what is averaged, of shape (n, ...).
+        width : int, optional
+            Most values to a row that `values` makes on its way; the number of features
+            by default.
+
+        Returns
+        -------
+        Tensor of shape (...), float64, on the CPU
+            The weighted mean.
+        """
+        total = torch.zeros((), dtype=torch.float64, device="cpu")
+        for batch, weights in self.batches(width or self.matrix.shape[1]):
+            found = values(batch).double()
+            if weights is not None:
+                found = torch.einsum("n...,n->n...", found, weights.double())
+            total = total + found.sum(dim=0).cpu()
+        return total / len(self)

@@ -1,15 +1,18 @@
 """The loop over epochs."""
 
 import torch
-from torch import Tensor
 
-from ..objectives import squared_error, weighted_mean
 from .batches import Batches
 from .budget import Budget
 from .optimizers import SCHEDULES
-from .rows import Rows, blocks
+from .revival import dead_units, revive
+from .rows import Rows
 from .step import Step
 from .stopping import Stopping
+
+# Enough rows to tell a dead unit from a rare one: of units that are active for one row
+# in a hundred, one that is alive shows in about forty of them.
+N_SAMPLE = 4096
 
 
 class Run:
@@ -29,6 +32,8 @@ class Run:
         Decides when to stop before.
     validation : Rows or None
         Held-out rows; without them `stopping` watches the training loss.
+    generator : torch.Generator
+        Draws the rows that dead units are revived by; on the CPU.
     work : float
         Floating point operations of one step, about.
 
@@ -49,6 +54,7 @@ class Run:
         stopping: Stopping,
         *,
         validation: Rows | None,
+        generator: torch.Generator,
         work: float,
     ) -> None:
         self.step = step
@@ -57,6 +63,7 @@ class Run:
         self.budget = budget
         self.stopping = stopping
         self.validation = validation
+        self.generator = generator
         self.work = work
         self.losses: list[float] = []
         self.validation_losses: list[float] = []
@@ -74,6 +81,8 @@ class Run:
     def advance(self) -> None:
         """Train for one epoch."""
         loss = self._train_epoch()
+        if self._ends_a_quarter():
+            self._revive()
         held_out = None if self.validation is None else self._validate(self.validation)
         self.stopping.update(loss, held_out, self.step.network)
         if self.stopping.diverged:
@@ -113,13 +122,28 @@ class Run:
             done += 1
         return float(total) / len(self.rows)
 
+    def _ends_a_quarter(self) -> bool:
+        """Whether this epoch ends the first, second or third quarter of the budget."""
+        before, n_epochs = len(self.losses), self.budget.max_iter
+        quarter = 4 * (before + 1) // n_epochs
+        return 4 * before // n_epochs < quarter < 4
+
+    @torch.no_grad()
+    def _revive(self) -> None:
+        network = self.step.network.eval()
+        if not network.is_sparse:
+            return
+        x = self.rows[self.rows.spread(N_SAMPLE)]
+        dead = dead_units(network, x)
+        if len(dead):
+            errors = self.step.objective.evaluate(network, x)
+            revive(network, self.step.optimizer, dead, errors, x, self.generator)
+
     @torch.no_grad()
     def _validate(self, rows: Rows) -> float:
         """Return the mean loss of the network as it is used after the fit."""
         network = self.step.network.eval()
-        total: Tensor = torch.zeros((), dtype=torch.float32, device=rows.device)
-        for block in blocks(len(rows), max(network.widths)):
-            batch = rows[block]
-            errors = squared_error(network(batch), batch)
-            total += weighted_mean(errors, rows.weights(block)) * len(batch)
-        return float(total) / len(rows)
+        evaluate = self.step.objective.evaluate
+        return float(
+            rows.average(lambda batch: evaluate(network, batch), max(network.widths))
+        )

@@ -14,8 +14,8 @@ class Step:
     ----------
     network : Autoencoder
         What is trained.
-    objective : callable
-        Takes the network, a batch, its weights and a generator; returns the loss.
+    objective : Objective
+        Gives the loss of a batch.
     optimizer : torch.optim.Optimizer
         Updates the network's parameters.
     max_grad_norm : float or None

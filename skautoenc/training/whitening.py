@@ -5,34 +5,60 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .rows import Rows, blocks
+from .rows import RowMap, Rows
 
 
 @dataclass(frozen=True)
 class Whitening:
-    """A linear map of standardised rows, and its inverse.
+    """A linear map of rows, and its inverse.
 
     Parameters
     ----------
-    forward : Tensor of shape (n_features, n_features)
-        ``rows @ forward`` are whitened.
-    inverse : Tensor of shape (n_features, n_features)
-        ``whitened @ inverse`` are the rows again.
+    matrix : Tensor of shape (n_features, n_features)
+        ``rows @ matrix`` are whitened.
+    inverse_matrix : Tensor of shape (n_features, n_features)
+        ``whitened @ inverse_matrix`` are the rows again.
     """
 
-    forward: Tensor
-    inverse: Tensor
+    matrix: Tensor
+    inverse_matrix: Tensor
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Whiten rows, (n, n_features)."""
+        return rows @ self.matrix
+
+    def inverse(self, rows: Tensor) -> Tensor:
+        """Turn whitened rows back."""
+        return rows @ self.inverse_matrix
 
 
-def covariance(rows: Rows) -> Tensor:
-    """Return the second moments of standardised rows, (n_features, n_features)."""
-    total = torch.zeros((), dtype=torch.float64, device="cpu")
-    for block in blocks(len(rows), rows.matrix.shape[1]):
-        batch = rows[block].cpu().double()
-        weights = rows.weights(block)
-        weighted = batch if weights is None else batch * weights.cpu().unsqueeze(1)
-        total = total + weighted.t() @ batch
-    return total / len(rows)
+def moments(rows: Rows, values: RowMap, width: int) -> tuple[Tensor, Tensor]:
+    """Return mean and covariance of a function of the rows.
+
+    Parameters
+    ----------
+    rows : Rows
+        Training rows.
+    values : callable
+        Maps rows, (n, n_features), to values, (n, n_values).
+    width : int
+        Most values to a row that `values` makes on its way.
+
+    Returns
+    -------
+    mean : Tensor of shape (n_values,), float64
+        On the CPU, as the covariance.
+    covariance : Tensor of shape (n_values, n_values), float64
+        By the rows' weights.
+    """
+    total = products = torch.zeros((), dtype=torch.float64, device="cpu")
+    for batch, weights in rows.batches(width):
+        found = values(batch).cpu().double()
+        weighted = found if weights is None else found * weights.cpu().unsqueeze(1)
+        total = total + weighted.sum(dim=0)
+        products = products + weighted.t() @ found
+    mean = total / len(rows)
+    return mean, products / len(rows) - torch.outer(mean, mean)
 
 
 def learn_whitening(rows: Rows, kind: str, regularization: float) -> Whitening:
@@ -59,7 +85,8 @@ def learn_whitening(rows: Rows, kind: str, regularization: float) -> Whitening:
     .. [1] Bell and Sejnowski, "The independent components of natural scenes are edge
        filters", Vision Research 37, 1997.
     """
-    variances, axes = torch.linalg.eigh(covariance(rows))
+    _, covariance = moments(rows, lambda batch: batch, rows.matrix.shape[1])
+    variances, axes = torch.linalg.eigh(covariance)
     variances, axes = variances.flip(0).clamp(min=0), axes.flip(1)
     if variances[0] == 0:
         same = torch.eye(len(axes), device="cpu")
@@ -72,3 +99,38 @@ def learn_whitening(rows: Rows, kind: str, regularization: float) -> Whitening:
     if kind == "zca":
         forward, inverse = forward @ axes.t(), axes @ inverse
     return Whitening(forward.float().contiguous(), inverse.float().contiguous())
+
+
+@torch.no_grad()
+def learn_code_whitening(
+    rows: Rows, encode: RowMap, width: int
+) -> tuple[Tensor, Whitening]:
+    """Find the map that makes the components of a code uncorrelated, of variance one.
+
+    It is triangular (Cholesky): the first components whitened are those of the first
+    components alone, so that an order among them stays.
+
+    Parameters
+    ----------
+    rows : Rows
+        Training rows.
+    encode : callable
+        Maps them to codes, (n, n_components).
+    width : int
+        Most activations of a layer.
+
+    Returns
+    -------
+    mean : Tensor of shape (n_components,)
+        Subtracted from a code first.
+    whitening : Whitening
+        The map. Components that never vary stay at zero.
+    """
+    mean, covariance = moments(rows, encode, width)
+    covariance.diagonal().add_(
+        torch.finfo(torch.float32).eps * covariance.diagonal().max() or 1.0
+    )
+    root = torch.linalg.cholesky(covariance)
+    same = torch.eye(len(root), dtype=root.dtype, device="cpu")
+    forward = torch.linalg.solve_triangular(root, same, upper=False).t()
+    return mean.float(), Whitening(forward.float().contiguous(), root.t().float())
