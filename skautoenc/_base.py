@@ -32,6 +32,7 @@ from ._input import (
     check_weights,
     is_binary,
 )
+from ._neighbors import nearest_rows
 from .losses import LOSSES, Loss
 from .networks import Autoencoder, bind_generator
 from .networks.weights import (
@@ -88,6 +89,7 @@ class BaseAutoencoder(
         "features": [StrOptions({"code", "sparse", "stack"})],
         "loss": [StrOptions({"auto", *LOSSES})],
         "normalize_rows": [None, Interval(Real, 0, None, closed="neither")],
+        "n_neighbors": [Interval(Integral, 0, None, closed="left")],
         "whiten": [StrOptions({"zca", "pca"}), None],
         "whiten_regularization": [Interval(Real, 0, None, closed="left")],
         "whiten_code": ["boolean"],
@@ -277,9 +279,13 @@ class BaseAutoencoder(
         if not resumes:
             self._initialise(network, data, streams)
         bind_generator(network.to(device), streams.noise)
+        rows = self._rows(data, device)
+        if self.n_neighbors:
+            with compute(0, device):
+                rows.neighbors = nearest_rows(rows, self.n_neighbors)
         return Run(
             self._make_step(network, budget, streams, device),
-            self._rows(data, device),
+            rows,
             Batches(
                 len(data),
                 budget.batch_size,

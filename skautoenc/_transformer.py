@@ -310,6 +310,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         ] = "masking",
         corruption_rate: float = 0.0,
         corruption_weight: float = 1.0,
+        n_neighbors: int = 0,
         loss: Literal[
             "auto", "squared_error", "huber", "binary_cross_entropy", "poisson"
         ] = "auto",
@@ -352,6 +353,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.corruption = corruption
         self.corruption_rate = corruption_rate
         self.corruption_weight = corruption_weight
+        self.n_neighbors = n_neighbors
         self.loss = loss
         self.features = features
         self.normalize_rows = normalize_rows

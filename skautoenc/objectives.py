@@ -19,10 +19,25 @@ class Objective(Protocol):
         self,
         network: Autoencoder,
         batch: Tensor,
+        target: Tensor,
         sample_weight: Tensor | None,
         generator: torch.Generator,
     ) -> Tensor:
-        """Return the loss of a training batch, a scalar."""
+        """Return the loss of a training batch, a scalar.
+
+        Parameters
+        ----------
+        network : Autoencoder
+            In training mode.
+        batch : Tensor of shape (n, n_features)
+            Rows to encode.
+        target : Tensor of shape (n, n_features)
+            What they are to be decoded to.
+        sample_weight : Tensor of shape (n,) or None
+            Weights of the rows, of mean one over the whole set.
+        generator : torch.Generator
+            Source of the noise.
+        """
 
     def evaluate(self, network: Autoencoder, batch: Tensor) -> Tensor:
         """Return the loss of each row under the network as it is used, (n,)."""
@@ -129,17 +144,23 @@ class ReconstructionObjective:
         self,
         network: Autoencoder,
         batch: Tensor,
+        target: Tensor,
         sample_weight: Tensor | None,
         generator: torch.Generator,
     ) -> Tensor:
-        """Return the loss of one batch of rows, (n, n_features), a scalar."""
+        """Return the loss of a training batch, a scalar; see `Objective`."""
         source = batch if self.corruption is None else self.corruption(batch, generator)
         if self.contractive_penalty:
             source = source.detach().requires_grad_()
         code = network.encode(source)
         kept = truncate(code, generator) if self.ordered else code
         output = network.decode(kept, sample_weight)
-        errors = self._errors(output, batch, source)
+        if self.corruption_weight == 1:
+            errors = self.loss.rows(output, target)
+        else:
+            weights = torch.where(source == batch, 1.0, self.corruption_weight)
+            entries = self.loss.entries(output, target)
+            errors = (entries * weights).sum(dim=1) / weights.sum(dim=1)
         if self.contractive_penalty:
             norms = network.squared_jacobian(code)
             if norms is None:
@@ -148,13 +169,6 @@ class ReconstructionObjective:
         loss = weighted_mean(errors, sample_weight)
         penalty = network.penalty(code, sample_weight)
         return loss if penalty is None else loss + penalty
-
-    def _errors(self, output: Tensor, batch: Tensor, source: Tensor) -> Tensor:
-        if self.corruption_weight == 1:
-            return self.loss.rows(output, batch)
-        weights = torch.where(source == batch, 1.0, self.corruption_weight)
-        entries = self.loss.entries(output, batch) * weights
-        return entries.sum(dim=1) / weights.sum(dim=1)
 
     def evaluate(self, network: Autoencoder, batch: Tensor) -> Tensor:
         """Return the loss of each clean row, (n,), without any penalty."""

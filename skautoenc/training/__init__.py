@@ -19,7 +19,7 @@ from .run import N_SAMPLE, Run
 from .seeds import Streams, spawn_streams
 from .step import Step
 from .stopping import Stopping
-from .whitening import Whitening, learn_code_whitening, learn_whitening
+from .whitening import Whitening, learn_code_whitening, learn_whitening, moments
 
 __all__ = [
     "N_SAMPLE",
@@ -43,6 +43,7 @@ __all__ = [
     "learn_row_normalization",
     "learn_whitening",
     "make_optimizer",
+    "moments",
     "number_of_batches",
     "optimizer_from_arrays",
     "optimizer_to_arrays",

@@ -67,6 +67,8 @@ class Rows:
         Weights of the rows that take part; equal by default.
     prepare : callable, optional
         What is done to a tensor of standardised rows.
+    neighbors : ndarray of shape (n_samples, n_neighbors), optional
+        Numbers of each row's nearest others.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Rows:
         index: NDArray[np.int64] | None = None,
         weights: NDArray[Any] | None = None,
         prepare: RowMap | None = None,
+        neighbors: NDArray[np.int64] | None = None,
     ) -> None:
         self.matrix = matrix
         self.mean = mean.astype(matrix.dtype)
@@ -86,6 +89,7 @@ class Rows:
         self.device = device
         self.index = index
         self.prepare = prepare
+        self.neighbors = neighbors
         self._weights = (
             None
             if weights is None
@@ -99,6 +103,12 @@ class Rows:
         """Return chosen rows as a tensor of shape (n_chosen, n_features)."""
         rows = self.standardised(chosen)
         return rows if self.prepare is None else self.prepare(rows)
+
+    def around(self, chosen: NDArray[np.int64]) -> Tensor:
+        """Return the mean of each chosen row's neighbors, (n_chosen, n_features)."""
+        assert self.neighbors is not None
+        near = self.neighbors[chosen]
+        return self[near.ravel()].view(*near.shape, -1).mean(dim=1)
 
     def standardised(self, chosen: Index) -> Tensor:
         """Return chosen rows before they are prepared."""

@@ -117,7 +117,9 @@ class Run:
             self.step.set_learning_rate(
                 self.budget.learning_rate_init * schedule(progress)
             )
-            loss = self.step(self.rows[index], self.rows.weights(index))
+            batch = self.rows[index]
+            target = batch if self.rows.neighbors is None else self.rows.around(index)
+            loss = self.step(batch, target, self.rows.weights(index))
             total += loss * len(index)
             done += 1
         return float(total) / len(self.rows)

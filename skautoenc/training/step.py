@@ -44,9 +44,13 @@ class Step:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
 
-    def __call__(self, batch: Tensor, sample_weight: Tensor | None) -> Tensor:
+    def __call__(
+        self, batch: Tensor, target: Tensor, sample_weight: Tensor | None
+    ) -> Tensor:
         """Update the weights by one batch; return its loss, still on the device."""
-        loss = self.objective(self.network, batch, sample_weight, self.generator)
+        loss = self.objective(
+            self.network, batch, target, sample_weight, self.generator
+        )
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         if self.max_grad_norm is not None:
