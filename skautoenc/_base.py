@@ -602,6 +602,10 @@ class BaseAutoencoder(
         )
         rows *= np.float32(self.scale_)
         rows += self.mean_.astype(np.float32)
+        kind = LOSSES[self.loss_function_]
+        if kind.lowest > -math.inf:
+            # Rounding may have led out of the range.
+            np.clip(rows, kind.lowest, kind.highest, out=rows)
         columns = getattr(self, "feature_names_in_", None)
         return as_configured_frame(self, rows, columns, X)
 

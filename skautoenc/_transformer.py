@@ -70,17 +70,34 @@ class AutoencoderTransformer(BaseAutoencoder):
             "gelu", "silu", "selu"}, default="silu"
         Activation of the hidden layers. The smooth ones reconstruct best. Initial
         weights are scaled to suit it. Without hidden layers it has no effect.
-    sparsity : {"auto", "lifetime", "topk", "batch_topk"} or None, default="auto"
+    sparsity : {"auto", "lifetime", "topk", "batch_topk", "l1", "kl"} or None, \
+            default="auto"
         How the code is kept from copying the data. A rule rectifies it and lets only
         the share `sparsity_rate` of its activations reach the decoder: of each unit
         the rows in which it is strongest ("lifetime", winner take all [1]_), of each
         row its strongest units ("topk", k-sparse [3]_), or the strongest of a batch
-        altogether ("batch_topk" [4]_). None leaves the code dense and linear. "auto"
-        is "lifetime", which leaves no unit idle, if ``n_components >= n_features``.
+        altogether ("batch_topk" [4]_). A penalty makes activations cost: rectified
+        ones by what they add to the reconstruction ("l1"), those of a logistic code by
+        how far a unit's mean is from `sparsity_rate` ("kl" [5]_). None leaves the code
+        dense and linear. "auto" is "lifetime", which leaves no unit idle, if
+        ``n_components >= n_features`` and the code is not `ordered`.
     sparsity_rate : float in (0, 1) or "auto", default="auto"
-        Share of the activations of a sparse code that are decoded. "auto" is 0.1, or
-        more where the code is so narrow that fewer than 16 units would be left to
-        describe a row, up to 0.5.
+        Share of the activations of a sparse code that are decoded; with "kl" the mean
+        activation aimed at, with "l1" without effect. "auto" is 0.1, or more where the
+        code is so narrow that fewer than 16 units would be left to describe a row, up
+        to 0.5.
+    sparsity_penalty : float, default=0.1
+        Weight of the penalty, for "l1" and "kl", against losses that are shares of the
+        variance.
+    contractive_penalty : float, default=0.0
+        Weight of the squared norm of the encoder's Jacobian [6]_, against a squared
+        error summed over the features: small changes of a row are to change its code
+        little. Exact for an encoder of one layer, by a random probe for others. Tie
+        the weights, or the network shrinks the code and the decoder makes up for it.
+    ordered : bool, default=False
+        Whether the first components are to carry most, as in PCA: in training, half of
+        the codes are cut short at random [7]_. The first k components are then the
+        best k or nearly, and `explained_variance_ratio_` says what each adds.
     tied_weights : bool or "auto", default="auto"
         Whether the decoder uses the encoder's weights, transposed. "auto" ties them
         if there are no hidden layers: the weights are then the dictionary itself.
@@ -109,24 +126,53 @@ class AutoencoderTransformer(BaseAutoencoder):
         stays clean [2]_. They are set to their column's mean, or have noise added, or
         are set to the smallest or largest value of their column in the batch, or are
         replaced by those of rows drawn at random, which keeps each column's
-        distribution. With `whiten`, the columns are the whitened ones.
+        distribution. With `normalize_rows` or `whiten`, that is done to what comes out
+        of them.
     corruption_rate : float, default=0.0
         Share of the entries that are corrupted, below 1. For "gaussian", the standard
         deviation of the noise, in units of `scale_`.
-    features : {"code", "stack"}, default="code"
-        What `transform` gives: the code, or all hidden activations and the code. A
-        network of your own gives the code only.
+    corruption_weight : float, default=1.0
+        Weight of the corrupted entries in the loss, where that of the others is 1.
+    n_neighbors : int, default=0
+        If positive, the target of a row is not the row itself but the mean of as many
+        of its nearest training rows, after [8]_: what tells a row from its neighbours
+        is treated as noise. Good for a narrow code that is to tell groups apart; it
+        reconstructs less exactly. They are found by brute force along the 64 leading
+        principal axes, in time that grows with the square of the number of rows.
+    loss : {"auto", "squared_error", "huber", "binary_cross_entropy", "poisson"}, \
+            default="auto"
+        What an error costs. "huber" is the squared error up to the mean absolute
+        deviation and linear beyond, so that outliers weigh less.
+        "binary_cross_entropy" is for shares and for zeros and ones, "poisson" for
+        counts. "auto" is "binary_cross_entropy" for data of zeros and ones and nothing
+        else, otherwise "squared_error". Whatever it is, `score` stays the squared
+        error.
+    features : {"code", "sparse", "stack"}, default="code"
+        What `transform` gives: the code; the code thinned out by the sparsity rule, as
+        the decoder gets it; or all hidden activations and the code, which a network of
+        your own does not tell.
+    normalize_rows : float, default=None
+        If given, each centred row is divided by its root mean square, so that faint
+        and strong rows count alike: good where strength says nothing, as with the
+        contrast of an image. The number, in units of the root mean square of all rows,
+        is added in quadrature to keep faint rows from being blown up: 0.5 is a start.
+        Rows get their lengths back on the way back, less exactly the smaller the
+        number.
     whiten : {"zca", "pca"} or None, default=None
         Whether the network sees whitened rows, in which all directions of the data
         are about equally strong, so that fine patterns count as much as coarse ones.
         "zca" keeps each column as close to the original as can be, "pca" turns them
         to the principal axes. It is undone on the way back; losses are then shares of
         the whitened variance. It takes memory in the square of the number of features
-        and time in its cube.
+        and time in its cube. Rows are normalised first.
     whiten_regularization : float, default=0.1
         Added to the variance of each direction, as a share of their mean, so that
         directions of mere noise stay weak. Where there are more features than rows,
         keep it well above zero.
+    whiten_code : bool, default=False
+        Whether `transform` gives uncorrelated components of variance one. The map is
+        triangular, so that an order among the components stays; `inverse_transform`
+        undoes it.
     solver : {"adam", "sgd"}, default="adam"
         Adam with decoupled weight decay, or gradient descent with momentum.
     alpha : float, default=0.0
@@ -183,6 +229,15 @@ class AutoencoderTransformer(BaseAutoencoder):
         The sparsity rule of the code, if it has one.
     sparsity_rate_ : float or None
         Share of the activations that are decoded; None for a dense code.
+    n_dead_ : int or None
+        How many units of a rectified code are active for none of up to 4096 training
+        rows at even distances; None for other codes. Three times in a fit dead units
+        are pointed at rows that are badly reconstructed, so few are left.
+    loss_function_ : str
+        The loss.
+    explained_variance_ratio_ : ndarray of shape (n_components_,) or None
+        Share of the variance that each component of an `ordered` code adds to those
+        before it, on up to 4096 training rows; None without order.
     features_ : str
         What `transform` gives.
     n_features_in_ : int
@@ -195,19 +250,26 @@ class AutoencoderTransformer(BaseAutoencoder):
         Root of the columns' mean variance, by which the centred rows are divided.
     whitening_, dewhitening_ : ndarray of shape (n_features_in_, n_features_in_) or None
         Maps that standardised rows are multiplied by to whiten them, and back.
+    code_mean_ : ndarray of shape (n_components_,) or None
+        Mean of the code, subtracted from it with `whiten_code`.
+    code_whitening_, code_dewhitening_ : ndarray of shape \
+            (n_components_, n_components_) or None
+        Maps that centred codes are multiplied by to whiten them, and back.
     network_ : torch.nn.Module
-        The network, in evaluation mode. Its `encode` and `decode` take and give
-        standardised rows, whitened ones with `whiten`.
+        The network, in evaluation mode. Its `encode` takes standardised rows,
+        normalised and whitened if asked for. Its `decode` gives such rows, or what the
+        loss turns into them: shifts of logits for "binary_cross_entropy".
     n_iter_ : int
         Epochs trained, those of earlier warm starts and `partial_fit` included.
     loss_curve_ : list of float of length n_iter_
-        Mean training loss of each epoch, as a share of the variance of the data: 1
-        is no better than the mean, 0 is perfect.
+        Mean training loss of each epoch, penalties included, as a share of the
+        variance of the data (of the deviance, for other losses than the squared
+        error): 1 is no better than the mean, 0 is perfect.
     loss_, best_loss_ : float
         Its last and its lowest value.
     validation_scores_ : list of float or None
-        Share of the variance of the held-out rows that is explained (R²) after each
-        epoch trained with `early_stopping`; None without.
+        Share of the variance (deviance) of the held-out rows that is explained, R²
+        (D²), after each epoch trained with `early_stopping`; None without.
     best_validation_score_ : float or None
         The score of the weights that the last fit ended with; None without
         `early_stopping`.
@@ -232,6 +294,12 @@ class AutoencoderTransformer(BaseAutoencoder):
     .. [3] Makhzani and Frey, "k-sparse autoencoders", ICLR 2014.
     .. [4] Bussmann, Leask and Nanda, "BatchTopK sparse autoencoders",
        arXiv:2412.06410, 2024.
+    .. [5] Ng, "Sparse autoencoder", CS294A lecture notes, 2011.
+    .. [6] Rifai et al., "Contractive auto-encoders", ICML 2011.
+    .. [7] Rippel, Gelbart and Adams, "Learning ordered representations with nested
+       dropout", ICML 2014.
+    .. [8] Wang et al., "Generalized autoencoder: a neural network framework for
+       dimensionality reduction", CVPR workshops 2014.
 
     Examples
     --------

@@ -227,6 +227,8 @@ def kl_penalty(
 ) -> Tensor:
     """Pull the mean of each unit, of activations between 0 and 1, to the rate [1]_.
 
+    Divergences are summed, against a squared error that is summed over the width.
+
     References
     ----------
     .. [1] Ng, "Sparse autoencoder", CS294A lecture notes, 2011, after Lee, Ekanadham
@@ -235,7 +237,7 @@ def kl_penalty(
     mean = _column_means(code, sample_weight).clamp(1e-6, 1 - 1e-6)
     active = rate * torch.log(rate / mean)
     idle = (1 - rate) * torch.log((1 - rate) / (1 - mean))
-    return (active + idle).mean()
+    return (active + idle).sum() / outgoing.shape[1]
 
 
 def _column_means(code: Tensor, sample_weight: Tensor | None) -> Tensor:
