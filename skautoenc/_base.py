@@ -32,7 +32,7 @@ from ._input import (
     check_weights,
     is_binary,
 )
-from ._neighbors import nearest_rows
+from ._neighbors import diffuse
 from .losses import LOSSES, Loss
 from .networks import Autoencoder, bind_generator
 from .networks.weights import (
@@ -90,6 +90,7 @@ class BaseAutoencoder(
         "loss": [StrOptions({"auto", *LOSSES})],
         "normalize_rows": [None, Interval(Real, 0, None, closed="neither")],
         "n_neighbors": [Interval(Integral, 0, None, closed="left")],
+        "n_diffusion_steps": [Interval(Integral, 1, None, closed="left")],
         "whiten": [StrOptions({"zca", "pca"}), None],
         "whiten_regularization": [Interval(Real, 0, None, closed="left")],
         "whiten_code": ["boolean"],
@@ -279,13 +280,16 @@ class BaseAutoencoder(
         if not resumes:
             self._initialise(network, data, streams)
         bind_generator(network.to(device), streams.noise)
-        rows = self._rows(data, device)
+        targets = None
         if self.n_neighbors:
-            with compute(0, device):
-                rows.neighbors = nearest_rows(rows, self.n_neighbors)
+            cpu = torch.device("cpu")
+            with compute(0, cpu):
+                targets = diffuse(
+                    self._rows(data, cpu), self.n_neighbors, self.n_diffusion_steps
+                )
         return Run(
             self._make_step(network, budget, streams, device),
-            rows,
+            self._rows(data, device, targets=targets),
             Batches(
                 len(data),
                 budget.batch_size,
@@ -428,7 +432,12 @@ class BaseAutoencoder(
         return network
 
     def _rows(
-        self, data: TrainingData, device: torch.device, *, prepared: bool = True
+        self,
+        data: TrainingData,
+        device: torch.device,
+        *,
+        prepared: bool = True,
+        targets: NDArray[np.float32] | None = None,
     ) -> Rows:
         preparation = self._preparation(device) if prepared else Preparation()
         return Rows(
@@ -439,6 +448,7 @@ class BaseAutoencoder(
             index=data.index,
             weights=data.weights,
             prepare=preparation.forward if preparation.steps else None,
+            targets=targets,
         )
 
     def _follow(

@@ -136,9 +136,14 @@ class AutoencoderTransformer(BaseAutoencoder):
     n_neighbors : int, default=0
         If positive, the target of a row is not the row itself but the mean of as many
         of its nearest training rows, after [8]_: what tells a row from its neighbours
-        is treated as noise. Good for a narrow code that is to tell groups apart; it
-        reconstructs less exactly. They are found by brute force along the 64 leading
-        principal axes, in time that grows with the square of the number of rows.
+        is treated as noise. Good for a narrow code that is to tell groups apart, and
+        where labels are few; it reconstructs less exactly. Neighbours are found by
+        brute force along the 64 leading principal axes, in time that grows with the
+        square of the number of rows; the targets take as much memory as the rows.
+    n_diffusion_steps : int, default=1
+        How often that mean is taken: with 2 steps the target is the mean of the
+        neighbours' means, and so on (diffusion [9]_). More steps leave less of a row
+        and more of its group.
     loss : {"auto", "squared_error", "huber", "binary_cross_entropy", "poisson"}, \
             default="auto"
         What an error costs. "huber" is the squared error up to the mean absolute
@@ -300,6 +305,8 @@ class AutoencoderTransformer(BaseAutoencoder):
        dropout", ICML 2014.
     .. [8] Wang et al., "Generalized autoencoder: a neural network framework for
        dimensionality reduction", CVPR workshops 2014.
+    .. [9] Coifman and Lafon, "Diffusion maps", Applied and Computational Harmonic
+       Analysis 21, 2006.
 
     Examples
     --------
@@ -379,6 +386,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         corruption_rate: float = 0.0,
         corruption_weight: float = 1.0,
         n_neighbors: int = 0,
+        n_diffusion_steps: int = 1,
         loss: Literal[
             "auto", "squared_error", "huber", "binary_cross_entropy", "poisson"
         ] = "auto",
@@ -422,6 +430,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.corruption_rate = corruption_rate
         self.corruption_weight = corruption_weight
         self.n_neighbors = n_neighbors
+        self.n_diffusion_steps = n_diffusion_steps
         self.loss = loss
         self.features = features
         self.normalize_rows = normalize_rows

@@ -72,9 +72,7 @@ def test_poisson_suits_counts(counts):
     def explained(loss):
         estimator = AutoencoderTransformer(2, loss=loss, random_state=0).fit(train)
         rates = estimator.inverse_transform(estimator.transform(test))
-        return d2_tweedie_score(
-            test.ravel(), rates.ravel().clip(min=1e-3), power=1
-        )
+        return d2_tweedie_score(test.ravel(), rates.ravel().clip(min=1e-3), power=1)
 
     pca = PCA(2).fit(train)
     linear = pca.inverse_transform(pca.transform(test)).ravel().clip(min=1e-3)

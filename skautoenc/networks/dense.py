@@ -269,22 +269,22 @@ class DenseAutoencoder(Autoencoder):
 
     @torch.no_grad()
     def revive(self, dead: Tensor, x: Tensor, chosen: Tensor) -> None:
-        """Point dead units at rows of `x`, as strongly as the living point at theirs.
+        """Point dead units at rows of `x`.
 
-        Their own outgoing weights, where the decoder has some, start anew at zero: a
-        unit is to say nothing before it knows what.
+        Each is to answer to its row as strongly as the strongest unit of a row does
+        on average, so that it holds its own under a rule. Outgoing weights of its own,
+        where the decoder has some, start anew at zero: it is to say nothing before it
+        knows what.
         """
-        layer = self._before_code()
-        hidden = self.encoder[:-1](x)
-        directions = hidden[chosen] - hidden.mean(dim=0)
-        alive = torch.ones(len(layer.weight), dtype=torch.bool, device=dead.device)
-        alive[dead] = False
-        living = layer.weight[alive] if alive.any() else layer.weight
-        length = living.square().sum(dim=1).sqrt().mean()
-        lengths = directions.square().sum(dim=1, keepdim=True).sqrt().clamp(min=1e-6)
+        hidden, strongest = self.encoder[:-1](x), self.encode(x).amax(dim=1).mean()
+        mean = hidden.mean(dim=0)
+        directions = hidden[chosen] - mean
+        squares = directions.square().sum(dim=1, keepdim=True).clamp(min=1e-12)
         for weight, dim in self.unit_weights():
             weight.index_fill_(dim, dead, 0)
-        layer.weight[dead] = directions * (length / lengths)
+        layer = self._before_code()
+        layer.weight[dead] = directions * (strongest / squares)
+        layer.bias[dead] = -layer.weight[dead] @ mean
 
     def directions(self) -> Tensor | None:
         """Return each unit's contribution to the reconstruction, if it is linear.

@@ -67,8 +67,8 @@ class Rows:
         Weights of the rows that take part; equal by default.
     prepare : callable, optional
         What is done to a tensor of standardised rows.
-    neighbors : ndarray of shape (n_samples, n_neighbors), optional
-        Numbers of each row's nearest others.
+    targets : ndarray of shape (n_samples, n_features), float32, optional
+        What the rows are to be decoded to; themselves by default.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Rows:
         index: NDArray[np.int64] | None = None,
         weights: NDArray[Any] | None = None,
         prepare: RowMap | None = None,
-        neighbors: NDArray[np.int64] | None = None,
+        targets: NDArray[np.float32] | None = None,
     ) -> None:
         self.matrix = matrix
         self.mean = mean.astype(matrix.dtype)
@@ -89,7 +89,7 @@ class Rows:
         self.device = device
         self.index = index
         self.prepare = prepare
-        self.neighbors = neighbors
+        self.targets = None if targets is None else torch.from_numpy(targets)
         self._weights = (
             None
             if weights is None
@@ -104,11 +104,11 @@ class Rows:
         rows = self.standardised(chosen)
         return rows if self.prepare is None else self.prepare(rows)
 
-    def around(self, chosen: NDArray[np.int64]) -> Tensor:
-        """Return the mean of each chosen row's neighbors, (n_chosen, n_features)."""
-        assert self.neighbors is not None
-        near = self.neighbors[chosen]
-        return self[near.ravel()].view(*near.shape, -1).mean(dim=1)
+    def target(self, chosen: Index, batch: Tensor) -> Tensor:
+        """Return what chosen rows, of which `batch` was made, are to be decoded to."""
+        if self.targets is None:
+            return batch
+        return self.targets[chosen].to(self.device)
 
     def standardised(self, chosen: Index) -> Tensor:
         """Return chosen rows before they are prepared."""

@@ -118,7 +118,7 @@ class Run:
                 self.budget.learning_rate_init * schedule(progress)
             )
             batch = self.rows[index]
-            target = batch if self.rows.neighbors is None else self.rows.around(index)
+            target = self.rows.target(index, batch)
             loss = self.step(batch, target, self.rows.weights(index))
             total += loss * len(index)
             done += 1

@@ -1,0 +1,515 @@
+"""Linear probes on autoencoder features, against raw pixels and PCA.
+
+Protocol. Features are learnt without labels from the training images: on digits in
+each of five stratified folds, on MNIST and Fashion-MNIST from all 60,000 (IDX files,
+official split). The frozen features, centred and divided by one scale, go to a
+`LogisticRegression`. Its C is chosen from `REGULARIZATION` on training data only: on
+digits by 5-fold cross-validation within each training fold; with 1,000 labels (100 a
+class, drawn by the seed) by 5-fold cross-validation on these; otherwise by 10,000
+training images held out from the classifier, with the features of the first seed. The
+classifier is then fitted to all labels at hand and scored on the test images, once.
+Settings of the autoencoders were chosen on training images only. Nothing is
+augmented::
+
+    python -m benchmarks.features --data-dir DIR --output OUT
+
+`DIR` has the folders `mnist` and `fashion-mnist`; without it digits alone are used.
+`OUT` receives `features.csv`, a line for each task, kind of features and seed, written
+as soon as it is known; a second run goes on where the first ended. Then `features.md`,
+the table of means and standard deviations over the seeds, and `features.png`. Seconds
+are those of `fit` on all training images and of `transform` of all test images, on the
+threads that torch has; let nothing else run meanwhile.
+"""
+
+import argparse
+import os
+import platform
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold, train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, Normalizer
+
+from skautoenc import AutoencoderTransformer, __version__
+from skautoenc.datasets import load_idx_dataset
+
+SEEDS = (0, 1, 2)
+REGULARIZATION = (0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10)
+N_LABELS = 1_000
+N_HELD_OUT = 10_000
+EPOCHS = (1, 2, 4, 8, 16)
+
+Rows = NDArray[Any]
+# Takes a seed, and builds the features.
+Features = Callable[[int], Any]
+
+
+@dataclass(frozen=True)
+class Data:
+    """Images in [0, 1] as rows, and their classes."""
+
+    X_train: Rows
+    y_train: Rows
+    X_test: Rows
+    y_test: Rows
+
+
+@dataclass(frozen=True)
+class Task:
+    """A line of the table: data, a bar, and the features that try to reach it.
+
+    Parameters
+    ----------
+    name : str
+        What the table calls it.
+    data : str
+        "digits", "mnist" or "fashion-mnist".
+    bar : float or None
+        Accuracy to reach, in percent.
+    features : dict
+        From the name of the features to what builds them.
+    few_labels : bool
+        Whether the classifier is given `N_LABELS` labels.
+    """
+
+    name: str
+    data: str
+    bar: float | None
+    features: dict[str, Features] = field(repr=False)
+    few_labels: bool = False
+
+
+# The features
+
+
+def raw(seed: int) -> Any:
+    return FunctionTransformer()
+
+
+def principal(n_components: int) -> Features:
+    return lambda seed: PCA(n_components, random_state=seed)
+
+
+def default(seed: int) -> Any:
+    return AutoencoderTransformer(random_state=seed)
+
+
+def dictionary(n_components: int, **parameters: Any) -> Features:
+    """Wide sparse codes of images whose contrast does not count."""
+    return lambda seed: AutoencoderTransformer(
+        n_components, normalize_rows=0.5, random_state=seed, **parameters
+    )
+
+
+def two_stages(n_components: int, n_neighbors: int) -> Features:
+    """Sparse codes, brought to one length, and compressed to tell groups apart."""
+    return lambda seed: make_pipeline(
+        AutoencoderTransformer(
+            1000,
+            sparsity_rate=0.02,
+            normalize_rows=0.5,
+            features="sparse",
+            random_state=seed,
+        ),
+        Normalizer(),
+        AutoencoderTransformer(
+            n_components,
+            hidden_layer_sizes=(1000,),
+            n_neighbors=n_neighbors,
+            corruption_rate=0.5,
+            random_state=seed,
+        ),
+    )
+
+
+def root(features: Features) -> Features:
+    """Take the root of the pixels first, which evens out the bright ones."""
+    return lambda seed: make_pipeline(FunctionTransformer(np.sqrt), features(seed))
+
+
+TASKS = (
+    Task(
+        "digits",
+        "digits",
+        98.5,
+        {"raw": raw, "PCA(32)": principal(32), "default": default},
+    ),
+    Task(
+        "MNIST, up to 2000 units",
+        "mnist",
+        98.8,
+        {
+            "raw": raw,
+            "PCA(128)": principal(128),
+            "default": default,
+            "tuned": dictionary(2000, sparsity_rate=0.05, max_iter=16),
+        },
+    ),
+    Task(
+        "MNIST, 1000 units",
+        "mnist",
+        98.65,
+        {"tuned": dictionary(1000, sparsity_rate=0.05, max_iter=12)},
+    ),
+    Task(
+        "MNIST, 32 components",
+        "mnist",
+        94.0,
+        {"PCA(32)": principal(32), "tuned": two_stages(32, 10)},
+    ),
+    Task(
+        "Fashion-MNIST, up to 2000 units",
+        "fashion-mnist",
+        89.7,
+        {
+            "raw": raw,
+            "PCA(128)": principal(128),
+            "default": default,
+            "tuned": root(dictionary(2000, sparsity_rate=0.1, max_iter=12)),
+        },
+    ),
+    Task(
+        "MNIST, 1,000 labels",
+        "mnist",
+        96.5,
+        {
+            "raw": raw,
+            "PCA(128)": principal(128),
+            "default": default,
+            "tuned": two_stages(128, 30),
+        },
+        few_labels=True,
+    ),
+    Task(
+        "MNIST, 1000 units, by epochs",
+        "mnist",
+        None,
+        {
+            f"{n} epochs": dictionary(1000, sparsity_rate=0.05, max_iter=n)
+            for n in EPOCHS
+        },
+    ),
+)
+
+
+# The probe
+
+
+@dataclass
+class Probe:
+    """A linear classifier on codes that are centred and divided by one scale.
+
+    Attributes
+    ----------
+    mean : ndarray of shape (n_features,)
+    scale : float
+        Both of the training codes, so that C means the same for all kinds of codes.
+    """
+
+    mean: Rows
+    scale: float
+
+    @classmethod
+    def of(cls, codes: Rows) -> "Probe":
+        """Measure the training codes."""
+        return cls(codes.mean(axis=0), float(np.sqrt(codes.var(axis=0).mean())))
+
+    def fit(self, codes: Rows, y: Rows, C: float) -> LogisticRegression:
+        """Fit the classifier."""
+        classifier = LogisticRegression(C=C, max_iter=300)
+        with warnings.catch_warnings():
+            # What is not converged by then does not get better by it.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            return classifier.fit((codes - self.mean) / self.scale, y)
+
+    def accuracy(self, classifier: LogisticRegression, codes: Rows, y: Rows) -> float:
+        """Score a fitted classifier."""
+        return float(classifier.score((codes - self.mean) / self.scale, y))
+
+    def choose(
+        self, codes: Rows, y: Rows, splits: Iterator[tuple[Rows, Rows]]
+    ) -> float:
+        """Return the C of the highest mean accuracy over splits into fit and check."""
+        accuracies = [
+            [
+                self.accuracy(self.fit(codes[fit], y[fit], C), codes[check], y[check])
+                for C in REGULARIZATION
+            ]
+            for fit, check in splits
+        ]
+        return REGULARIZATION[int(np.mean(accuracies, axis=0).argmax())]
+
+
+def five_folds(y: Rows, seed: int) -> Iterator[tuple[Rows, Rows]]:
+    folds = StratifiedKFold(5, shuffle=True, random_state=seed)
+    yield from folds.split(np.zeros(len(y)), y)
+
+
+# The measurements
+
+
+def load(name: str, data_dir: Path) -> Data:
+    images = load_idx_dataset(data_dir / name)
+    return Data(
+        images.data_train.astype(np.float32) / 255,
+        images.target_train,
+        images.data_test.astype(np.float32) / 255,
+        images.target_test,
+    )
+
+
+@dataclass(frozen=True)
+class Codes:
+    """What a kind of features makes of the data, and how long it takes."""
+
+    train: Rows
+    test: Rows
+    fit_seconds: float
+    transform_seconds: float
+
+
+def encode(features: Any, X_train: Rows, X_test: Rows) -> Codes:
+    start = time.perf_counter()
+    features.fit(X_train)
+    fitted = time.perf_counter()
+    test = features.transform(X_test)
+    transformed = time.perf_counter()
+    return Codes(
+        features.transform(X_train), test, fitted - start, transformed - fitted
+    )
+
+
+def on_digits(build: Features, seed: int) -> dict[str, Any]:
+    """Cross-validate, with the C of each fold chosen within it."""
+    X, y = load_digits(return_X_y=True)
+    X = X.astype(np.float32) / 16
+    folds = []
+    for train, test in five_folds(y, seed):
+        codes = encode(build(seed), X[train], X[test])
+        probe = Probe.of(codes.train)
+        C = probe.choose(codes.train, y[train], five_folds(y[train], seed))
+        classifier = probe.fit(codes.train, y[train], C)
+        accuracy = probe.accuracy(classifier, codes.test, y[test])
+        folds.append((accuracy, C, codes.fit_seconds, codes.transform_seconds))
+    accuracy, C, fit_seconds, transform_seconds = np.median(folds, axis=0)
+    return {
+        "n_features": codes.train.shape[1],
+        "C": C,
+        "accuracy": 100 * np.mean([fold[0] for fold in folds]),
+        "fit_seconds": fit_seconds,
+        "transform_seconds": transform_seconds,
+    }
+
+
+def on_images(
+    task: Task, build: Features, seed: int, data: Data, C: float | None
+) -> dict[str, Any]:
+    """Learn from all training images, probe with all labels or a few.
+
+    Parameters
+    ----------
+    C : float or None
+        As chosen with the first seed, or None to choose it now.
+    """
+    codes = encode(build(seed), data.X_train, data.X_test)
+    probe, y = Probe.of(codes.train), data.y_train
+    labelled = np.arange(len(y))
+    if task.few_labels:
+        labelled, _ = train_test_split(
+            labelled, train_size=N_LABELS, stratify=y, random_state=seed
+        )
+        splits = five_folds(y[labelled], seed)
+    else:
+        splits = iter(
+            [train_test_split(labelled, test_size=N_HELD_OUT, random_state=0)]
+        )
+    train = codes.train[labelled]
+    if C is None or task.few_labels:
+        C = probe.choose(train, y[labelled], splits)
+    classifier = probe.fit(train, y[labelled], C)
+    return {
+        "n_features": train.shape[1],
+        "C": C,
+        "accuracy": 100 * probe.accuracy(classifier, codes.test, data.y_test),
+        "fit_seconds": codes.fit_seconds,
+        "transform_seconds": codes.transform_seconds,
+    }
+
+
+def measure(data_dir: Path | None, path: Path) -> None:
+    """Append to the CSV file what it lacks."""
+    loaded: dict[str, Data] = {}
+    for task in TASKS:
+        if task.data != "digits" and data_dir is None:
+            continue
+        for name, build in task.features.items():
+            for seed in SEEDS:
+                known = read(path)
+                same = (known["task"] == task.name) & (known["features"] == name)
+                if (known["seed"][same] == seed).any():
+                    continue
+                if task.data == "digits":
+                    row = on_digits(build, seed)
+                else:
+                    assert data_dir is not None
+                    if task.data not in loaded:
+                        loaded = {task.data: load(task.data, data_dir)}
+                    chosen = known["C"][same & (known["seed"] == SEEDS[0])]
+                    C = float(chosen.iloc[0]) if len(chosen) else None
+                    row = on_images(task, build, seed, loaded[task.data], C)
+                row = {"task": task.name, "features": name, "seed": seed, **row}
+                print(
+                    " ".join(f"{key}={value}" for key, value in row.items()), flush=True
+                )
+                pd.DataFrame([row]).to_csv(
+                    path, mode="a", header=not path.exists(), index=False
+                )
+
+
+def read(path: Path) -> pd.DataFrame:
+    if path.exists():
+        return pd.read_csv(path)
+    return pd.DataFrame(columns=["task", "features", "seed", "C"])
+
+
+# The table and the figure
+
+
+def machine() -> str:
+    packages = ("scikit-learn", "torch", "numpy")
+    return ", ".join(
+        [
+            f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
+            f"{torch.get_num_threads()} threads",
+            f"Python {platform.python_version()}",
+            f"skautoenc {__version__}",
+            *(f"{package} {version(package)}" for package in packages),
+        ]
+    )
+
+
+def summarise(results: pd.DataFrame) -> pd.DataFrame:
+    """Return means and standard deviations over the seeds, a line a task and kind."""
+    bars = {task.name: task.bar for task in TASKS}
+    groups = results.groupby(["task", "features"], sort=False)
+    table = groups.agg(
+        n_features=("n_features", "first"),
+        C=("C", "median"),
+        mean=("accuracy", "mean"),
+        std=("accuracy", "std"),
+        seeds=("seed", "count"),
+        fit=("fit_seconds", "median"),
+        transform=("transform_seconds", "median"),
+    ).reset_index()
+    table.insert(2, "bar", table["task"].map(bars))
+    return table
+
+
+def to_markdown(table: pd.DataFrame) -> str:
+    lines = [
+        "| data | bar | features | columns | C | accuracy (%) | fit (s) | "
+        "transform (s) |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in table.to_dict("records"):
+        bar = "" if np.isnan(row["bar"]) else f"{row['bar']:g}"
+        lines.append(
+            f"| {row['task']} | {bar} | {row['features']} | {row['n_features']} | "
+            f"{row['C']:g} | {row['mean']:.2f} ± {row['std']:.2f} | {row['fit']:.1f} | "
+            f"{row['transform']:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def draw(table: pd.DataFrame, path: Path) -> None:
+    """Draw accuracies by task and, where there are any, by seconds of fit."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    by_epochs = table[table["bar"].isna()]
+    by_task = table[table["bar"].notna()]
+    tasks = list(by_task["task"].unique())
+    figure, (left, right) = plt.subplots(
+        1, 2, figsize=(11, 4.5), width_ratios=(3, 2), layout="constrained"
+    )
+    styles = {
+        "raw pixels": ("o", "#717581"),
+        "PCA": ("s", "#b08c3a"),
+        "autoencoder, default": ("D", "#3f90da"),
+        "autoencoder, tuned": ("D", "#bd1f01"),
+    }
+    kinds = {"raw": "raw pixels", "default": "autoencoder, default"}
+    kind = by_task["features"].map(
+        lambda name: kinds.get(
+            name, "PCA" if name.startswith("PCA") else "autoencoder, tuned"
+        )
+    )
+    for label, (marker, color) in styles.items():
+        chosen = by_task[kind == label]
+        left.errorbar(
+            chosen["mean"],
+            [tasks.index(task) for task in chosen["task"]],
+            xerr=chosen["std"].fillna(0),
+            fmt=marker,
+            color=color,
+            label=label,
+        )
+    bars = by_task.drop_duplicates("task")["bar"]
+    left.scatter(bars, range(len(tasks)), marker="|", s=400, color="black", label="bar")
+    left.set(yticks=range(len(tasks)), yticklabels=tasks, xlabel="accuracy (%)")
+    left.invert_yaxis()
+    left.grid(axis="x", alpha=0.3)
+    left.legend(loc="lower left", fontsize="small")
+    right.errorbar(
+        by_epochs["fit"], by_epochs["mean"], yerr=by_epochs["std"].fillna(0), fmt="D-"
+    )
+    for row in by_epochs.itertuples():
+        right.annotate(
+            row.features, (row.fit, row.mean), (6, -12), textcoords="offset points"
+        )
+    right.set(
+        xscale="log",
+        xlabel="seconds of fit",
+        ylabel="accuracy (%)",
+        title="MNIST, 1000 units",
+    )
+    right.grid(alpha=0.3)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--output", type=Path, default=Path("features"))
+    arguments = parser.parse_args()
+
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    path = arguments.output / "features.csv"
+    measure(arguments.data_dir, path)
+    table = summarise(read(path))
+    text = f"{to_markdown(table)}\n\n{machine()}\n"
+    (arguments.output / "features.md").write_text(text)
+    draw(table, arguments.output / "features.png")
+    print(f"\n{text}")
+
+
+if __name__ == "__main__":
+    main()
