@@ -24,6 +24,13 @@ ESTIMATORS = [
     AutoencoderTransformer(sparsity="topk"),
     AutoencoderTransformer(sparsity="batch_topk", whiten="zca"),
     AutoencoderTransformer(n_components=2, network=TwoLayers),
+    AutoencoderTransformer(
+        n_components=2, ordered=True, whiten_code=True, loss="huber", normalize_rows=0.5
+    ),
+    AutoencoderTransformer(sparsity="l1", contractive_penalty=0.1, features="sparse"),
+    AutoencoderTransformer(
+        sparsity="kl", n_neighbors=3, corruption_rate=0.2, corruption_weight=2.0
+    ),
 ]
 
 # Checks that scikit-learn has but does not run on third-party estimators.

@@ -210,5 +210,6 @@ def _decoder_directions(estimator: Any) -> NDArray[Any]:
             "ReconstructionDisplay to see what it has learnt."
         )
     rows: NDArray[Any] = directions.detach().cpu().numpy()
-    whitened = estimator.dewhitening_ is not None
-    return rows @ estimator.dewhitening_ if whitened else rows
+    if estimator.code_dewhitening_ is not None:
+        rows = estimator.code_dewhitening_ @ rows
+    return rows if estimator.dewhitening_ is None else rows @ estimator.dewhitening_
