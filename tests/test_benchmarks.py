@@ -4,10 +4,11 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import reconstruction
+from benchmarks import reconstruction, untuned
 
 
 def test_reconstruction(tmp_path, monkeypatch, capsys):
@@ -20,3 +21,59 @@ def test_reconstruction(tmp_path, monkeypatch, capsys):
     assert table["data"].tolist() == ["digits"]
     assert 0 < table["autoencoder / PCA"][0] < 1
     assert "autoencoder / PCA" in capsys.readouterr().out
+
+
+@pytest.fixture
+def run_untuned(tmp_path, monkeypatch, capsys):
+    """Run the benchmark on one seed and return what it prints."""
+    # Candidates of C only cost time here, and so do rows.
+    monkeypatch.setattr(untuned, "CLASSIFIER_C", (0.1, 1))
+    monkeypatch.setattr(untuned, "N_FOLDS", 2)
+    output = tmp_path / "lines.csv"
+
+    def run(*data):
+        line = ["untuned", "--output", str(output), "--seeds", "0", "--data", *data]
+        monkeypatch.setattr(sys, "argv", line)
+        untuned.main()
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_untuned(run_untuned, tmp_path):
+    printed = run_untuned("wine")
+    lines = pd.read_csv(tmp_path / "lines.csv")
+    assert len(lines) == 2 * len(untuned.FEATURES)
+    assert lines["accuracy"].between(0.9, 1).all()
+    widths = lines.groupby("features")["n_features"].max()
+    assert widths["PCA"] < widths["raw"] < widths["autoencoder"]
+    assert "the autoencoder is" in printed
+
+
+def test_untuned_resumes(run_untuned, tmp_path, monkeypatch):
+    first = run_untuned("wine")
+    path = tmp_path / "lines.csv"
+    lines = pd.read_csv(path)
+    lines[1:].to_csv(path, index=False)
+    again = run_untuned("wine")
+    assert (first.count("accuracy="), again.count("accuracy=")) == (6, 1)
+    assert again.partition("\n\n")[2] == first.partition("\n\n")[2]
+    # Lines of other code are kept, and not taken for those of this one.
+    monkeypatch.setattr(untuned, "settings", lambda: "other")
+    assert run_untuned("wine").count("accuracy=") == 6
+    assert len(pd.read_csv(path)) == 12
+
+
+def test_untuned_says_what_to_install(run_untuned, monkeypatch, capsys):
+    monkeypatch.setattr(untuned, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit):
+        run_untuned("wine", "meats")
+    assert "install" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", untuned.INCLUDED)
+def test_untuned_data(name):
+    data = untuned.INCLUDED[name]()
+    rows = data.preprocessing.fit_transform(data.rows)
+    assert rows.shape[0] == len(data.target)
+    assert pd.Series(data.target).value_counts().min() >= untuned.N_FOLDS
