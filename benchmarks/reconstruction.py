@@ -12,9 +12,7 @@ The table is printed, and written to `--output` as CSV.
 """
 
 import argparse
-import platform
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +23,10 @@ from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.model_selection import train_test_split
 
-from skautoenc import AutoencoderTransformer, __version__
+from skautoenc import AutoencoderTransformer
 from skautoenc.datasets import load_idx_dataset
+
+from .machine import describe_machine
 
 SEEDS = (0, 1, 2)
 COMPONENTS = {
@@ -91,13 +91,8 @@ def main() -> None:
             print(" ".join(f"{key}={value}" for key, value in row.items()), flush=True)
     frame = pd.DataFrame(table)
     frame.to_csv(arguments.output, index=False)
-    packages = ("scikit-learn", "torch", "numpy")
     print(f"\n{frame.round(4).to_string(index=False)}\n")
-    print(
-        platform.processor() or platform.machine(),
-        f"Python {platform.python_version()}",
-    )
-    print(f"skautoenc {__version__}", *(f"{p} {version(p)}" for p in packages))
+    print(describe_machine(("scikit-learn", "torch", "numpy")))
 
 
 if __name__ == "__main__":
