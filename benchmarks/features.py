@@ -22,19 +22,15 @@ threads that torch has; let nothing else run meanwhile.
 """
 
 import argparse
-import os
-import platform
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
@@ -44,13 +40,16 @@ from sklearn.model_selection import StratifiedKFold, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, Normalizer
 
-from skautoenc import AutoencoderTransformer, __version__
+from skautoenc import AutoencoderTransformer
 from skautoenc.datasets import load_idx_dataset
+
+from .machine import describe_machine
 
 SEEDS = (0, 1, 2)
 REGULARIZATION = (0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10)
 N_LABELS = 1_000
 N_HELD_OUT = 10_000
+PACKAGES = ("scikit-learn", "torch", "numpy")
 EPOCHS = (1, 2, 4, 8, 16)
 
 Rows = NDArray[Any]
@@ -389,19 +388,6 @@ def read(path: Path) -> pd.DataFrame:
 # The table and the figure
 
 
-def machine() -> str:
-    packages = ("scikit-learn", "torch", "numpy")
-    return ", ".join(
-        [
-            f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
-            f"{torch.get_num_threads()} threads",
-            f"Python {platform.python_version()}",
-            f"skautoenc {__version__}",
-            *(f"{package} {version(package)}" for package in packages),
-        ]
-    )
-
-
 def summarise(results: pd.DataFrame) -> pd.DataFrame:
     """Return means and standard deviations over the seeds, a line a task and kind."""
     bars = {task.name: task.bar for task in TASKS}
@@ -505,7 +491,7 @@ def main() -> None:
     path = arguments.output / "features.csv"
     measure(arguments.data_dir, path)
     table = summarise(read(path))
-    text = f"{to_markdown(table)}\n\n{machine()}\n"
+    text = f"{to_markdown(table)}\n\n{describe_machine(PACKAGES)}\n"
     (arguments.output / "features.md").write_text(text)
     draw(table, arguments.output / "features.png")
     print(f"\n{text}")

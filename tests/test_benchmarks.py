@@ -8,7 +8,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import reconstruction, untuned
+from benchmarks import features, reconstruction, untuned
+from skautoenc import AutoencoderTransformer
 
 
 def test_reconstruction(tmp_path, monkeypatch, capsys):
@@ -77,3 +78,41 @@ def test_untuned_data(name):
     rows = data.preprocessing.fit_transform(data.rows)
     assert rows.shape[0] == len(data.target)
     assert pd.Series(data.target).value_counts().min() >= untuned.N_FOLDS
+
+
+def test_features(tmp_path, monkeypatch, capsys, digits):
+    X, X_test, y, y_test = digits
+    quick = {
+        "raw": features.raw,
+        "autoencoder": lambda seed: AutoencoderTransformer(
+            max_iter=1, random_state=seed
+        ),
+    }
+    tasks = (
+        features.Task("digits", "digits", 98.5, quick),
+        features.Task("all labels", "mnist", 98.8, quick),
+        features.Task("few labels", "mnist", 96.5, quick, few_labels=True),
+        features.Task("epochs", "mnist", None, {"1 epoch": quick["autoencoder"]}),
+    )
+    monkeypatch.setattr(features, "TASKS", tasks)
+    monkeypatch.setattr(features, "SEEDS", (0, 1))
+    monkeypatch.setattr(features, "REGULARIZATION", (0.1, 1))
+    monkeypatch.setattr(features, "N_LABELS", 200)
+    monkeypatch.setattr(features, "N_HELD_OUT", 300)
+    monkeypatch.setattr(
+        features, "load", lambda *args: features.Data(X, y, X_test, y_test)
+    )
+    argv = ["features", "--data-dir", "nowhere", "--output", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", argv)
+    features.main()
+    table = pd.read_csv(tmp_path / "features.csv")
+    assert len(table) == 2 * (2 + 2 + 2 + 1)
+    assert table["accuracy"].between(70, 100).all()
+    assert set(table["C"]) <= {0.1, 1}
+    assert "| digits | 98.5 | raw | 64 |" in (tmp_path / "features.md").read_text()
+    assert (tmp_path / "features.png").stat().st_size > 10_000
+    # A second run has nothing left to measure.
+    capsys.readouterr()
+    features.main()
+    assert "seed=" not in capsys.readouterr().out
+    assert len(pd.read_csv(tmp_path / "features.csv")) == len(table)
