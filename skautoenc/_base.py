@@ -11,34 +11,27 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-)
+from numpy.typing import ArrayLike
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import Tags, check_array, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
-from torch import Tensor, nn
 
 from ._input import (
     TrainingData,
-    as_configured_frame,
     check_range,
     check_rows,
     check_weights,
     is_binary,
 )
 from ._neighbors import diffuse
+from ._reading import FittedAutoencoder
 from .losses import LOSSES, Loss
 from .networks import Autoencoder, bind_generator
 from .networks.weights import (
     copy_weights,
     count_parameters,
-    device_of,
+    own_array,
     same_shapes,
 )
 from .objectives import Objective
@@ -47,15 +40,10 @@ from .training import (
     SCHEDULES,
     Batches,
     Budget,
-    Preparation,
-    RowMap,
-    RowNormalization,
-    Rows,
     Run,
     Step,
     Stopping,
     Streams,
-    Whitening,
     compute,
     dead_units,
     learn_code_whitening,
@@ -65,20 +53,13 @@ from .training import (
     number_of_batches,
     optimizer_from_arrays,
     optimizer_to_arrays,
-    read,
     resolve_device,
     spawn_streams,
     step_work,
 )
 
 
-class BaseAutoencoder(
-    CallbackSupportMixin,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    BaseEstimator,
-    ABC,
-):
+class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
     """Fit a network to reconstruct its input and read its code.
 
     A subclass stores its parameters and says, in `_build_network`,
@@ -129,8 +110,6 @@ class BaseAutoencoder(
     @abstractmethod
     def _resolve_budget(self, n_samples: int) -> Budget:
         """Say how long and how fast to train on `n_samples` rows."""
-
-    # Fitting
 
     @with_callbacks
     def fit(
@@ -326,22 +305,6 @@ class BaseAutoencoder(
                 self.whitening_ = whitening.matrix.numpy()
                 self.dewhitening_ = whitening.inverse_matrix.numpy()
 
-    def _preparation(self, device: torch.device) -> Preparation:
-        """Put together what is done to a standardised row."""
-        steps: list[RowNormalization | Whitening] = []
-        if self._row_normalization is not None:
-            state = dict(self._row_normalization)
-            state["mean"] = torch.tensor(state["mean"], device=device)
-            steps.append(RowNormalization(**state))
-        if self.whitening_ is not None:
-            steps.append(
-                Whitening(
-                    torch.tensor(self.whitening_, device=device),
-                    torch.tensor(self.dewhitening_, device=device),
-                )
-            )
-        return Preparation(steps)
-
     def _learn_loss(self, data: TrainingData) -> None:
         """Find the constants of the loss."""
         cpu = torch.device("cpu")
@@ -368,10 +331,6 @@ class BaseAutoencoder(
             )
         if kind.lowest > -math.inf:
             check_range(matrix, kind.lowest, kind.highest, f"The loss {name!r}")
-
-    def _loss(self, device: torch.device) -> Loss:
-        mean = torch.tensor(self.mean_, dtype=torch.float32, device=device)
-        return LOSSES[self.loss_function_](mean, self.scale_, **self._loss_constants)
 
     def _make_step(
         self,
@@ -430,26 +389,6 @@ class BaseAutoencoder(
             )
         copy_weights(self.network_, network)
         return network
-
-    def _rows(
-        self,
-        data: TrainingData,
-        device: torch.device,
-        *,
-        prepared: bool = True,
-        targets: NDArray[np.float32] | None = None,
-    ) -> Rows:
-        preparation = self._preparation(device) if prepared else Preparation()
-        return Rows(
-            data.matrix,
-            self.mean_,
-            self.scale_,
-            device,
-            index=data.index,
-            weights=data.weights,
-            prepare=preparation.forward if preparation.steps else None,
-            targets=targets,
-        )
 
     def _follow(
         self, run: Run, context: Any, task: dict[str, Any], *, resumes: bool
@@ -518,11 +457,11 @@ class BaseAutoencoder(
                 found["n_dead_"] = len(dead_units(network, x))
             if self.whiten_code:
                 encode = network.sparse if self.features == "sparse" else network.encode
-                width = max(network.widths)
-                mean, whitening = learn_code_whitening(rows, encode, width)
-                found["code_mean_"] = mean.numpy()
-                found["code_whitening_"] = whitening.matrix.numpy()
-                found["code_dewhitening_"] = whitening.inverse_matrix.numpy()
+                whitening = learn_code_whitening(rows, encode, max(network.widths))
+                assert whitening.mean is not None
+                found["code_mean_"] = own_array(whitening.mean)
+                found["code_whitening_"] = own_array(whitening.matrix)
+                found["code_dewhitening_"] = own_array(whitening.inverse_matrix)
         return found
 
     def _report_divergence(self, run: Run) -> None:
@@ -542,226 +481,6 @@ class BaseAutoencoder(
             ConvergenceWarning,
             stacklevel=5,
         )
-
-    # Reading
-
-    def transform(self, X: Any) -> NDArray[np.float32]:
-        """Encode rows.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, frame} of shape (n_samples, n_features)
-            Rows to encode.
-
-        Returns
-        -------
-        ndarray or frame of shape (n_samples, n_features_out), float32
-            The code, one column a component; with ``features="stack"`` the hidden
-            activations before it, from the first layer on.
-
-        Raises
-        ------
-        NotFittedError
-            If the estimator is not fitted.
-        ValueError
-            If `X` has other columns than in `fit`, or values that are not finite.
-        """
-        check_is_fitted(self)
-        return self._encode(check_rows(self, X, reset=False))
-
-    def inverse_transform(self, X: Any) -> Any:
-        """Decode codes.
-
-        Parameters
-        ----------
-        X : array-like or frame of shape (n_samples, n_features_out)
-            What `transform` gives. Of a stack the code alone, its last
-            `n_components` columns, is enough.
-
-        Returns
-        -------
-        ndarray or frame of shape (n_samples, n_features), float32
-            The reconstruction, in the units of the training data, to the seven digits
-            of float32. A frame with the training data's columns if the estimator was
-            fitted on a frame and `set_output` asks for one.
-
-        Raises
-        ------
-        NotFittedError
-            If the estimator is not fitted.
-        ValueError
-            If `X` has another number of columns than the code, or values that are
-            not finite.
-        """
-        check_is_fitted(self)
-        code = check_array(X, dtype=np.float32, input_name="X")
-        if code.shape[1] not in (self.n_components_, self._n_features_out):
-            raise ValueError(
-                f"X has {code.shape[1]} columns, but transform of this "
-                f"{type(self).__name__} gives {self._n_features_out}. Pass what it "
-                "returned."
-            )
-        code = np.ascontiguousarray(code[:, -self.n_components_ :])
-        network, device = self.network_, device_of(self.network_)
-        to_rows, dewhiten = self._reconstruction(device), self._code_dewhitening(device)
-        rows = read(
-            network,
-            lambda batch: to_rows(network.decode(dewhiten(batch))),
-            torch.tensor(code, device=device),
-            self.n_features_in_,
-        )
-        rows *= np.float32(self.scale_)
-        rows += self.mean_.astype(np.float32)
-        kind = LOSSES[self.loss_function_]
-        if kind.lowest > -math.inf:
-            # Rounding may have led out of the range.
-            np.clip(rows, kind.lowest, kind.highest, out=rows)
-        columns = getattr(self, "feature_names_in_", None)
-        return as_configured_frame(self, rows, columns, X)
-
-    def score_samples(self, X: Any) -> NDArray[np.float32]:
-        """Score each row by how well it is reconstructed.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, frame} of shape (n_samples, n_features)
-            Rows to score.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,), float32
-            Minus the mean squared error of each row's reconstruction, in the squared
-            units of the data: 0 is perfect, and outliers are far below.
-
-        Raises
-        ------
-        NotFittedError
-            If the estimator is not fitted.
-        ValueError
-            If `X` has other columns than in `fit`, or values that are not finite.
-        """
-        check_is_fitted(self)
-        errors = self._errors(check_rows(self, X, reset=False))
-        return -(errors * self.scale_**2).astype(np.float32)
-
-    def score(
-        self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None
-    ) -> float:
-        """Return minus the mean reconstruction error, for searches without labels.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, frame} of shape (n_samples, n_features)
-            Rows to score.
-        y : Ignored
-            Present for API consistency.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
-
-        Returns
-        -------
-        float
-            The weighted mean of `score_samples`.
-
-        Raises
-        ------
-        NotFittedError
-            If the estimator is not fitted.
-        ValueError
-            If `X` has other columns than in `fit`, or values that are not finite.
-        """
-        check_is_fitted(self)
-        matrix = check_rows(self, X, reset=False)
-        weights = check_weights(sample_weight, matrix)
-        error = np.average(self._errors(matrix).astype(np.float64), weights=weights)
-        return -float(error * self.scale_**2)
-
-    def _encode(self, matrix: Any) -> NDArray[np.float32]:
-        network = self.network_
-        device = device_of(network)
-        read_off = {
-            "code": network.encode,
-            "sparse": network.sparse,
-            "stack": network.stack,
-        }[self.features_]
-        prepare, whiten = self._preparation(device), self._code_whitening(device)
-        return read(
-            network,
-            lambda batch: whiten(read_off(prepare.forward(batch))),
-            self._rows_to_read(matrix),
-            self._n_features_out,
-        )
-
-    def _errors(self, matrix: Any) -> NDArray[np.float32]:
-        """Mean squared error of each standardised row."""
-        network = self.network_
-        device = device_of(network)
-        prepare, to_rows = self._preparation(device), self._reconstruction(device)
-
-        def error(batch: Tensor) -> Tensor:
-            reconstruction = to_rows(network(prepare.forward(batch)))
-            return (reconstruction - batch).square().mean(dim=1, keepdim=True)
-
-        return read(network, error, self._rows_to_read(matrix), 1).ravel()
-
-    def _rows_to_read(self, matrix: Any) -> Rows:
-        """Standardise only: preparation is left to the function that reads a block."""
-        device = device_of(self.network_)
-        return self._rows(TrainingData(matrix), device, prepared=False)
-
-    def _reconstruction(self, device: torch.device) -> RowMap:
-        """Make the map from what the network puts out to standardised rows."""
-        loss, preparation = self._loss(device), self._preparation(device)
-        return lambda output: preparation.inverse(loss.mean(output))
-
-    def _code_whitening(self, device: torch.device) -> RowMap:
-        """Make the map that whitens the code at the end of what is read off."""
-        if self.code_whitening_ is None:
-            return nn.Identity()
-        mean = torch.tensor(self.code_mean_, device=device)
-        matrix = torch.tensor(self.code_whitening_, device=device)
-
-        def whiten(values: Tensor) -> Tensor:
-            hidden, code = values.tensor_split([-len(mean)], dim=1)
-            return torch.cat([hidden, (code - mean) @ matrix], dim=1)
-
-        return whiten
-
-    def _code_dewhitening(self, device: torch.device) -> RowMap:
-        """Make the map from whitened codes to those of the network."""
-        if self.code_dewhitening_ is None:
-            return nn.Identity()
-        mean = torch.tensor(self.code_mean_, device=device)
-        matrix = torch.tensor(self.code_dewhitening_, device=device)
-        return lambda code: code @ matrix + mean
-
-    # What scikit-learn asks for
-
-    @property
-    def _n_features_out(self) -> int:
-        if self.features_ == "stack":
-            return int(sum(self.network_.widths[1:]))
-        return int(self.n_components_)
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "network_")
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.transformer_tags.preserves_dtype = ["float32"]
-        return tags
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
-        if "network_" in state:
-            state["network_"] = self.network_.state()
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        if "network_" in state:
-            state = {**state, "network_": Autoencoder.from_state(state["network_"])}
-        super().__setstate__(state)
 
 
 def _in_batches(

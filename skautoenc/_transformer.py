@@ -588,7 +588,7 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     def _explained_by_each(self, run: Run, network: Autoencoder) -> NDArray[np.float64]:
         chosen = run.rows.spread(N_SAMPLE)
-        to_rows = self._reconstruction(run.rows.device)
+        to_rows = self._to_rows(run.rows.device)
         with compute(run.work, run.rows.device), torch.no_grad():
             return explained_by_each(
                 network.encode(run.rows[chosen]),

@@ -10,26 +10,31 @@ from .rows import RowMap, Rows
 
 @dataclass(frozen=True)
 class Whitening:
-    """A linear map of rows, and its inverse.
+    """A linear map of rows or codes, and its inverse.
 
     Parameters
     ----------
-    matrix : Tensor of shape (n_features, n_features)
-        ``rows @ matrix`` are whitened.
-    inverse_matrix : Tensor of shape (n_features, n_features)
-        ``whitened @ inverse_matrix`` are the rows again.
+    matrix : Tensor of shape (width, width)
+        What is centred and multiplied by it is whitened.
+    inverse_matrix : Tensor of shape (width, width)
+        The way back.
+    mean : Tensor of shape (width,) or None
+        Subtracted first; None for rows that are centred already.
     """
 
     matrix: Tensor
     inverse_matrix: Tensor
+    mean: Tensor | None = None
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Whiten rows, (n, n_features)."""
-        return rows @ self.matrix
+        """Whiten rows, (n, width)."""
+        centred = rows if self.mean is None else rows - self.mean
+        return centred @ self.matrix
 
     def inverse(self, rows: Tensor) -> Tensor:
         """Turn whitened rows back."""
-        return rows @ self.inverse_matrix
+        centred = rows @ self.inverse_matrix
+        return centred if self.mean is None else centred + self.mean
 
 
 def moments(rows: Rows, values: RowMap, width: int) -> tuple[Tensor, Tensor]:
@@ -102,9 +107,7 @@ def learn_whitening(rows: Rows, kind: str, regularization: float) -> Whitening:
 
 
 @torch.no_grad()
-def learn_code_whitening(
-    rows: Rows, encode: RowMap, width: int
-) -> tuple[Tensor, Whitening]:
+def learn_code_whitening(rows: Rows, encode: RowMap, width: int) -> Whitening:
     """Find the map that makes the components of a code uncorrelated, of variance one.
 
     It is triangular (Cholesky): the first components whitened are those of the first
@@ -121,9 +124,7 @@ def learn_code_whitening(
 
     Returns
     -------
-    mean : Tensor of shape (n_components,)
-        Subtracted from a code first.
-    whitening : Whitening
+    Whitening
         The map. Components that never vary stay at zero.
     """
     mean, covariance = moments(rows, encode, width)
@@ -133,4 +134,6 @@ def learn_code_whitening(
     root = torch.linalg.cholesky(covariance)
     same = torch.eye(len(root), dtype=root.dtype, device="cpu")
     forward = torch.linalg.solve_triangular(root, same, upper=False).t()
-    return mean.float(), Whitening(forward.float().contiguous(), root.t().float())
+    return Whitening(
+        forward.float().contiguous(), root.t().float().contiguous(), mean.float()
+    )
