@@ -5,7 +5,7 @@ import torch
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skautoenc import AutoencoderTransformer
+from skautoenc import AutoencoderTransformer, PatchAutoencoderTransformer
 
 
 class TwoLayers(torch.nn.Module):
@@ -31,6 +31,8 @@ ESTIMATORS = [
     AutoencoderTransformer(
         sparsity="kl", n_neighbors=3, corruption_rate=0.2, corruption_weight=2.0
     ),
+    PatchAutoencoderTransformer(),
+    PatchAutoencoderTransformer(AutoencoderTransformer(2, max_iter=2), pooling=2),
 ]
 
 # Checks that scikit-learn has but does not run on third-party estimators.
