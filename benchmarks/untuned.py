@@ -14,7 +14,7 @@ Protocol, the same for every set:
   tables, nothing for pixels in [0, 1], tf-idf for words; each spectrum is standardised
   first.
 - Raw columns; PCA with 95 or 99 % of the variance; `AutoencoderTransformer()` with
-  nothing said but its seed. All are centred and divided by one scale, the root of their
+  nothing said but its seed; and, as a control, the same with its first weights. All are centred and divided by one scale, the root of their
   mean variance over the training rows, so that a C means the same for each.
 - `LogisticRegression`. Its C, and the number of components of PCA, are the best of
   three inner folds of the training rows, with the features as they are.
@@ -90,7 +90,7 @@ STANDARD_LIBRARY = (
 )
 
 KEY = ("data", "seed", "fold", "features")
-FEATURES = ("raw", "PCA", "autoencoder")
+FEATURES = ("raw", "PCA", "untrained", "autoencoder")
 
 Values = NDArray[Any]
 
@@ -252,6 +252,12 @@ def candidates(seed: int) -> dict[str, list[Any]]:
     return {
         "raw": [FunctionTransformer()],
         "PCA": [PCA(share, svd_solver="full") for share in PCA_COMPONENTS],
+        # The same network with its first weights: what its width alone is worth.
+        "untrained": [
+            AutoencoderTransformer(
+                max_iter=1, learning_rate_init=1e-9, random_state=seed
+            )
+        ],
         "autoencoder": [AutoencoderTransformer(random_state=seed)],
     }
 

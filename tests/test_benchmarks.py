@@ -57,12 +57,12 @@ def test_untuned_resumes(run_untuned, tmp_path, monkeypatch):
     lines = pd.read_csv(path)
     lines[1:].to_csv(path, index=False)
     again = run_untuned("wine")
-    assert (first.count("accuracy="), again.count("accuracy=")) == (6, 1)
+    assert (first.count("accuracy="), again.count("accuracy=")) == (8, 1)
     assert again.partition("\n\n")[2] == first.partition("\n\n")[2]
     # Lines of other code are kept, and not taken for those of this one.
     monkeypatch.setattr(untuned, "settings", lambda: "other")
-    assert run_untuned("wine").count("accuracy=") == 6
-    assert len(pd.read_csv(path)) == 12
+    assert run_untuned("wine").count("accuracy=") == 8
+    assert len(pd.read_csv(path)) == 16
 
 
 def test_untuned_says_what_to_install(run_untuned, monkeypatch, capsys):
