@@ -14,8 +14,9 @@ Protocol, the same for every set:
   tables, nothing for pixels in [0, 1], tf-idf for words; each spectrum is standardised
   first.
 - Raw columns; PCA with 95 or 99 % of the variance; `AutoencoderTransformer()` with
-  nothing said but its seed; and, as a control, the same with its first weights. All are centred and divided by one scale, the root of their
-  mean variance over the training rows, so that a C means the same for each.
+  nothing said but its seed; and, as a control, the same with its first weights. All are
+  centred and divided by one scale, the root of their mean variance over the training
+  rows, so that a C means the same for each.
 - `LogisticRegression`. Its C, and the number of components of PCA, are the best of
   three inner folds of the training rows, with the features as they are.
 
