@@ -70,7 +70,7 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
         "features": [StrOptions({"code", "sparse", "stack"})],
         "loss": [StrOptions({"auto", *LOSSES})],
         "normalize_rows": [None, Interval(Real, 0, None, closed="neither")],
-        "n_neighbors": [Interval(Integral, 0, None, closed="left")],
+        "n_neighbors": [None, Interval(Integral, 1, None, closed="left")],
         "n_diffusion_steps": [Interval(Integral, 1, None, closed="left")],
         "whiten": [StrOptions({"zca", "pca"}), None],
         "whiten_regularization": [Interval(Real, 0, None, closed="left")],
@@ -197,18 +197,23 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
         ------
         ValueError
             If a parameter or the data is not usable, if the loss is not finite, or
-            with `early_stopping`, which needs all data at once.
+            with `early_stopping` or `whiten_code`, which need all data at once.
 
         Notes
         -----
         The learning rate stays at its initial value, since the length of the stream is
-        unknown.
+        unknown; dead units are not revived, and ``loss="auto"`` is the squared error.
         """
         self._validate_params()
         if self.early_stopping:
             raise ValueError(
                 "partial_fit does not support early_stopping=True: it cannot hold "
                 "out rows of a stream. Set early_stopping=False, or use fit."
+            )
+        if self.whiten_code:
+            raise ValueError(
+                "partial_fit does not support whiten_code=True: the code of a stream "
+                "changes with every part. Set whiten_code=False, or use fit."
             )
         resumes = hasattr(self, "network_")
         data = self._check_training_data(X, sample_weight, reset=not resumes)
@@ -244,8 +249,8 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
         """Turn the parameters and the data into a run of the engine."""
         network = self._network_to_train(resumes=resumes)
         if not resumes:
-            self.loss_function_ = self._resolve_loss(data.matrix)
-        self._check_loss(data.matrix)
+            self.loss_function_ = self._resolve_loss(data, incremental=incremental)
+        self._check_loss(data)
         budget = self._resolve_budget(len(data))
         if incremental:
             budget = budget.for_one_epoch()
@@ -260,7 +265,7 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
             self._initialise(network, data, streams)
         bind_generator(network.to(device), streams.noise)
         targets = None
-        if self.n_neighbors:
+        if self.n_neighbors is not None:
             cpu = torch.device("cpu")
             with compute(0, cpu):
                 targets = diffuse(
@@ -314,14 +319,14 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
             loss.learn(self._rows(data, cpu).average)
         self._loss_constants = loss.constants
 
-    def _resolve_loss(self, matrix: Any) -> str:
+    def _resolve_loss(self, data: TrainingData, *, incremental: bool) -> str:
         if self.loss != "auto":
             return str(self.loss)
-        as_it_came = self.whiten is None and self.normalize_rows is None
-        binary = as_it_came and is_binary(matrix)
-        return "binary_cross_entropy" if binary else "squared_error"
+        # The first part of a stream need not be like the others.
+        raw = self.whiten is None and self.normalize_rows is None and not incremental
+        return "binary_cross_entropy" if raw and is_binary(data) else "squared_error"
 
-    def _check_loss(self, matrix: Any) -> None:
+    def _check_loss(self, data: TrainingData) -> None:
         """Raise a ValueError if the data is not what the loss is for."""
         name, kind = self.loss_function_, LOSSES[self.loss_function_]
         if self.loss not in ("auto", name):
@@ -330,7 +335,7 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
                 f"{name!r}. Use fit with warm_start=False to start anew."
             )
         if kind.lowest > -math.inf:
-            check_range(matrix, kind.lowest, kind.highest, f"The loss {name!r}")
+            check_range(data, kind.lowest, kind.highest, f"The loss {name!r}")
 
     def _make_step(
         self,

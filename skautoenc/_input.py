@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,33 +101,32 @@ def _check_finite(matrix: Any, names: NDArray[Any] | None) -> None:
             )
 
 
-def check_range(matrix: Any, lowest: float, highest: float, why: str) -> None:
+def check_range(data: TrainingData, lowest: float, highest: float, why: str) -> None:
     """Raise a ValueError if values are outside a range.
 
     Parameters
     ----------
-    matrix : ndarray or CSR matrix
-        Checked rows.
+    data : TrainingData
+        The rows.
     lowest, highest : float
         The range; infinite for none.
     why : str
         What asks for it, to begin the message with.
     """
-    found = float(matrix.min()), float(matrix.max())
-    if found[0] < lowest or found[1] > highest:
-        what = "between 0 and 1" if np.isfinite(highest) else "of 0 and more"
-        raise ValueError(
-            f"{why} needs values {what}, got {found[0]:g} to {found[1]:g}. Scale X "
-            "first, with MinMaxScaler for one, or use loss='squared_error'."
-        )
+    for rows in data.in_blocks():
+        # Scalers leave the range by rounding.
+        outside = (rows < lowest - 1e-6) | (rows > highest + 1e-6)
+        if outside.any():
+            what = "between 0 and 1" if np.isfinite(highest) else "of 0 and more"
+            raise ValueError(
+                f"{why} needs values {what}, got {rows[outside][0]:g}. Bring X into "
+                "that range first, or train anew with loss='squared_error'."
+            )
 
 
-def is_binary(matrix: Any) -> bool:
-    """Whether a matrix holds zeros and ones only, and both."""
-    if not (matrix.min() == 0 and matrix.max() == 1):
-        return False
-    rows = (take(matrix, block) for block in blocks(*matrix.shape))
-    return all(bool(((block == 0) | (block == 1)).all()) for block in rows)
+def is_binary(data: TrainingData) -> bool:
+    """Whether the data is zeros and ones only."""
+    return all(bool(((rows == 0) | (rows == 1)).all()) for rows in data.in_blocks())
 
 
 def check_weights(sample_weight: ArrayLike | None, matrix: Any) -> NDArray[Any] | None:
@@ -159,6 +159,11 @@ class TrainingData:
 
     def __len__(self) -> int:
         return int(self.matrix.shape[0] if self.index is None else len(self.index))
+
+    def in_blocks(self) -> Iterator[NDArray[Any]]:
+        """Run through the rows, a dense block at a time."""
+        for block in blocks(len(self), self.matrix.shape[1]):
+            yield take(self.matrix, block, self.index)
 
     def _select(self, chosen: NDArray[np.int64]) -> TrainingData:
         return TrainingData(

@@ -5,11 +5,13 @@ import torch
 from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
-from .training import Rows, moments
+from .networks.layers import principal_axes
+from .training import Rows
 
 # Distances between images hardly change beyond the leading axes, and finding neighbours
 # in them is several times faster.
 _N_AXES = 64
+_N_SAMPLE = 4096
 
 
 def diffuse(rows: Rows, n_neighbors: int, n_steps: int) -> NDArray[np.float32]:
@@ -38,12 +40,17 @@ def diffuse(rows: Rows, n_neighbors: int, n_steps: int) -> NDArray[np.float32]:
        Analysis 21, 2006.
     """
     width = rows.matrix.shape[1]
-    smooth = np.concatenate([batch.cpu().numpy() for batch, _ in rows.batches(width)])
-    _, covariance = moments(rows, lambda batch: batch, width)
-    axes = torch.linalg.eigh(covariance).eigenvectors[:, -_N_AXES:].float().numpy()
+    matrix = torch.cat([batch.cpu() for batch, _ in rows.batches(width)])
+    smooth: NDArray[np.float32] = matrix.numpy()
+    if len(rows) < 2:
+        return smooth
+    if width > _N_AXES:
+        generator = torch.Generator("cpu").manual_seed(0)
+        sample = matrix[rows.spread(_N_SAMPLE)]
+        matrix = matrix @ principal_axes(sample, _N_AXES, generator).t()
     search = NearestNeighbors(n_neighbors=min(n_neighbors, len(rows) - 1))
     # A row counts itself as its neighbour only where the rows are asked for by value.
-    graph = search.fit(smooth @ axes).kneighbors_graph()
+    graph = search.fit(matrix.numpy()).kneighbors_graph()
     graph = (graph / search.n_neighbors).astype(np.float32)
     for _ in range(n_steps):
         smooth = graph @ smooth

@@ -29,13 +29,15 @@ from .networks import (
 )
 from .objectives import Objective, ReconstructionObjective
 from .training import (
-    N_SAMPLE,
     Budget,
     Run,
     compute,
     explained_by_each,
     number_of_batches,
 )
+
+# Rows that the share of each component is estimated by: each takes a decoding.
+_N_ORDERED = 512
 
 
 class AutoencoderTransformer(BaseAutoencoder):
@@ -116,8 +118,9 @@ class AutoencoderTransformer(BaseAutoencoder):
         Your own network: a class or a function, called as
         ``network(n_features=..., n_components=...)``, that returns a
         `torch.nn.Module` with `encode` and `decode`, both for standardised rows. It
-        replaces the built-in one and the parameters that shape that one, from
-        `hidden_layer_sizes` to `dropout`. Never an instance: clones would share its
+        replaces the built-in one and the parameters that shape that one:
+        `hidden_layer_sizes` to `sparsity_penalty`, and `tied_weights` to `dropout`.
+        Never an instance: clones would share its
         trained weights. At module level, so that pickles can name it. Randomness in
         training, other than that of `torch.nn.Dropout`, comes from torch's global
         generator and is not covered by `random_state`.
@@ -133,13 +136,13 @@ class AutoencoderTransformer(BaseAutoencoder):
         deviation of the noise, in units of `scale_`.
     corruption_weight : float, default=1.0
         Weight of the corrupted entries in the loss, where that of the others is 1.
-    n_neighbors : int, default=0
-        If positive, the target of a row is not the row itself but the mean of as many
+    n_neighbors : int, default=None
+        If given, the target of a row is not the row itself but the mean of as many
         of its nearest training rows, after [8]_: what tells a row from its neighbours
         is treated as noise. Good for a narrow code that is to tell groups apart, and
-        where labels are few; it reconstructs less exactly. Neighbours are found by
-        brute force along the 64 leading principal axes, in time that grows with the
-        square of the number of rows; the targets take as much memory as the rows.
+        where labels are few; it reconstructs less exactly. Neighbours are found along
+        the 64 leading principal axes, in time that grows with the square of the number
+        of rows; the targets take as much memory as the rows do as a dense array.
     n_diffusion_steps : int, default=1
         How often that mean is taken: with 2 steps the target is the mean of the
         neighbours' means, and so on (diffusion [9]_). More steps leave less of a row
@@ -154,8 +157,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         error.
     features : {"code", "sparse", "stack"}, default="code"
         What `transform` gives: the code; the code thinned out by the sparsity rule, as
-        the decoder gets it; or all hidden activations and the code, which a network of
-        your own does not tell.
+        the decoder gets it, which is the same where there is no rule; or all hidden
+        activations and the code, which a network of your own does not tell.
     normalize_rows : float, default=None
         If given, each centred row is divided by its root mean square, so that faint
         and strong rows count alike: good where strength says nothing, as with the
@@ -175,9 +178,9 @@ class AutoencoderTransformer(BaseAutoencoder):
         directions of mere noise stay weak. Where there are more features than rows,
         keep it well above zero.
     whiten_code : bool, default=False
-        Whether `transform` gives uncorrelated components of variance one. The map is
-        triangular, so that an order among the components stays; `inverse_transform`
-        undoes it.
+        Whether `transform` gives uncorrelated components of variance one, or less
+        where they hardly vary. The map is triangular, so that an order among the
+        components stays; `inverse_transform` undoes it. Have more rows than components.
     solver : {"adam", "sgd"}, default="adam"
         Adam with decoupled weight decay, or gradient descent with momentum.
     alpha : float, default=0.0
@@ -207,12 +210,14 @@ class AutoencoderTransformer(BaseAutoencoder):
         Epochs without progress until the fit stops.
     early_stopping : bool, default=False
         Whether to hold out rows, to watch their loss in place of the training loss,
-        and to go back to the weights of its best epoch in the end.
+        and to go back to the weights of its best epoch in the end. Penalties are no
+        part of that loss.
     validation_fraction : float in (0, 1), default=0.1
         Share of the rows to hold out.
     warm_start : bool, default=False
         Whether `fit` goes on from the weights of the last fit, with a fresh optimiser
-        and schedule. Mean, scale and whitening stay those of the first fit.
+        and schedule. Mean, scale, loss, normalisation and whitening stay those of the
+        first fit.
     device : str or torch.device, default="auto"
         Where to compute. "auto" is the CPU, unless there is an accelerator and the
         network is large enough to be worth it.
@@ -236,13 +241,13 @@ class AutoencoderTransformer(BaseAutoencoder):
         Share of the activations that are decoded; None for a dense code.
     n_dead_ : int or None
         How many units of a rectified code are active for none of up to 4096 training
-        rows at even distances; None for other codes. Three times in a fit dead units
-        are pointed at rows that are badly reconstructed, so few are left.
+        rows at even distances; None for other codes. Up to three times in a fit dead
+        units are pointed at rows that are badly reconstructed, so few are left.
     loss_function_ : str
         The loss.
     explained_variance_ratio_ : ndarray of shape (n_components_,) or None
         Share of the variance that each component of an `ordered` code adds to those
-        before it, on up to 4096 training rows; None without order.
+        before it, on up to 512 training rows; None without order.
     features_ : str
         What `transform` gives.
     n_features_in_ : int
@@ -269,7 +274,8 @@ class AutoencoderTransformer(BaseAutoencoder):
     loss_curve_ : list of float of length n_iter_
         Mean training loss of each epoch, penalties included, as a share of the
         variance of the data (of the deviance, for other losses than the squared
-        error): 1 is no better than the mean, 0 is perfect.
+        error): 1 is no better than the mean, 0 is perfect. With `n_neighbors` it is
+        still the variance of the rows, of which the targets have less.
     loss_, best_loss_ : float
         Its last and its lowest value.
     validation_scores_ : list of float or None
@@ -385,7 +391,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         ] = "masking",
         corruption_rate: float = 0.0,
         corruption_weight: float = 1.0,
-        n_neighbors: int = 0,
+        n_neighbors: int | None = None,
         n_diffusion_steps: int = 1,
         loss: Literal[
             "auto", "squared_error", "huber", "binary_cross_entropy", "poisson"
@@ -473,13 +479,18 @@ class AutoencoderTransformer(BaseAutoencoder):
         if isinstance(self.network, torch.nn.Module):
             self._refuse("network", "a class or a function, never an instance")
         if self.network is not None and self.features == "stack":
-            self._refuse("features", "'code' with a network of your own")
+            self._refuse("features", "'code' or 'sparse' with a network of your own")
+        if self.n_neighbors is not None and self.early_stopping:
+            self._refuse(
+                "early_stopping", "False with n_neighbors, which held-out rows lack"
+            )
         if self.corruption_weight != 1 and self.corruption == "gaussian":
             self._refuse(
                 "corruption_weight",
                 "1 for corruption='gaussian', which corrupts all entries alike",
             )
-        if self.ordered and self.sparsity not in ("auto", None):
+        sparse = self.network is None and self.sparsity not in ("auto", None)
+        if self.ordered and sparse:
             self._refuse(
                 "sparsity", "'auto' or None for ordered=True, which needs a dense code"
             )
@@ -587,7 +598,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         }
 
     def _explained_by_each(self, run: Run, network: Autoencoder) -> NDArray[np.float64]:
-        chosen = run.rows.spread(N_SAMPLE)
+        chosen = run.rows.spread(_N_ORDERED)
         to_rows = self._to_rows(run.rows.device)
         with compute(run.work, run.rows.device), torch.no_grad():
             return explained_by_each(

@@ -11,8 +11,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-# What keeps the logarithm of a column's mean finite where the column is constant.
-_TINY = 1e-4
+# What keeps logarithms finite where a column is constant.
+_TINY_SHARE = 1e-6
+_TINY_RATE = 1e-30
+# Excess of a count, as a share of its rate, up to which its deviance is a series.
+_NEAR = 1e-2
 
 
 class Loss(ABC):
@@ -36,6 +39,8 @@ class Loss(ABC):
 
     lowest = float("-inf")
     highest = float("inf")
+    # A mean deviance of constant data that is not zero is rounding.
+    rounding = 1e-12
 
     def __init__(self, mean: Tensor, scale: float, *, null: float = 1.0) -> None:
         self.center = mean
@@ -58,7 +63,7 @@ class Loss(ABC):
         """
         self.null = 1.0
         null = average(lambda rows: self.rows(torch.zeros_like(rows), rows))
-        self.null = float(null) or 1.0
+        self.null = float(null) if null > self.rounding else 1.0
 
     @abstractmethod
     def deviance(self, output: Tensor, target: Tensor) -> Tensor:
@@ -152,24 +157,32 @@ class Huber(Loss):
 
 
 class BinaryCrossEntropy(Loss):
-    """Cross-entropy of shares or of zeros and ones; the output is a shift of logits."""
+    """Cross-entropy of shares or of zeros and ones.
+
+    The output is a shift of the logits, scaled so that one unit of it moves
+    probabilities by about one standardised unit.
+    """
 
     lowest, highest = 0.0, 1.0
+    rounding = 1e-6
 
     def __init__(self, mean: Tensor, scale: float, *, null: float = 1.0) -> None:
         super().__init__(mean, scale, null=null)
-        self.logit = mean.clamp(_TINY, 1 - _TINY).logit()
+        share = mean.clamp(_TINY_SHARE, 1 - _TINY_SHARE)
+        self.logit = share.logit()
+        self.gain = scale / float((share * (1 - share)).mean())
 
     def deviance(self, output: Tensor, target: Tensor) -> Tensor:
         """Return the cross-entropy, less the entropy of the target."""
         share = self.data(target).clamp(0, 1)
-        logit = self.logit + output
+        logit = self.logit + self.gain * output
         entropy = -torch.xlogy(share, share) - torch.xlogy(1 - share, 1 - share)
-        return nn.functional.softplus(logit) - share * logit - entropy
+        return (nn.functional.softplus(logit) - share * logit - entropy).clamp(min=0)
 
     def mean(self, output: Tensor) -> Tensor:
         """Return the probabilities, standardised."""
-        return ((self.logit + output).sigmoid() - self.center) / self.scale
+        shares = (self.logit + self.gain * output).sigmoid()
+        return (shares - self.center) / self.scale
 
 
 class Poisson(Loss):
@@ -184,22 +197,29 @@ class Poisson(Loss):
 
     def __init__(self, mean: Tensor, scale: float, *, null: float = 1.0) -> None:
         super().__init__(mean, scale, null=null)
-        relative = (mean / scale).clamp(min=_TINY)
+        relative = (mean / scale).clamp(min=_TINY_RATE)
         # The inverse of softplus, without overflow.
         self.shift = relative + torch.log(-torch.expm1(-relative))
 
     def _rate(self, output: Tensor) -> Tensor:
-        rate = self.scale * nn.functional.softplus(self.shift + output)
-        return rate.clamp(min=_TINY**2 * self.scale)
+        """Return the rates, divided by the scale."""
+        rate = nn.functional.softplus(self.shift + output)
+        return rate.clamp(min=_TINY_RATE)
 
     def deviance(self, output: Tensor, target: Tensor) -> Tensor:
-        """Return half the unit deviance."""
-        count, rate = self.data(target).clamp(min=0), self._rate(output)
-        return torch.xlogy(count, count) - count * rate.log() - count + rate
+        """Return half the unit deviance of counts divided by the scale."""
+        rate = self._rate(output)
+        excess = (target - (rate - self.center / self.scale)) / rate
+        # Next to zero the terms of the deviance cancel to nothing but rounding.
+        near = excess.clamp(-_NEAR, _NEAR)
+        series = near.square() * (1 / 2 - near / 6 + near.square() / 12)
+        ratio = (1 + excess).clamp(min=_TINY_RATE)
+        deviance = ratio * ratio.log() - excess
+        return rate * torch.where(excess.abs() < _NEAR, series, deviance)
 
     def mean(self, output: Tensor) -> Tensor:
         """Return the rates, standardised."""
-        return (self._rate(output) - self.center) / self.scale
+        return self._rate(output) - self.center / self.scale
 
 
 LOSSES: dict[str, type[Loss]] = {

@@ -160,7 +160,9 @@ class ReconstructionObjective:
         else:
             weights = torch.where(source == batch, 1.0, self.corruption_weight)
             entries = self.loss.entries(output, target)
-            errors = (entries * weights).sum(dim=1) / weights.sum(dim=1)
+            # A row of corrupted entries only may have no weight at all.
+            total = weights.sum(dim=1).clamp(min=torch.finfo(weights.dtype).tiny)
+            errors = (entries * weights).sum(dim=1) / total
         if self.contractive_penalty:
             norms = network.squared_jacobian(code)
             if norms is None:

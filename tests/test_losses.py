@@ -109,7 +109,7 @@ def test_auto_takes_cross_entropy_for_zeros_and_ones_only(train_rows):
 )
 def test_data_outside_the_range_is_refused(train_rows, loss, values):
     estimator = AutoencoderTransformer(4, loss=loss, max_iter=1)
-    with pytest.raises(ValueError, match=f"{loss}.* needs values .*{values}.*-1 to 0"):
+    with pytest.raises(ValueError, match=f"{loss}.* needs values .*{values}, got -"):
         estimator.fit(train_rows - 1)
     estimator.partial_fit(train_rows)
     with pytest.raises(ValueError, match="needs values"):
@@ -160,3 +160,54 @@ def test_deviance_is_zero_for_a_perfect_output_and_has_its_least_there(name):
 def test_zero_output_means_the_column_means(name):
     loss = LOSSES[name](torch.tensor([0.3, 0.6, 0.999]), 0.5)
     np.testing.assert_allclose(loss.mean(torch.zeros(2, 3)), 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("offset", [0, 1e6, 1e7])
+def test_counts_far_from_zero_keep_their_digits(train_rows, test_rows, offset):
+    train, test = (offset + np.round(1000 * rows) for rows in (train_rows, test_rows))
+    estimator = AutoencoderTransformer(8, loss="poisson", random_state=0).fit(train)
+    assert min(estimator.loss_curve_) > 0
+    assert 1 + estimator.score(test) / test.var(axis=0).mean() > 0.7
+
+
+@pytest.mark.parametrize("contrast", [1, 0.1, 0.01])
+def test_shares_of_little_contrast(train_rows, test_rows, contrast):
+    train, test = (0.5 + contrast * (rows - 0.5) for rows in (train_rows, test_rows))
+    estimator = AutoencoderTransformer(
+        8, loss="binary_cross_entropy", random_state=0
+    ).fit(train)
+    assert 1 + estimator.score(test) / test.var(axis=0).mean() > 0.75
+
+
+@pytest.mark.parametrize("loss", ["poisson", "binary_cross_entropy", "huber"])
+@pytest.mark.parametrize("value", [0, 0.1, 0.3, 1])
+def test_constant_data(loss, value):
+    X = np.full((40, 5), value)
+    estimator = AutoencoderTransformer(loss=loss, max_iter=3, random_state=0).fit(X)
+    assert np.all(np.isfinite(estimator.loss_curve_))
+    assert min(estimator.loss_curve_) >= 0
+    reconstruction = estimator.inverse_transform(estimator.transform(X))
+    np.testing.assert_allclose(reconstruction, value, atol=0.2)
+
+
+def test_rounding_of_a_scaler_is_within_the_range(train_rows):
+    almost = train_rows.copy()
+    almost[0, 20], almost[1, 20] = 1 + 1e-15, -1e-15
+    AutoencoderTransformer(4, loss="binary_cross_entropy", max_iter=1).fit(almost)
+
+
+def test_rows_without_weight_do_not_choose_the_loss(train_rows):
+    binary = np.vstack([train_rows > 0.5, train_rows[:1]])
+    weights = np.repeat([1, 0], [len(train_rows), 1])
+    estimator = AutoencoderTransformer(4, max_iter=1)
+    estimator.fit(binary, sample_weight=weights)
+    assert estimator.loss_function_ == "binary_cross_entropy"
+    estimator.set_params(loss="poisson").fit(
+        binary - weights[:, None] + 1, None, weights
+    )
+
+
+def test_a_stream_has_the_squared_error(train_rows):
+    stream = AutoencoderTransformer(4).partial_fit(train_rows[:100] > 0.5)
+    assert stream.loss_function_ == "squared_error"
+    stream.partial_fit(2 * train_rows)

@@ -173,8 +173,9 @@ def principal_axes(rows: Tensor, n_axes: int, generator: torch.Generator) -> Ten
     basis.normal_(generator=generator)
     for _ in range(4):
         basis = torch.linalg.qr(rows.t() @ (rows @ basis)).Q
-    projected = rows @ basis
-    rotation = torch.linalg.eigh(projected.t() @ projected).eigenvectors
+    # In float32 the products of two or three rows can be too close to singular.
+    projected = (rows @ basis).double()
+    rotation = torch.linalg.eigh(projected.t() @ projected).eigenvectors.float()
     axes: Tensor = (basis @ rotation).t().flip(0)
     return axes[:n_axes]
 

@@ -56,7 +56,7 @@ def revive(
     .. [1] Bricken et al., "Towards monosemanticity", Transformer Circuits, 2023:
        neuron resampling.
     """
-    chances = errors.cpu()
+    chances = errors.cpu().clamp(min=0)
     if not (chances.isfinite().all() and chances.sum() > 0):
         return
     chosen = torch.multinomial(

@@ -44,8 +44,8 @@ class RowNormalization:
         rows = rows * self.scale + self.mean
         square = self.regularization**2
         share = rows.square().mean(dim=1, keepdim=True)
-        share = share.clamp(max=self.longest / (self.longest + square))
-        return rows * (square / (1 - share)).sqrt()
+        left = (1 - share).clamp(min=square / (self.longest + square))
+        return rows * (square / left).sqrt()
 
 
 def _normalise(rows: Tensor, regularization: float) -> Tensor:

@@ -153,4 +153,11 @@ class Rows:
             if weights is not None:
                 found = torch.einsum("n...,n->n...", found, weights.double())
             total = total + found.sum(dim=0).cpu()
-        return total / len(self)
+        return total / self.total_weight
+
+    @property
+    def total_weight(self) -> float:
+        """Sum of the weights: the number of rows, but for rounding."""
+        if self._weights is None:
+            return len(self)
+        return float(self._weights.double().sum())

@@ -62,8 +62,8 @@ def moments(rows: Rows, values: RowMap, width: int) -> tuple[Tensor, Tensor]:
         weighted = found if weights is None else found * weights.cpu().unsqueeze(1)
         total = total + weighted.sum(dim=0)
         products = products + weighted.t() @ found
-    mean = total / len(rows)
-    return mean, products / len(rows) - torch.outer(mean, mean)
+    mean = total / rows.total_weight
+    return mean, products / rows.total_weight - torch.outer(mean, mean)
 
 
 def learn_whitening(rows: Rows, kind: str, regularization: float) -> Whitening:
@@ -125,12 +125,12 @@ def learn_code_whitening(rows: Rows, encode: RowMap, width: int) -> Whitening:
     Returns
     -------
     Whitening
-        The map. Components that never vary stay at zero.
+        The map. Directions of far less than a thousandth of the mean variance stay
+        small: what little they vary is mostly rounding, or chance where there are
+        fewer rows than components.
     """
     mean, covariance = moments(rows, encode, width)
-    covariance.diagonal().add_(
-        torch.finfo(torch.float32).eps * covariance.diagonal().max() or 1.0
-    )
+    covariance.diagonal().add_(1e-3 * float(covariance.diagonal().mean()) or 1.0)
     root = torch.linalg.cholesky(covariance)
     same = torch.eye(len(root), dtype=root.dtype, device="cpu")
     forward = torch.linalg.solve_triangular(root, same, upper=False).t()
