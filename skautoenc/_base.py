@@ -16,6 +16,7 @@ from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metaestimators import available_if
 
 from ._input import (
     TrainingData,
@@ -57,6 +58,21 @@ from .training import (
     spawn_streams,
     step_work,
 )
+
+
+def _can_stream(estimator: BaseAutoencoder) -> bool:
+    """Whether the data may come in parts; an AttributeError says why not."""
+    reasons = {
+        "early_stopping": "it cannot hold out rows of a stream",
+        "whiten_code": "the code of a stream changes with every part",
+    }
+    for name, reason in reasons.items():
+        if getattr(estimator, name):
+            raise AttributeError(
+                f"partial_fit does not support {name}=True: {reason}. Set "
+                f"{name}=False, or use fit."
+            )
+    return True
 
 
 class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
@@ -172,6 +188,7 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
         context.call_on_fit_task_end(**task, reconstruction_attributes={})
         return self
 
+    @available_if(_can_stream)
     def partial_fit(
         self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None
     ) -> Self:
@@ -196,8 +213,9 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
         Raises
         ------
         ValueError
-            If a parameter or the data is not usable, if the loss is not finite, or
-            with `early_stopping` or `whiten_code`, which need all data at once.
+            If a parameter or the data is not usable, or if the loss is not finite.
+        AttributeError
+            With `early_stopping` or `whiten_code`, which need all data at once.
 
         Notes
         -----
@@ -205,16 +223,6 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
         unknown; dead units are not revived, and ``loss="auto"`` is the squared error.
         """
         self._validate_params()
-        if self.early_stopping:
-            raise ValueError(
-                "partial_fit does not support early_stopping=True: it cannot hold "
-                "out rows of a stream. Set early_stopping=False, or use fit."
-            )
-        if self.whiten_code:
-            raise ValueError(
-                "partial_fit does not support whiten_code=True: the code of a stream "
-                "changes with every part. Set whiten_code=False, or use fit."
-            )
         resumes = hasattr(self, "network_")
         data = self._check_training_data(X, sample_weight, reset=not resumes)
         if not hasattr(self, "_random_state"):

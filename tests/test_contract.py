@@ -32,7 +32,9 @@ ESTIMATORS = [
         sparsity="kl", n_neighbors=3, corruption_rate=0.2, corruption_weight=2.0
     ),
     PatchAutoencoderTransformer(),
-    PatchAutoencoderTransformer(AutoencoderTransformer(2, max_iter=2), pooling=2),
+    PatchAutoencoderTransformer(
+        AutoencoderTransformer(2, max_iter=2, batch_size=1024), pooling=2
+    ),
 ]
 
 # Checks that scikit-learn has but does not run on third-party estimators.
