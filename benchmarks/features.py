@@ -5,9 +5,9 @@ each of five stratified folds, on MNIST and Fashion-MNIST from all 60,000 (IDX f
 official split). The frozen features, centred and divided by one scale, go to a
 `LogisticRegression`. Its C is chosen from six candidates on training data only: on
 digits by 5-fold cross-validation within each training fold; with 1,000 labels (100 a
-class, drawn by the seed) by 5-fold cross-validation on these; otherwise by 10,000
-training images held out from the classifier, with the features of the first seed. The
-classifier is then fitted to all labels at hand and scored on the test images, once.
+class, drawn by the seed) by 5-fold cross-validation on these, of the log loss, since
+accuracies of so few are coarse; otherwise by 10,000 training images held out from the
+classifier, with the features of the first seed. The classifier is then fitted to all labels at hand and scored on the test images, once.
 Settings of the autoencoders were chosen on training images only. Nothing is
 augmented::
 
@@ -36,6 +36,7 @@ from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedKFold, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, Normalizer
@@ -253,22 +254,28 @@ class Probe:
         """Score a fitted classifier."""
         return float(classifier.score((codes - self.mean) / self.scale, y))
 
+    def likelihood(self, classifier: LogisticRegression, codes: Rows, y: Rows) -> float:
+        """Score the probabilities of a fitted classifier."""
+        rows = (codes - self.mean) / self.scale
+        return -float(log_loss(y, classifier.predict_proba(rows)))
+
     def choose(
         self,
         candidates: tuple[float, ...],
         codes: Rows,
         y: Rows,
         splits: Iterator[tuple[Rows, Rows]],
+        score: Callable[[LogisticRegression, Rows, Rows], float],
     ) -> float:
-        """Return the C of the highest mean accuracy over splits into fit and check."""
-        accuracies = [
+        """Return the C of the highest mean score over splits into fit and check."""
+        scores = [
             [
-                self.accuracy(self.fit(codes[fit], y[fit], C), codes[check], y[check])
+                score(self.fit(codes[fit], y[fit], C), codes[check], y[check])
                 for C in candidates
             ]
             for fit, check in splits
         ]
-        return candidates[int(np.mean(accuracies, axis=0).argmax())]
+        return candidates[int(np.mean(scores, axis=0).argmax())]
 
 
 def five_folds(y: Rows, seed: int) -> Iterator[tuple[Rows, Rows]]:
@@ -319,7 +326,7 @@ def on_digits(task: Task, build: Features, seed: int) -> dict[str, Any]:
         codes = encode(build(seed), X[train], X[test])
         probe = Probe.of(codes.train)
         splits = five_folds(y[train], seed)
-        C = probe.choose(task.candidates, codes.train, y[train], splits)
+        C = probe.choose(task.candidates, codes.train, y[train], splits, probe.accuracy)
         classifier = probe.fit(codes.train, y[train], C)
         accuracy = probe.accuracy(classifier, codes.test, y[test])
         folds.append((accuracy, C, codes.fit_seconds, codes.transform_seconds))
@@ -357,7 +364,8 @@ def on_images(
         )
     train = codes.train[labelled]
     if C is None or task.few_labels:
-        C = probe.choose(task.candidates, train, y[labelled], splits)
+        score = probe.likelihood if task.few_labels else probe.accuracy
+        C = probe.choose(task.candidates, train, y[labelled], splits, score)
     classifier = probe.fit(train, y[labelled], C)
     return {
         "n_features": train.shape[1],
