@@ -7,7 +7,8 @@ official split). The frozen features, centred and divided by one scale, go to a
 digits by 5-fold cross-validation within each training fold; with 1,000 labels (100 a
 class, drawn by the seed) by 5-fold cross-validation on these, of the log loss, since
 accuracies of so few are coarse; otherwise by 10,000 training images held out from the
-classifier, with the features of the first seed. The classifier is then fitted to all labels at hand and scored on the test images, once.
+classifier, with the features of the first seed. The classifier is then fitted to all
+labels at hand and scored on the test images, once.
 Settings of the autoencoders were chosen on training images only. Nothing is
 augmented::
 
