@@ -217,6 +217,8 @@ TASKS = (
             for n in EPOCHS
         },
         n_seeds=1,
+        # Around that of the line above with as many units.
+        candidates=(0.01, 0.03, 0.1),
     ),
 )
 
