@@ -213,7 +213,7 @@ TASKS = (
         "mnist",
         None,
         {
-            f"{n} epochs": dictionary(1000, sparsity_rate=0.05, max_iter=n)
+            f"max_iter={n}": dictionary(1000, sparsity_rate=0.05, max_iter=n)
             for n in EPOCHS
         },
         n_seeds=1,
@@ -492,20 +492,21 @@ def draw(table: pd.DataFrame, path: Path) -> None:
     left.set(yticks=range(len(tasks)), yticklabels=tasks, xlabel="accuracy (%)")
     left.invert_yaxis()
     left.grid(axis="x", alpha=0.3)
-    left.legend(loc="lower left", fontsize="small")
+    figure.legend(loc="outside lower left", ncols=len(styles) + 1, fontsize="small")
     right.errorbar(
         by_epochs["fit"], by_epochs["mean"], yerr=by_epochs["std"].fillna(0), fmt="D-"
     )
     for row in by_epochs.itertuples():
-        right.annotate(
-            row.features, (row.fit, row.mean), (6, -12), textcoords="offset points"
-        )
+        right.annotate(f"{row.features} ", (row.fit, row.mean), ha="right", va="bottom")
     right.set(
         xscale="log",
+        xlim=(by_epochs["fit"].min() / 3, by_epochs["fit"].max() * 1.5),
         xlabel="seconds of fit",
         ylabel="accuracy (%)",
         title="MNIST, 1000 units",
     )
+    right.xaxis.set_major_formatter("{x:g}")
+    right.xaxis.set_minor_formatter("")
     right.grid(alpha=0.3)
     figure.savefig(path, dpi=120)
     plt.close(figure)

@@ -93,7 +93,7 @@ def test_features(tmp_path, monkeypatch, capsys, digits):
         features.Task("digits", "digits", 98.5, quick, candidates=C),
         features.Task("all labels", "mnist", 98.8, quick, candidates=C),
         features.Task("few labels", "mnist", 96.5, quick, True, candidates=C),
-        features.Task("epochs", "mnist", None, {"1 epoch": quick["autoencoder"]}),
+        features.Task("epochs", "mnist", None, {"max_iter=1": quick["autoencoder"]}),
     )
     monkeypatch.setattr(features, "TASKS", tasks)
     monkeypatch.setattr(features, "SEEDS", (0, 1))
