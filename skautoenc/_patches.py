@@ -259,7 +259,7 @@ class PatchAutoencoderTransformer(TransformerMixin, BaseEstimator):
         spread = np.linspace(0, matrix.shape[0] - 1, min(_N_DECODED, matrix.shape[0]))
         chosen = spread.astype(int)
         rows = take(matrix, chosen)
-        features = self._encode(rows)
+        features = self._encode(rows).astype(np.float64)
         # Features of patches overlap: without a penalty they would be told apart by
         # noise.
         penalty = 1e-3 * float(features.var(axis=0).sum()) or 1.0
