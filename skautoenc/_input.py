@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import check_array
 from sklearn.utils._set_output import ADAPTERS_MANAGER, _get_output_config
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
@@ -127,6 +128,32 @@ def check_range(data: TrainingData, lowest: float, highest: float, why: str) -> 
 def is_binary(data: TrainingData) -> bool:
     """Whether the data is zeros and ones only."""
     return all(bool(((rows == 0) | (rows == 1)).all()) for rows in data.in_blocks())
+
+
+def check_codes(estimator: Any, X: Any, *widths: int) -> NDArray[np.float32]:
+    """Check what `inverse_transform` is given.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        Named in the error.
+    X : array-like or frame of shape (n_samples, n_features_out)
+        The codes.
+    *widths : int
+        Numbers of columns that are accepted, that of `transform` last.
+
+    Raises
+    ------
+    ValueError
+        If `X` has another number of columns, or values that are not finite.
+    """
+    codes: NDArray[np.float32] = check_array(X, dtype=np.float32, input_name="X")
+    if codes.shape[1] not in widths:
+        raise ValueError(
+            f"X has {codes.shape[1]} columns, but transform of this "
+            f"{type(estimator).__name__} gives {widths[-1]}. Pass what it returned."
+        )
+    return codes
 
 
 def check_weights(sample_weight: ArrayLike | None, matrix: Any) -> NDArray[Any] | None:

@@ -11,16 +11,17 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.linear_model import Ridge
-from sklearn.utils import Tags, check_array, check_random_state
+from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import (
     Interval,
     InvalidParameterError,
     StrOptions,
 )
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
-from ._input import as_configured_frame, check_rows, check_weights
+from ._input import as_configured_frame, check_codes, check_rows, check_weights
 from ._transformer import AutoencoderTransformer
 from .networks import DenseAutoencoder
 from .networks.convolution import PatchEncoder, cut_patches, pool
@@ -263,11 +264,10 @@ class PatchAutoencoderTransformer(TransformerMixin, BaseEstimator):
         # Features of patches overlap: without a penalty they would be told apart by
         # noise.
         penalty = 1e-3 * float(features.var(axis=0).sum()) or 1.0
-        decoder = Ridge(alpha=penalty)
-        decoder.fit(
-            features, rows, sample_weight=None if weights is None else weights[chosen]
-        )
-        return decoder
+        weights = None if weights is None else weights[chosen]
+        # Solvers could give other bits on another number of threads.
+        with threadpool_limits(1):
+            return Ridge(alpha=penalty).fit(features, rows, sample_weight=weights)
 
     def transform(self, X: Any) -> NDArray[np.float32]:
         """Encode images.
@@ -366,13 +366,7 @@ class PatchAutoencoderTransformer(TransformerMixin, BaseEstimator):
             If `X` has another number of columns than `transform` gives.
         """
         check_is_fitted(self)
-        features = check_array(X, dtype=np.float32, input_name="X")
-        if features.shape[1] != self._n_features_out:
-            raise ValueError(
-                f"X has {features.shape[1]} columns, but transform of this "
-                f"{type(self).__name__} gives {self._n_features_out}. Pass what it "
-                "returned."
-            )
+        features = check_codes(self, X, self._n_features_out)
         rows = self.decoder_.predict(features).astype(np.float32)
         rows = rows.reshape(len(features), -1)
         columns = getattr(self, "feature_names_in_", None)

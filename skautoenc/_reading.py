@@ -13,13 +13,14 @@ from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
 )
-from sklearn.utils import Tags, check_array
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from ._input import (
     TrainingData,
     as_configured_frame,
+    check_codes,
     check_rows,
     check_weights,
 )
@@ -101,13 +102,7 @@ class FittedAutoencoder(
             not finite.
         """
         check_is_fitted(self)
-        code = check_array(X, dtype=np.float32, input_name="X")
-        if code.shape[1] not in (self.n_components_, self._n_features_out):
-            raise ValueError(
-                f"X has {code.shape[1]} columns, but transform of this "
-                f"{type(self).__name__} gives {self._n_features_out}. Pass what it "
-                "returned."
-            )
+        code = check_codes(self, X, self.n_components_, self._n_features_out)
         rows = self._decode(np.ascontiguousarray(code[:, -self.n_components_ :]))
         rows *= np.float32(self.scale_)
         rows += self.mean_.astype(np.float32)
