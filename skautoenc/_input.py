@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,6 +12,7 @@ from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_array
+from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils._set_output import ADAPTERS_MANAGER, _get_output_config
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
@@ -100,6 +101,14 @@ def _check_finite(matrix: Any, names: NDArray[Any] | None) -> None:
                 f"Input X contains {what}: row {block.start + row}, column {label}. "
                 "Fill the gaps (SimpleImputer) or drop the rows first."
             )
+
+
+def refuse(estimator: BaseEstimator, name: str, expected: str) -> NoReturn:
+    """Raise the error of a parameter that is not as expected."""
+    raise InvalidParameterError(
+        f"The {name!r} parameter of {type(estimator).__name__} must be {expected}. Got "
+        f"{getattr(estimator, name)!r} instead."
+    )
 
 
 def check_range(data: TrainingData, lowest: float, highest: float, why: str) -> None:

@@ -6,12 +6,11 @@ from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
 from .networks.layers import principal_axes
-from .training import Rows
+from .training import N_SAMPLE, Rows
 
 # Distances between images hardly change beyond the leading axes, and finding neighbours
 # in them is several times faster.
 _N_AXES = 64
-_N_SAMPLE = 4096
 
 
 def diffuse(rows: Rows, n_neighbors: int, n_steps: int) -> NDArray[np.float32]:
@@ -46,7 +45,7 @@ def diffuse(rows: Rows, n_neighbors: int, n_steps: int) -> NDArray[np.float32]:
         return smooth
     if width > _N_AXES:
         generator = torch.Generator("cpu").manual_seed(0)
-        sample = matrix[rows.spread(_N_SAMPLE)]
+        sample = matrix[rows.spread(N_SAMPLE)]
         matrix = matrix @ principal_axes(sample, _N_AXES, generator).t()
     search = NearestNeighbors(n_neighbors=min(n_neighbors, len(rows) - 1))
     # A row counts itself as its neighbour only where the rows are asked for by value.

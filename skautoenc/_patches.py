@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from numbers import Integral
-from typing import Any, NoReturn, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -14,18 +14,17 @@ from sklearn.linear_model import Ridge
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import (
     Interval,
-    InvalidParameterError,
     StrOptions,
 )
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
-from ._input import as_configured_frame, check_codes, check_rows, check_weights
+from ._input import as_configured_frame, check_codes, check_rows, check_weights, refuse
 from ._transformer import AutoencoderTransformer
 from .networks import DenseAutoencoder
 from .networks.convolution import PatchEncoder, cut_patches, pool
-from .training import compute, step_work, take
+from .training import compute, spread, step_work, take
 
 # Images of a block: enough for whole vectors of the processor, few enough for their
 # codes to stay in its cache.
@@ -184,7 +183,7 @@ class PatchAutoencoderTransformer(TransformerMixin, BaseEstimator):
         for name in ("patch_size", "pooling"):
             value = getattr(self, name)
             if isinstance(value, tuple | list) and not _is_pair(value):
-                self._refuse(name, "a positive integer or a pair of them")
+                refuse(self, name, "a positive integer or a pair of them")
 
     def _resolve(self, shape: tuple[int, ...] | None) -> None:
         """Turn shapes into those of this data."""
@@ -197,7 +196,7 @@ class PatchAutoencoderTransformer(TransformerMixin, BaseEstimator):
         if len(shape) not in (2, 3) or not all(
             isinstance(length, Integral) and int(length) > 0 for length in shape
         ):
-            self._refuse("image_shape", "'auto' or (height, width[, n_channels])")
+            refuse(self, "image_shape", "'auto' or (height, width[, n_channels])")
         if math.prod(shape) != width:
             product = " * ".join(str(length) for length in shape)
             raise ValueError(
@@ -208,10 +207,9 @@ class PatchAutoencoderTransformer(TransformerMixin, BaseEstimator):
         self.image_shape_ = (height, across, channels[0] if channels else 1)
         size = self._resolve_patch_size(height, across)
         if size[0] > height or size[1] > across:
-            self._refuse("patch_size", f"no larger than the image, {height}x{across}")
+            refuse(self, "patch_size", f"no larger than the image, {height}x{across}")
         self.patch_size_ = size
-        places = height - size[0] + 1, across - size[1] + 1
-        wanted = _pair(self.pooling)
+        places, wanted = self._places, _pair(self.pooling)
         self.grid_ = min(wanted[0], places[0]), min(wanted[1], places[1])
 
     def _resolve_patch_size(self, height: int, width: int) -> tuple[int, int]:
@@ -222,11 +220,11 @@ class PatchAutoencoderTransformer(TransformerMixin, BaseEstimator):
         size = max(1, min(6, *(side // 2 for side in sides))) if sides else 1
         return min(size, height), min(size, width)
 
-    def _refuse(self, name: str, expected: str) -> NoReturn:
-        raise InvalidParameterError(
-            f"The {name!r} parameter of {type(self).__name__} must be {expected}. Got "
-            f"{getattr(self, name)!r} instead."
-        )
+    @property
+    def _places(self) -> tuple[int, int]:
+        """Number of places for a patch, down and across."""
+        (height, width, _), size = self.image_shape_, self.patch_size_
+        return height - size[0] + 1, width - size[1] + 1
 
     def _images(self, rows: NDArray[Any]) -> Tensor:
         images = torch.from_numpy(np.ascontiguousarray(rows, dtype=np.float32))
@@ -239,9 +237,7 @@ class PatchAutoencoderTransformer(TransformerMixin, BaseEstimator):
         random_state: np.random.RandomState,
     ) -> tuple[NDArray[np.float32], NDArray[Any] | None]:
         """Draw patches, without replacement, and the weights of their images."""
-        height, width, _ = self.image_shape_
-        places = height - self.patch_size_[0] + 1, width - self.patch_size_[1] + 1
-        n_places = math.prod(places)
+        n_places = math.prod(self._places)
         n_all = matrix.shape[0] * n_places
         if n_all <= self.n_patches:
             chosen = np.arange(n_all)
@@ -257,8 +253,7 @@ class PatchAutoencoderTransformer(TransformerMixin, BaseEstimator):
         return np.concatenate(patches), None if weights is None else weights[images]
 
     def _learn_decoder(self, matrix: Any, weights: NDArray[Any] | None) -> Ridge:
-        spread = np.linspace(0, matrix.shape[0] - 1, min(_N_DECODED, matrix.shape[0]))
-        chosen = spread.astype(int)
+        chosen = spread(matrix.shape[0], _N_DECODED)
         rows = take(matrix, chosen)
         features = self._encode(rows).astype(np.float64)
         # Features of patches overlap: without a penalty they would be told apart by
@@ -298,7 +293,8 @@ class PatchAutoencoderTransformer(TransformerMixin, BaseEstimator):
         n_samples = matrix.shape[0]
         result = np.empty((n_samples, self._n_features_out), dtype=np.float32)
         n_values = self.autoencoder_.n_features_in_
-        work = step_work(n_values * self.autoencoder_.n_components_, 529 * n_samples)
+        n_patches = math.prod(self._places) * n_samples
+        work = step_work(n_values * self.autoencoder_.n_components_, n_patches)
         with compute(work, torch.device("cpu")), torch.inference_mode():
             for start in range(0, n_samples, _BLOCK):
                 block = slice(start, min(start + _BLOCK, n_samples))

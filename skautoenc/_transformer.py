@@ -4,18 +4,18 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from math import ceil
 from numbers import Integral, Real
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.utils._param_validation import (
     Interval,
-    InvalidParameterError,
     StrOptions,
 )
 
 from ._base import BaseAutoencoder
+from ._input import refuse
 from .corruption import CORRUPTIONS
 from .losses import Loss
 from .networks import (
@@ -467,45 +467,48 @@ class AutoencoderTransformer(BaseAutoencoder):
         if not isinstance(sizes, str) and not all(
             isinstance(size, Integral) and size > 0 for size in sizes
         ):
-            self._refuse(
+            refuse(
+                self,
                 "hidden_layer_sizes",
                 "'auto' or a sequence of positive integers, such as (256, 128)",
             )
         if self.corruption_rate >= 1 and self.corruption != "gaussian":
-            self._refuse(
+            refuse(
+                self,
                 "corruption_rate",
                 f"below 1 for corruption={self.corruption!r}, of which it is a share",
             )
         if isinstance(self.network, torch.nn.Module):
-            self._refuse("network", "a class or a function, never an instance")
+            refuse(self, "network", "a class or a function, never an instance")
         if self.network is not None and self.features == "stack":
-            self._refuse("features", "'code' or 'sparse' with a network of your own")
+            refuse(self, "features", "'code' or 'sparse' with a network of your own")
         if self.n_neighbors is not None and self.early_stopping:
-            self._refuse(
-                "early_stopping", "False with n_neighbors, which held-out rows lack"
+            refuse(
+                self,
+                "early_stopping",
+                "False with n_neighbors, which held-out rows lack",
             )
         if self.corruption_weight != 1 and self.corruption == "gaussian":
-            self._refuse(
+            refuse(
+                self,
                 "corruption_weight",
                 "1 for corruption='gaussian', which corrupts all entries alike",
             )
         sparse = self.network is None and self.sparsity not in ("auto", None)
         if self.ordered and sparse:
-            self._refuse(
-                "sparsity", "'auto' or None for ordered=True, which needs a dense code"
+            refuse(
+                self,
+                "sparsity",
+                "'auto' or None for ordered=True, which needs a dense code",
             )
         if self.loss in ("binary_cross_entropy", "poisson"):
             for name in ("whiten", "normalize_rows"):
                 if getattr(self, name) is not None:
-                    self._refuse(
-                        name, f"None for loss={self.loss!r}, which is for raw values"
+                    refuse(
+                        self,
+                        name,
+                        f"None for loss={self.loss!r}, which is for raw values",
                     )
-
-    def _refuse(self, name: str, expected: str) -> NoReturn:
-        raise InvalidParameterError(
-            f"The {name!r} parameter of {type(self).__name__} must be {expected}. Got "
-            f"{getattr(self, name)!r} instead."
-        )
 
     def _build_network(self, n_features: int) -> Autoencoder:
         n_components = (

@@ -14,7 +14,7 @@ from .reading import read
 from .resources import compute, resolve_device, step_work
 from .revival import dead_units
 from .row_normalization import RowNormalization, learn_row_normalization
-from .rows import RowMap, Rows, blocks, take
+from .rows import RowMap, Rows, blocks, spread, take
 from .run import N_SAMPLE, Run
 from .seeds import Streams, spawn_streams
 from .step import Step
@@ -50,6 +50,7 @@ __all__ = [
     "read",
     "resolve_device",
     "spawn_streams",
+    "spread",
     "step_work",
     "take",
 ]

@@ -44,6 +44,11 @@ def take(
     return dense
 
 
+def spread(n_all: int, n_chosen: int) -> NDArray[np.int64]:
+    """Choose up to `n_chosen` of `n_all` places at even distances."""
+    return np.linspace(0, n_all - 1, min(n_chosen, n_all)).astype(np.int64)
+
+
 class Rows:
     """Standardised float32 rows of a matrix, made as they are asked for.
 
@@ -119,8 +124,7 @@ class Rows:
 
     def spread(self, n_rows: int) -> NDArray[np.int64]:
         """Choose up to `n_rows` rows at even distances."""
-        n_rows = min(n_rows, len(self))
-        return np.linspace(0, len(self) - 1, n_rows).astype(np.int64)
+        return spread(len(self), n_rows)
 
     def weights(self, chosen: Index) -> Tensor | None:
         """Return weights, of mean one over all rows, or None where all are equal."""
