@@ -31,7 +31,6 @@ from .losses import LOSSES, Loss
 from .networks import Autoencoder, bind_generator
 from .networks.weights import (
     copy_weights,
-    count_parameters,
     own_array,
     same_shapes,
 )
@@ -266,7 +265,7 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
         if not resumes:
             self._standardise(data)
             self._learn_loss(data)
-        work = step_work(count_parameters(network), min(budget.batch_size, len(data)))
+        work = step_work(network.n_multiplications, min(budget.batch_size, len(data)))
         device = resolve_device(self.device, work)
         streams = spawn_streams(random_state.randint(np.iinfo(np.int32).max), device)
         if not resumes:

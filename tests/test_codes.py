@@ -375,7 +375,7 @@ def test_dead_units_are_found_and_revived(sparsity, hidden_layer_sizes, tied_wei
         network.encoder[-1].weight[killed] = 0
         network.encoder[-1].bias[killed] = -5
         if network.projection is not None:
-            network.projection[killed] = 0
+            network.projection.weight[killed] = 0
     dead = dead_units(network, x)
     assert set(killed.tolist()) <= set(dead.tolist())
     living = [k for k in range(20) if k not in dead.tolist()]

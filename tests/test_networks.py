@@ -156,6 +156,6 @@ def test_linear_skip_works_with_more_components_than_rows():
     network = build(n_features=30, n_components=20, linear_skip=True)
     rows = torch.randn(4, 30, generator=torch.Generator().manual_seed(0))
     network.initialise(torch.Generator().manual_seed(0), rows, torch.ones(4))
-    axes = network.projection.detach()
+    axes = network.projection.weight.detach()
     torch.testing.assert_close(axes @ axes.t(), torch.eye(20), atol=1e-5, rtol=0)
     torch.testing.assert_close(rows @ axes.t() @ axes, rows, atol=1e-4, rtol=0)

@@ -230,7 +230,7 @@ def test_stack_is_all_activations_and_the_code(train_rows, test_rows):
     last_hidden = stack[:, 40:60]
     rows = (test_rows - deep.mean_) / deep.scale_
     expected = last_hidden @ weights["encoder.2.weight"].T
-    expected += weights["encoder.2.bias"] + rows @ weights["projection"].T
+    expected += weights["encoder.2.bias"] + rows @ weights["projection.weight"].T
     np.testing.assert_allclose(stack[:, -8:], expected, atol=1e-4)
     np.testing.assert_array_equal(
         deep.inverse_transform(stack), deep.inverse_transform(code)

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from .weights import from_arrays, to_arrays
+from .weights import count_parameters, from_arrays, to_arrays
 
 
 class Autoencoder(nn.Module, ABC):
@@ -74,6 +74,11 @@ class Autoencoder(nn.Module, ABC):
         Tensor of shape (n, n_features)
             The reconstruction.
         """
+
+    @property
+    def n_multiplications(self) -> int:
+        """Multiplications by weights that one row takes on its way through, about."""
+        return count_parameters(self)
 
     def penalty(self, code: Tensor, sample_weight: Tensor | None) -> Tensor | None:
         """Return what the codes of a batch cost by themselves, a scalar, if anything.

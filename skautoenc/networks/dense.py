@@ -11,18 +11,14 @@ from .autoencoder import Autoencoder
 from .codes import PENALTIES, SPARSITIES, DenseCode
 from .layers import (
     ACTIVATIONS,
-    CPU_FLOAT32,
+    BESIDE_SKIP,
     NORMALIZATIONS,
     Dropout,
     Linear,
+    LinearSkip,
     TransposedLinear,
     draw_weight,
-    principal_axes,
 )
-
-# Scale of the hidden layers' last weights at the start, beside a linear skip: small
-# enough to start as PCA, large enough to give the encoder a gradient.
-_WHISPER = 0.1
 
 # What a sparse code is rectified by, unless by ReLU.
 _CODE_ACTIVATIONS: dict[str | None, type[nn.Module]] = {
@@ -109,7 +105,7 @@ class DenseAutoencoder(Autoencoder):
         self.encoder = nn.Sequential(*self._with_hidden(affine, widths[1:-1]))
         self.decoder = nn.Sequential(*self._with_hidden(mirrored, widths[-2:0:-1]))
         self.projection = (
-            nn.Parameter(torch.empty(n_components, n_features, **CPU_FLOAT32))
+            LinearSkip(n_features, n_components)
             if linear_skip and hidden_layer_sizes
             else None
         )
@@ -148,23 +144,17 @@ class DenseAutoencoder(Autoencoder):
                 if isinstance(layer, Linear):
                     is_last = layer is affine[-1]
                     kind = "identity" if is_last else self.config["activation"]
-                    draw_weight(layer, ACTIVATIONS[kind], generator)
+                    draw_weight(layer.weight, layer.fans, ACTIVATIONS[kind], generator)
         if self.config["sparsity"] == "kl":
             rate = self.config["sparsity_rate"]
             nn.init.constant_(self._before_code().bias, math.log(rate / (1 - rate)))
         if self.projection is None:
             return
-        if sample_weight is not None:
-            rows = rows * sample_weight.sqrt().unsqueeze(1)
-        nn.init.orthogonal_(self.projection, generator=generator)
-        axes = principal_axes(rows, len(self.projection), generator)
-        self.projection[: len(axes)] = axes
-        # At PCA itself the gradient of the encoder's hidden layers would be zero but
-        # for rounding, which Adam would blow up. A tied decoder's last weight is the
-        # encoder's first and keeps its size.
+        self.projection.initialise(generator, rows, sample_weight)
+        # A tied decoder's last weight is the encoder's first and keeps its size.
         for last in (self.encoder[-1], self.decoder[-1]):
             if isinstance(last, Linear):
-                last.weight.mul_(_WHISPER)
+                last.weight.mul_(BESIDE_SKIP)
 
     def encode(self, x: Tensor) -> Tensor:
         """Map standardised rows, (n, n_features), to codes, (n, n_components)."""
@@ -186,7 +176,7 @@ class DenseAutoencoder(Autoencoder):
     def _code(self, x: Tensor, hidden: Tensor) -> Tensor:
         code = self.encoder[-1](hidden)
         if self.projection is not None:
-            code = code + nn.functional.linear(x, self.projection)
+            code = code + self.projection.encode(x)
         activated: Tensor = self.code_activation(code)
         return activated
 
@@ -195,7 +185,7 @@ class DenseAutoencoder(Autoencoder):
         code = self.sparsity(code, sample_weight)
         reconstruction: Tensor = self.decoder(code)
         if self.projection is not None:
-            reconstruction = reconstruction + code @ self.projection
+            reconstruction = reconstruction + self.projection.decode(code)
         return reconstruction
 
     def _before_code(self) -> Linear:
@@ -215,7 +205,7 @@ class DenseAutoencoder(Autoencoder):
         tied = isinstance(layer, TransposedLinear)
         outgoing = layer.weight if tied else layer.weight.t()
         if self.projection is not None:
-            outgoing = torch.cat([outgoing, self.projection], dim=1)
+            outgoing = torch.cat([outgoing, self.projection.weight], dim=1)
         return outgoing
 
     def penalty(self, code: Tensor, sample_weight: Tensor | None) -> Tensor | None:
@@ -264,7 +254,7 @@ class DenseAutoencoder(Autoencoder):
         if isinstance(after, Linear):
             weights.append((after.weight, 1))
         if self.projection is not None:
-            weights.append((self.projection, 0))
+            weights.append((self.projection.weight, 0))
         return weights
 
     @torch.no_grad()

@@ -33,6 +33,11 @@ class Linear(nn.Linear):
     def reset_parameters(self) -> None:
         """Leave the weights for the network's `initialise` to draw."""
 
+    @property
+    def fans(self) -> tuple[int, int]:
+        """Number of inputs of an output, and of outputs of an input."""
+        return self.in_features, self.out_features
+
 
 class TransposedLinear(nn.Module):
     """Affine map with another layer's weight, transposed: ``x @ weight + bias``.
@@ -137,12 +142,14 @@ ACTIVATIONS = {
 
 
 def draw_weight(
-    layer: Linear, activation: Activation, generator: torch.Generator
+    weight: Tensor,
+    fans: tuple[int, int],
+    activation: Activation,
+    generator: torch.Generator,
 ) -> None:
     """Draw a layer's weight uniformly, at the scale that suits what follows it."""
-    variance = activation.variance(layer.in_features, layer.out_features)
-    bound = math.sqrt(3 * variance)
-    nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+    bound = math.sqrt(3 * activation.variance(*fans))
+    nn.init.uniform_(weight, -bound, bound, generator=generator)
 
 
 def principal_axes(rows: Tensor, n_axes: int, generator: torch.Generator) -> Tensor:
@@ -178,6 +185,47 @@ def principal_axes(rows: Tensor, n_axes: int, generator: torch.Generator) -> Ten
     rotation = torch.linalg.eigh(projected.t() @ projected).eigenvectors.float()
     axes: Tensor = (basis @ rotation).t().flip(0)
     return axes[:n_axes]
+
+
+# Scale of the last weights beside a linear skip: small enough to start as PCA, large
+# enough to give what is ahead of them a gradient. At PCA itself that would be zero but
+# for rounding, which Adam would blow up.
+BESIDE_SKIP = 0.1
+
+
+class LinearSkip(nn.Module):
+    """A linear map, tied between encoder and decoder, that starts as PCA.
+
+    Parameters
+    ----------
+    n_features : int
+        Width of a row.
+    n_components : int
+        Width of the code.
+    """
+
+    def __init__(self, n_features: int, n_components: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(n_components, n_features, **CPU_FLOAT32))
+
+    @torch.no_grad()
+    def initialise(
+        self, generator: torch.Generator, rows: Tensor, sample_weight: Tensor | None
+    ) -> None:
+        """Start at the principal axes of `rows`."""
+        if sample_weight is not None:
+            rows = rows * sample_weight.sqrt().unsqueeze(1)
+        nn.init.orthogonal_(self.weight, generator=generator)
+        axes = principal_axes(rows, len(self.weight), generator)
+        self.weight[: len(axes)] = axes
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Map rows, (n, n_features), to codes, (n, n_components)."""
+        return nn.functional.linear(x, self.weight)
+
+    def decode(self, code: Tensor) -> Tensor:
+        """Map codes back by the same weights."""
+        return code @ self.weight
 
 
 def running_momentum(n_batches: Tensor, lowest: float) -> Tensor:

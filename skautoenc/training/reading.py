@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..networks import Autoencoder
-from ..networks.weights import count_parameters, device_of
+from ..networks.weights import device_of
 from .resources import compute, step_work
 from .rows import Rows, blocks
 
@@ -45,7 +45,7 @@ def read(
     n_samples = len(source)
     result = np.empty((n_samples, width), dtype=np.float32)
     # A third of a step is spent on the way forward.
-    work = step_work(count_parameters(network), n_samples) / 3
+    work = step_work(network.n_multiplications, n_samples) / 3
     with compute(work, device_of(network)), torch.inference_mode():
         for block in blocks(n_samples, max(network.widths)):
             batch = source[block]

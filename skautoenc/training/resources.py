@@ -17,13 +17,13 @@ _ambient = 1
 _nested = threading.local()
 
 
-def step_work(n_parameters: int, batch_size: int) -> float:
+def step_work(n_multiplications: int, batch_size: int) -> float:
     """Estimate the operations of one training step.
 
-    A weight takes part in one multiplication and one addition a row, once forward
-    and twice backward.
+    A multiplication by a weight comes with an addition, and there is one on the way
+    forward and two on the way back.
     """
-    return 6.0 * n_parameters * batch_size
+    return 6.0 * n_multiplications * batch_size
 
 
 def resolve_device(device: str | torch.device, work: float) -> torch.device:
