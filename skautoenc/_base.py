@@ -21,12 +21,13 @@ from sklearn.utils.metaestimators import available_if
 from ._input import (
     TrainingData,
     check_range,
-    check_rows,
     check_weights,
     is_binary,
+    refuse,
 )
 from ._neighbors import diffuse
 from ._reading import FittedAutoencoder
+from .corruption import CORRUPTIONS
 from .losses import LOSSES, Loss
 from .networks import Autoencoder, bind_generator
 from .networks.weights import (
@@ -34,7 +35,7 @@ from .networks.weights import (
     own_array,
     same_shapes,
 )
-from .objectives import Objective
+from .objectives import Change, Objective
 from .training import (
     N_SAMPLE,
     SCHEDULES,
@@ -77,19 +78,23 @@ def _can_stream(estimator: BaseAutoencoder) -> bool:
 class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
     """Fit a network to reconstruct its input and read its code.
 
-    A subclass stores its parameters and says, in `_build_network`,
-    `_build_objective` and `_resolve_budget`, how they turn into a network and a plan.
+    A subclass stores its parameters and says, in `_build_network` and
+    `_build_objective`, how they turn into a network and what it is trained for.
     """
 
+    # What not every subclass offers as a parameter is off.
+    features = "code"
+    n_neighbors: int | None = None
+    n_diffusion_steps = 1
+    whiten: str | None = None
+    whiten_regularization = 0.1
+    whiten_code = False
+
     _parameter_constraints: dict[str, list[Any]] = {
-        "features": [StrOptions({"code", "sparse", "stack"})],
         "loss": [StrOptions({"auto", *LOSSES})],
         "normalize_rows": [None, Interval(Real, 0, None, closed="neither")],
-        "n_neighbors": [None, Interval(Integral, 1, None, closed="left")],
-        "n_diffusion_steps": [Interval(Integral, 1, None, closed="left")],
-        "whiten": [StrOptions({"zca", "pca"}), None],
-        "whiten_regularization": [Interval(Real, 0, None, closed="left")],
-        "whiten_code": ["boolean"],
+        "corruption": [StrOptions(set(CORRUPTIONS))],
+        "corruption_rate": [Interval(Real, 0, None, closed="left")],
         "solver": [StrOptions({"adam", "sgd"})],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [
@@ -114,6 +119,23 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
         "verbose": ["verbose"],
     }
 
+    def _validate_params(self) -> None:
+        super()._validate_params()
+        if self.corruption_rate >= 1 and self.corruption != "gaussian":
+            refuse(
+                self,
+                "corruption_rate",
+                f"below 1 for corruption={self.corruption!r}, of which it is a share",
+            )
+        if self.loss in ("binary_cross_entropy", "poisson"):
+            for name in ("whiten", "normalize_rows"):
+                if getattr(self, name) is not None:
+                    refuse(
+                        self,
+                        name,
+                        f"None for loss={self.loss!r}, which is for raw values",
+                    )
+
     @abstractmethod
     def _build_network(self, n_features: int) -> Autoencoder:
         """Build the network for rows of `n_features`, not yet initialised."""
@@ -121,10 +143,6 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
     @abstractmethod
     def _build_objective(self, loss: Loss) -> Objective:
         """Build what training minimises, `loss` being what an error costs."""
-
-    @abstractmethod
-    def _resolve_budget(self, n_samples: int) -> Budget:
-        """Say how long and how fast to train on `n_samples` rows."""
 
     @with_callbacks
     def fit(
@@ -240,7 +258,7 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
     def _check_training_data(
         self, X: Any, sample_weight: ArrayLike | None, *, reset: bool
     ) -> TrainingData:
-        matrix = check_rows(self, X, reset=reset, min_rows=2)
+        matrix = self._check_rows(X, reset=reset, min_rows=2)
         data = TrainingData(matrix, check_weights(sample_weight, matrix))
         return data.without_zero_weights()
 
@@ -381,6 +399,27 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
         # Factorisations could give other bits on another number of threads.
         with compute(0, device):
             network.initialise(streams.weights, rows[sample], rows.weights(sample))
+
+    def _resolve_budget(self, n_samples: int) -> Budget:
+        """Say how long and how fast to train on `n_samples` rows."""
+        batch_size = 128 if self.batch_size == "auto" else int(self.batch_size)
+        n_batches = number_of_batches(n_samples, batch_size)
+        return Budget(
+            batch_size=batch_size,
+            max_iter=(
+                min(max(5, math.ceil(1000 / n_batches)), 50)
+                if self.max_iter == "auto"
+                else int(self.max_iter)
+            ),
+            learning_rate_init=float(self.learning_rate_init),
+            learning_rate=self.learning_rate,
+        )
+
+    def _corruption(self) -> Change | None:
+        """Return what is done to a batch before it is encoded, if anything."""
+        if self.corruption_rate == 0:
+            return None
+        return partial(CORRUPTIONS[self.corruption], rate=self.corruption_rate)
 
     def _network_to_train(self, *, resumes: bool) -> Autoencoder:
         """Build a network, with the fitted weights if they are to be trained on."""

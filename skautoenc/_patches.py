@@ -20,10 +20,11 @@ from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
-from ._input import as_configured_frame, check_codes, check_rows, check_weights, refuse
+from ._images import IMAGE_SHAPE_CONSTRAINT, ImageInput
+from ._input import as_configured_frame, check_codes, check_weights, refuse
 from ._transformer import AutoencoderTransformer
 from .networks import DenseAutoencoder
-from .networks.convolution import PatchEncoder, cut_patches, pool
+from .networks.patches import PatchEncoder, cut_patches, pool
 from .training import compute, spread, step_work, take
 
 # Images of a block: enough for whole vectors of the processor, few enough for their
@@ -33,7 +34,7 @@ _BLOCK = 32
 _N_DECODED = 2000
 
 
-class PatchAutoencoderTransformer(TransformerMixin, BaseEstimator):
+class PatchAutoencoderTransformer(ImageInput, TransformerMixin, BaseEstimator):
     """Convolutional features of images by an autoencoder of their patches.
 
     A sparse autoencoder learns a dictionary of small patches, drawn from all over the
@@ -109,7 +110,7 @@ class PatchAutoencoderTransformer(TransformerMixin, BaseEstimator):
 
     _parameter_constraints: dict[str, list[Any]] = {
         "autoencoder": [AutoencoderTransformer, None],
-        "image_shape": [StrOptions({"auto"}), tuple, list],
+        "image_shape": IMAGE_SHAPE_CONSTRAINT,
         "patch_size": [
             StrOptions({"auto"}),
             Interval(Integral, 1, None, closed="left"),
@@ -164,10 +165,9 @@ class PatchAutoencoderTransformer(TransformerMixin, BaseEstimator):
             If a parameter or the data is not usable.
         """
         self._validate_params()
-        shape = tuple(X.shape[1:]) if _is_array_of_images(X) else None
-        matrix = check_rows(self, _flatten(X), reset=True, min_rows=2)
+        matrix = self._check_rows(X, reset=True, min_rows=2)
         weights = check_weights(sample_weight, matrix)
-        self._resolve(shape)
+        self._resolve()
         random_state = check_random_state(self.random_state)
         patches, patch_weights = self._draw(matrix, weights, random_state)
         autoencoder = clone(self.autoencoder) if self.autoencoder else _default()
@@ -185,26 +185,9 @@ class PatchAutoencoderTransformer(TransformerMixin, BaseEstimator):
             if isinstance(value, tuple | list) and not _is_pair(value):
                 refuse(self, name, "a positive integer or a pair of them")
 
-    def _resolve(self, shape: tuple[int, ...] | None) -> None:
-        """Turn shapes into those of this data."""
-        width = self.n_features_in_
-        if self.image_shape != "auto":
-            shape = tuple(self.image_shape)
-        elif shape is None:
-            side = math.isqrt(width)
-            shape = (side, side) if side * side == width else (1, width)
-        if len(shape) not in (2, 3) or not all(
-            isinstance(length, Integral) and int(length) > 0 for length in shape
-        ):
-            refuse(self, "image_shape", "'auto' or (height, width[, n_channels])")
-        if math.prod(shape) != width:
-            product = " * ".join(str(length) for length in shape)
-            raise ValueError(
-                f"image_shape={tuple(shape)} is for {product} = {math.prod(shape)} "
-                f"columns, but X has {width}."
-            )
-        height, across, *channels = (int(length) for length in shape)
-        self.image_shape_ = (height, across, channels[0] if channels else 1)
+    def _resolve(self) -> None:
+        """Turn sizes into those of this data."""
+        height, across, _ = self.image_shape_
         size = self._resolve_patch_size(height, across)
         if size[0] > height or size[1] > across:
             refuse(self, "patch_size", f"no larger than the image, {height}x{across}")
@@ -286,7 +269,7 @@ class PatchAutoencoderTransformer(TransformerMixin, BaseEstimator):
             If `X` has other columns than in `fit`, or values that are not finite.
         """
         check_is_fitted(self)
-        return self._encode(check_rows(self, _flatten(X), reset=False))
+        return self._encode(self._check_rows(X, reset=False))
 
     def _encode(self, matrix: Any) -> NDArray[np.float32]:
         encode = self._patch_encoder()
@@ -409,15 +392,6 @@ def _default() -> AutoencoderTransformer:
     return AutoencoderTransformer(
         200, sparsity="topk", sparsity_rate=0.025, whiten="zca", batch_size=1024
     )
-
-
-def _flatten(X: Any) -> Any:
-    """Turn images into rows."""
-    return np.reshape(X, (len(X), -1)) if _is_array_of_images(X) else X
-
-
-def _is_array_of_images(X: Any) -> bool:
-    return getattr(X, "ndim", 2) in (3, 4)
 
 
 def _pair(size: Any) -> tuple[int, int]:

@@ -75,7 +75,7 @@ class FittedAutoencoder(
             If `X` has other columns than in `fit`, or values that are not finite.
         """
         check_is_fitted(self)
-        return self._encode(check_rows(self, X, reset=False))
+        return self._encode(self._check_rows(X, reset=False))
 
     def inverse_transform(self, X: Any) -> Any:
         """Decode codes.
@@ -135,7 +135,7 @@ class FittedAutoencoder(
             If `X` has other columns than in `fit`, or values that are not finite.
         """
         check_is_fitted(self)
-        errors = self._errors(check_rows(self, X, reset=False))
+        errors = self._errors(self._check_rows(X, reset=False))
         return -(errors * self.scale_**2).astype(np.float32)
 
     def score(
@@ -165,10 +165,13 @@ class FittedAutoencoder(
             If `X` has other columns than in `fit`, or values that are not finite.
         """
         check_is_fitted(self)
-        matrix = check_rows(self, X, reset=False)
+        matrix = self._check_rows(X, reset=False)
         weights = check_weights(sample_weight, matrix)
         error = np.average(self._errors(matrix).astype(np.float64), weights=weights)
         return -float(error * self.scale_**2)
+
+    def _check_rows(self, X: Any, *, reset: bool, min_rows: int = 1) -> Any:
+        return check_rows(self, X, reset=reset, min_rows=min_rows)
 
     def _encode(self, matrix: Any) -> NDArray[np.float32]:
         network, device = self.network_, device_of(self.network_)

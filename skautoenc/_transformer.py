@@ -1,8 +1,6 @@
 """The dense autoencoder."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
-from math import ceil
 from numbers import Integral, Real
 from typing import Any, Literal
 
@@ -16,7 +14,6 @@ from sklearn.utils._param_validation import (
 
 from ._base import BaseAutoencoder
 from ._input import refuse
-from .corruption import CORRUPTIONS
 from .losses import Loss
 from .networks import (
     ACTIVATIONS,
@@ -29,11 +26,9 @@ from .networks import (
 )
 from .objectives import Objective, ReconstructionObjective
 from .training import (
-    Budget,
     Run,
     compute,
     explained_by_each,
-    number_of_batches,
 )
 
 # Rows that the share of each component is estimated by: each takes a decoding.
@@ -362,9 +357,13 @@ class AutoencoderTransformer(BaseAutoencoder):
         "normalization": [StrOptions(set(NORMALIZATIONS)), None],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "network": [callable, None],
-        "corruption": [StrOptions(set(CORRUPTIONS))],
-        "corruption_rate": [Interval(Real, 0, None, closed="left")],
         "corruption_weight": [Interval(Real, 0, None, closed="left")],
+        "n_neighbors": [None, Interval(Integral, 1, None, closed="left")],
+        "n_diffusion_steps": [Interval(Integral, 1, None, closed="left")],
+        "features": [StrOptions({"code", "sparse", "stack"})],
+        "whiten": [StrOptions({"zca", "pca"}), None],
+        "whiten_regularization": [Interval(Real, 0, None, closed="left")],
+        "whiten_code": ["boolean"],
         **BaseAutoencoder._parameter_constraints,
     }
 
@@ -472,12 +471,6 @@ class AutoencoderTransformer(BaseAutoencoder):
                 "hidden_layer_sizes",
                 "'auto' or a sequence of positive integers, such as (256, 128)",
             )
-        if self.corruption_rate >= 1 and self.corruption != "gaussian":
-            refuse(
-                self,
-                "corruption_rate",
-                f"below 1 for corruption={self.corruption!r}, of which it is a share",
-            )
         if isinstance(self.network, torch.nn.Module):
             refuse(self, "network", "a class or a function, never an instance")
         if self.network is not None and self.features == "stack":
@@ -501,14 +494,6 @@ class AutoencoderTransformer(BaseAutoencoder):
                 "sparsity",
                 "'auto' or None for ordered=True, which needs a dense code",
             )
-        if self.loss in ("binary_cross_entropy", "poisson"):
-            for name in ("whiten", "normalize_rows"):
-                if getattr(self, name) is not None:
-                    refuse(
-                        self,
-                        name,
-                        f"None for loss={self.loss!r}, which is for raw values",
-                    )
 
     def _build_network(self, n_features: int) -> Autoencoder:
         n_components = (
@@ -559,30 +544,12 @@ class AutoencoderTransformer(BaseAutoencoder):
         return tuple(int(size) for size in self.hidden_layer_sizes)
 
     def _build_objective(self, loss: Loss) -> Objective:
-        corruption = None
-        if self.corruption_rate > 0:
-            kind = CORRUPTIONS[self.corruption]
-            corruption = partial(kind, rate=self.corruption_rate)
         return ReconstructionObjective(
             loss,
-            corruption=corruption,
+            corruption=self._corruption(),
             corruption_weight=float(self.corruption_weight),
             ordered=bool(self.ordered),
             contractive_penalty=float(self.contractive_penalty),
-        )
-
-    def _resolve_budget(self, n_samples: int) -> Budget:
-        batch_size = 128 if self.batch_size == "auto" else int(self.batch_size)
-        n_batches = number_of_batches(n_samples, batch_size)
-        return Budget(
-            batch_size=batch_size,
-            max_iter=(
-                min(max(5, ceil(1000 / n_batches)), 50)
-                if self.max_iter == "auto"
-                else int(self.max_iter)
-            ),
-            learning_rate_init=float(self.learning_rate_init),
-            learning_rate=self.learning_rate,
         )
 
     def _fitted_attributes(

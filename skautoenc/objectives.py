@@ -9,7 +9,8 @@ from torch import Tensor
 from .losses import Loss
 from .networks import Autoencoder
 
-Corrupt = Callable[[Tensor, torch.Generator], Tensor]
+# Draws a changed copy of a batch.
+Change = Callable[[Tensor, torch.Generator], Tensor]
 
 
 class Objective(Protocol):
@@ -109,6 +110,9 @@ class ReconstructionObjective:
     ----------
     loss : Loss
         What an error costs.
+    augmentation : callable, optional
+        Takes a batch and a generator and returns the batch that takes its place, as
+        what is encoded and what it is to be decoded to.
     corruption : callable, optional
         Takes a batch and a generator and returns the batch that is encoded.
     corruption_weight : float, default=1.0
@@ -129,12 +133,14 @@ class ReconstructionObjective:
         self,
         loss: Loss,
         *,
-        corruption: Corrupt | None = None,
+        augmentation: Change | None = None,
+        corruption: Change | None = None,
         corruption_weight: float = 1.0,
         ordered: bool = False,
         contractive_penalty: float = 0.0,
     ) -> None:
         self.loss = loss
+        self.augmentation = augmentation
         self.corruption = corruption
         self.corruption_weight = corruption_weight
         self.ordered = ordered
@@ -149,6 +155,8 @@ class ReconstructionObjective:
         generator: torch.Generator,
     ) -> Tensor:
         """Return the loss of a training batch, a scalar; see `Objective`."""
+        if self.augmentation is not None:
+            batch = target = self.augmentation(batch, generator)
         source = batch if self.corruption is None else self.corruption(batch, generator)
         if self.contractive_penalty:
             source = source.detach().requires_grad_()

@@ -5,14 +5,13 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from scipy import sparse
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from skautoenc import AutoencoderTransformer, PatchAutoencoderTransformer
-from skautoenc.networks.convolution import cut_patches, pool
+from skautoenc.networks.patches import cut_patches, pool
 
 RULES = {"sparsity": "topk", "sparsity_rate": 0.1, "hidden_layer_sizes": ()}
 
@@ -100,24 +99,7 @@ def test_names_say_where_a_feature_looks(digits):
     assert moved == {"c1"}
 
 
-def test_images_of_any_form_are_the_same(colour):
-    rows = colour.reshape(len(colour), -1)
-    shaped = PatchAutoencoderTransformer(quick(), random_state=0).fit(colour)
-    assert shaped.image_shape_ == (9, 12, 3)
-    assert shaped.patch_size_ == (4, 4)
-    flat = PatchAutoencoderTransformer(
-        quick(), image_shape=(9, 12, 3), random_state=0
-    ).fit(rows)
-    np.testing.assert_array_equal(shaped.transform(rows), flat.transform(colour))
-    thin = PatchAutoencoderTransformer(
-        quick(), image_shape=(9, 12, 3), random_state=0
-    ).fit(sparse.csr_matrix(rows))
-    np.testing.assert_array_equal(
-        thin.transform(sparse.csr_matrix(rows)), flat.transform(rows)
-    )
-
-
-def test_shape_is_found(digits):
+def test_sizes_follow_from_the_shape(digits):
     X, _, _, _ = digits
     square = PatchAutoencoderTransformer(quick()).fit(X)
     assert square.image_shape_ == (8, 8, 1)
@@ -132,9 +114,6 @@ def test_shape_is_found(digits):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"image_shape": (28, 28)}, r"28 \* 28 = 784 columns, but X has 64"),
-        ({"image_shape": (64,)}, r"'image_shape' parameter .* \(height, width"),
-        ({"image_shape": (8, 8.0)}, r"'image_shape' parameter .* \(height, width"),
         ({"patch_size": 9}, "no larger than the image, 8x8"),
         ({"patch_size": (2, 2, 2)}, "'patch_size' parameter .* pair"),
         ({"pooling": (0, 2)}, "'pooling' parameter .* pair"),
