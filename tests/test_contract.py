@@ -5,7 +5,11 @@ import torch
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skautoenc import AutoencoderTransformer, PatchAutoencoderTransformer
+from skautoenc import (
+    AutoencoderTransformer,
+    ConvAutoencoderTransformer,
+    PatchAutoencoderTransformer,
+)
 
 
 class TwoLayers(torch.nn.Module):
@@ -30,6 +34,10 @@ ESTIMATORS = [
     AutoencoderTransformer(sparsity="l1", contractive_penalty=0.1, features="sparse"),
     AutoencoderTransformer(
         sparsity="kl", n_neighbors=3, corruption_rate=0.2, corruption_weight=2.0
+    ),
+    ConvAutoencoderTransformer(),
+    ConvAutoencoderTransformer(
+        2, max_shift=1, corruption_rate=0.1, normalize_rows=0.5, kernel_size=1
     ),
     PatchAutoencoderTransformer(),
     PatchAutoencoderTransformer(

@@ -2,6 +2,7 @@
 
 from .autoencoder import Autoencoder
 from .codes import PENALTIES, SPARSITIES
+from .convolutional import ConvolutionalAutoencoder
 from .custom import CustomAutoencoder
 from .dense import DenseAutoencoder
 from .layers import ACTIVATIONS, NORMALIZATIONS, bind_generator
@@ -12,6 +13,7 @@ __all__ = [
     "PENALTIES",
     "SPARSITIES",
     "Autoencoder",
+    "ConvolutionalAutoencoder",
     "CustomAutoencoder",
     "DenseAutoencoder",
     "bind_generator",

@@ -236,18 +236,15 @@ def running_momentum(n_batches: Tensor, lowest: float) -> Tensor:
 class _Normalization(nn.Module):
     """Scale and shift that follow a normalisation.
 
-    The kernels of `torch.nn.BatchNorm1d` and `torch.nn.LayerNorm` sum in an order
-    that depends on the number of threads. These are made of operations that do not,
-    so that a seed gives the same bits on any number of them.
+    The kernels of `torch.nn.BatchNorm1d` and `torch.nn.LayerNorm` sum over rows in an
+    order that depends on the number of threads. These are made of operations that do
+    not, so that a seed gives the same bits on any number of them.
     """
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(width, **CPU_FLOAT32))
         self.bias = nn.Parameter(torch.zeros(width, **CPU_FLOAT32))
-
-    def _affine(self, x: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
-        return (x - mean) * torch.rsqrt(variance + 1e-5) * self.weight + self.bias
 
 
 class LayerNorm(_Normalization):
@@ -265,8 +262,7 @@ class LayerNorm(_Normalization):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise rows of shape (n, width)."""
-        variance, mean = torch.var_mean(x, dim=1, unbiased=False, keepdim=True)
-        return self._affine(x, mean, variance)
+        return nn.functional.layer_norm(x, self.weight.shape) * self.weight + self.bias
 
 
 class BatchNorm(_Normalization):
@@ -304,6 +300,9 @@ class BatchNorm(_Normalization):
         self.mean.lerp_(mean.detach(), momentum)
         self.variance.lerp_(variance.detach(), momentum)
         return self._affine(x, mean, variance)
+
+    def _affine(self, x: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+        return (x - mean) * torch.rsqrt(variance + 1e-5) * self.weight + self.bias
 
 
 NORMALIZATIONS: dict[str, Callable[[int], nn.Module]] = {
