@@ -3,45 +3,66 @@
 from __future__ import annotations
 
 import math
-from numbers import Integral
-from typing import Any, Self
+from collections.abc import Callable, Sequence
+from numbers import Integral, Real
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin, clone
-from sklearn.linear_model import Ridge
+from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import Tags, check_random_state
-from sklearn.utils._param_validation import (
-    Interval,
-    StrOptions,
-)
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
-from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from ._images import IMAGE_SHAPE_CONSTRAINT, ImageInput
-from ._input import as_configured_frame, check_codes, check_weights, refuse
+from ._input import (
+    TrainingData,
+    as_configured_frame,
+    check_codes,
+    check_weights,
+    refuse,
+)
 from ._transformer import AutoencoderTransformer
 from .networks import DenseAutoencoder
-from .networks.patches import PatchEncoder, cut_patches, pool
-from .training import compute, spread, step_work, take
+from .networks.patches import (
+    PatchEncoder,
+    cut_patches,
+    normalize_patches,
+    pad_edges,
+    pool,
+)
+from .training import (
+    compute,
+    spread,
+    step_work,
+    take,
+)
 
 # Images of a block: enough for whole vectors of the processor, few enough for their
 # codes to stay in its cache.
 _BLOCK = 32
-# Images that the way back is learnt from.
-_N_DECODED = 2000
+# Images whose features are mapped at a time: enough for matrix products at full speed.
+_N_MAPPED = 256
+# Images that covariances are learnt from, and the way back.
+_N_IMAGES = 10_000
+
+_LENGTHS = [Interval(Integral, 1, None, closed="left"), tuple, list]
 
 
-class PatchAutoencoderTransformer(ImageInput, TransformerMixin, BaseEstimator):
+class PatchAutoencoderTransformer(
+    ImageInput, CallbackSupportMixin, TransformerMixin, BaseEstimator
+):
     """Convolutional features of images by an autoencoder of their patches.
 
     A sparse autoencoder learns a dictionary of small patches, drawn from all over the
     images. `transform` encodes every patch of an image and averages the codes over a
-    grid of cells [1]_: features that say what is where, roughly, and that shift little
-    when the image does. It learns in seconds, and on images a linear model does much
-    better on them than on the codes of whole images.
+    grid of cells [1]_, takes the root of the means and whitens them: features that say
+    what is where, roughly, and that shift little when the image does. It learns in
+    seconds, and on images a linear model does much better on them than on the codes of
+    whole images.
 
     Parameters
     ----------
@@ -58,9 +79,28 @@ class PatchAutoencoderTransformer(ImageInput, TransformerMixin, BaseEstimator):
     patch_size : int, tuple of int or "auto", default="auto"
         Height and width of a patch. "auto" is 6, or half of the shorter side of the
         image if that is less.
+    padding : int, tuple of int or "auto", default="auto"
+        How far patches reach beyond the image, down and across, where they find its
+        edge repeated. "auto" lets there be about as many patches as places.
+    normalize_patches : float, default=0.3
+        If given, each patch has its mean subtracted and is divided by its contrast, so
+        that faint and strong ones count alike. The number, in units of the root mean
+        square contrast, is added in quadrature to keep noise from being blown up. Set
+        it to None where brightness itself says what an image shows.
     pooling : int or tuple of int, default=4
-        Number of cells, down and across, over which codes are averaged. No more than
-        there are places for a patch.
+        Number of cells, down and across, over which codes are averaged, by weights that
+        fall linearly to the centres of the cells around. No more than there are places
+        for a patch.
+    n_components : int, default=None
+        If given, only as many principal components of the features are kept. Without
+        them features are ``cells * units`` in number: thousands.
+    whiten_code : bool, default=True
+        Whether features are made uncorrelated. A linear classifier with an L2 penalty
+        does clearly better on them. The map is triangular: a feature keeps its name,
+        and has what those before it tell removed.
+    whiten_regularization : float, default=0.03
+        Added to the variance of each direction, as a share of their mean, so that
+        directions of mere noise stay weak; also the ridge penalty of the way back.
     n_patches : int, default=200_000
         Most patches to learn from.
     random_state : int, RandomState instance or None, default=None
@@ -75,10 +115,21 @@ class PatchAutoencoderTransformer(ImageInput, TransformerMixin, BaseEstimator):
         ``(height, width, n_channels)``.
     patch_size_ : tuple of int
         Height and width of a patch.
+    padding_ : tuple of int
+        How far patches reach beyond the image.
     grid_ : tuple of int
         Number of cells, down and across.
-    decoder_ : sklearn.linear_model.Ridge
-        From features to images, fitted to up to 2000 training images.
+    mean_ : float
+        Mean of all pixels, subtracted first.
+    code_mean_ : ndarray of shape (n_pooled,) or None
+        Mean of the roots of pooled codes, subtracted from them.
+    code_map_ : ndarray of shape (n_pooled, n_features_out) or None
+        What they are then multiplied by; both are None if neither `n_components` nor
+        `whiten_code` asks for it.
+    decoder_map_ : ndarray of shape (n_features_out, n_features_in_)
+        What features are multiplied by on the way back to images.
+    decoder_mean_ : ndarray of shape (n_features_in_,)
+        Added to that.
     n_features_in_ : int
         Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -86,7 +137,17 @@ class PatchAutoencoderTransformer(ImageInput, TransformerMixin, BaseEstimator):
 
     See Also
     --------
+    ConvAutoencoderTransformer : Compression of images by a network trained end to end.
     AutoencoderTransformer : Codes of whole rows.
+
+    Notes
+    -----
+    With all its patches an image has hundreds of times as many codes as pixels.
+    `transform` holds those of 32 images at a time, which fit the processor's cache, and
+    the features of 256: a few megabytes beyond its result and `code_map_`.
+
+    Means of the features, their covariance and the decoder are learnt from up to 10,000
+    images at even distances; more change nothing that a classifier would notice.
 
     References
     ----------
@@ -101,9 +162,9 @@ class PatchAutoencoderTransformer(ImageInput, TransformerMixin, BaseEstimator):
     >>> from sklearn.pipeline import make_pipeline
     >>> from skautoenc import PatchAutoencoderTransformer
     >>> X, y = load_digits(return_X_y=True)
-    >>> X_train, X_test, y_train, y_test = train_test_split(X / 16, y, random_state=0)
-    >>> features = PatchAutoencoderTransformer(pooling=3, random_state=0)
-    >>> pipeline = make_pipeline(features, LogisticRegression(C=10, max_iter=1000))
+    >>> X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
+    >>> features = PatchAutoencoderTransformer(random_state=0)
+    >>> pipeline = make_pipeline(features, LogisticRegression(C=0.01))
     >>> bool(pipeline.fit(X_train, y_train).score(X_test, y_test) > 0.98)
     True
     """
@@ -111,13 +172,18 @@ class PatchAutoencoderTransformer(ImageInput, TransformerMixin, BaseEstimator):
     _parameter_constraints: dict[str, list[Any]] = {
         "autoencoder": [AutoencoderTransformer, None],
         "image_shape": IMAGE_SHAPE_CONSTRAINT,
-        "patch_size": [
-            StrOptions({"auto"}),
-            Interval(Integral, 1, None, closed="left"),
+        "patch_size": [*_LENGTHS, StrOptions({"auto"})],
+        "padding": [
+            Interval(Integral, 0, None, closed="left"),
             tuple,
             list,
+            StrOptions({"auto"}),
         ],
-        "pooling": [Interval(Integral, 1, None, closed="left"), tuple, list],
+        "normalize_patches": [None, Interval(Real, 0, None, closed="neither")],
+        "pooling": _LENGTHS,
+        "n_components": [None, Interval(Integral, 1, None, closed="left")],
+        "whiten_code": ["boolean"],
+        "whiten_regularization": [Interval(Real, 0, None, closed="neither")],
         "n_patches": [Interval(Integral, 2, None, closed="left")],
         "random_state": ["random_state"],
     }
@@ -126,19 +192,30 @@ class PatchAutoencoderTransformer(ImageInput, TransformerMixin, BaseEstimator):
         self,
         autoencoder: AutoencoderTransformer | None = None,
         *,
-        image_shape: Any = "auto",
-        patch_size: Any = "auto",
-        pooling: Any = 4,
+        image_shape: Sequence[int] | Literal["auto"] = "auto",
+        patch_size: int | Sequence[int] | Literal["auto"] = "auto",
+        padding: int | Sequence[int] | Literal["auto"] = "auto",
+        normalize_patches: float | None = 0.3,
+        pooling: int | Sequence[int] = 4,
+        n_components: int | None = None,
+        whiten_code: bool = True,
+        whiten_regularization: float = 0.03,
         n_patches: int = 200_000,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.autoencoder = autoencoder
         self.image_shape = image_shape
         self.patch_size = patch_size
+        self.padding = padding
+        self.normalize_patches = normalize_patches
         self.pooling = pooling
+        self.n_components = n_components
+        self.whiten_code = whiten_code
+        self.whiten_regularization = whiten_regularization
         self.n_patches = n_patches
         self.random_state = random_state
 
+    @with_callbacks
     def fit(
         self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None
     ) -> Self:
@@ -150,7 +227,7 @@ class PatchAutoencoderTransformer(ImageInput, TransformerMixin, BaseEstimator):
                 array-like of shape (n_samples, height, width[, n_channels])
             Training images.
         y : Ignored
-            Present for API consistency.
+            Present for API consistency. Callbacks are given it, or `X`.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the images; None weighs all alike.
 
@@ -166,32 +243,50 @@ class PatchAutoencoderTransformer(ImageInput, TransformerMixin, BaseEstimator):
         """
         self._validate_params()
         matrix = self._check_rows(X, reset=True, min_rows=2)
-        weights = check_weights(sample_weight, matrix)
-        self._resolve()
+        data = TrainingData(matrix, check_weights(sample_weight, matrix))
+        data = data.without_zero_weights()
+        self._resolve_sizes()
+        if len(data) * math.prod(self._places) <= self.n_patches:
+            # Small fits see the set of images, not their order.
+            data = data.merge_equal_rows()
         random_state = check_random_state(self.random_state)
-        patches, patch_weights = self._draw(matrix, weights, random_state)
-        autoencoder = clone(self.autoencoder) if self.autoencoder else _default()
-        if autoencoder.random_state is None:
-            seed = random_state.randint(np.iinfo(np.int32).max)
-            autoencoder.set_params(random_state=seed)
-        self.autoencoder_ = autoencoder.fit(patches, sample_weight=patch_weights)
-        self.decoder_ = self._learn_decoder(matrix, weights)
+        task = {"estimator": self, "X": X, "y": X if y is None else y}
+        context = self._init_callback_context(max_subtasks=1)
+        context.call_on_fit_task_begin(**task)
+        chosen = spread(len(data), _N_IMAGES)
+        rows = take(data.matrix, chosen, data.index)
+        weights = np.ones(len(rows)) if data.weights is None else data.weights[chosen]
+        self.mean_ = float(np.average(rows.mean(axis=1, dtype=np.float64), 0, weights))
+        self._learn_patches(data, random_state, context, task)
+        self._learn_map(rows, weights)
+        context.call_on_fit_task_end(**task, reconstruction_attributes={})
         return self
 
     def _validate_params(self) -> None:
         super()._validate_params()
-        for name in ("patch_size", "pooling"):
+        for name, lowest in (("patch_size", 1), ("pooling", 1), ("padding", 0)):
             value = getattr(self, name)
-            if isinstance(value, tuple | list) and not _is_pair(value):
-                refuse(self, name, "a positive integer or a pair of them")
+            if isinstance(value, tuple | list) and not (
+                len(value) == 2
+                and all(isinstance(v, Integral) and int(v) >= lowest for v in value)
+            ):
+                what = "a positive integer" if lowest else "an integer of 0 and more"
+                refuse(self, name, f"{what} or a pair of them")
 
-    def _resolve(self) -> None:
+    # Sizes
+
+    def _resolve_sizes(self) -> None:
         """Turn sizes into those of this data."""
-        height, across, _ = self.image_shape_
-        size = self._resolve_patch_size(height, across)
-        if size[0] > height or size[1] > across:
-            refuse(self, "patch_size", f"no larger than the image, {height}x{across}")
+        height, width, _ = self.image_shape_
+        size = self._resolve_patch_size(height, width)
+        if size[0] > height or size[1] > width:
+            refuse(self, "patch_size", f"no larger than the image, {height}x{width}")
         self.patch_size_ = size
+        self.padding_ = (
+            ((size[0] - 1) // 2, (size[1] - 1) // 2)
+            if self.padding == "auto"
+            else _pair(self.padding)
+        )
         places, wanted = self._places, _pair(self.pooling)
         self.grid_ = min(wanted[0], places[0]), min(wanted[1], places[1])
 
@@ -207,21 +302,49 @@ class PatchAutoencoderTransformer(ImageInput, TransformerMixin, BaseEstimator):
     def _places(self) -> tuple[int, int]:
         """Number of places for a patch, down and across."""
         (height, width, _), size = self.image_shape_, self.patch_size_
-        return height - size[0] + 1, width - size[1] + 1
+        down, across = self.padding_
+        return height + 2 * down - size[0] + 1, width + 2 * across - size[1] + 1
 
     def _images(self, rows: NDArray[Any]) -> Tensor:
-        images = torch.from_numpy(np.ascontiguousarray(rows, dtype=np.float32))
-        return images.view(-1, *self.image_shape_)
+        """Turn rows into centred and padded images."""
+        centred = (rows - rows.dtype.type(self.mean_)).astype(np.float32, copy=False)
+        images = torch.from_numpy(np.ascontiguousarray(centred))
+        return pad_edges(images.view(-1, *self.image_shape_), self.padding_)
+
+    # Fitting
+
+    def _learn_patches(
+        self,
+        data: TrainingData,
+        random_state: np.random.RandomState,
+        context: Any,
+        task: dict[str, Any],
+    ) -> None:
+        """Fit the autoencoder to some patches."""
+        patches, weights = self._draw(data, random_state)
+        self._contrast: float | None = None
+        if self.normalize_patches is not None:
+            values = torch.from_numpy(patches)
+            square = values.var(dim=1, unbiased=False).double().numpy()
+            contrast = math.sqrt(np.average(square, weights=weights)) or 1.0
+            self._contrast = self.normalize_patches * contrast
+            patches = normalize_patches(values, self._contrast).numpy()
+        autoencoder = clone(self.autoencoder) if self.autoencoder else _default()
+        if autoencoder.random_state is None:
+            seed = random_state.randint(np.iinfo(np.int32).max)
+            autoencoder.set_params(random_state=seed)
+        inner = context.subcontext("fit-autoencoder")
+        with inner.propagate_callback_context(autoencoder):
+            inner.call_on_fit_task_begin(**task)
+            self.autoencoder_ = autoencoder.fit(patches, sample_weight=weights)
+        inner.call_on_fit_task_end(**task, reconstruction_attributes={})
 
     def _draw(
-        self,
-        matrix: Any,
-        weights: NDArray[Any] | None,
-        random_state: np.random.RandomState,
+        self, data: TrainingData, random_state: np.random.RandomState
     ) -> tuple[NDArray[np.float32], NDArray[Any] | None]:
         """Draw patches, without replacement, and the weights of their images."""
         n_places = math.prod(self._places)
-        n_all = matrix.shape[0] * n_places
+        n_all = len(data) * n_places
         if n_all <= self.n_patches:
             chosen = np.arange(n_all)
         else:
@@ -230,22 +353,60 @@ class PatchAutoencoderTransformer(ImageInput, TransformerMixin, BaseEstimator):
         patches = []
         for part in np.array_split(np.arange(len(chosen)), -(-len(chosen) // 20_000)):
             first, last = images[part[0]], images[part[-1]] + 1
-            rows = self._images(take(matrix, slice(first, last)))
+            rows = self._images(take(data.matrix, slice(first, last), data.index))
             cut = cut_patches(rows, self.patch_size_).flatten(1, 2)
             patches.append(cut[images[part] - first, place[part]].numpy())
-        return np.concatenate(patches), None if weights is None else weights[images]
+        weights = None if data.weights is None else data.weights[images]
+        return np.concatenate(patches), weights
 
-    def _learn_decoder(self, matrix: Any, weights: NDArray[Any] | None) -> Ridge:
-        chosen = spread(matrix.shape[0], _N_DECODED)
-        rows = take(matrix, chosen)
-        features = self._encode(rows).astype(np.float64)
-        # Features of patches overlap: without a penalty they would be told apart by
-        # noise.
-        penalty = 1e-3 * float(features.var(axis=0).sum()) or 1.0
-        weights = None if weights is None else weights[chosen]
-        # Solvers could give other bits on another number of threads.
-        with threadpool_limits(1):
-            return Ridge(alpha=penalty).fit(features, rows, sample_weight=weights)
+    def _learn_map(self, rows: NDArray[Any], weights: NDArray[Any]) -> None:
+        """Learn what is done to pooled codes, and the way back from that."""
+        pooled = self._pooled(rows)
+        # Factorisations could give other bits on another number of threads.
+        with compute(0, torch.device("cpu")):
+            mean, covariance = _moments(pooled, weights)
+            forward, scales = self._whitening(covariance)
+            whitened = (torch.from_numpy(pooled) - mean.float()) @ forward.float()
+            images = torch.from_numpy(rows).double()
+            shares = torch.from_numpy(weights / weights.sum()).unsqueeze(1)
+            average = (shares * images).sum(dim=0)
+            # Between what is whitened by a regularised covariance and the images, the
+            # covariance is the regression with that as its ridge penalty.
+            centred = ((images - average) * shares).float()
+            backward = (whitened.t() @ centred).double()
+            if not self.whiten_code:
+                if self.n_components is None:
+                    backward = forward @ backward
+                else:
+                    forward, backward = forward * scales, backward / scales[:, None]
+        self.code_mean_ = self.code_map_ = None
+        if self.whiten_code or self.n_components is not None:
+            self.code_mean_ = mean.float().numpy()
+            self.code_map_ = forward.float().contiguous().numpy()
+        else:
+            average = average - mean @ backward
+        self.decoder_map_ = backward.float().numpy()
+        self.decoder_mean_ = average.float().numpy()
+
+    def _whitening(self, covariance: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the map that whitens pooled codes, and what it divides axes by."""
+        n_pooled = len(covariance)
+        if self.n_components is not None and self.n_components > n_pooled:
+            refuse(self, "n_components", f"no more than {n_pooled}, cells times units")
+        floor = self.whiten_regularization * float(covariance.diagonal().mean()) or 1.0
+        if self.n_components is None:
+            covariance.diagonal().add_(floor)
+            root = torch.linalg.cholesky(covariance)
+            same = torch.eye(n_pooled, dtype=root.dtype, device="cpu")
+            forward = torch.linalg.solve_triangular(root, same, upper=False).t()
+            return forward, torch.ones(n_pooled, dtype=root.dtype, device="cpu")
+        variances, axes = torch.linalg.eigh(covariance)
+        axes = axes.flip(1)[:, : self.n_components]
+        variances = variances.flip(0)[: self.n_components].clamp(min=0)
+        scales = (variances + floor).sqrt()
+        return axes / scales, scales
+
+    # Reading
 
     def transform(self, X: Any) -> NDArray[np.float32]:
         """Encode images.
@@ -259,7 +420,8 @@ class PatchAutoencoderTransformer(ImageInput, TransformerMixin, BaseEstimator):
         Returns
         -------
         ndarray or frame of shape (n_samples, n_features_out), float32
-            The mean code of each cell, cell by cell.
+            Roots of the mean codes of each cell, cell by cell, whitened or compressed
+            if asked for.
 
         Raises
         ------
@@ -269,30 +431,46 @@ class PatchAutoencoderTransformer(ImageInput, TransformerMixin, BaseEstimator):
             If `X` has other columns than in `fit`, or values that are not finite.
         """
         check_is_fitted(self)
-        return self._encode(self._check_rows(X, reset=False))
-
-    def _encode(self, matrix: Any) -> NDArray[np.float32]:
-        encode = self._patch_encoder()
+        matrix = self._check_rows(X, reset=False)
         n_samples = matrix.shape[0]
         result = np.empty((n_samples, self._n_features_out), dtype=np.float32)
-        n_values = self.autoencoder_.n_features_in_
-        n_patches = math.prod(self._places) * n_samples
-        work = step_work(n_values * self.autoencoder_.n_components_, n_patches)
+        for start in range(0, n_samples, _N_MAPPED):
+            block = slice(start, min(start + _N_MAPPED, n_samples))
+            pooled = torch.from_numpy(self._pooled(take(matrix, block)))
+            # A row's result is not to depend on how many others there are.
+            pooled = nn.functional.pad(pooled, (0, 0, 0, -len(pooled) % _BLOCK))
+            with compute(2.0 * result.size * pooled.shape[1], torch.device("cpu")):
+                mapped = self._mapped(pooled)
+            result[block] = mapped[: block.stop - start].numpy()
+        return result
+
+    def _pooled(self, rows: NDArray[Any]) -> NDArray[np.float32]:
+        """Return roots of the mean codes of each cell."""
+        encode = self._patch_encoder()
+        n_samples = len(rows)
+        result = np.empty((n_samples, self._n_pooled), dtype=np.float32)
+        n_multiplications = self.autoencoder_.network_.n_multiplications
+        work = step_work(n_multiplications, math.prod(self._places) * n_samples)
         with compute(work, torch.device("cpu")), torch.inference_mode():
             for start in range(0, n_samples, _BLOCK):
                 block = slice(start, min(start + _BLOCK, n_samples))
-                images = self._images(take(matrix, block))
-                # A row's result is not to depend on how many others there are.
+                images = self._images(rows[block])
                 missing = _BLOCK - len(images)
                 images = nn.functional.pad(images, (0, 0, 0, 0, 0, 0, 0, missing))
-                patches = cut_patches(images, self.patch_size_)
-                codes = encode(patches.reshape(-1, n_values))
-                pooled = pool(codes.view(*patches.shape[:3], -1), self.grid_)
-                result[block] = pooled.flatten(1)[: _BLOCK - missing].numpy()
+                pooled = pool(encode(images), self.grid_).flatten(1)
+                # Of codes that may be negative, as a dense autoencoder has them.
+                root = pooled.abs().sqrt_().copysign_(pooled)
+                result[block] = root[: _BLOCK - missing].numpy()
         return result
 
-    def _patch_encoder(self) -> Any:
-        """Return what encodes patches, (n, n_values), in float32."""
+    def _mapped(self, pooled: Tensor) -> Tensor:
+        if self.code_map_ is None:
+            return pooled
+        mean, matrix = map(torch.from_numpy, (self.code_mean_, self.code_map_))
+        return (pooled - mean) @ matrix
+
+    def _patch_encoder(self) -> Callable[[Tensor], Tensor]:
+        """Return what encodes all patches of images."""
         fitted = self.autoencoder_
         network = fitted.network_
         if not (
@@ -301,27 +479,28 @@ class PatchAutoencoderTransformer(ImageInput, TransformerMixin, BaseEstimator):
             and network.is_sparse
             and fitted.features_ != "sparse"
             and fitted.code_whitening_ is None
+            and fitted._row_normalization is None
         ):
-            return lambda patches: torch.from_numpy(fitted._encode(patches.numpy()))
+            return self._encode_patches
         weight, bias = (p.detach().cpu() for p in network.encoder[0].parameters())
-        inward = weight.t().double()
+        inward = weight.t().double() / fitted.scale_
         if fitted.whitening_ is not None:
             inward = torch.from_numpy(fitted.whitening_).double() @ inward
-        shift, regularization = bias.double(), None
-        normalization = fitted._row_normalization
-        if normalization is not None:
-            inward = inward / normalization["scale"]
-            mean = torch.from_numpy(normalization["mean"]).double()
-            shift = shift - mean @ inward
-            regularization = normalization["regularization"] * fitted.scale_
-        else:
-            inward = inward / fitted.scale_
+        shift = bias.double() - torch.from_numpy(fitted.mean_).double() @ inward
         return PatchEncoder(
-            torch.from_numpy(fitted.mean_).float(),
             inward.float().contiguous(),
             shift.float(),
-            regularization,
+            self.patch_size_,
+            self._contrast,
         )
+
+    def _encode_patches(self, images: Tensor) -> Tensor:
+        """Encode all patches of images by the autoencoder as it is."""
+        patches = cut_patches(images, self.patch_size_)
+        if self._contrast is not None:
+            patches = normalize_patches(patches, self._contrast)
+        codes = self.autoencoder_._encode(patches.flatten(0, 2).numpy())
+        return torch.from_numpy(codes).view(*patches.shape[:3], -1)
 
     def inverse_transform(self, X: Any) -> Any:
         """Give images that have such features, about.
@@ -346,13 +525,12 @@ class PatchAutoencoderTransformer(ImageInput, TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         features = check_codes(self, X, self._n_features_out)
-        rows = self.decoder_.predict(features).astype(np.float32)
-        rows = rows.reshape(len(features), -1)
+        rows = features @ self.decoder_map_ + self.decoder_mean_
         columns = getattr(self, "feature_names_in_", None)
         return as_configured_frame(self, rows, columns, X)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
-        """Name the features by unit and cell, from the top left.
+        """Name the features.
 
         Parameters
         ----------
@@ -362,12 +540,17 @@ class PatchAutoencoderTransformer(ImageInput, TransformerMixin, BaseEstimator):
         Returns
         -------
         ndarray of str
-            ``patch{unit}_r{row}_c{column}``.
+            ``patch{unit}_r{row}_c{column}`` by unit and cell, from the top left; with
+            `n_components`, ``patchautoencodertransformer{component}``.
         """
         check_is_fitted(self)
         _check_feature_names_in(self, input_features, generate_names=False)
+        if self.n_components is not None:
+            prefix = type(self).__name__.lower()
+            names = [f"{prefix}{number}" for number in range(self._n_features_out)]
+            return np.asarray(names, dtype=object)
         rows, columns = self.grid_
-        n_units = self._n_features_out // (rows * columns)
+        n_units = self._n_pooled // (rows * columns)
         names = [
             f"patch{unit}_r{row}_c{column}"
             for row in range(rows)
@@ -377,9 +560,12 @@ class PatchAutoencoderTransformer(ImageInput, TransformerMixin, BaseEstimator):
         return np.asarray(names, dtype=object)
 
     @property
+    def _n_pooled(self) -> int:
+        return int(math.prod(self.grid_) * self.autoencoder_._n_features_out)
+
+    @property
     def _n_features_out(self) -> int:
-        n_cells = self.grid_[0] * self.grid_[1]
-        return int(n_cells * self.autoencoder_._n_features_out)
+        return self._n_pooled if self.code_map_ is None else self.code_map_.shape[1]
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -394,10 +580,20 @@ def _default() -> AutoencoderTransformer:
     )
 
 
+def _moments(rows: NDArray[np.float32], weights: NDArray[Any]) -> tuple[Tensor, Tensor]:
+    """Return weighted mean and covariance, float64."""
+    mean = np.average(rows, axis=0, weights=weights)
+    shares = np.sqrt(weights / weights.sum())[:, np.newaxis]
+    total = torch.zeros(len(mean), len(mean), dtype=torch.float64, device="cpu")
+    for start in range(0, len(rows), 2048):
+        block = slice(start, start + 2048)
+        centred = (rows[block] - mean) * shares[block]
+        # Products in single precision, for speed, of few enough rows to lose nothing.
+        part = torch.from_numpy(centred.astype(np.float32))
+        total += part.t() @ part
+    return torch.from_numpy(mean), total
+
+
 def _pair(size: Any) -> tuple[int, int]:
     first, second = (size, size) if isinstance(size, Integral) else size
     return int(first), int(second)
-
-
-def _is_pair(size: Any) -> bool:
-    return len(size) == 2 and all(isinstance(v, Integral) and int(v) > 0 for v in size)
