@@ -43,7 +43,7 @@ from .training import (
 
 # Images of a block: enough for whole vectors of the processor, few enough for their
 # codes to stay in its cache.
-_BLOCK = 32
+_BLOCK = 16
 # Images whose features are mapped at a time: enough for matrix products at full speed.
 _N_MAPPED = 256
 # Images that covariances are learnt from, and the way back.
@@ -143,7 +143,7 @@ class PatchAutoencoderTransformer(
     Notes
     -----
     With all its patches an image has hundreds of times as many codes as pixels.
-    `transform` holds those of 32 images at a time, which fit the processor's cache, and
+    `transform` holds those of 16 images at a time, which fit the processor's cache, and
     the features of 256: a few megabytes beyond its result and `code_map_`.
 
     Means of the features, their covariance and the decoder are learnt from up to 10,000
@@ -438,7 +438,7 @@ class PatchAutoencoderTransformer(
             block = slice(start, min(start + _N_MAPPED, n_samples))
             pooled = torch.from_numpy(self._pooled(take(matrix, block)))
             # A row's result is not to depend on how many others there are.
-            pooled = nn.functional.pad(pooled, (0, 0, 0, -len(pooled) % _BLOCK))
+            pooled = nn.functional.pad(pooled, (0, 0, 0, -len(pooled) % 32))
             with compute(2.0 * result.size * pooled.shape[1], torch.device("cpu")):
                 mapped = self._mapped(pooled)
             result[block] = mapped[: block.stop - start].numpy()

@@ -123,14 +123,11 @@ class PatchEncoder:
     def __call__(self, images: Tensor) -> Tensor:
         """Map (n, height, width, n_channels) to (n, n_rows, n_columns, n_units)."""
         patches = cut_patches(images, self.size)
-        if self.regularization is None:
-            codes = torch.addmm(self.bias, patches.flatten(0, 2), self.weight)
-            codes = codes.view(*patches.shape[:3], -1)
-        else:
-            codes = patches @ self.weight
-            codes /= local_contrast(images, self.size, self.regularization)
-            codes += self.bias
-        return codes.relu_()
+        if self.regularization is not None:
+            # Division of patches, which are narrower than their codes.
+            patches = patches / local_contrast(images, self.size, self.regularization)
+        codes = torch.addmm(self.bias, patches.flatten(0, 2), self.weight)
+        return codes.view(*patches.shape[:3], -1).relu_()
 
 
 def pooling_windows(length: int, n_cells: int) -> Tensor:
