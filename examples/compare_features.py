@@ -1,9 +1,9 @@
 """Compare autoencoder features with raw pixels and PCA under one linear classifier.
 
-One grid search swaps the feature step of one pipeline between raw pixels, PCA and
-an autoencoder, with the same candidates for the classifier. The best candidate of
-each of the three is then fitted to all training images and scored once on the test
-images. Run it on the digits of scikit-learn::
+One grid search swaps the feature step of one pipeline between raw pixels, PCA, an
+autoencoder of whole images and a convolutional one, with the same candidates for the
+classifier. The best candidate of each of the four is then fitted to all training images
+and scored once on the test images. Run it on the digits of scikit-learn::
 
     python examples/compare_features.py
 
@@ -12,9 +12,10 @@ or on MNIST or Fashion-MNIST, from a folder with the IDX files or from OpenML::
     python examples/compare_features.py --dataset mnist --train-size 2000
     python examples/compare_features.py --dataset fashion-mnist --data-dir ~/data
 
-The output folder receives the table as ``results.csv`` and four figures. Fitted
+The output folder receives the table as ``results.csv`` and five figures. Fitted
 features are kept in the temporary folder during the search; on all 60,000 images of
-MNIST they take a few gigabytes. The search has a progress bar where rich is installed.
+MNIST they take a dozen gigabytes. The search has a progress bar where rich is
+installed.
 """
 
 import argparse
@@ -58,9 +59,10 @@ from sklearn.preprocessing import MinMaxScaler
 from sklearn.utils import Bunch, resample
 from threadpoolctl import threadpool_limits
 
-from skautoenc import AutoencoderTransformer
+from skautoenc import AutoencoderTransformer, PatchAutoencoderTransformer
 from skautoenc.datasets import load_idx_dataset
 from skautoenc.inspection import (
+    FilterDisplay,
     LatentDisplay,
     LossCurveDisplay,
     ReconstructionDisplay,
@@ -70,12 +72,14 @@ OPENML_NAMES = {"mnist": "mnist_784", "fashion-mnist": "Fashion-MNIST"}
 # On OpenML the official test images are the last ones.
 N_OFFICIAL_TRAIN = 60_000
 
-CLASSIFIER_C = [0.01, 0.1, 1, 10, 100]
+CLASSIFIER_C = [0.001, 0.01, 0.1, 1, 10, 100]
 # Shares of the variance, which suit images of any size.
 PCA_COMPONENTS = [0.8, 0.9, 0.95, 0.99]
 # A narrow code, a wider one and the default: more would mostly cost time.
 AUTOENCODER_COMPONENTS: list[int | str] = [32, 256, "auto"]
 
+# Raw pixels and PCA.
+N_BASELINES = 2
 CONFIDENCE = 0.95
 # More points hide one another.
 MAX_LATENT_POINTS = 2_000
@@ -162,7 +166,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     table.to_csv(arguments.output / "results.csv", index=False)
     write_figures(results, images, arguments.output)
-    print(f"Wrote results.csv and four figures to {arguments.output}")
+    print(f"Wrote results.csv and five figures to {arguments.output}")
     return 0
 
 
@@ -340,7 +344,7 @@ def check_class_sizes(target: NDArray[Any], n_folds: int) -> None:
 
 def compare(images: Bunch, arguments: argparse.Namespace) -> list[Result]:
     """Search all candidates, then score the best one with each kind of features."""
-    grids = make_grids(arguments.random_state)
+    grids = make_grids(images.image_shape, arguments.random_state)
     # C varies slowest in the search. The folder keeps the features of every fold,
     # which are therefore fitted for the first C only.
     with TemporaryDirectory() as folder:
@@ -375,7 +379,9 @@ def make_pipeline(memory: str | None = None) -> Pipeline:
     )
 
 
-def make_grids(random_state: int) -> dict[str, dict[str, list[Any]]]:
+def make_grids(
+    image_shape: tuple[int, int], random_state: int
+) -> dict[str, dict[str, list[Any]]]:
     """Return the candidates with each kind of features."""
     classifier_grid = {"classify__C": CLASSIFIER_C}
     return {
@@ -388,6 +394,14 @@ def make_grids(random_state: int) -> dict[str, dict[str, list[Any]]]:
         "autoencoder": {
             "features": [AutoencoderTransformer(random_state=random_state)],
             "features__n_components": AUTOENCODER_COMPONENTS,
+            **classifier_grid,
+        },
+        "convolutional": {
+            "features": [
+                PatchAutoencoderTransformer(
+                    image_shape=image_shape, random_state=random_state
+                )
+            ],
             **classifier_grid,
         },
     }
@@ -529,50 +543,60 @@ def format_table(table: pd.DataFrame) -> str:
 
 
 def summarize(results: list[Result]) -> str:
-    """Say in one sentence how the autoencoder compares with the other features."""
-    *others, autoencoder = results
-    differences: dict[str, list[str]] = {}
-    for other in others:
-        relation, numbers = measure_difference(autoencoder, other)
-        differences.setdefault(relation, []).append(f"{other.features} ({numbers})")
-    statements = [
-        f"{relation} {' and '.join(names)}" for relation, names in differences.items()
-    ]
+    """Say in one sentence how the features of autoencoders compare with the others."""
+    sentences = []
+    for number in range(N_BASELINES, len(results)):
+        differences: dict[str, list[str]] = {}
+        for other in results[:number]:
+            relation, numbers = measure_difference(results[number], other)
+            differences.setdefault(relation, []).append(f"{other.features} ({numbers})")
+        statements = [
+            f"{relation} {enumerate_names(names)}"
+            for relation, names in differences.items()
+        ]
+        sentences.append(
+            f"{results[number].features} features {' and '.join(statements)}"
+        )
     return (
-        "Verdict: under the same linear classifier, autoencoder features "
-        f"{' and '.join(statements)} on {len(autoencoder.is_correct):,} test images "
-        "(exact McNemar tests)."
+        f"Verdict: under the same linear classifier, {'; '.join(sentences)} on "
+        f"{len(results[0].is_correct):,} test images (exact McNemar tests)."
     )
 
 
-def measure_difference(autoencoder: Result, other: Result) -> tuple[str, str]:
+def enumerate_names(names: list[str]) -> str:
+    """Join names by commas and an "and"."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def measure_difference(result: Result, other: Result) -> tuple[str, str]:
     """Compare two kinds of features on the test images that only one gets right.
 
     Returns
     -------
     relation : str
-        What autoencoder features do, with the other features as the object.
+        What the first features do, with the other features as the object.
     numbers : str
         The difference of the accuracies in percentage points and its p-value.
     """
-    n_won = int(np.sum(autoencoder.is_correct & ~other.is_correct))
-    n_lost = int(np.sum(~autoencoder.is_correct & other.is_correct))
+    n_won = int(np.sum(result.is_correct & ~other.is_correct))
+    n_lost = int(np.sum(~result.is_correct & other.is_correct))
     n_decided = n_won + n_lost
     p_value = float(binomtest(n_won, n_decided).pvalue) if n_decided else 1.0
     if p_value > 1 - CONFIDENCE:
         relation = "do not differ significantly from"
     else:
         relation = "beat" if n_won > n_lost else "fall behind"
-    points = 100 * (autoencoder.test_accuracy - other.test_accuracy)
+    points = 100 * (result.test_accuracy - other.test_accuracy)
     p_text = "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
     return relation, f"{points:+.1f} points, {p_text}"
 
 
 def write_figures(results: list[Result], images: Bunch, folder: Path) -> None:
-    """Write the four figures as PNG files."""
-    pipeline = results[-1].pipeline
-    autoencoder = pipeline["features"]
-    scaled_test = pipeline["scale"].transform(images.data_test)
+    """Write the five figures as PNG files."""
+    dense, convolutional = (result.pipeline for result in results[N_BASELINES:])
+    autoencoder = dense["features"]
+    scaled_test = dense["scale"].transform(images.data_test)
     _, examples = np.unique(images.target_test, return_index=True)
     figures: dict[str, Any] = {
         "accuracy": draw_accuracies(results),
@@ -588,6 +612,9 @@ def write_figures(results: list[Result], images: Bunch, folder: Path) -> None:
             scaled_test,
             images.target_test,
             max_samples=MAX_LATENT_POINTS,
+        ).figure_,
+        "filters": FilterDisplay.from_estimator(
+            convolutional["features"], scaled_test
         ).figure_,
     }
     for name, figure in figures.items():

@@ -321,14 +321,15 @@ class PatchAutoencoderTransformer(
         task: dict[str, Any],
     ) -> None:
         """Fit the autoencoder to some patches."""
-        patches, weights = self._draw(data, random_state)
+        patches, images = self._draw(data, self.n_patches, random_state)
+        weights = None if data.weights is None else data.weights[images]
         self._contrast: float | None = None
         if self.normalize_patches is not None:
             values = torch.from_numpy(patches)
             square = values.var(dim=1, unbiased=False).double().numpy()
             contrast = math.sqrt(np.average(square, weights=weights)) or 1.0
             self._contrast = self.normalize_patches * contrast
-            patches = normalize_patches(values, self._contrast).numpy()
+        patches = self._normalized(patches)
         autoencoder = clone(self.autoencoder) if self.autoencoder else _default()
         if autoencoder.random_state is None:
             seed = random_state.randint(np.iinfo(np.int32).max)
@@ -339,16 +340,22 @@ class PatchAutoencoderTransformer(
             self.autoencoder_ = autoencoder.fit(patches, sample_weight=weights)
         inner.call_on_fit_task_end(**task, reconstruction_attributes={})
 
+    def _normalized(self, patches: NDArray[np.float32]) -> NDArray[np.float32]:
+        if self._contrast is None:
+            return patches
+        values = torch.from_numpy(patches)
+        return normalize_patches(values, self._contrast).numpy()
+
     def _draw(
-        self, data: TrainingData, random_state: np.random.RandomState
-    ) -> tuple[NDArray[np.float32], NDArray[Any] | None]:
-        """Draw patches, without replacement, and the weights of their images."""
+        self, data: TrainingData, n_patches: int, random_state: np.random.RandomState
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Draw patches, without replacement, and tell which images they are of."""
         n_places = math.prod(self._places)
         n_all = len(data) * n_places
-        if n_all <= self.n_patches:
+        if n_all <= n_patches:
             chosen = np.arange(n_all)
         else:
-            chosen = np.sort(random_state.choice(n_all, self.n_patches, replace=False))
+            chosen = np.sort(random_state.choice(n_all, n_patches, replace=False))
         images, place = np.divmod(chosen, n_places)
         patches = []
         for part in np.array_split(np.arange(len(chosen)), -(-len(chosen) // 20_000)):
@@ -356,8 +363,7 @@ class PatchAutoencoderTransformer(
             rows = self._images(take(data.matrix, slice(first, last), data.index))
             cut = cut_patches(rows, self.patch_size_).flatten(1, 2)
             patches.append(cut[images[part] - first, place[part]].numpy())
-        weights = None if data.weights is None else data.weights[images]
-        return np.concatenate(patches), weights
+        return np.concatenate(patches), images
 
     def _learn_map(self, rows: NDArray[Any], weights: NDArray[Any]) -> None:
         """Learn what is done to pooled codes, and the way back from that."""
@@ -501,6 +507,38 @@ class PatchAutoencoderTransformer(
             patches = normalize_patches(patches, self._contrast)
         codes = self.autoencoder_._encode(patches.flatten(0, 2).numpy())
         return torch.from_numpy(codes).view(*patches.shape[:3], -1)
+
+    def extract_patches(
+        self, X: Any, *, max_patches: int = 10_000
+    ) -> NDArray[np.float32]:
+        """Return patches of images as `autoencoder_` sees them.
+
+        For its `score`, `transform` and displays.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame} of shape (n_samples, n_features), or \
+                array-like of shape (n_samples, height, width[, n_channels])
+            Images.
+        max_patches : int, default=10_000
+            If there are more, as many are drawn, the same ones in each call.
+
+        Returns
+        -------
+        ndarray of shape (n_patches, n_values), float32
+            Patches, centred and normalised, in the order of images and places.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If `X` has other columns than in `fit`, or values that are not finite.
+        """
+        check_is_fitted(self)
+        data = TrainingData(self._check_rows(X, reset=False))
+        patches, _ = self._draw(data, max_patches, check_random_state(0))
+        return self._normalized(patches)
 
     def inverse_transform(self, X: Any) -> Any:
         """Give images that have such features, about.

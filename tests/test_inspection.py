@@ -12,7 +12,11 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
-from skautoenc import AutoencoderTransformer
+from skautoenc import (
+    AutoencoderTransformer,
+    ConvAutoencoderTransformer,
+    PatchAutoencoderTransformer,
+)
 from skautoenc.inspection import (
     FilterDisplay,
     LatentDisplay,
@@ -594,3 +598,45 @@ def test_filter_errors(display, message):
 def test_counts_must_be_positive(display_class, parameter, autoencoder, digits):
     with pytest.raises(ValueError, match=f"{parameter} == 0, must be >= 1"):
         from_estimator(display_class, autoencoder, digits[0], **{parameter: 0})
+
+
+# Estimators of images
+
+
+@pytest.fixture(scope="module")
+def patches(digits):
+    return PatchAutoencoderTransformer(
+        AutoencoderTransformer(
+            12, sparsity="topk", max_iter=1, batch_size=1024, random_state=0
+        ),
+        pooling=2,
+        random_state=0,
+    ).fit(digits[0])
+
+
+def test_filters_of_patches(patches, digits):
+    display = FilterDisplay.from_estimator(patches, digits[0], n_filters=9)
+    assert display.axes_.shape == (9,)
+    assert display.artists_[0].get_array().shape == (4, 4)
+    seen = patches.extract_patches(digits[0])
+    assert seen.shape == (10_000, 16)
+    expected = FilterDisplay.from_estimator(patches.autoencoder_, seen, n_filters=9)
+    np.testing.assert_array_equal(display.units, expected.units)
+    np.testing.assert_array_equal(display.filters, expected.filters)
+
+
+def test_curves_of_patches(patches):
+    display = LossCurveDisplay.from_estimator(patches)
+    assert list(display.loss_curve) == patches.autoencoder_.loss_curve_
+
+
+def test_images_of_estimators_that_know_their_shape(patches, digits):
+    images = digits[0].reshape(-1, 8, 8)
+    display = ReconstructionDisplay.from_estimator(patches, images, n_images=3)
+    assert display.axes_.shape == (2, 3)
+    np.testing.assert_array_equal(display.artists_[0, 0].get_array(), images[0])
+    colour = np.random.default_rng(0).random((20, 4, 5, 3))
+    network = ConvAutoencoderTransformer(2, hidden_channels=(2,), max_iter=1)
+    display = ReconstructionDisplay.from_estimator(network.fit(colour), colour)
+    assert display.artists_[0, 0].get_array().shape == (4, 5, 3)
+    assert LatentDisplay.from_estimator(network, colour).projection.shape == (20, 2)

@@ -43,9 +43,9 @@ def new_axes(figsize: tuple[float, float] | None = None) -> Axes:
 
 
 def check_autoencoder(estimator: Any) -> None:
-    """Raise unless `estimator` is a fitted autoencoder."""
+    """Raise unless `estimator` is a fitted autoencoder, of rows or of patches."""
     check_is_fitted(estimator)
-    if not hasattr(estimator, "network_"):
+    if not (hasattr(estimator, "network_") or hasattr(estimator, "autoencoder_")):
         raise TypeError(
             f"Displays expect an autoencoder, got a {type(estimator).__name__}. If the "
             "autoencoder is a part of it, pass that part, for instance "
@@ -60,6 +60,20 @@ def take_evenly(n_selected: int, *arrays: Any) -> list[Any]:
     n_rows = _num_samples(arrays[0])
     rows = np.linspace(0, n_rows - 1, min(n_rows, n_selected)).round().astype(np.intp)
     return [None if array is None else _safe_indexing(array, rows) for array in arrays]
+
+
+def known_image_shape(estimator: Any) -> tuple[int, ...] | None:
+    """Return the shape of a row as an image, if `estimator` knows one to draw."""
+    shape: tuple[int, ...] | None = getattr(estimator, "image_shape_", None)
+    return drawable(shape) if shape is not None else None
+
+
+def drawable(shape: Sequence[int]) -> tuple[int, ...] | None:
+    """Turn (height, width, n_channels) into what can be drawn, if it can be."""
+    height, width, n_channels = shape
+    if height == 1 or n_channels not in (1, 3):
+        return None
+    return (height, width) if n_channels == 1 else (height, width, n_channels)
 
 
 def resolve_image_shape(

@@ -14,6 +14,7 @@ from sklearn.utils import check_array, check_consistent_length, check_scalar
 from ._common import (
     check_autoencoder,
     draw_row,
+    drawable,
     make_tiles,
     resolve_image_shape,
 )
@@ -152,7 +153,8 @@ class FilterDisplay:
         ----------
         estimator : autoencoder
             A fitted autoencoder whose decoder is linear in the code, which it is
-            without hidden layers between the data and the code.
+            without hidden layers between the data and the code. Of one of patches,
+            the filters are those of patches.
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             The data by which to order the filters.
         image_shape : tuple of int, default=None
@@ -193,6 +195,12 @@ class FilterDisplay:
         """
         check_autoencoder(estimator)
         check_scalar(n_filters, "n_filters", Integral, min_val=1)
+        if hasattr(estimator, "autoencoder_"):
+            X = estimator.extract_patches(X)
+            if image_shape is None:
+                n_channels = estimator.image_shape_[2]
+                image_shape = drawable((*estimator.patch_size_, n_channels))
+            estimator = estimator.autoencoder_
         directions = _decoder_directions(estimator)
         activity = np.abs(np.asarray(estimator.transform(X))).mean(axis=0)
         contributions = activity * np.linalg.norm(directions, axis=1)

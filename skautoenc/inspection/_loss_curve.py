@@ -162,7 +162,7 @@ class LossCurveDisplay:
         Parameters
         ----------
         estimator : autoencoder
-            A fitted autoencoder.
+            A fitted autoencoder; of patches, the autoencoder that learnt them.
         name : str, default=None
             Name of the autoencoder in the legend. If None, the legend shows no name.
         ax : matplotlib.axes.Axes, default=None
@@ -194,6 +194,7 @@ class LossCurveDisplay:
         'Epoch'
         """
         check_autoencoder(estimator)
+        estimator = getattr(estimator, "autoencoder_", estimator)
         losses, scores = estimator.loss_curve_, estimator.validation_scores_
         # After warm starts with and without early stopping, nothing tells which
         # epochs the scores belong to.

@@ -13,6 +13,7 @@ from sklearn.utils import check_array, check_scalar
 from ._common import (
     check_autoencoder,
     draw_row,
+    known_image_shape,
     make_tiles,
     resolve_image_shape,
     take_evenly,
@@ -214,5 +215,8 @@ class ReconstructionDisplay:
         (rows,) = take_evenly(n_images, X)
         reconstructions = estimator.inverse_transform(estimator.transform(rows))
         originals = rows.toarray() if hasattr(rows, "toarray") else np.asarray(rows)
+        originals = originals.reshape(len(originals), -1)
+        if image_shape is None:
+            image_shape = known_image_shape(estimator)
         display = cls(originals, np.asarray(reconstructions), image_shape=image_shape)
         return display.plot(ax)
