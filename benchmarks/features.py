@@ -267,6 +267,18 @@ TASKS = (
         candidates=STRONG_REGULARIZATION,
     ),
     Task(
+        "Fashion-MNIST, images, by step",
+        "fashion-mnist",
+        None,
+        {
+            "not whitened": patches(whiten_code=False),
+            "patches not normalised": patches(normalize_patches=None),
+            "patches within the image": patches(padding=0),
+        },
+        n_seeds=1,
+        candidates=STRONG_REGULARIZATION,
+    ),
+    Task(
         "MNIST, images, 128 components",
         "mnist",
         98.5,
@@ -553,7 +565,7 @@ def draw(table: pd.DataFrame, path: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    by_epochs = table[table["bar"].isna()]
+    by_epochs = table[table["task"].str.endswith("epochs")]
     by_task = table[table["bar"].notna()]
     tasks = list(by_task["task"].unique())
     figure, (left, right) = plt.subplots(
