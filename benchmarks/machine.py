@@ -2,12 +2,26 @@
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from skautoenc import __version__
+
+
+@contextmanager
+def pinned(n_threads: int) -> Iterator[None]:
+    """Give numpy and torch a number of threads, and put back what they had."""
+    before = torch.get_num_threads()
+    with threadpool_limits(n_threads):
+        torch.set_num_threads(n_threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
 
 def describe_machine(packages: Sequence[str]) -> str:

@@ -17,11 +17,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
 
 from skautoenc import PatchAutoencoderTransformer
 
-from .machine import describe_machine
+from .machine import describe_machine, pinned
 
 BLOCK, CHUNK = 16, 256
 
@@ -69,8 +68,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     images = np.random.default_rng(0).random((arguments.images, 784), dtype=np.float32)
-    with threadpool_limits(arguments.threads):
-        torch.set_num_threads(arguments.threads)
+    with pinned(arguments.threads):
         features = PatchAutoencoderTransformer(n_patches=20_000, random_state=0)
         features.fit(images[:1000])
         products = products_of(features, arguments.images)
@@ -80,12 +78,12 @@ def main() -> None:
                 for _ in range(arguments.repeats)
             ]
         )
-    whole, alone = np.median(times, axis=0)
-    ratio = np.median(times[:, 0] / times[:, 1])
-    print(f"transform of {arguments.images} images: {whole:.2f} s")
-    print(f"matrix products alone: {alone:.2f} s")
-    print(f"ratio: {ratio:.2f}")
-    print(describe_machine(("torch", "numpy")))
+        whole, alone = np.median(times, axis=0)
+        ratio = np.median(times[:, 0] / times[:, 1])
+        print(f"transform of {arguments.images} images: {whole:.2f} s")
+        print(f"matrix products alone: {alone:.2f} s")
+        print(f"ratio: {ratio:.2f}")
+        print(describe_machine(("torch", "numpy")))
 
 
 if __name__ == "__main__":

@@ -53,12 +53,12 @@ def load(data_dir: Path | None) -> tuple[Rows, Rows]:
 def draw(X: Rows, shown: Rows) -> Figure:
     """Fit each kind to `X` and draw what it learns."""
     figure = plt.figure(figsize=(13, 8), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=(4, 5))
+    left, right = figure.subfigures(1, 2, width_ratios=(4, 5), squeeze=False)[0]
     patches = PatchAutoencoderTransformer(random_state=0).fit(X)
-    display = FilterDisplay.from_estimator(
+    filters = FilterDisplay.from_estimator(
         patches, X, n_filters=N_FILTERS, ax=left.subplots()
     )
-    display.ax_.set_title("Filters of patches")
+    filters.ax_.set_title("Filters of patches")
     narrow = {
         "PCA": PCA(N_COMPONENTS, random_state=0),
         "AutoencoderTransformer": AutoencoderTransformer(N_COMPONENTS, random_state=0),

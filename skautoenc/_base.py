@@ -52,8 +52,6 @@ from .training import (
     learn_whitening,
     make_optimizer,
     number_of_batches,
-    optimizer_from_arrays,
-    optimizer_to_arrays,
     resolve_device,
     spawn_streams,
     step_work,
@@ -251,8 +249,10 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
             with compute(run.work, run.rows.device):
                 run.advance()
             self._conclude(run, resumes=resumes)
-        states = optimizer_to_arrays(run.step.optimizer)
-        self._optimizer_state = {"solver": self.solver, "states": states}
+        self._optimizer_state = {
+            "solver": self.solver,
+            **run.step.optimizer.state(),
+        }
         return self
 
     def _check_training_data(
@@ -378,7 +378,7 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
         )
         state = getattr(self, "_optimizer_state", None)
         if state is not None and state["solver"] == self.solver:
-            optimizer_from_arrays(optimizer, state["states"])
+            optimizer.load(state)
         return Step(
             network,
             self._build_objective(self._loss(device)),

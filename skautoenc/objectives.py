@@ -1,14 +1,18 @@
 """What training minimises. Torch only."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from .losses import Loss
-from .networks import Autoencoder
+from .losses import Loss, SquaredError
+from .networks import Autoencoder, write_out
 
+# Takes batch, target, weights and generator, leaves gradients and returns the loss.
+Gradients = Callable[[Tensor, Tensor, Tensor | None, torch.Generator], Tensor]
 # Draws a changed copy of a batch.
 Change = Callable[[Tensor, torch.Generator], Tensor]
 
@@ -42,6 +46,9 @@ class Objective(Protocol):
 
     def evaluate(self, network: Autoencoder, batch: Tensor) -> Tensor:
         """Return the loss of each row under the network as it is used, (n,)."""
+
+    def write_out(self, network: Autoencoder) -> Gradients | None:
+        """Return what computes loss and gradients without autograd, if it is known."""
 
 
 def weighted_mean(values: Tensor, sample_weight: Tensor | None) -> Tensor:
@@ -155,9 +162,7 @@ class ReconstructionObjective:
         generator: torch.Generator,
     ) -> Tensor:
         """Return the loss of a training batch, a scalar; see `Objective`."""
-        if self.augmentation is not None:
-            batch = target = self.augmentation(batch, generator)
-        source = batch if self.corruption is None else self.corruption(batch, generator)
+        source, batch, target = self._draw(batch, target, generator)
         if self.contractive_penalty:
             source = source.detach().requires_grad_()
         code = network.encode(source)
@@ -179,6 +184,37 @@ class ReconstructionObjective:
         loss = weighted_mean(errors, sample_weight)
         penalty = network.penalty(code, sample_weight)
         return loss if penalty is None else loss + penalty
+
+    def _draw(
+        self, batch: Tensor, target: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what is encoded, what that was before it was corrupted, the target."""
+        if self.augmentation is not None:
+            batch = target = self.augmentation(batch, generator)
+        source = batch if self.corruption is None else self.corruption(batch, generator)
+        return source, batch, target
+
+    def write_out(self, network: Autoencoder) -> Gradients | None:
+        """Return what computes loss and gradients without autograd, if it is known."""
+        special = (
+            self.ordered or self.contractive_penalty or self.corruption_weight != 1
+        )
+        if special or not isinstance(self.loss, SquaredError):
+            return None
+        backward = write_out(network)
+        if backward is None:
+            return None
+
+        def gradients(
+            batch: Tensor,
+            target: Tensor,
+            sample_weight: Tensor | None,
+            generator: torch.Generator,
+        ) -> Tensor:
+            source, _, target = self._draw(batch, target, generator)
+            return backward(source, target, sample_weight)
+
+        return gradients
 
     def evaluate(self, network: Autoencoder, batch: Tensor) -> Tensor:
         """Return the loss of each clean row, (n,), without any penalty."""

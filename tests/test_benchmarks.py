@@ -1,5 +1,7 @@
 """The benchmarks run; what they measure is not asserted but in the documentation."""
 
+import dataclasses
+import re
 import sys
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import features, reconstruction, untuned
+from benchmarks import features, patches, reconstruction, speed, untuned
 from skautoenc import AutoencoderTransformer
 
 
@@ -119,3 +121,22 @@ def test_features(tmp_path, monkeypatch, capsys, digits):
     features.main()
     assert "seed=" not in capsys.readouterr().out
     assert len(pd.read_csv(tmp_path / "features.csv")) == len(table)
+
+
+def test_speed(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["speed", "--quick", "--repeats", "1"])
+    monkeypatch.setattr(
+        speed, "LARGE", dataclasses.replace(speed.LARGE, widths=(784, 16, 8, 16, 784))
+    )
+    speed.main()
+    printed = capsys.readouterr().out
+    assert len(re.findall(r"skautoenc +\d+ us a step +1\.00 of ours", printed)) == 3
+    assert re.search(r"MLPRegressor +\d+ us a step +\d+\.\d\d of ours", printed)
+    assert re.search(r"\d+\.\d\d of the products alone", printed)
+
+
+def test_patches(monkeypatch, capsys):
+    argv = ["patches", "--images", "300", "--repeats", "1"]
+    monkeypatch.setattr(sys, "argv", argv)
+    patches.main()
+    assert re.search(r"ratio: \d+\.\d\d", capsys.readouterr().out)

@@ -389,7 +389,7 @@ def test_dead_units_are_found_and_revived(sparsity, hidden_layer_sizes, tied_wei
     code = network.encode(x)
     assert (code[5, killed] > 0).all()
     for weight, dim in network.unit_weights():
-        moment = optimizer.state[weight]["exp_avg"]
+        moment = optimizer.moments(weight)[0]
         assert not moment.index_select(dim, dead).any()
         assert moment.any()
 

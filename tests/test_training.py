@@ -157,21 +157,32 @@ def test_global_settings_of_the_user_do_not_reach_the_fit(train_rows):
 @pytest.mark.parametrize(
     ("n_samples", "batch_size"), [(10, 3), (128, 128), (129, 128), (257, 128), (5, 128)]
 )
-def test_batches_cover_all_rows_and_none_is_small(n_samples, batch_size):
+@pytest.mark.parametrize("n_rows", [1, 7, 200, 1000])
+def test_batches_cover_all_rows_and_none_is_small(n_samples, batch_size, n_rows):
     batches = Batches(
         n_samples, batch_size, shuffle=True, generator=torch.Generator().manual_seed(0)
     )
     for _ in range(2):
-        epoch = list(batches)
-        assert sorted(np.concatenate(epoch)) == list(range(n_samples))
-        assert min(map(len, epoch)) >= min(batch_size, n_samples)
+        groups = list(batches.in_groups(n_rows))
+        assert sorted(np.concatenate([g for g, _ in groups])) == list(range(n_samples))
+        assert [sum(sizes) for _, sizes in groups] == [len(g) for g, _ in groups]
+        sizes = [size for _, sizes in groups for size in sizes]
+        assert len(sizes) == batches.number
+        assert min(sizes) >= min(batch_size, n_samples)
+        assert max(sizes) - min(sizes) <= 1
+        # A group is of as many batches as fit, of one at least.
+        assert all(len(s) == 1 or sum(s) <= n_rows for _, s in groups)
+
+
+def draw_order(batches):
+    return [row for group, _ in batches.in_groups(20) for row in group.tolist()]
 
 
 def test_shuffling_draws_a_new_order_each_epoch():
     shuffled = Batches(50, 10, shuffle=True, generator=torch.Generator().manual_seed(0))
-    assert list(np.concatenate(list(shuffled))) != list(np.concatenate(list(shuffled)))
+    assert draw_order(shuffled) != draw_order(shuffled)
     fixed = Batches(50, 10, shuffle=False, generator=torch.Generator())
-    assert list(np.concatenate(list(fixed))) == list(range(50))
+    assert draw_order(fixed) == list(range(50))
 
 
 @pytest.mark.parametrize("name", sorted(SCHEDULES))

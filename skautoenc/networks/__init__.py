@@ -5,6 +5,7 @@ from .codes import PENALTIES, SPARSITIES
 from .convolutional import ConvolutionalAutoencoder
 from .custom import CustomAutoencoder
 from .dense import DenseAutoencoder
+from .gradients import write_out
 from .layers import ACTIVATIONS, NORMALIZATIONS, bind_generator
 
 __all__ = [
@@ -17,4 +18,5 @@ __all__ = [
     "CustomAutoencoder",
     "DenseAutoencoder",
     "bind_generator",
+    "write_out",
 ]

@@ -2,12 +2,7 @@
 
 from .batches import Batches, number_of_batches
 from .budget import Budget
-from .optimizers import (
-    SCHEDULES,
-    make_optimizer,
-    optimizer_from_arrays,
-    optimizer_to_arrays,
-)
+from .optimizers import SCHEDULES, make_optimizer
 from .ordering import explained_by_each
 from .preparation import Preparation
 from .reading import read
@@ -45,8 +40,6 @@ __all__ = [
     "make_optimizer",
     "moments",
     "number_of_batches",
-    "optimizer_from_arrays",
-    "optimizer_to_arrays",
     "read",
     "resolve_device",
     "spawn_streams",

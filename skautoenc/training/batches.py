@@ -45,12 +45,37 @@ class Batches:
         self.shuffle = shuffle and self.number > 1
         self.generator = generator
 
-    def __iter__(self) -> Iterator[NDArray[np.int64]]:
-        """Run through one epoch."""
+    def in_groups(self, n_rows: int) -> Iterator[tuple[NDArray[np.int64], list[int]]]:
+        """Run through one epoch, a few batches at a time.
+
+        To take the rows of many small batches at once costs little more than to take
+        those of one.
+
+        Parameters
+        ----------
+        n_rows : int
+            About how many rows make a group; a batch is never cut.
+
+        Yields
+        ------
+        index : ndarray of int
+            The rows of the group.
+        sizes : list of int
+            How many of them, one after the other, make each batch.
+        """
         if self.shuffle:
             order = torch.randperm(
                 self.n_samples, generator=self.generator, device="cpu"
             ).numpy()
         else:
             order = np.arange(self.n_samples)
-        yield from np.array_split(order, self.number)
+        # As even as can be, the first ones with a row more.
+        size, n_larger = divmod(self.n_samples, self.number)
+        n_together = max(1, n_rows // (size + (n_larger > 0)))
+        start = 0
+        for first in range(0, self.number, n_together):
+            last = min(first + n_together, self.number)
+            sizes = [size + (batch < n_larger) for batch in range(first, last)]
+            stop = start + sum(sizes)
+            yield order[start:stop], sizes
+            start = stop

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from ..networks import Autoencoder
+from .optimizers import Optimizer
 
 
 @torch.no_grad()
@@ -28,7 +29,7 @@ def dead_units(network: Autoencoder, x: Tensor) -> Tensor:
 @torch.no_grad()
 def revive(
     network: Autoencoder,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     dead: Tensor,
     errors: Tensor,
     x: Tensor,
@@ -40,7 +41,7 @@ def revive(
     ----------
     network : Autoencoder
         In evaluation mode.
-    optimizer : torch.optim.Optimizer
+    optimizer : Optimizer
         Forgets what it knows of the dead units.
     dead : Tensor of shape (n_dead,), int64
         Their numbers.
@@ -64,6 +65,5 @@ def revive(
     )
     network.revive(dead, x, chosen.to(x.device))
     for weight, dim in network.unit_weights():
-        for state in optimizer.state[weight].values():
-            if isinstance(state, Tensor) and state.shape == weight.shape:
-                state.index_fill_(dim, dead, 0)
+        for moment in optimizer.moments(weight):
+            moment.index_fill_(dim, dead, 0)

@@ -122,6 +122,11 @@ class Rows:
         block = block.astype(np.float32, copy=False)
         return torch.from_numpy(block).to(self.device)
 
+    @property
+    def block_size(self) -> int:
+        """How many rows fill 4 MiB of float32."""
+        return max(1, _BLOCK_VALUES // int(self.matrix.shape[1]))
+
     def spread(self, n_rows: int) -> NDArray[np.int64]:
         """Choose up to `n_rows` rows at even distances."""
         return spread(len(self), n_rows)

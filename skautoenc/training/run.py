@@ -1,6 +1,9 @@
 """The loop over epochs."""
 
+from itertools import repeat
+
 import torch
+from torch import Tensor
 
 from .batches import Batches
 from .budget import Budget
@@ -106,23 +109,32 @@ class Run:
             line += f", validation score = {1 - self.validation_losses[-1]:.6f}"
         return line
 
+    @torch.no_grad()
     def _train_epoch(self) -> float:
         self.step.network.train()
-        total = torch.zeros((), dtype=torch.float32, device=self.rows.device)
+        losses: list[Tensor] = []
+        counts: list[int] = []
         schedule = SCHEDULES[self.budget.learning_rate]
         n_steps = self.budget.max_iter * self.batches.number
         done = len(self.losses) * self.batches.number
-        for index in self.batches:
-            progress = done / n_steps
-            self.step.set_learning_rate(
-                self.budget.learning_rate_init * schedule(progress)
-            )
-            batch = self.rows[index]
-            target = self.rows.target(index, batch)
-            loss = self.step(batch, target, self.rows.weights(index))
-            total += loss * len(index)
-            done += 1
-        return float(total) / len(self.rows)
+        for index, sizes in self.batches.in_groups(self.rows.block_size):
+            rows, weights = self.rows[index], self.rows.weights(index)
+            targets = self.rows.target(index, rows)
+            for batch, target, sample_weight in zip(
+                torch.split(rows, sizes),
+                torch.split(targets, sizes),
+                repeat(None) if weights is None else torch.split(weights, sizes),
+                strict=False,
+            ):
+                self.step.set_learning_rate(
+                    self.budget.learning_rate_init * schedule(done / n_steps)
+                )
+                losses.append(self.step(batch, target, sample_weight))
+                done += 1
+            counts += sizes
+        means = torch.stack(losses).double().cpu()
+        shares = torch.tensor(counts, dtype=torch.float64, device="cpu")
+        return float(means @ shares) / len(self.rows)
 
     def _ends_a_quarter(self) -> bool:
         """Whether this epoch ends the first, second or third quarter of the budget."""

@@ -1,10 +1,11 @@
 """One step of training."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..networks import Autoencoder
 from ..objectives import Objective
+from .optimizers import Optimizer
 
 
 class Step:
@@ -16,7 +17,7 @@ class Step:
         What is trained.
     objective : Objective
         Gives the loss of a batch.
-    optimizer : torch.optim.Optimizer
+    optimizer : Optimizer
         Updates the network's parameters.
     max_grad_norm : float or None
         Bound on the norm of all gradients together.
@@ -28,7 +29,7 @@ class Step:
         self,
         network: Autoencoder,
         objective: Objective,
-        optimizer: torch.optim.Optimizer,
+        optimizer: Optimizer,
         *,
         max_grad_norm: float | None,
         generator: torch.Generator,
@@ -36,24 +37,37 @@ class Step:
         self.network = network
         self.objective = objective
         self.optimizer = optimizer
+        written_out = objective.write_out(network)
+        self.gradients = self._by_autograd if written_out is None else written_out
         self.max_grad_norm = max_grad_norm
         self.generator = generator
 
     def set_learning_rate(self, learning_rate: float) -> None:
         """Use `learning_rate` from the next step on."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
+        self.optimizer.learning_rate = learning_rate
 
     def __call__(
         self, batch: Tensor, target: Tensor, sample_weight: Tensor | None
     ) -> Tensor:
-        """Update the weights by one batch; return its loss, still on the device."""
-        loss = self.objective(
-            self.network, batch, target, sample_weight, self.generator
-        )
-        self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        """Update the weights by one batch; return its loss, still on the device.
+
+        To be called where autograd is off: it is turned on where it is needed.
+        """
+        loss = self.gradients(batch, target, sample_weight, self.generator)
         if self.max_grad_norm is not None:
-            nn.utils.clip_grad_norm_(self.network.parameters(), self.max_grad_norm)
+            self.optimizer.clip_gradients(self.max_grad_norm)
         self.optimizer.step()
+        return loss
+
+    def _by_autograd(
+        self,
+        batch: Tensor,
+        target: Tensor,
+        sample_weight: Tensor | None,
+        generator: torch.Generator,
+    ) -> Tensor:
+        self.optimizer.zero_grad()
+        with torch.enable_grad():
+            loss = self.objective(self.network, batch, target, sample_weight, generator)
+            loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()

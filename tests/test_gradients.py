@@ -1,0 +1,256 @@
+"""The written-out step gives what autograd and torch's own optimisers give."""
+
+import copy
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from skautoenc import AutoencoderTransformer
+from skautoenc.losses import SquaredError
+from skautoenc.networks import ACTIVATIONS, DenseAutoencoder, write_out
+from skautoenc.networks.convolutional import ConvolutionalAutoencoder
+from skautoenc.objectives import ReconstructionObjective
+from skautoenc.training import make_optimizer, optimizers
+
+GENERATOR = torch.Generator()
+
+
+def make_network(**parameters):
+    network = DenseAutoencoder(
+        **{
+            "n_features": 12,
+            "n_components": 5,
+            "hidden_layer_sizes": (9, 7),
+            "activation": "silu",
+            "sparsity": None,
+            "sparsity_rate": 0.3,
+            "sparsity_penalty": 0.1,
+            "tied_weights": False,
+            "linear_skip": True,
+            "normalization": None,
+            "dropout": 0.0,
+            **parameters,
+        }
+    )
+    generator = torch.Generator().manual_seed(0)
+    network.initialise(generator, torch.randn(50, 12, generator=generator), None)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
+    return network.train()
+
+
+def make_adam(network, alpha=0.0, solver="adam", momentum=0.9):
+    return make_optimizer(
+        network, solver, learning_rate_init=0.01, momentum=momentum, alpha=alpha
+    )
+
+
+SHAPES = [
+    {"sparsity": sparsity, "tied_weights": tied, "hidden_layer_sizes": hidden}
+    for sparsity, tied, hidden in itertools.product(
+        [None, "lifetime", "topk", "batch_topk"], [False, True], [(), (9,), (9, 7)]
+    )
+] + [{"activation": activation} for activation in sorted(ACTIVATIONS)]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("corrupted", [False, True])
+@pytest.mark.parametrize("shape", SHAPES, ids=repr)
+def test_gradients_are_those_of_autograd(shape, weighted, corrupted):
+    network = make_network(**shape)
+    other = copy.deepcopy(network)
+    generator = torch.Generator().manual_seed(1)
+    target = torch.randn(30, 12, generator=generator)
+    source = target + 0.3 * torch.randn(30, 12, generator=generator)
+    source = source if corrupted else target
+    sample_weight = torch.rand(30, generator=generator) if weighted else None
+    objective = ReconstructionObjective(
+        SquaredError(torch.zeros(12), 1.0), corruption=lambda batch, _: source
+    )
+    loss = objective(other, target, target, sample_weight, GENERATOR)
+    loss.backward()
+    make_adam(network)
+    for parameter in network.parameters():
+        parameter.grad.fill_(7.0)  # What an earlier step has left.
+    with torch.no_grad():
+        gradients = objective.write_out(network)
+        found = gradients(target, target, sample_weight, GENERATOR)
+    torch.testing.assert_close(found, loss.detach())
+    for (name, parameter), (_, expected) in zip(
+        network.named_parameters(), other.named_parameters(), strict=True
+    ):
+        torch.testing.assert_close(
+            parameter.grad, expected.grad, msg=lambda m, name=name: f"{name}: {m}"
+        )
+    for buffer, expected in zip(network.buffers(), other.buffers(), strict=True):
+        assert torch.equal(buffer, expected)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"normalization": "layer"},
+        {"dropout": 0.1},
+        {"sparsity": "l1"},
+        {"sparsity": "kl"},
+    ],
+    ids=repr,
+)
+def test_other_networks_are_left_to_autograd(shape):
+    network = make_network(**shape)
+    make_adam(network)
+    assert write_out(network) is None
+
+
+def test_convolutions_are_left_to_autograd():
+    network = ConvolutionalAutoencoder(
+        image_shape=(4, 4, 1),
+        n_components=2,
+        hidden_channels=(3,),
+        kernel_size=3,
+        activation="relu",
+        linear_skip=True,
+        normalization=None,
+    )
+    assert write_out(network) is None
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{"ordered": True}, {"contractive_penalty": 0.1}, {"corruption_weight": 2.0}],
+    ids=repr,
+)
+def test_other_objectives_are_left_to_autograd(parameters):
+    network = make_network()
+    make_adam(network)
+    loss = SquaredError(torch.zeros(12), 1.0)
+    assert ReconstructionObjective(loss, **parameters).write_out(network) is None
+    assert ReconstructionObjective(loss).write_out(network) is not None
+
+
+@pytest.mark.parametrize("parameters", [{}, {"n_components": 4}], ids=repr)
+def test_a_whole_fit_is_the_same(train_rows, monkeypatch, parameters):
+    def fit():
+        estimator = AutoencoderTransformer(random_state=0, max_iter=3, **parameters)
+        return estimator.fit(train_rows)
+
+    fast = fit()
+    monkeypatch.setattr(
+        ReconstructionObjective, "write_out", lambda self, network: None
+    )
+    slow = fit()
+    np.testing.assert_allclose(fast.loss_curve_, slow.loss_curve_, rtol=1e-4)
+    code = slow.transform(train_rows)
+    np.testing.assert_allclose(
+        fast.transform(train_rows), code, atol=0.01 * np.abs(code).max()
+    )
+
+
+# Optimisers
+
+
+def random_gradients(network, generator):
+    for parameter in network.parameters():
+        gradient = torch.randn(parameter.shape, generator=generator)
+        if parameter.grad is None:
+            parameter.grad = gradient
+        else:
+            parameter.grad.copy_(gradient)
+
+
+@pytest.mark.parametrize("private", [True, False])
+@pytest.mark.parametrize("alpha", [0.0, 0.1])
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_updates_are_those_of_torch(monkeypatch, private, alpha, solver, momentum):
+    assert optimizers._has_fused_adamw()  # As it is in the version of constraints.txt.
+    if not private:
+        monkeypatch.setattr(optimizers, "_has_fused_adamw", lambda: False)
+    network = make_network()
+    other = copy.deepcopy(network)
+    ours = make_adam(network, alpha, solver, momentum)
+    groups = [
+        {"params": [p for p in other.parameters() if p.ndim > 1]},
+        {"params": [p for p in other.parameters() if p.ndim == 1], "weight_decay": 0.0},
+    ]
+    theirs = (
+        torch.optim.AdamW(groups, lr=0.01, weight_decay=alpha)
+        if solver == "adam"
+        else torch.optim.SGD(
+            groups, 0.01, momentum, weight_decay=alpha, nesterov=momentum > 0
+        )
+    )
+    streams = [torch.Generator().manual_seed(0) for _ in range(2)]
+    for number in range(5):
+        if number == 3:
+            ours.learning_rate = theirs.param_groups[0]["lr"] = 0.001
+            theirs.param_groups[1]["lr"] = 0.001
+        random_gradients(network, streams[0])
+        random_gradients(other, streams[1])
+        with torch.no_grad():
+            ours.step()
+        theirs.step()
+    for parameter, expected in zip(
+        network.parameters(), other.parameters(), strict=True
+    ):
+        torch.testing.assert_close(parameter, expected)
+
+
+def test_no_fused_function_is_noticed(monkeypatch):
+    optimizers._has_fused_adamw.cache_clear()
+    monkeypatch.delattr(torch, "_fused_adamw_")
+    assert not optimizers._has_fused_adamw()
+    optimizers._has_fused_adamw.cache_clear()
+
+
+def test_parameters_stay_what_they_are():
+    module = nn.Module()
+    module.weight = nn.Parameter(torch.rand(3, 2, 3, 3))
+    module.weight.data = module.weight.data.to(memory_format=torch.channels_last)
+    module.bias = nn.Parameter(torch.rand(5, 3).t())
+    module.fixed = nn.Parameter(torch.rand(2), requires_grad=False)
+    before = {k: (p.clone(), p.stride()) for k, p in module.named_parameters()}
+    make_adam(module)
+    for name, parameter in module.named_parameters():
+        assert torch.equal(parameter, before[name][0])
+        assert parameter.stride() == before[name][1]
+    assert module.fixed.grad is None
+    assert module.weight.grad.stride() == module.weight.stride()
+
+
+def test_gradients_are_clipped_together():
+    network = make_network()
+    other = copy.deepcopy(network)
+    optimizer = make_adam(network, alpha=0.1)
+    streams = [torch.Generator().manual_seed(0) for _ in range(2)]
+    random_gradients(network, streams[0])
+    random_gradients(other, streams[1])
+    optimizer.clip_gradients(0.5)
+    nn.utils.clip_grad_norm_(other.parameters(), 0.5)
+    for parameter, expected in zip(
+        network.parameters(), other.parameters(), strict=True
+    ):
+        torch.testing.assert_close(parameter.grad, expected.grad)
+
+
+def test_states_go_on(train_rows):
+    """A stream that changes its weight decay half-way keeps its moments."""
+    network = make_network()
+    first = make_adam(network)
+    random_gradients(network, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        first.step()
+    state = first.state()
+    second = make_adam(network, alpha=0.1)
+    second.load(state)
+    for parameter in network.parameters():
+        for ours, theirs in zip(
+            second.moments(parameter), first.moments(parameter), strict=True
+        ):
+            assert torch.equal(ours, theirs)
+            assert ours.any()
+    assert second.state()["n_steps"] == 1
