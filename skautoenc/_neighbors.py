@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.neighbors import NearestNeighbors
 
 from .networks.layers import principal_axes
 from .training import N_SAMPLE, Rows
@@ -38,6 +37,9 @@ def diffuse(rows: Rows, n_neighbors: int, n_steps: int) -> NDArray[np.float32]:
     .. [1] Coifman and Lafon, "Diffusion maps", Applied and Computational Harmonic
        Analysis 21, 2006.
     """
+    # A third of the time to import this package, and few fits need it.
+    from sklearn.neighbors import NearestNeighbors
+
     width = rows.matrix.shape[1]
     matrix = torch.cat([batch.cpu() for batch, _ in rows.batches(width)])
     smooth: NDArray[np.float32] = matrix.numpy()

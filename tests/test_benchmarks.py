@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import features, patches, reconstruction, speed, untuned
+from benchmarks import features, memory, patches, reconstruction, speed, untuned
 from skautoenc import AutoencoderTransformer
 
 
@@ -140,3 +140,14 @@ def test_patches(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", argv)
     patches.main()
     assert re.search(r"ratio: \d+\.\d\d", capsys.readouterr().out)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_memory(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["memory", "--scale", "0.01"])
+    monkeypatch.setattr(memory, "CASES", dict(list(memory.CASES.items())[-1:]))
+    memory.main()
+    printed = capsys.readouterr().out
+    (fitted,) = re.findall(r"CSR: fit (\d+) MiB, transform \d+ MiB", printed)
+    # As an array the rows would be 20 MB, in float64 twice as much.
+    assert int(fitted) < 150
