@@ -39,7 +39,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedKFold, train_test_split
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, Normalizer
 
 from skautoenc import (
@@ -165,6 +165,16 @@ def patches(**parameters: Any) -> Features:
     return lambda seed: PatchAutoencoderTransformer(random_state=seed, **parameters)
 
 
+def patches_of(*sizes: int) -> Features:
+    """Convolutional features of patches of several sizes, side by side."""
+    return lambda seed: FeatureUnion(
+        [
+            (str(size), PatchAutoencoderTransformer(patch_size=size, random_state=seed))
+            for size in sizes
+        ]
+    )
+
+
 def grouped_patches(n_components: int, n_diffusion_steps: int) -> Features:
     """Convolutional features, compressed to tell groups apart."""
     return lambda seed: make_pipeline(
@@ -253,7 +263,7 @@ TASKS = (
         "MNIST, images",
         "mnist",
         99.36,
-        {"patches (default)": patches()},
+        {"patches (default)": patches(), "patches of 5 and 9": patches_of(5, 9)},
         candidates=STRONG_REGULARIZATION,
     ),
     Task(

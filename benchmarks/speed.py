@@ -238,6 +238,16 @@ def measure_overhead(repeats: int) -> None:
     print(f"  {1e3 * np.median(times['fit']):.1f} ms")
 
 
+def measure_growth(n_rows: Sequence[int], repeats: int) -> None:
+    """Print the time of an epoch for each row, which is to stay the same."""
+    print("fit, 20 columns, one epoch, microseconds a row")
+    for number in n_rows:
+        rows = np.random.default_rng(0).random((number, 20), dtype=np.float32)
+        estimator = AutoencoderTransformer(8, max_iter=1, random_state=0)
+        times = in_turns({"fit": partial(estimator.fit, rows)}, repeats)
+        print(f"  {number:9,} rows {1e6 * np.median(times['fit']) / number:7.2f}")
+
+
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -255,6 +265,8 @@ def main() -> None:
         large = replace(LARGE, shape=(n_rows, LARGE.shape[1]))
         compare_fits(large, arguments.repeats)
         compare_transforms(large, arguments.repeats)
+        growth = (1_000, 10_000, 100_000, 1_000_000)
+        measure_growth(growth[: 1 if arguments.quick else None], arguments.repeats)
         print("the smallest fit")
         measure_overhead(arguments.repeats)
         packages = ["scikit-learn", "torch", "numpy"]
