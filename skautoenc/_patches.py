@@ -120,7 +120,9 @@ class PatchAutoencoderTransformer(
     grid_ : tuple of int
         Number of cells, down and across.
     mean_ : float
-        Mean of all pixels, subtracted first.
+        Mean of the pixels, subtracted first.
+    n_components_ : int or None
+        Number of components kept; None if all features are.
     code_mean_ : ndarray of shape (n_pooled,) or None
         Mean of the roots of pooled codes, subtracted from them.
     code_map_ : ndarray of shape (n_pooled, n_features_out) or None
@@ -385,6 +387,7 @@ class PatchAutoencoderTransformer(
                     backward = forward @ backward
                 else:
                     forward, backward = forward * scales, backward / scales[:, None]
+        self.n_components_ = self.n_components
         self.code_mean_ = self.code_map_ = None
         if self.whiten_code or self.n_components is not None:
             self.code_mean_ = mean.float().numpy()
@@ -583,7 +586,7 @@ class PatchAutoencoderTransformer(
         """
         check_is_fitted(self)
         _check_feature_names_in(self, input_features, generate_names=False)
-        if self.n_components is not None:
+        if self.n_components_ is not None:
             prefix = type(self).__name__.lower()
             names = [f"{prefix}{number}" for number in range(self._n_features_out)]
             return np.asarray(names, dtype=object)

@@ -235,6 +235,22 @@ def test_components_are_principal(train_rows):
     assert white.std(axis=0)[0] == pytest.approx(1, abs=0.01)
 
 
+def test_parameters_set_after_the_fit_change_nothing(train_rows):
+    estimator = PatchAutoencoderTransformer(quick(), random_state=0).fit(train_rows)
+    features, names = estimator.transform(train_rows), estimator.get_feature_names_out()
+    estimator.set_params(
+        n_components=3,
+        normalize_patches=None,
+        pooling=1,
+        padding=0,
+        patch_size=2,
+        whiten_code=False,
+        image_shape=(4, 16),
+    )
+    np.testing.assert_array_equal(estimator.transform(train_rows), features)
+    np.testing.assert_array_equal(estimator.get_feature_names_out(), names)
+
+
 def test_names_of_components(train_rows):
     estimator = PatchAutoencoderTransformer(quick(), n_components=2).fit(train_rows)
     assert list(estimator.get_feature_names_out()) == [
