@@ -127,10 +127,10 @@ class ConvAutoencoderTransformer(ImageInput, BaseAutoencoder):
         Where to compute. "auto" is the CPU, unless there is an accelerator and the
         network is large enough to be worth it.
     random_state : int, RandomState instance or None, default=None
-        Source of the initial weights, of the order of the rows, of shifts and noise, and
-        of the rows held out. An int gives the same weights in every fit, bit for bit on
-        the same processor and the same number of threads: torch's convolutions add up
-        in another order on another number. Small networks always run on one.
+        Source of the initial weights, of the order of the rows, of shifts and noise,
+        and of the rows held out. An int gives the same weights in every fit, bit for
+        bit on the same processor and the same number of threads: torch's convolutions
+        add up in another order on another number. Small networks always run on one.
     verbose : bool or int, default=False
         Whether to print a line an epoch.
 
