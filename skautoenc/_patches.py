@@ -36,6 +36,7 @@ from .networks.patches import (
 )
 from .training import (
     compute,
+    learn_compression,
     spread,
     step_work,
     take,
@@ -257,7 +258,9 @@ class PatchAutoencoderTransformer(
         context.call_on_fit_task_begin(**task)
         chosen = spread(len(data), _N_IMAGES)
         rows = take(data.matrix, chosen, data.index)
-        weights = np.ones(len(rows)) if data.weights is None else data.weights[chosen]
+        weights = np.ones(len(rows))
+        if data.weights is not None:
+            weights = data.weights[chosen].astype(np.float64)
         self.mean_ = float(np.average(rows.mean(axis=1, dtype=np.float64), 0, weights))
         self._learn_patches(data, random_state, context, task)
         self._learn_map(rows, weights)
@@ -370,50 +373,24 @@ class PatchAutoencoderTransformer(
     def _learn_map(self, rows: NDArray[Any], weights: NDArray[Any]) -> None:
         """Learn what is done to pooled codes, and the way back from that."""
         pooled = self._pooled(rows)
-        # Factorisations could give other bits on another number of threads.
-        with compute(0, torch.device("cpu")):
-            mean, covariance = _moments(pooled, weights)
-            forward, scales = self._whitening(covariance)
-            whitened = (torch.from_numpy(pooled) - mean.float()) @ forward.float()
-            images = torch.from_numpy(rows).double()
-            shares = torch.from_numpy(weights / weights.sum()).unsqueeze(1)
-            average = (shares * images).sum(dim=0)
-            # Between what is whitened by a regularised covariance and the images, the
-            # covariance is the regression with that as its ridge penalty.
-            centred = ((images - average) * shares).float()
-            backward = (whitened.t() @ centred).double()
-            if not self.whiten_code:
-                if self.n_components is None:
-                    backward = forward @ backward
-                else:
-                    forward, backward = forward * scales, backward / scales[:, None]
-        self.n_components_ = self.n_components
-        self.code_mean_ = self.code_map_ = None
-        if self.whiten_code or self.n_components is not None:
-            self.code_mean_ = mean.float().numpy()
-            self.code_map_ = forward.float().contiguous().numpy()
-        else:
-            average = average - mean @ backward
-        self.decoder_map_ = backward.float().numpy()
-        self.decoder_mean_ = average.float().numpy()
-
-    def _whitening(self, covariance: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the map that whitens pooled codes, and what it divides axes by."""
-        n_pooled = len(covariance)
+        n_pooled = pooled.shape[1]
         if self.n_components is not None and self.n_components > n_pooled:
             refuse(self, "n_components", f"no more than {n_pooled}, cells times units")
-        floor = self.whiten_regularization * float(covariance.diagonal().mean()) or 1.0
-        if self.n_components is None:
-            covariance.diagonal().add_(floor)
-            root = torch.linalg.cholesky(covariance)
-            same = torch.eye(n_pooled, dtype=root.dtype, device="cpu")
-            forward = torch.linalg.solve_triangular(root, same, upper=False).t()
-            return forward, torch.ones(n_pooled, dtype=root.dtype, device="cpu")
-        variances, axes = torch.linalg.eigh(covariance)
-        axes = axes.flip(1)[:, : self.n_components]
-        variances = variances.flip(0)[: self.n_components].clamp(min=0)
-        scales = (variances + floor).sqrt()
-        return axes / scales, scales
+        # Factorisations could give other bits on another number of threads.
+        with compute(0, torch.device("cpu")):
+            found = learn_compression(
+                torch.from_numpy(pooled),
+                torch.from_numpy(rows),
+                torch.from_numpy(weights),
+                n_components=self.n_components,
+                whiten=self.whiten_code,
+                regularization=self.whiten_regularization,
+            )
+        self.n_components_ = self.n_components
+        self.code_mean_ = None if found.mean is None else found.mean.numpy()
+        self.code_map_ = None if found.forward is None else found.forward.numpy()
+        self.decoder_map_ = found.backward.numpy()
+        self.decoder_mean_ = found.intercept.numpy()
 
     # Reading
 
@@ -619,20 +596,6 @@ def _default() -> AutoencoderTransformer:
     return AutoencoderTransformer(
         200, sparsity="topk", sparsity_rate=0.025, whiten="zca", batch_size=1024
     )
-
-
-def _moments(rows: NDArray[np.float32], weights: NDArray[Any]) -> tuple[Tensor, Tensor]:
-    """Return weighted mean and covariance, float64."""
-    mean = np.average(rows, axis=0, weights=weights)
-    shares = np.sqrt(weights / weights.sum())[:, np.newaxis]
-    total = torch.zeros(len(mean), len(mean), dtype=torch.float64, device="cpu")
-    for start in range(0, len(rows), 2048):
-        block = slice(start, start + 2048)
-        centred = (rows[block] - mean) * shares[block]
-        # Products in single precision, for speed, of few enough rows to lose nothing.
-        part = torch.from_numpy(centred.astype(np.float32))
-        total += part.t() @ part
-    return torch.from_numpy(mean), total
 
 
 def _pair(size: Any) -> tuple[int, int]:

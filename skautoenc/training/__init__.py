@@ -2,6 +2,7 @@
 
 from .batches import Batches, number_of_batches
 from .budget import Budget
+from .compression import Compression, learn_compression
 from .optimizers import SCHEDULES, make_optimizer
 from .ordering import explained_by_each
 from .preparation import Preparation
@@ -21,6 +22,7 @@ __all__ = [
     "SCHEDULES",
     "Batches",
     "Budget",
+    "Compression",
     "Preparation",
     "RowMap",
     "RowNormalization",
@@ -35,6 +37,7 @@ __all__ = [
     "dead_units",
     "explained_by_each",
     "learn_code_whitening",
+    "learn_compression",
     "learn_row_normalization",
     "learn_whitening",
     "make_optimizer",
