@@ -286,10 +286,25 @@ class ConvAutoencoderTransformer(ImageInput, BaseAutoencoder):
                 "hidden_channels",
                 "a sequence of positive integers, such as (16, 32)",
             )
+        if self.normalization == "layer" and 1 in channels:
+            refuse(
+                self,
+                "hidden_channels",
+                "of more than one channel each with normalization='layer', which would "
+                "leave nothing of one",
+            )
         if self.kernel_size % 2 == 0:
             refuse(self, "kernel_size", "odd")
+        if self.max_shift and self.loss == "poisson":
+            refuse(
+                self,
+                "max_shift",
+                "0 for loss='poisson', which has no rate for counts that are moved to "
+                "where there never were any",
+            )
 
     def _build_network(self, n_features: int) -> Autoencoder:
+        self._check_image_shape()
         return ConvolutionalAutoencoder(
             image_shape=self.image_shape_,
             n_components=int(self.n_components),

@@ -32,9 +32,12 @@ class ImageInput:
 
     def _check_rows(self, X: Any, *, reset: bool, min_rows: int = 1) -> Any:
         """Check images; where `reset`, find their shape."""
+        if isinstance(X, list | tuple) or hasattr(X, "__array__"):
+            # Frames are left as they are.
+            X = X if hasattr(X, "columns") else np.asarray(X)
         shape = tuple(X.shape[1:]) if _is_array_of_images(X) else None
         if shape is not None:
-            X = np.reshape(X, (len(X), -1))
+            X = X.reshape(len(X), math.prod(shape))
         matrix = check_rows(self, X, reset=reset, min_rows=min_rows)
         if reset:
             self.image_shape_ = self._resolve_image_shape(shape)
@@ -44,6 +47,17 @@ class ImageInput:
                 f"to images of {self.image_shape_}."
             )
         return matrix
+
+    def _check_image_shape(self) -> None:
+        """Raise a ValueError if `image_shape` was set to another one since the fit."""
+        if self.image_shape == "auto":
+            return
+        shape = self._resolve_image_shape(None)
+        if shape != self.image_shape_:
+            raise ValueError(
+                f"Training cannot go on, image_shape was {self.image_shape_} and is "
+                f"now {shape}. Use fit with warm_start=False to start anew."
+            )
 
     def _resolve_image_shape(
         self, shape: tuple[int, ...] | None

@@ -12,8 +12,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.callback import CallbackSupportMixin, with_callbacks
-from sklearn.utils import Tags, check_random_state
+from sklearn.utils import Tags, check_random_state, check_scalar
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.random import sample_without_replacement
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 from torch import Tensor, nn
 
@@ -33,7 +34,9 @@ from .networks.patches import (
     normalize_patches,
     pad_edges,
     pool,
+    view_patches,
 )
+from .networks.weights import to_read
 from .training import (
     compute,
     learn_compression,
@@ -120,8 +123,8 @@ class PatchAutoencoderTransformer(
         How far patches reach beyond the image.
     grid_ : tuple of int
         Number of cells, down and across.
-    mean_ : float
-        Mean of the pixels, subtracted first.
+    mean_, scale_ : float
+        Mean and standard deviation of the pixels, subtracted first and divided by.
     n_components_ : int or None
         Number of components kept; None if all features are.
     code_mean_ : ndarray of shape (n_pooled,) or None
@@ -130,7 +133,7 @@ class PatchAutoencoderTransformer(
         What they are then multiplied by; both are None if neither `n_components` nor
         `whiten_code` asks for it.
     decoder_map_ : ndarray of shape (n_features_out, n_features_in_)
-        What features are multiplied by on the way back to images.
+        What features are multiplied by on the way back to standardised images.
     decoder_mean_ : ndarray of shape (n_features_in_,)
         Added to that.
     n_features_in_ : int
@@ -253,6 +256,8 @@ class PatchAutoencoderTransformer(
             # Small fits see the set of images, not their order.
             data = data.merge_equal_rows()
         random_state = check_random_state(self.random_state)
+        # A fit that fails from here on leaves nothing that looks fitted.
+        self.__dict__.pop("decoder_mean_", None)
         task = {"estimator": self, "X": X, "y": X if y is None else y}
         context = self._init_callback_context(max_subtasks=1)
         context.call_on_fit_task_begin(**task)
@@ -261,7 +266,7 @@ class PatchAutoencoderTransformer(
         weights = np.ones(len(rows))
         if data.weights is not None:
             weights = data.weights[chosen].astype(np.float64)
-        self.mean_ = float(np.average(rows.mean(axis=1, dtype=np.float64), 0, weights))
+        self._standardise(rows, weights)
         self._learn_patches(data, random_state, context, task)
         self._learn_map(rows, weights)
         context.call_on_fit_task_end(**task, reconstruction_attributes={})
@@ -277,6 +282,13 @@ class PatchAutoencoderTransformer(
             ):
                 what = "a positive integer" if lowest else "an integer of 0 and more"
                 refuse(self, name, f"{what} or a pair of them")
+
+        inner = self.autoencoder
+        if inner is not None and inner.loss in ("binary_cross_entropy", "poisson"):
+            raise ValueError(
+                f"autoencoder__loss={inner.loss!r} is for raw values, but patches are "
+                "centred. Use 'squared_error' or 'huber'."
+            )
 
     # Sizes
 
@@ -311,12 +323,23 @@ class PatchAutoencoderTransformer(
         return height + 2 * down - size[0] + 1, width + 2 * across - size[1] + 1
 
     def _images(self, rows: NDArray[Any]) -> Tensor:
-        """Turn rows into centred and padded images."""
-        centred = (rows - rows.dtype.type(self.mean_)).astype(np.float32, copy=False)
-        images = torch.from_numpy(np.ascontiguousarray(centred))
+        """Turn rows into standardised and padded images."""
+        images = torch.from_numpy(self._standardised(rows).astype(np.float32))
         return pad_edges(images.view(-1, *self.image_shape_), self.padding_)
 
+    def _standardised(self, rows: NDArray[Any]) -> NDArray[Any]:
+        kind = rows.dtype.type
+        return np.ascontiguousarray((rows - kind(self.mean_)) / kind(self.scale_))
+
     # Fitting
+
+    def _standardise(self, rows: NDArray[Any], weights: NDArray[Any]) -> None:
+        """Learn mean and scale of the pixels."""
+        data = TrainingData(rows, weights)
+        means, scale = data.moments()
+        self.mean_ = float(means.mean())
+        # What the columns' means differ by is variance of the pixels too.
+        self.scale_ = math.hypot(scale, float(means.std()))
 
     def _learn_patches(
         self,
@@ -333,7 +356,7 @@ class PatchAutoencoderTransformer(
             values = torch.from_numpy(patches)
             square = values.var(dim=1, unbiased=False).double().numpy()
             contrast = math.sqrt(np.average(square, weights=weights)) or 1.0
-            self._contrast = self.normalize_patches * contrast
+            self._contrast = max(self.normalize_patches * contrast, 1e-6)
         patches = self._normalized(patches)
         autoencoder = clone(self.autoencoder) if self.autoencoder else _default()
         if autoencoder.random_state is None:
@@ -355,19 +378,23 @@ class PatchAutoencoderTransformer(
         self, data: TrainingData, n_patches: int, random_state: np.random.RandomState
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Draw patches, without replacement, and tell which images they are of."""
-        n_places = math.prod(self._places)
-        n_all = len(data) * n_places
+        n_rows, n_columns = self._places
+        n_all = len(data) * n_rows * n_columns
         if n_all <= n_patches:
             chosen = np.arange(n_all)
         else:
-            chosen = np.sort(random_state.choice(n_all, n_patches, replace=False))
-        images, place = np.divmod(chosen, n_places)
+            chosen = sample_without_replacement(
+                n_all, n_patches, random_state=random_state
+            )
+            chosen.sort()
+        images, place = np.divmod(chosen, n_rows * n_columns)
+        row, column = np.divmod(place, n_columns)
         patches = []
-        for part in np.array_split(np.arange(len(chosen)), -(-len(chosen) // 20_000)):
-            first, last = images[part[0]], images[part[-1]] + 1
-            rows = self._images(take(data.matrix, slice(first, last), data.index))
-            cut = cut_patches(rows, self.patch_size_).flatten(1, 2)
-            patches.append(cut[images[part] - first, place[part]].numpy())
+        for part in np.array_split(np.arange(len(chosen)), -(-len(chosen) // 2000)):
+            needed, which = np.unique(images[part], return_inverse=True)
+            padded = self._images(take(data.matrix, needed, data.index))
+            views = view_patches(padded, self.patch_size_)
+            patches.append(views[which, row[part], column[part]].flatten(1).numpy())
         return np.concatenate(patches), images
 
     def _learn_map(self, rows: NDArray[Any], weights: NDArray[Any]) -> None:
@@ -380,7 +407,7 @@ class PatchAutoencoderTransformer(
         with compute(0, torch.device("cpu")):
             found = learn_compression(
                 torch.from_numpy(pooled),
-                torch.from_numpy(rows),
+                torch.from_numpy(self._standardised(rows)),
                 torch.from_numpy(weights),
                 n_components=self.n_components,
                 whiten=self.whiten_code,
@@ -452,8 +479,8 @@ class PatchAutoencoderTransformer(
     def _mapped(self, pooled: Tensor) -> Tensor:
         if self.code_map_ is None:
             return pooled
-        mean, matrix = map(torch.from_numpy, (self.code_mean_, self.code_map_))
-        return (pooled - mean) @ matrix
+        assert self.code_mean_ is not None
+        return (pooled - to_read(self.code_mean_)) @ to_read(self.code_map_)
 
     def _patch_encoder(self) -> Callable[[Tensor], Tensor]:
         """Return what encodes all patches of images."""
@@ -471,8 +498,8 @@ class PatchAutoencoderTransformer(
         weight, bias = (p.detach().cpu() for p in network.encoder[0].parameters())
         inward = weight.t().double() / fitted.scale_
         if fitted.whitening_ is not None:
-            inward = torch.from_numpy(fitted.whitening_).double() @ inward
-        shift = bias.double() - torch.from_numpy(fitted.mean_).double() @ inward
+            inward = to_read(fitted.whitening_).double() @ inward
+        shift = bias.double() - to_read(fitted.mean_).double() @ inward
         return PatchEncoder(
             inward.float().contiguous(),
             shift.float(),
@@ -513,9 +540,13 @@ class PatchAutoencoderTransformer(
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If `X` has other columns than in `fit`, or values that are not finite.
+            If `X` has other columns than in `fit`, or values that are not finite, or
+            if `max_patches` is not positive.
+        TypeError
+            If `max_patches` is not an integer.
         """
         check_is_fitted(self)
+        check_scalar(max_patches, "max_patches", Integral, min_val=1)
         data = TrainingData(self._check_rows(X, reset=False))
         patches, _ = self._draw(data, max_patches, check_random_state(0))
         return self._normalized(patches)
@@ -544,6 +575,8 @@ class PatchAutoencoderTransformer(
         check_is_fitted(self)
         features = check_codes(self, X, self._n_features_out)
         rows = features @ self.decoder_map_ + self.decoder_mean_
+        rows *= np.float32(self.scale_)
+        rows += np.float32(self.mean_)
         columns = getattr(self, "feature_names_in_", None)
         return as_configured_frame(self, rows, columns, X)
 
@@ -584,6 +617,9 @@ class PatchAutoencoderTransformer(
     @property
     def _n_features_out(self) -> int:
         return self._n_pooled if self.code_map_ is None else self.code_map_.shape[1]
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "decoder_mean_")
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

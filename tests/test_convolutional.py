@@ -119,6 +119,15 @@ class TestImageInput:
         with pytest.raises(ValueError, match=r"\(13, 9, 3\), but image_shape"):
             clone(fitted).set_params(image_shape=(9, 13, 3)).fit(turned)
 
+    def test_lists_and_tensors_are_images(self, colour, estimator):
+        fitted = clone(estimator).set_params(random_state=0).fit(colour)
+        expected = fitted.transform(colour)
+        np.testing.assert_array_equal(fitted.transform(colour.tolist()), expected)
+        tensor = torch.from_numpy(colour)
+        np.testing.assert_array_equal(fitted.transform(tensor), expected)
+        with pytest.raises(ValueError, match="0 sample"):
+            fitted.transform(colour[:0])
+
     def test_channels_in_front_are_noticed(self, colour, estimator):
         first = np.moveaxis(colour, -1, 1)
         with pytest.raises(ValueError, match=r"np.moveaxis\(X, 1, -1\)"):
@@ -135,6 +144,8 @@ class TestImageInput:
         ({"hidden_channels": (4.5,)}, "sequence of positive integers"),
         ({"kernel_size": 4}, "'kernel_size' parameter .* odd"),
         ({"max_shift": -1}, "'max_shift' parameter"),
+        ({"max_shift": 1, "loss": "poisson"}, "'max_shift' parameter .* 0 for loss"),
+        ({"hidden_channels": (4, 1)}, "more than one channel each"),
         ({"corruption_rate": 1.0}, "below 1"),
         (
             {"loss": "binary_cross_entropy", "normalize_rows": 0.5},
@@ -157,6 +168,20 @@ def test_pickles_and_goes_on(train_rows):
     estimator.set_params(warm_start=True).fit(train_rows)
     assert estimator.n_iter_ == 6
     assert estimator.loss_ < loss
+
+
+def test_shape_cannot_change_half_way(train_rows):
+    estimator = ConvAutoencoderTransformer(4, warm_start=True, **QUICK).fit(train_rows)
+    estimator.set_params(image_shape=(8, 8)).fit(train_rows)
+    estimator.set_params(image_shape=(4, 16))
+    for train in (estimator.fit, estimator.partial_fit):
+        with pytest.raises(
+            ValueError, match=r"was \(8, 8, 1\) and is now \(4, 16, 1\)"
+        ):
+            train(train_rows)
+    estimator.set_params(image_shape=(4, 17))
+    with pytest.raises(ValueError, match="68 columns, but X has 64"):
+        estimator.fit(train_rows)
 
 
 def test_parts_of_a_stream(train_rows, test_rows):

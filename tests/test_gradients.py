@@ -36,7 +36,8 @@ def make_network(**parameters):
         }
     )
     generator = torch.Generator().manual_seed(0)
-    network.initialise(generator, torch.randn(50, 12, generator=generator), None)
+    rows = torch.randn(50, network.widths[0], generator=generator)
+    network.initialise(generator, rows, None)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
@@ -209,6 +210,7 @@ def test_no_fused_function_is_noticed(monkeypatch):
 
 def test_parameters_stay_what_they_are():
     module = nn.Module()
+    module.is_movable = True
     module.weight = nn.Parameter(torch.rand(3, 2, 3, 3))
     module.weight.data = module.weight.data.to(memory_format=torch.channels_last)
     module.bias = nn.Parameter(torch.rand(5, 3).t())
@@ -254,3 +256,71 @@ def test_states_go_on(train_rows):
             assert torch.equal(ours, theirs)
             assert ours.any()
     assert second.state()["n_steps"] == 1
+
+
+class TiedByMemory(nn.Module):
+    """Two parameters, or a parameter and a view of it, in one piece of memory."""
+
+    def __init__(self, n_features, n_components, *, keeps_view):
+        super().__init__()
+        self.inward = nn.Linear(n_features, n_components)
+        self.outward = nn.Linear(n_components, n_features)
+        if keeps_view:
+            del self.outward.weight
+            self.outward.weight = self.inward.weight.data.t()
+        else:
+            self.outward.weight = nn.Parameter(self.inward.weight.t())
+
+    def encode(self, x):
+        return self.inward(x)
+
+    def decode(self, code):
+        return self.outward(code)
+
+
+def tied_parameters(n_features, n_components):
+    return TiedByMemory(n_features, n_components, keeps_view=False)
+
+
+def tied_to_a_view(n_features, n_components):
+    return TiedByMemory(n_features, n_components, keeps_view=True)
+
+
+@pytest.mark.parametrize("network", [tied_parameters, tied_to_a_view])
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+@pytest.mark.parametrize("alpha", [0.0, 0.01])
+def test_weights_tied_by_memory_stay_tied(train_rows, network, solver, alpha):
+    estimator = AutoencoderTransformer(
+        4, network=network, max_iter=5, solver=solver, alpha=alpha, random_state=0
+    ).fit(train_rows)
+    module = estimator.network_.module
+    assert torch.equal(module.inward.weight, module.outward.weight.t())
+    again = copy.deepcopy(estimator)
+    np.testing.assert_array_equal(
+        again.transform(train_rows), estimator.transform(train_rows)
+    )
+    assert again.score(train_rows) == pytest.approx(estimator.score(train_rows))
+
+
+def complex_network(n_features, n_components):
+    module = TiedByMemory(n_features, n_components, keeps_view=False)
+    module.extra = nn.Parameter(torch.zeros(2, dtype=torch.complex64))
+    return module
+
+
+def test_complex_parameters_are_refused(train_rows):
+    with pytest.raises(ValueError, match="has complex parameters"):
+        AutoencoderTransformer(4, network=complex_network).fit(train_rows)
+
+
+def test_loss_of_a_large_batch_is_exact():
+    """A sum of many squares, kept to far less than what `tol` is set to."""
+    network = make_network(n_features=100)
+    make_adam(network)
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(60_000, 100, generator=generator)
+    objective = ReconstructionObjective(SquaredError(torch.zeros(100), 1.0))
+    with torch.no_grad():
+        found = objective.write_out(network)(rows, rows, None, GENERATOR)
+        expected = (network(rows) - rows).double().square().mean()
+    assert float(found) == pytest.approx(float(expected), rel=1e-5)

@@ -640,3 +640,9 @@ def test_images_of_estimators_that_know_their_shape(patches, digits):
     display = ReconstructionDisplay.from_estimator(network.fit(colour), colour)
     assert display.artists_[0, 0].get_array().shape == (4, 5, 3)
     assert LatentDisplay.from_estimator(network, colour).projection.shape == (20, 2)
+    many = np.random.default_rng(0).random((20, 8, 8, 4))
+    display = ReconstructionDisplay.from_estimator(network.fit(many), many)
+    assert len(display.artists_[0, 0].get_xdata()) == 256
+    lines = many.reshape(20, 1, 256)
+    display = ReconstructionDisplay.from_estimator(network.fit(lines), lines)
+    assert len(display.artists_[0, 0].get_xdata()) == 256

@@ -68,11 +68,11 @@ def known_image_shape(estimator: Any) -> tuple[int, ...] | None:
     return drawable(shape) if shape is not None else None
 
 
-def drawable(shape: Sequence[int]) -> tuple[int, ...] | None:
-    """Turn (height, width, n_channels) into what can be drawn, if it can be."""
+def drawable(shape: Sequence[int]) -> tuple[int, ...]:
+    """Turn (height, width, n_channels) into an image, or a line where it is none."""
     height, width, n_channels = shape
-    if height == 1 or n_channels not in (1, 3):
-        return None
+    if 1 in (height, width) or n_channels not in (1, 3):
+        return (math.prod(shape),)
     return (height, width) if n_channels == 1 else (height, width, n_channels)
 
 

@@ -22,12 +22,15 @@ class Autoencoder(nn.Module, ABC):
         Fewest rows that a training batch must have.
     weighs_rows : bool
         Whether a row of weight two counts as two rows in all that it does.
+    is_movable : bool
+        Whether parameters may be moved in memory: nothing else holds a view of them.
     """
 
     config: dict[str, Any]
     widths: list[int]
     smallest_batch = 1
     weighs_rows = True
+    is_movable = True
 
     registry: ClassVar[dict[str, type["Autoencoder"]]] = {}
 

@@ -37,6 +37,9 @@ class CustomAutoencoder(Autoencoder):
         If what was built cannot be trained as an autoencoder.
     """
 
+    # A user may have tied weights by their memory, or kept a view of them.
+    is_movable = False
+
     def __init__(
         self, *, builder: Callable[..., nn.Module], n_features: int, n_components: int
     ) -> None:
@@ -100,6 +103,8 @@ def _check_module(module: Any) -> None:
         fault = f"{type(module).__name__} has no encode and decode"
     elif any(is_lazy(p) for p in module.parameters()):
         fault = f"{type(module).__name__} has lazy layers: give them their widths"
+    elif any(p.is_complex() for p in module.parameters()):
+        fault = f"{type(module).__name__} has complex parameters"
     elif not any(p.requires_grad for p in module.parameters()):
         fault = f"{type(module).__name__} has no parameters to train"
     else:

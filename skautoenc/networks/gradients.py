@@ -157,9 +157,8 @@ class _DenseBackward:
         difference = gradient = output.sub_(target)
         if sample_weight is not None:
             gradient = difference * sample_weight.unsqueeze(1)
-        size = difference.numel()
-        loss = torch.dot(gradient.view(-1), difference.view(-1)) / size
-        direct = gradient.mul_(2 / size)
+        loss = (gradient * difference).mean()
+        direct = gradient.mul_(2 / difference.numel())
         gradient = self._backward(self.decoder, direct, outward)
         gradient = torch.mm(gradient, self.decoder[0].back)
         if self.projection is not None:

@@ -39,8 +39,26 @@ def cut_patches(images: Tensor, size: tuple[int, int]) -> Tensor:
     Tensor of shape (n, n_rows, n_columns, height * width * n_channels)
         A view where possible; each patch in the order of its own rows.
     """
+    return view_patches(images, size).flatten(3)
+
+
+def view_patches(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Look at images as all their patches, which takes no memory.
+
+    Parameters
+    ----------
+    images : Tensor of shape (n, height, width, n_channels)
+        Images.
+    size : tuple of int
+        Height and width of a patch.
+
+    Returns
+    -------
+    Tensor of shape (n, n_rows, n_columns, height, width, n_channels)
+        A view.
+    """
     patches = images.unfold(1, size[0], 1).unfold(2, size[1], 1)
-    return patches.permute(0, 1, 2, 4, 5, 3).flatten(3)
+    return patches.permute(0, 1, 2, 4, 5, 3)
 
 
 def normalize_patches(patches: Tensor, regularization: float) -> Tensor:
@@ -122,6 +140,9 @@ class PatchEncoder:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Map (n, height, width, n_channels) to (n, n_rows, n_columns, n_units)."""
+        if self.regularization is not None:
+            # It makes no difference but to the rounding of squares.
+            images = images - images.mean(dim=(1, 2, 3), keepdim=True)
         patches = cut_patches(images, self.size)
         if self.regularization is not None:
             # Division of patches, which are narrower than their codes.

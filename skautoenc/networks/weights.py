@@ -48,6 +48,14 @@ def own_array(tensor: Tensor) -> NDArray[Any]:
     return array
 
 
+def to_read(array: NDArray[Any]) -> Tensor:
+    """Return a tensor on the CPU for reading only, of the array's memory if it may be.
+
+    Arrays that are mapped from a file cannot be written to, which torch warns of.
+    """
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
+
+
 def to_tensors(arrays: Arrays) -> dict[str, Tensor]:
     """Copy arrays into tensors on the CPU."""
     return {k: torch.tensor(array, device="cpu") for k, array in arrays.items()}

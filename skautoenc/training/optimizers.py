@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim.adam import adam
 from torch.optim.sgd import sgd
 
+from ..networks import Autoencoder
 from ..networks.weights import own_array
 
 Schedule = Callable[[float], float]
@@ -42,43 +43,69 @@ SCHEDULES: dict[str, Schedule] = {
 _ALIGNMENT = 16
 
 
-class _Flat:
-    """Parameters that lie in one piece of memory, as their gradients do.
+class _Group:
+    """Parameters of one weight decay, each in its own place.
 
     Parameters
     ----------
     parameters : list of torch.nn.Parameter
-        They keep values, shapes and the order of dimensions, and get a ``grad``.
+        They are given a ``grad``.
     decay : float
         Weight decay of all of them.
+
+    Attributes
+    ----------
+    values, gradients : list of Tensor
+        What an update works on.
     """
 
     def __init__(self, parameters: list[nn.Parameter], decay: float) -> None:
-        self.decay = decay
         self.parameters = parameters
+        self.decay = decay
+        for parameter in parameters:
+            parameter.grad = torch.zeros_like(parameter)
+        self.values: list[Tensor] = list(parameters)
+        self.gradients = [p.grad for p in parameters if p.grad is not None]
+
+    def by_parameter(self, tensors: list[Tensor]) -> list[Tensor]:
+        """Turn tensors like `values` into some of the shapes of the parameters."""
+        return tensors
+
+
+class _FlatGroup(_Group):
+    """Parameters that are moved into one piece of memory, as their gradients are.
+
+    They keep values, shapes and the order of dimensions.
+    """
+
+    def __init__(self, parameters: list[nn.Parameter], decay: float) -> None:
+        self.parameters = parameters
+        self.decay = decay
         self._places = []
         size = 0
         for parameter in parameters:
             self._places.append(size)
             size += -(-parameter.numel() // _ALIGNMENT) * _ALIGNMENT
-        device = parameters[0].device
-        values = torch.zeros(size, dtype=torch.float32, device=device)
-        self.values = nn.Parameter(values)
-        self.gradient = torch.zeros_like(values)
-        self.values.grad = self.gradient
+        values = torch.zeros(size, dtype=torch.float32, device=parameters[0].device)
+        flat = nn.Parameter(values)
+        flat.grad = torch.zeros_like(values)
+        self.values = [flat]
+        self.gradients = [flat.grad]
         placed = zip(
-            parameters, self.views(values), self.views(self.gradient), strict=True
+            parameters,
+            self.by_parameter([values]),
+            self.by_parameter(self.gradients),
+            strict=True,
         )
         for parameter, value, gradient in placed:
             value.copy_(parameter.detach())
             parameter.data = value
             parameter.grad = gradient
 
-    def views(self, buffer: Tensor) -> list[Tensor]:
-        """Cut a buffer of the size of `values` into the shapes of the parameters."""
+    def by_parameter(self, tensors: list[Tensor]) -> list[Tensor]:
+        """Cut the one tensor into the shapes of the parameters."""
         return [
-            # Strides of a copy: a parameter may be a view of something else.
-            buffer.as_strided(p.shape, torch.empty_like(p).stride(), place)
+            tensors[0].as_strided(p.shape, torch.empty_like(p).stride(), place)
             for p, place in zip(self.parameters, self._places, strict=True)
         ]
 
@@ -91,8 +118,8 @@ class Optimizer(ABC):
 
     Parameters
     ----------
-    network : torch.nn.Module
-        Its parameters are moved into one piece of memory.
+    network : Autoencoder
+        Its parameters are moved into one piece of memory, if they may be.
     learning_rate : float
         Until another one is set.
     alpha : float
@@ -104,7 +131,9 @@ class Optimizer(ABC):
         Of the next step.
     """
 
-    def __init__(self, network: nn.Module, learning_rate: float, alpha: float) -> None:
+    def __init__(
+        self, network: Autoencoder, learning_rate: float, alpha: float
+    ) -> None:
         self.learning_rate = learning_rate
         self._parameters = [p for p in network.parameters() if p.requires_grad]
         matrices = [p for p in self._parameters if p.ndim > 1]
@@ -112,14 +141,21 @@ class Optimizer(ABC):
         groups = (
             [(matrices, alpha), (others, 0.0)] if alpha else [(self._parameters, 0.0)]
         )
-        self._flats = [_Flat(group, decay) for group, decay in groups if group]
+        kind = _FlatGroup if network.is_movable else _Group
+        self._groups = [kind(group, decay) for group, decay in groups if group]
         self._buffers = [
-            {name: torch.zeros_like(flat.gradient) for name in self._names}
-            for flat in self._flats
+            {
+                name: [torch.zeros_like(g) for g in group.gradients]
+                for name in self._names
+            }
+            for group in self._groups
         ]
         self._steps = [
-            torch.zeros((), dtype=torch.float32, device=flat.gradient.device)
-            for flat in self._flats
+            [
+                torch.zeros((), dtype=torch.float32, device=gradient.device)
+                for gradient in group.gradients
+            ]
+            for group in self._groups
         ]
 
     @property
@@ -128,24 +164,28 @@ class Optimizer(ABC):
         """What is remembered of each parameter."""
 
     @abstractmethod
-    def _update(self, flat: _Flat, buffers: dict[str, Tensor], step: Tensor) -> None:
-        """Update one piece."""
+    def _update(
+        self, group: _Group, buffers: dict[str, list[Tensor]], steps: list[Tensor]
+    ) -> None:
+        """Update one group."""
 
     def step(self) -> None:
         """Update the parameters by their gradients, where autograd is off."""
-        for flat, buffers, step in zip(
-            self._flats, self._buffers, self._steps, strict=True
+        for group, buffers, steps in zip(
+            self._groups, self._buffers, self._steps, strict=True
         ):
-            self._update(flat, buffers, step)
+            self._update(group, buffers, steps)
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
-        for flat in self._flats:
-            flat.gradient.zero_()
+        for group in self._groups:
+            for gradient in group.gradients:
+                gradient.zero_()
 
     def clip_gradients(self, max_norm: float) -> None:
         """Scale the gradients down to a norm of `max_norm` altogether."""
-        nn.utils.clip_grad_norm_([flat.values for flat in self._flats], max_norm)
+        values = [value for group in self._groups for value in group.values]
+        nn.utils.clip_grad_norm_(values, max_norm)
 
     def moments(self, parameter: Tensor) -> list[Tensor]:
         """Return what is remembered of one parameter, to be changed in place."""
@@ -159,9 +199,9 @@ class Optimizer(ABC):
     def _by_parameter(self) -> Iterator[tuple[nn.Parameter, dict[str, Tensor]]]:
         """Run through the network's parameters and what is remembered of them."""
         found = {}
-        for flat, buffers in zip(self._flats, self._buffers, strict=True):
-            views = {name: flat.views(buffer) for name, buffer in buffers.items()}
-            for number, parameter in enumerate(flat.parameters):
+        for group, buffers in zip(self._groups, self._buffers, strict=True):
+            views = {name: group.by_parameter(held) for name, held in buffers.items()}
+            for number, parameter in enumerate(group.parameters):
                 found[parameter] = {name: views[name][number] for name in views}
         for parameter in self._parameters:
             yield parameter, found[parameter]
@@ -169,7 +209,7 @@ class Optimizer(ABC):
     def state(self) -> dict[str, Any]:
         """Copy what is remembered into plain values and arrays."""
         return {
-            "n_steps": float(self._steps[0]),
+            "n_steps": float(self._steps[0][0]),
             "moments": [
                 {name: own_array(view) for name, view in buffers.items()}
                 for _, buffers in self._by_parameter()
@@ -178,7 +218,7 @@ class Optimizer(ABC):
 
     def load(self, state: dict[str, Any]) -> None:
         """Take over what `state` gave for parameters of the same shapes."""
-        for step in self._steps:
+        for step in (step for steps in self._steps for step in steps):
             step.fill_(state["n_steps"])
         for (_, buffers), arrays in zip(
             self._by_parameter(), state["moments"], strict=True
@@ -223,24 +263,26 @@ class Adam(Optimizer):
 
     _names = ("mean", "square")
 
-    def _update(self, flat: _Flat, buffers: dict[str, Tensor], step: Tensor) -> None:
-        values: list[Tensor] = [flat.values]
-        moments = [flat.gradient], [buffers["mean"]], [buffers["square"]]
+    def _update(
+        self, group: _Group, buffers: dict[str, list[Tensor]], steps: list[Tensor]
+    ) -> None:
+        moments = group.gradients, buffers["mean"], buffers["square"]
         numbers: dict[str, Any] = {
             "lr": self.learning_rate,
             "beta1": 0.9,
             "beta2": 0.999,
-            "weight_decay": flat.decay,
+            "weight_decay": group.decay,
             "eps": 1e-8,
             "amsgrad": False,
             "maximize": False,
         }
         if _has_fused_adamw():
-            step += 1
-            torch._fused_adamw_(values, *moments, [], [step], **numbers)
+            for step in steps:
+                step += 1
+            torch._fused_adamw_(group.values, *moments, [], steps, **numbers)
         else:
             numbers = {**numbers, "fused": True, "decoupled_weight_decay": True}
-            adam(values, *moments, [], [step], **numbers)
+            adam(group.values, *moments, [], steps, **numbers)
 
 
 class SGD(Optimizer):
@@ -248,8 +290,8 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    network : torch.nn.Module
-        Its parameters are moved into one piece of memory.
+    network : Autoencoder
+        Its parameters are moved into one piece of memory, if they may be.
     learning_rate : float
         Until another one is set.
     alpha : float
@@ -259,7 +301,7 @@ class SGD(Optimizer):
     """
 
     def __init__(
-        self, network: nn.Module, learning_rate: float, alpha: float, momentum: float
+        self, network: Autoencoder, learning_rate: float, alpha: float, momentum: float
     ) -> None:
         self.momentum = momentum
         super().__init__(network, learning_rate, alpha)
@@ -268,23 +310,26 @@ class SGD(Optimizer):
     def _names(self) -> tuple[str, ...]:
         return ("momentum",) if self.momentum else ()
 
-    def _update(self, flat: _Flat, buffers: dict[str, Tensor], step: Tensor) -> None:
+    def _update(
+        self, group: _Group, buffers: dict[str, list[Tensor]], steps: list[Tensor]
+    ) -> None:
+        without: list[Tensor | None] = [None] * len(group.values)
         sgd(
-            [flat.values],
-            [flat.gradient],
-            [buffers.get("momentum")],
+            group.values,
+            group.gradients,
+            [*buffers["momentum"]] if self.momentum else without,
             fused=True,
             lr=self.learning_rate,
             momentum=self.momentum,
             nesterov=self.momentum > 0,
-            weight_decay=flat.decay,
+            weight_decay=group.decay,
             dampening=0.0,
             maximize=False,
         )
 
 
 def make_optimizer(
-    network: nn.Module,
+    network: Autoencoder,
     solver: str,
     *,
     learning_rate_init: float,
@@ -295,8 +340,8 @@ def make_optimizer(
 
     Parameters
     ----------
-    network : torch.nn.Module
-        Its parameters are moved into one piece of memory.
+    network : Autoencoder
+        Its parameters are moved into one piece of memory, if they may be.
     solver : {"adam", "sgd"}
         Which one.
     learning_rate_init : float
