@@ -248,6 +248,8 @@ class PatchAutoencoderTransformer(
             If a parameter or the data is not usable.
         """
         self._validate_params()
+        # A fit that fails from here on leaves nothing that looks fitted.
+        self.__dict__.pop("decoder_mean_", None)
         matrix = self._check_rows(X, reset=True, min_rows=2)
         data = TrainingData(matrix, check_weights(sample_weight, matrix))
         data = data.without_zero_weights()
@@ -256,8 +258,6 @@ class PatchAutoencoderTransformer(
             # Small fits see the set of images, not their order.
             data = data.merge_equal_rows()
         random_state = check_random_state(self.random_state)
-        # A fit that fails from here on leaves nothing that looks fitted.
-        self.__dict__.pop("decoder_mean_", None)
         task = {"estimator": self, "X": X, "y": X if y is None else y}
         context = self._init_callback_context(max_subtasks=1)
         context.call_on_fit_task_begin(**task)

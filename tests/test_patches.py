@@ -376,12 +376,13 @@ def test_constant_images_have_features(train_rows):
 
 
 def test_a_fit_that_fails_leaves_nothing_fitted(train_rows):
-    estimator = PatchAutoencoderTransformer(quick(), random_state=0).fit(train_rows)
-    estimator.set_params(n_components=10**6)
-    with pytest.raises(ValueError, match="no more than 192"):
-        estimator.fit(2 * train_rows)
-    with pytest.raises(NotFittedError):
-        estimator.transform(train_rows)
+    estimator = PatchAutoencoderTransformer(quick(), random_state=0)
+    for fault in ({"n_components": 10**6}, {"patch_size": 9}, {"image_shape": (3, 3)}):
+        fitted = clone(estimator).fit(train_rows).set_params(**fault)
+        with pytest.raises(ValueError, match=r"no more than 192|no larger|columns"):
+            fitted.fit(2 * train_rows)
+        with pytest.raises(NotFittedError):
+            fitted.transform(train_rows)
 
 
 def test_patches_to_look_at(train_rows):
