@@ -464,6 +464,8 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
             self._report_divergence(run)
         network = run.step.network
         bind_generator(network, None)
+        # They are as large as the weights, and nobody needs them any more.
+        network.zero_grad(set_to_none=True)
         self.__dict__.update(self._fitted_attributes(run, network, resumes=resumes))
 
     def _reconstruction_attributes(self, run: Run, *, resumes: bool) -> dict[str, Any]:

@@ -324,3 +324,11 @@ def test_loss_of_a_large_batch_is_exact():
         found = objective.write_out(network)(rows, rows, None, GENERATOR)
         expected = (network(rows) - rows).double().square().mean()
     assert float(found) == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize("network", [None, tied_parameters])
+def test_a_fitted_network_holds_no_gradients(train_rows, network):
+    estimator = AutoencoderTransformer(4, network=network, max_iter=1)
+    for train in (estimator.fit, estimator.partial_fit, estimator.partial_fit):
+        train(train_rows)
+        assert all(p.grad is None for p in estimator.network_.parameters())
