@@ -243,8 +243,13 @@ def test_interrupt_leaves_a_usable_estimator(X):
                 signal.raise_signal(signal.SIGINT)
 
     estimator = AutoencoderTransformer(3, max_iter=20).set_callbacks(Interrupt())
-    with pytest.warns(UserWarning, match="Training interrupted by user"):
-        estimator.fit(X)
+    # Python leaves the signal ignored where the shell that started it did.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.warns(UserWarning, match="Training interrupted by user"):
+            estimator.fit(X)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert estimator.n_iter_ == 3
     estimator.set_callbacks()
     assert np.isfinite(estimator.transform(X)).all()
