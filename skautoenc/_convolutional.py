@@ -115,14 +115,12 @@ class ConvAutoencoderTransformer(ImageInput, BaseAutoencoder):
         Epochs without progress until the fit stops.
     early_stopping : bool, default=False
         Whether to hold out rows, to watch their loss in place of the training loss,
-        and to go back to the weights of its best epoch in the end. Penalties are no
-        part of that loss.
+        and to go back to the weights of its best epoch in the end.
     validation_fraction : float in (0, 1), default=0.1
         Share of the rows to hold out.
     warm_start : bool, default=False
         Whether `fit` goes on from the weights of the last fit, with a fresh optimiser
-        and schedule. Mean, scale, loss, normalisation and whitening stay those of the
-        first fit.
+        and schedule. Mean, scale, loss and normalisation stay those of the first fit.
     device : str or torch.device, default="auto"
         Where to compute. "auto" is the CPU, unless there is an accelerator and the
         network is large enough to be worth it.

@@ -357,7 +357,7 @@ class PatchAutoencoderTransformer(
             square = values.var(dim=1, unbiased=False).double().numpy()
             contrast = math.sqrt(np.average(square, weights=weights)) or 1.0
             self._contrast = max(self.normalize_patches * contrast, 1e-6)
-        patches = self._normalized(patches)
+        patches = self._normalized(torch.from_numpy(patches)).numpy()
         autoencoder = clone(self.autoencoder) if self.autoencoder else _default()
         if autoencoder.random_state is None:
             seed = random_state.randint(np.iinfo(np.int32).max)
@@ -368,11 +368,10 @@ class PatchAutoencoderTransformer(
             self.autoencoder_ = autoencoder.fit(patches, sample_weight=weights)
         inner.call_on_fit_task_end(**task, reconstruction_attributes={})
 
-    def _normalized(self, patches: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _normalized(self, patches: Tensor) -> Tensor:
         if self._contrast is None:
             return patches
-        values = torch.from_numpy(patches)
-        return normalize_patches(values, self._contrast).numpy()
+        return normalize_patches(patches, self._contrast)
 
     def _draw(
         self, data: TrainingData, n_patches: int, random_state: np.random.RandomState
@@ -399,7 +398,7 @@ class PatchAutoencoderTransformer(
 
     def _learn_map(self, rows: NDArray[Any], weights: NDArray[Any]) -> None:
         """Learn what is done to pooled codes, and the way back from that."""
-        pooled = self._pooled(rows)
+        pooled = self._pooled(rows, self._patch_encoder())
         n_pooled = pooled.shape[1]
         if self.n_components is not None and self.n_components > n_pooled:
             refuse(self, "n_components", f"no more than {n_pooled}, cells times units")
@@ -447,19 +446,21 @@ class PatchAutoencoderTransformer(
         matrix = self._check_rows(X, reset=False)
         n_samples = matrix.shape[0]
         result = np.empty((n_samples, self._n_features_out), dtype=np.float32)
+        encode, compress = self._patch_encoder(), self._compression()
         for start in range(0, n_samples, _N_MAPPED):
             block = slice(start, min(start + _N_MAPPED, n_samples))
-            pooled = torch.from_numpy(self._pooled(take(matrix, block)))
+            pooled = torch.from_numpy(self._pooled(take(matrix, block), encode))
             # A row's result is not to depend on how many others there are.
             pooled = nn.functional.pad(pooled, (0, 0, 0, -len(pooled) % 32))
             with compute(2.0 * result.size * pooled.shape[1], torch.device("cpu")):
-                mapped = self._mapped(pooled)
+                mapped = compress(pooled)
             result[block] = mapped[: block.stop - start].numpy()
         return result
 
-    def _pooled(self, rows: NDArray[Any]) -> NDArray[np.float32]:
+    def _pooled(
+        self, rows: NDArray[Any], encode: Callable[[Tensor], Tensor]
+    ) -> NDArray[np.float32]:
         """Return roots of the mean codes of each cell."""
-        encode = self._patch_encoder()
         n_samples = len(rows)
         result = np.empty((n_samples, self._n_pooled), dtype=np.float32)
         n_multiplications = self.autoencoder_.network_.n_multiplications
@@ -476,11 +477,13 @@ class PatchAutoencoderTransformer(
                 result[block] = root[: _BLOCK - missing].numpy()
         return result
 
-    def _mapped(self, pooled: Tensor) -> Tensor:
+    def _compression(self) -> Callable[[Tensor], Tensor]:
+        """Return what is done to pooled codes."""
         if self.code_map_ is None:
-            return pooled
+            return lambda pooled: pooled
         assert self.code_mean_ is not None
-        return (pooled - to_read(self.code_mean_)) @ to_read(self.code_map_)
+        mean, matrix = to_read(self.code_mean_), to_read(self.code_map_)
+        return lambda pooled: (pooled - mean) @ matrix
 
     def _patch_encoder(self) -> Callable[[Tensor], Tensor]:
         """Return what encodes all patches of images."""
@@ -509,9 +512,7 @@ class PatchAutoencoderTransformer(
 
     def _encode_patches(self, images: Tensor) -> Tensor:
         """Encode all patches of images by the autoencoder as it is."""
-        patches = cut_patches(images, self.patch_size_)
-        if self._contrast is not None:
-            patches = normalize_patches(patches, self._contrast)
+        patches = self._normalized(cut_patches(images, self.patch_size_))
         codes = self.autoencoder_._encode(patches.flatten(0, 2).numpy())
         return torch.from_numpy(codes).view(*patches.shape[:3], -1)
 
@@ -549,7 +550,7 @@ class PatchAutoencoderTransformer(
         check_scalar(max_patches, "max_patches", Integral, min_val=1)
         data = TrainingData(self._check_rows(X, reset=False))
         patches, _ = self._draw(data, max_patches, check_random_state(0))
-        return self._normalized(patches)
+        return self._normalized(torch.from_numpy(patches)).numpy()
 
     def inverse_transform(self, X: Any) -> Any:
         """Give images that have such features, about.
