@@ -296,8 +296,9 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
                 targets = diffuse(
                     self._rows(data, cpu), self.n_neighbors, self.n_diffusion_steps
                 )
+        step = self._make_step(network, budget, streams, device)
         return Run(
-            self._make_step(network, budget, streams, device),
+            step,
             self._rows(data, device, targets=targets),
             Batches(
                 len(data),
@@ -306,7 +307,7 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
                 generator=streams.order,
             ),
             budget,
-            Stopping(tol=self.tol, n_iter_no_change=self.n_iter_no_change),
+            Stopping(network, tol=self.tol, n_iter_no_change=self.n_iter_no_change),
             validation=None if held_out is None else self._rows(held_out, device),
             generator=streams.weights,
             work=work,

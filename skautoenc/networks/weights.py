@@ -15,6 +15,12 @@ def _named_tensors(network: nn.Module) -> dict[str, Tensor]:
     return {**dict(network.named_parameters()), **dict(network.named_buffers())}
 
 
+def places(network: nn.Module) -> list[tuple[nn.Module, str]]:
+    """List the module that holds each parameter and buffer, and its name there."""
+    split = (name.rpartition(".") for name in _named_tensors(network))
+    return [(network.get_submodule(path), name) for path, _, name in split]
+
+
 def count_parameters(network: nn.Module) -> int:
     """Count the trained numbers."""
     return sum(parameter.numel() for parameter in network.parameters())
@@ -25,19 +31,9 @@ def device_of(network: nn.Module) -> torch.device:
     return next(network.parameters()).device
 
 
-def all_finite(network: nn.Module) -> bool:
-    """Whether no weight is infinite or not a number."""
-    return all(bool(t.isfinite().all()) for t in _named_tensors(network).values())
-
-
-def snapshot(network: nn.Module) -> dict[str, Tensor]:
-    """Copy the weights, on their device."""
-    return {name: t.detach().clone() for name, t in _named_tensors(network).items()}
-
-
 @torch.no_grad()
-def restore(network: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Copy `tensors`, as `snapshot` gave them, back into the network."""
+def _fill(network: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Copy tensors into the network, by their names."""
     for name, tensor in _named_tensors(network).items():
         tensor.copy_(tensors[name])
 
@@ -76,9 +72,9 @@ def same_shapes(network: nn.Module, other: nn.Module) -> bool:
 
 def copy_weights(source: nn.Module, target: nn.Module) -> None:
     """Copy the weights of one network into another of the same shapes."""
-    restore(target, _named_tensors(source))
+    _fill(target, _named_tensors(source))
 
 
 def from_arrays(network: nn.Module, arrays: Arrays) -> None:
     """Copy arrays, as `to_arrays` gave them, into the network."""
-    restore(network, to_tensors(arrays))
+    _fill(network, to_tensors(arrays))

@@ -79,7 +79,7 @@ class Run:
     def resume(self) -> None:
         """Take the weights as trained before: held-out rows may prefer them."""
         if self.validation is not None:
-            self.stopping.start_from(self._validate(self.validation), self.step.network)
+            self.stopping.start_from(self._validate(self.validation))
 
     def advance(self) -> None:
         """Train for one epoch."""
@@ -87,7 +87,7 @@ class Run:
         if self._ends_a_quarter():
             self._revive()
         held_out = None if self.validation is None else self._validate(self.validation)
-        self.stopping.update(loss, held_out, self.step.network)
+        self.stopping.update(loss, held_out)
         if self.stopping.diverged:
             return
         if held_out is not None:
@@ -96,7 +96,7 @@ class Run:
 
     def finish(self) -> None:
         """End the run with the right weights, in evaluation mode."""
-        self.stopping.restore(self.step.network)
+        self.stopping.restore()
         self.step.network.eval()
 
     def summary(self) -> str:
@@ -111,7 +111,8 @@ class Run:
 
     @torch.no_grad()
     def _train_epoch(self) -> float:
-        self.step.network.train()
+        if not self.step.network.training:
+            self.step.network.train()
         losses: list[Tensor] = []
         counts: list[int] = []
         schedule = SCHEDULES[self.budget.learning_rate]

@@ -4,7 +4,7 @@ import math
 
 from torch import Tensor, nn
 
-from ..networks.weights import all_finite, restore, snapshot
+from ..networks.weights import places
 
 
 class Stopping:
@@ -12,13 +12,19 @@ class Stopping:
 
     Parameters
     ----------
+    network : torch.nn.Module
+        Whose weights are kept.
     tol : float
         A loss counts as better when it is lower by more than this.
     n_iter_no_change : int
         Stop when this many epochs in a row were not better.
     """
 
-    def __init__(self, *, tol: float, n_iter_no_change: int) -> None:
+    def __init__(
+        self, network: nn.Module, *, tol: float, n_iter_no_change: int
+    ) -> None:
+        # Found once: to walk through the modules takes longer than to copy them.
+        self._places = places(network)
         self.tol = tol
         self.n_iter_no_change = n_iter_no_change
         self.diverged = False
@@ -26,8 +32,8 @@ class Stopping:
         self._validated = False
         self._reference = math.inf
         self._stale = 0
-        self._latest: dict[str, Tensor] | None = None
-        self._kept: dict[str, Tensor] | None = None
+        self._latest: list[Tensor] | None = None
+        self._kept: list[Tensor] | None = None
 
     @property
     def has_weights(self) -> bool:
@@ -39,20 +45,20 @@ class Stopping:
         """Whether to stop."""
         return self.diverged or self._stale >= self.n_iter_no_change
 
-    def start_from(self, held_out: float, network: nn.Module) -> None:
+    def start_from(self, held_out: float) -> None:
         """Take note of the held-out loss of weights that were trained before."""
         self._validated = True
         self.best_loss = held_out
-        self._kept = snapshot(network)
+        self._kept = self._copy()
 
-    def update(self, loss: float, held_out: float | None, network: nn.Module) -> None:
+    def update(self, loss: float, held_out: float | None) -> None:
         """Take note of an epoch's losses and of the weights that it ended with."""
         watched = loss if held_out is None else held_out
         self._validated = held_out is not None
         if not (math.isfinite(loss) and math.isfinite(watched)):
             self.diverged = True
             return
-        latest = snapshot(network)
+        latest = self._copy()
         if watched < self.best_loss:
             self.best_loss = watched
             # A training loss tells of the weights that the epoch began with.
@@ -64,12 +70,21 @@ class Stopping:
         else:
             self._stale += 1
 
-    def restore(self, network: nn.Module) -> None:
+    def restore(self) -> None:
         """Go back to the best held-out loss, or from weights or a loss not finite.
 
         A training loss that was lower a few epochs ago is no reason to go back: it
         is the noise of the batches.
         """
-        self.diverged = self.diverged or not all_finite(network)
+        tensors = self._tensors()
+        finite = all(bool(tensor.isfinite().all()) for tensor in tensors)
+        self.diverged = self.diverged or not finite
         if self._kept is not None and (self._validated or self.diverged):
-            restore(network, self._kept)
+            for tensor, kept in zip(tensors, self._kept, strict=True):
+                tensor.copy_(kept)
+
+    def _tensors(self) -> list[Tensor]:
+        return [getattr(module, name).detach() for module, name in self._places]
+
+    def _copy(self) -> list[Tensor]:
+        return [tensor.clone() for tensor in self._tensors()]
