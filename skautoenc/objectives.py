@@ -9,10 +9,8 @@ import torch
 from torch import Tensor
 
 from .losses import Loss, SquaredError
-from .networks import Autoencoder, write_out
+from .networks import Autoencoder
 
-# Takes batch, target, weights and generator, leaves gradients and returns the loss.
-Gradients = Callable[[Tensor, Tensor, Tensor | None, torch.Generator], Tensor]
 # Draws a changed copy of a batch.
 Change = Callable[[Tensor, torch.Generator], Tensor]
 
@@ -47,8 +45,21 @@ class Objective(Protocol):
     def evaluate(self, network: Autoencoder, batch: Tensor) -> Tensor:
         """Return the loss of each row under the network as it is used, (n,)."""
 
-    def write_out(self, network: Autoencoder) -> Gradients | None:
-        """Return what computes loss and gradients without autograd, if it is known."""
+    def draw(
+        self, batch: Tensor, target: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw what is random about a training batch, and return what takes its place.
+
+        Returns
+        -------
+        source, clean, target : Tensor of shape (n, n_features)
+            What is encoded, what that was before it was corrupted, and what it is to
+            be decoded to.
+        """
+
+    @property
+    def is_squared_error(self) -> bool:
+        """Whether the loss is the squared error of what is drawn, and nothing else."""
 
 
 def weighted_mean(values: Tensor, sample_weight: Tensor | None) -> Tensor:
@@ -162,7 +173,7 @@ class ReconstructionObjective:
         generator: torch.Generator,
     ) -> Tensor:
         """Return the loss of a training batch, a scalar; see `Objective`."""
-        source, batch, target = self._draw(batch, target, generator)
+        source, batch, target = self.draw(batch, target, generator)
         if self.contractive_penalty:
             source = source.detach().requires_grad_()
         code = network.encode(source)
@@ -185,7 +196,7 @@ class ReconstructionObjective:
         penalty = network.penalty(code, sample_weight)
         return loss if penalty is None else loss + penalty
 
-    def _draw(
+    def draw(
         self, batch: Tensor, target: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return what is encoded, what that was before it was corrupted, the target."""
@@ -194,27 +205,13 @@ class ReconstructionObjective:
         source = batch if self.corruption is None else self.corruption(batch, generator)
         return source, batch, target
 
-    def write_out(self, network: Autoencoder) -> Gradients | None:
-        """Return what computes loss and gradients without autograd, if it is known."""
+    @property
+    def is_squared_error(self) -> bool:
+        """Whether the loss is the squared error of what is drawn, and nothing else."""
         special = (
             self.ordered or self.contractive_penalty or self.corruption_weight != 1
         )
-        if special or not isinstance(self.loss, SquaredError):
-            return None
-        backward = write_out(network)
-        if backward is None:
-            return None
-
-        def gradients(
-            batch: Tensor,
-            target: Tensor,
-            sample_weight: Tensor | None,
-            generator: torch.Generator,
-        ) -> Tensor:
-            source, _, target = self._draw(batch, target, generator)
-            return backward(source, target, sample_weight)
-
-        return gradients
+        return not special and isinstance(self.loss, SquaredError)
 
     def evaluate(self, network: Autoencoder, batch: Tensor) -> Tensor:
         """Return the loss of each clean row, (n,), without any penalty."""

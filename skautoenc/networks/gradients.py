@@ -6,17 +6,21 @@ called that autograd would call, one after the other.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from itertools import repeat
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from .codes import PENALTIES
+from .codes import PENALTIES, DenseCode
 from .dense import DenseAutoencoder
 from .layers import ACTIVATIONS, Linear, TransposedLinear
+from .weights import stacked_view
 
 _aten = torch.ops.aten
+
+_Layer = Linear | TransposedLinear
 
 # Gradient by the input of an activation, from that by its output, its input and its
 # output.
@@ -45,7 +49,8 @@ _DERIVATIVES: dict[str, Derivative] = {
 class Backward(Protocol):
     """Computes a loss and leaves its gradients in ``grad`` of the parameters.
 
-    To be called where autograd is off.
+    To be called where autograd is off. For several networks everything has one more
+    dimension, the first, which counts them.
     """
 
     def __call__(
@@ -64,22 +69,45 @@ class Backward(Protocol):
         """
 
 
-def write_out(network: nn.Module) -> Backward | None:
+def write_out(networks: Sequence[nn.Module]) -> Backward | None:
     """Return the gradients of the squared error if they are known, otherwise None.
 
     They are for dense autoencoders without normalisation, dropout and penalties.
 
     Parameters
     ----------
-    network : torch.nn.Module
-        Whose parameters have a ``grad``, and whose memory stays where it is.
+    networks : sequence of torch.nn.Module
+        One, or several of one architecture whose parameters lie at even distances in
+        one piece of memory. The parameters have a ``grad``, and stay where they are.
     """
-    if not isinstance(network, DenseAutoencoder):
+    dense = [network for network in networks if isinstance(network, DenseAutoencoder)]
+    if len(dense) < len(networks) or not all(map(_is_known, dense)):
         return None
+    return _DenseBackward(dense)
+
+
+def _is_known(network: DenseAutoencoder) -> bool:
     config = network.config
-    if config["normalization"] or config["dropout"] or config["sparsity"] in PENALTIES:
-        return None
-    return _DenseBackward(network)
+    special = config["normalization"] or config["dropout"]
+    return not special and config["sparsity"] not in PENALTIES
+
+
+class _Products(NamedTuple):
+    """Products of matrices, or of stacks of matrices."""
+
+    of: Callable[..., Tensor]
+    plus: Callable[..., Tensor]
+    onto: Callable[..., Tensor]
+
+
+_SINGLE = _Products(torch.mm, torch.addmm, Tensor.addmm_)
+_STACKED = _Products(torch.bmm, torch.baddbmm, Tensor.baddbmm_)
+
+
+def _as_one(tensors: Sequence[Tensor | None]) -> Tensor:
+    """View a tensor of each network as one tensor; that of a single one as it is."""
+    found = [tensor.detach() for tensor in tensors if tensor is not None]
+    return found[0] if len(found) == 1 else stacked_view(found)
 
 
 class _Affine:
@@ -87,90 +115,107 @@ class _Affine:
 
     Parameters
     ----------
-    layer : Linear or TransposedLinear
-        The layer.
+    layers : sequence of Linear or of TransposedLinear
+        The layer of each network.
+    products : _Products
+        What multiplies them.
     adds : bool
         Whether another layer has left a gradient of the same weight before.
     """
 
-    def __init__(self, layer: Linear | TransposedLinear, *, adds: bool) -> None:
-        weight, bias = layer.weight, layer.bias
-        assert weight.grad is not None
-        assert bias.grad is not None
-        self.transposed = isinstance(layer, TransposedLinear)
-        self.matrix = weight.detach() if self.transposed else weight.detach().t()
-        self.back = self.matrix.t()
-        self.bias = bias.detach()
-        self.weight_gradient = weight.grad
-        self.bias_gradient = bias.grad
+    def __init__(
+        self, layers: Sequence[_Layer], products: _Products, *, adds: bool
+    ) -> None:
+        weight = _as_one([layer.weight for layer in layers])
+        self.products = products
+        self.transposed = isinstance(layers[0], TransposedLinear)
+        self.matrix = weight if self.transposed else weight.mT
+        self.back = self.matrix.mT
+        self.bias = _as_one([layer.bias for layer in layers]).unsqueeze(-2)
+        self.weight_gradient = _as_one([layer.weight.grad for layer in layers])
+        self.bias_gradient = _as_one([layer.bias.grad for layer in layers])
         self.adds = adds
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.addmm(self.bias, x, self.matrix)
+        return self.products.plus(self.bias, x, self.matrix)
 
     def backward(self, gradient: Tensor, x: Tensor) -> None:
         """Leave the gradients of weight and bias."""
         left, right = (x, gradient) if self.transposed else (gradient, x)
         if self.adds:
-            self.weight_gradient.addmm_(left.t(), right)
+            self.products.onto(self.weight_gradient, left.mT, right)
         else:
-            torch.mm(left.t(), right, out=self.weight_gradient)
-        torch.sum(gradient, 0, out=self.bias_gradient)
+            self.products.of(left.mT, right, out=self.weight_gradient)
+        torch.sum(gradient, -2, out=self.bias_gradient)
 
 
 class _DenseBackward:
-    """Squared error and gradients of a `DenseAutoencoder`; see `write_out`."""
+    """Squared error and gradients of `DenseAutoencoder`; see `write_out`."""
 
-    def __init__(self, network: DenseAutoencoder) -> None:
-        activation = network.config["activation"]
+    def __init__(self, networks: Sequence[DenseAutoencoder]) -> None:
+        config = networks[0].config
         # Called without the hooks of modules, of which these can have none.
-        self.activate = ACTIVATIONS[activation].module().forward
-        self.derive = _DERIVATIVES[activation]
-        decoder = _affine_layers(network.decoder)
-        tied = network.config["tied_weights"]
-        self.encoder = [
-            _Affine(layer, adds=tied) for layer in _affine_layers(network.encoder)
-        ]
-        self.decoder = [_Affine(layer, adds=False) for layer in decoder]
-        self.rectified = network.is_sparse
-        self.thin_out = network.sparsity.forward
+        self.activate = ACTIVATIONS[config["activation"]].module().forward
+        self.derive = _DERIVATIVES[config["activation"]]
+        self.products = _SINGLE if len(networks) == 1 else _STACKED
+        tied = config["tied_weights"]
+        self.encoder = self._layers([n.encoder for n in networks], adds=tied)
+        self.decoder = self._layers([n.decoder for n in networks], adds=False)
+        self.rectified = networks[0].is_sparse
+        self.rules = [network.sparsity for network in networks]
         self.projection: Tensor | None = None
-        if network.projection is not None:
-            self.projection = network.projection.weight.detach()
-            self.projection_gradient = network.projection.weight.grad
+        skips = [n.projection for n in networks if n.projection is not None]
+        if skips:
+            self.projection = _as_one([skip.weight for skip in skips])
+            self.projection_gradient = _as_one([skip.weight.grad for skip in skips])
+
+    def _layers(self, stacks: Sequence[nn.Sequential], *, adds: bool) -> list[_Affine]:
+        by_layer = zip(*map(_affine_layers, stacks), strict=True)
+        return [_Affine(layers, self.products, adds=adds) for layers in by_layer]
 
     def __call__(
         self, source: Tensor, target: Tensor, sample_weight: Tensor | None
     ) -> Tensor:
         """Return the loss, and leave its gradients."""
+        products = self.products
         inward = self._forward(self.encoder, source)
         code = inward[-1][1]
         if self.projection is not None:
-            code.addmm_(source, self.projection.t())
+            products.onto(code, source, self.projection.mT)
         if self.rectified:
             code.relu_()
-        kept = self.thin_out(code, sample_weight)
+        kept = self._thin_out(code, sample_weight)
         outward = self._forward(self.decoder, kept)
         output = outward[-1][1]
         if self.projection is not None:
-            output.addmm_(kept, self.projection)
+            products.onto(output, kept, self.projection)
         difference = gradient = output.sub_(target)
         if sample_weight is not None:
-            gradient = difference * sample_weight.unsqueeze(1)
-        loss = (gradient * difference).mean()
-        direct = gradient.mul_(2 / difference.numel())
+            gradient = difference * sample_weight.unsqueeze(-1)
+        loss = (gradient * difference).mean((-2, -1))
+        direct = gradient.mul_(2 / (difference.shape[-2] * difference.shape[-1]))
         gradient = self._backward(self.decoder, direct, outward)
-        gradient = torch.mm(gradient, self.decoder[0].back)
+        gradient = products.of(gradient, self.decoder[0].back)
         if self.projection is not None:
-            torch.mm(kept.t(), direct, out=self.projection_gradient)
-            gradient.addmm_(direct, self.projection.t())
+            products.of(kept.mT, direct, out=self.projection_gradient)
+            products.onto(gradient, direct, self.projection.mT)
         if self.rectified:
             gradient = _aten.threshold_backward(gradient, kept, 0)
         if self.projection is not None:
-            assert self.projection_gradient is not None
-            self.projection_gradient.addmm_(gradient.t(), source)
+            products.onto(self.projection_gradient, gradient.mT, source)
         self._backward(self.encoder, gradient, inward)
         return loss
+
+    def _thin_out(self, code: Tensor, sample_weight: Tensor | None) -> Tensor:
+        """Let each network's rule choose among its own activations."""
+        if isinstance(self.rules[0], DenseCode):
+            return code
+        if len(self.rules) == 1:
+            kept: Tensor = self.rules[0].forward(code, sample_weight)
+            return kept
+        weights = repeat(None) if sample_weight is None else sample_weight
+        rows = zip(self.rules, code, weights, strict=False)
+        return torch.stack([rule.forward(*of_one) for rule, *of_one in rows])
 
     def _forward(self, layers: list[_Affine], x: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Return input and affine map of each layer."""
@@ -192,11 +237,11 @@ class _DenseBackward:
         for number in range(len(layers) - 1, 0, -1):
             x = found[number][0]
             layers[number].backward(gradient, x)
-            gradient = torch.mm(gradient, layers[number].back)
+            gradient = self.products.of(gradient, layers[number].back)
             gradient = self.derive(gradient, found[number - 1][1], x)
         layers[0].backward(gradient, found[0][0])
         return gradient
 
 
-def _affine_layers(stack: nn.Sequential) -> list[Linear | TransposedLinear]:
+def _affine_layers(stack: nn.Sequential) -> list[_Layer]:
     return [m for m in stack.modules() if isinstance(m, Linear | TransposedLinear)]

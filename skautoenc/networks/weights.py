@@ -1,5 +1,6 @@
 """Weights as plain arrays: no view, no device, no class of torch."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,19 @@ def places(network: nn.Module) -> list[tuple[nn.Module, str]]:
     """List the module that holds each parameter and buffer, and its name there."""
     split = (name.rpartition(".") for name in _named_tensors(network))
     return [(network.get_submodule(path), name) for path, _, name in split]
+
+
+def stacked_view(tensors: Sequence[Tensor]) -> Tensor:
+    """View tensors of one shape as one of shape (n_tensors, ...), without a copy.
+
+    Parameters
+    ----------
+    tensors : sequence of Tensor
+        At even distances in one piece of memory; two at least.
+    """
+    first, second = tensors[:2]
+    distance = second.storage_offset() - first.storage_offset()
+    return first.as_strided((len(tensors), *first.shape), (distance, *first.stride()))
 
 
 def count_parameters(network: nn.Module) -> int:

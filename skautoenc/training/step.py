@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ..networks import Autoencoder
+from ..networks import Autoencoder, write_out
 from ..objectives import Objective
 from .optimizers import Optimizer
 
@@ -37,8 +37,7 @@ class Step:
         self.network = network
         self.objective = objective
         self.optimizer = optimizer
-        written_out = objective.write_out(network)
-        self.gradients = self._by_autograd if written_out is None else written_out
+        self._written_out = write_out([network]) if objective.is_squared_error else None
         self.max_grad_norm = max_grad_norm
         self.generator = generator
 
@@ -53,21 +52,23 @@ class Step:
 
         To be called where autograd is off: it is turned on where it is needed.
         """
-        loss = self.gradients(batch, target, sample_weight, self.generator)
+        if self._written_out is None:
+            loss = self._by_autograd(batch, target, sample_weight)
+        else:
+            source, _, target = self.objective.draw(batch, target, self.generator)
+            loss = self._written_out(source, target, sample_weight)
         if self.max_grad_norm is not None:
             self.optimizer.clip_gradients(self.max_grad_norm)
         self.optimizer.step()
         return loss
 
     def _by_autograd(
-        self,
-        batch: Tensor,
-        target: Tensor,
-        sample_weight: Tensor | None,
-        generator: torch.Generator,
+        self, batch: Tensor, target: Tensor, sample_weight: Tensor | None
     ) -> Tensor:
         self.optimizer.zero_grad()
         with torch.enable_grad():
-            loss = self.objective(self.network, batch, target, sample_weight, generator)
+            loss = self.objective(
+                self.network, batch, target, sample_weight, self.generator
+            )
             loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
