@@ -2,11 +2,13 @@
 
 from ._convolutional import ConvAutoencoderTransformer
 from ._patches import PatchAutoencoderTransformer
+from ._together import train_together
 from ._transformer import AutoencoderTransformer
 
 __all__ = [
     "AutoencoderTransformer",
     "ConvAutoencoderTransformer",
     "PatchAutoencoderTransformer",
+    "train_together",
 ]
 __version__ = "0.1.0"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from functools import partial
 from numbers import Integral, Real
 from typing import Any, Self
@@ -41,6 +42,7 @@ from .training import (
     SCHEDULES,
     Batches,
     Budget,
+    Fit,
     Run,
     Step,
     Stopping,
@@ -55,6 +57,7 @@ from .training import (
     resolve_device,
     spawn_streams,
     step_work,
+    trainer,
 )
 
 
@@ -196,7 +199,7 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
             context = self._init_callback_context(max_subtasks=run.budget.max_iter)
             context.call_on_fit_task_begin(**task)
             try:
-                self._follow(run, context, task, resumes=resumes)
+                trainer.get()(Fit(run, self._epochs(run, context, task, resumes)))
             except KeyboardInterrupt:
                 warnings.warn("Training interrupted by user.", stacklevel=3)
             self._conclude(run, resumes=resumes)
@@ -307,7 +310,9 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
                 generator=streams.order,
             ),
             budget,
-            Stopping(network, tol=self.tol, n_iter_no_change=self.n_iter_no_change),
+            Stopping(
+                step.tensors, tol=self.tol, n_iter_no_change=self.n_iter_no_change
+            ),
             validation=None if held_out is None else self._rows(held_out, device),
             generator=streams.weights,
             work=work,
@@ -442,21 +447,20 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
         copy_weights(self.network_, network)
         return network
 
-    def _follow(
-        self, run: Run, context: Any, task: dict[str, Any], *, resumes: bool
-    ) -> None:
-        """Train epoch by epoch, telling callbacks and the user."""
+    def _epochs(
+        self, run: Run, context: Any, task: dict[str, Any], resumes: bool
+    ) -> Iterator[None]:
+        """Tell callbacks and the user of each epoch, which is trained in between."""
         now = partial(self._reconstruction_attributes, run, resumes=resumes)
-        with compute(run.work, run.rows.device):
-            if resumes:
-                run.resume()
-            while not run.finished:
-                epoch = context.subcontext("epoch").call_on_fit_task_begin(**task)
-                run.advance()
-                if self.verbose:
-                    print(f"[{type(self).__name__}] {run.summary()}")
-                if epoch.call_on_fit_task_end(**task, reconstruction_attributes=now):
-                    return
+        if resumes:
+            run.resume()
+        while not run.finished:
+            epoch = context.subcontext("epoch").call_on_fit_task_begin(**task)
+            yield
+            if self.verbose:
+                print(f"[{type(self).__name__}] {run.summary()}")
+            if epoch.call_on_fit_task_end(**task, reconstruction_attributes=now):
+                return
 
     def _conclude(self, run: Run, *, resumes: bool) -> None:
         """Take over what the run has come to."""

@@ -58,6 +58,10 @@ class Objective(Protocol):
         """
 
     @property
+    def is_random(self) -> bool:
+        """Whether `draw` gives anything but what it is given."""
+
+    @property
     def is_squared_error(self) -> bool:
         """Whether the loss is the squared error of what is drawn, and nothing else."""
 
@@ -204,6 +208,11 @@ class ReconstructionObjective:
             batch = target = self.augmentation(batch, generator)
         source = batch if self.corruption is None else self.corruption(batch, generator)
         return source, batch, target
+
+    @property
+    def is_random(self) -> bool:
+        """Whether `draw` gives anything but what it is given."""
+        return self.augmentation is not None or self.corruption is not None
 
     @property
     def is_squared_error(self) -> bool:

@@ -10,7 +10,15 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import features, memory, patches, reconstruction, speed, untuned
+from benchmarks import (
+    features,
+    memory,
+    patches,
+    reconstruction,
+    search,
+    speed,
+    untuned,
+)
 from skautoenc import AutoencoderTransformer
 
 
@@ -133,6 +141,17 @@ def test_speed(monkeypatch, capsys):
     assert len(re.findall(r"skautoenc +\d+ us a step +1\.00 of ours", printed)) == 3
     assert re.search(r"MLPRegressor +\d+ us a step +\d+\.\d\d of ours", printed)
     assert re.search(r"\d+\.\d\d of the products alone", printed)
+
+
+def test_search(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["search", "--quick", "--repeats", "1"])
+    monkeypatch.setattr(search, "RATES", [0.001, 0.01])
+    monkeypatch.setattr(search, "SMALL", (speed.SMALL[1], speed.SMALL[1]))
+    search.main()
+    printed = capsys.readouterr().out
+    assert len(re.findall(r"together, n_jobs=2 +\d+\.\d\d s", printed)) == 4
+    (largest,) = set(re.findall(r"difference of a mean score: (\S+) of it", printed))
+    assert float(largest) < 1e-3
 
 
 def test_patches(monkeypatch, capsys):

@@ -3,6 +3,8 @@
 from .batches import Batches, number_of_batches
 from .budget import Budget
 from .compression import Compression, learn_compression
+from .fitting import Fit, train, train_alone, trainer
+from .joint import kind_of, most_together
 from .optimizers import SCHEDULES, make_optimizer
 from .ordering import explained_by_each
 from .preparation import Preparation
@@ -23,6 +25,7 @@ __all__ = [
     "Batches",
     "Budget",
     "Compression",
+    "Fit",
     "Preparation",
     "RowMap",
     "RowNormalization",
@@ -36,12 +39,14 @@ __all__ = [
     "compute",
     "dead_units",
     "explained_by_each",
+    "kind_of",
     "learn_code_whitening",
     "learn_compression",
     "learn_row_normalization",
     "learn_whitening",
     "make_optimizer",
     "moments",
+    "most_together",
     "number_of_batches",
     "read",
     "resolve_device",
@@ -49,4 +54,7 @@ __all__ = [
     "spread",
     "step_work",
     "take",
+    "train",
+    "train_alone",
+    "trainer",
 ]

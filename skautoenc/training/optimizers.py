@@ -15,6 +15,7 @@ from torch.optim.sgd import sgd
 
 from ..networks import Autoencoder
 from ..networks.weights import own_array
+from .memory import FlatGroup, Group, Piece
 
 Schedule = Callable[[float], float]
 
@@ -39,76 +40,6 @@ SCHEDULES: dict[str, Schedule] = {
     "cosine": _cosine,
 }
 
-# Numbers between the places of parameters: whole lines of the cache.
-_ALIGNMENT = 16
-
-
-class _Group:
-    """Parameters of one weight decay, each in its own place.
-
-    Parameters
-    ----------
-    parameters : list of torch.nn.Parameter
-        They are given a ``grad``.
-    decay : float
-        Weight decay of all of them.
-
-    Attributes
-    ----------
-    values, gradients : list of Tensor
-        What an update works on.
-    """
-
-    def __init__(self, parameters: list[nn.Parameter], decay: float) -> None:
-        self.parameters = parameters
-        self.decay = decay
-        for parameter in parameters:
-            parameter.grad = torch.zeros_like(parameter)
-        self.values: list[Tensor] = list(parameters)
-        self.gradients = [p.grad for p in parameters if p.grad is not None]
-
-    def by_parameter(self, tensors: list[Tensor]) -> list[Tensor]:
-        """Turn tensors like `values` into some of the shapes of the parameters."""
-        return tensors
-
-
-class _FlatGroup(_Group):
-    """Parameters that are moved into one piece of memory, as their gradients are.
-
-    They keep values, shapes and the order of dimensions.
-    """
-
-    def __init__(self, parameters: list[nn.Parameter], decay: float) -> None:
-        self.parameters = parameters
-        self.decay = decay
-        self._places = []
-        size = 0
-        for parameter in parameters:
-            self._places.append(size)
-            size += -(-parameter.numel() // _ALIGNMENT) * _ALIGNMENT
-        values = torch.zeros(size, dtype=torch.float32, device=parameters[0].device)
-        flat = nn.Parameter(values)
-        flat.grad = torch.zeros_like(values)
-        self.values = [flat]
-        self.gradients = [flat.grad]
-        placed = zip(
-            parameters,
-            self.by_parameter([values]),
-            self.by_parameter(self.gradients),
-            strict=True,
-        )
-        for parameter, value, gradient in placed:
-            value.copy_(parameter.detach())
-            parameter.data = value
-            parameter.grad = gradient
-
-    def by_parameter(self, tensors: list[Tensor]) -> list[Tensor]:
-        """Cut the one tensor into the shapes of the parameters."""
-        return [
-            tensors[0].as_strided(p.shape, torch.empty_like(p).stride(), place)
-            for p, place in zip(self.parameters, self._places, strict=True)
-        ]
-
 
 class Optimizer(ABC):
     """Updates all parameters of a network in one call into torch.
@@ -129,6 +60,8 @@ class Optimizer(ABC):
     ----------
     learning_rate : float
         Of the next step.
+    groups : list of Group
+        The parameters.
     """
 
     def __init__(
@@ -141,21 +74,9 @@ class Optimizer(ABC):
         groups = (
             [(matrices, alpha), (others, 0.0)] if alpha else [(self._parameters, 0.0)]
         )
-        kind = _FlatGroup if network.is_movable else _Group
-        self._groups = [kind(group, decay) for group, decay in groups if group]
-        self._buffers = [
-            {
-                name: [torch.zeros_like(g) for g in group.gradients]
-                for name in self._names
-            }
-            for group in self._groups
-        ]
-        self._steps = [
-            [
-                torch.zeros((), dtype=torch.float32, device=gradient.device)
-                for gradient in group.gradients
-            ]
-            for group in self._groups
+        kind = FlatGroup if network.is_movable else Group
+        self.groups = [
+            kind(group, decay, self._names) for group, decay in groups if group
         ]
 
     @property
@@ -164,28 +85,28 @@ class Optimizer(ABC):
         """What is remembered of each parameter."""
 
     @abstractmethod
-    def _update(
-        self, group: _Group, buffers: dict[str, list[Tensor]], steps: list[Tensor]
-    ) -> None:
-        """Update one group."""
+    def update(self, piece: Piece) -> None:
+        """Update one piece."""
 
     def step(self) -> None:
         """Update the parameters by their gradients, where autograd is off."""
-        for group, buffers, steps in zip(
-            self._groups, self._buffers, self._steps, strict=True
-        ):
-            self._update(group, buffers, steps)
+        for group in self.groups:
+            self.update(group.piece)
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
-        for group in self._groups:
-            for gradient in group.gradients:
+        for group in self.groups:
+            for gradient in group.piece.gradients:
                 gradient.zero_()
 
     def clip_gradients(self, max_norm: float) -> None:
         """Scale the gradients down to a norm of `max_norm` altogether."""
-        values = [value for group in self._groups for value in group.values]
-        nn.utils.clip_grad_norm_(values, max_norm)
+        nn.utils.clip_grad_norm_(self.values, max_norm)
+
+    @property
+    def values(self) -> list[Tensor]:
+        """All that is trained, in as few tensors as there are pieces of memory."""
+        return [value for group in self.groups for value in group.piece.values]
 
     def moments(self, parameter: Tensor) -> list[Tensor]:
         """Return what is remembered of one parameter, to be changed in place."""
@@ -199,17 +120,34 @@ class Optimizer(ABC):
     def _by_parameter(self) -> Iterator[tuple[nn.Parameter, dict[str, Tensor]]]:
         """Run through the network's parameters and what is remembered of them."""
         found = {}
-        for group, buffers in zip(self._groups, self._buffers, strict=True):
-            views = {name: group.by_parameter(held) for name, held in buffers.items()}
+        for group in self.groups:
+            held = group.piece.buffers
+            views = {name: group.by_parameter(held[name]) for name in held}
             for number, parameter in enumerate(group.parameters):
                 found[parameter] = {name: views[name][number] for name in views}
         for parameter in self._parameters:
             yield parameter, found[parameter]
 
+    @property
+    def layout(self) -> tuple[Any, ...]:
+        """What the pieces of memory hold, and their sizes."""
+        return *self._names, *(value.numel() for value in self.values)
+
+    @property
+    def settings(self) -> tuple[Any, ...]:
+        """What updates depend on besides the learning rate."""
+        decays = (group.piece.decay for group in self.groups)
+        return type(self), self.n_steps, *decays
+
+    @property
+    def n_steps(self) -> float:
+        """Number of updates so far."""
+        return float(self.groups[0].piece.steps[0])
+
     def state(self) -> dict[str, Any]:
         """Copy what is remembered into plain values and arrays."""
         return {
-            "n_steps": float(self._steps[0][0]),
+            "n_steps": self.n_steps,
             "moments": [
                 {name: own_array(view) for name, view in buffers.items()}
                 for _, buffers in self._by_parameter()
@@ -218,8 +156,9 @@ class Optimizer(ABC):
 
     def load(self, state: dict[str, Any]) -> None:
         """Take over what `state` gave for parameters of the same shapes."""
-        for step in (step for steps in self._steps for step in steps):
-            step.fill_(state["n_steps"])
+        for group in self.groups:
+            for step in group.piece.steps:
+                step.fill_(state["n_steps"])
         for (_, buffers), arrays in zip(
             self._by_parameter(), state["moments"], strict=True
         ):
@@ -263,26 +202,26 @@ class Adam(Optimizer):
 
     _names = ("mean", "square")
 
-    def _update(
-        self, group: _Group, buffers: dict[str, list[Tensor]], steps: list[Tensor]
-    ) -> None:
-        moments = group.gradients, buffers["mean"], buffers["square"]
+    def update(self, piece: Piece) -> None:
+        """Update one piece."""
+        buffers = piece.buffers
+        moments = piece.gradients, buffers["mean"], buffers["square"]
         numbers: dict[str, Any] = {
             "lr": self.learning_rate,
             "beta1": 0.9,
             "beta2": 0.999,
-            "weight_decay": group.decay,
+            "weight_decay": piece.decay,
             "eps": 1e-8,
             "amsgrad": False,
             "maximize": False,
         }
         if _has_fused_adamw():
-            for step in steps:
+            for step in piece.steps:
                 step += 1
-            torch._fused_adamw_(group.values, *moments, [], steps, **numbers)
+            torch._fused_adamw_(piece.values, *moments, [], piece.steps, **numbers)
         else:
             numbers = {**numbers, "fused": True, "decoupled_weight_decay": True}
-            adam(group.values, *moments, [], steps, **numbers)
+            adam(piece.values, *moments, [], piece.steps, **numbers)
 
 
 class SGD(Optimizer):
@@ -310,19 +249,23 @@ class SGD(Optimizer):
     def _names(self) -> tuple[str, ...]:
         return ("momentum",) if self.momentum else ()
 
-    def _update(
-        self, group: _Group, buffers: dict[str, list[Tensor]], steps: list[Tensor]
-    ) -> None:
-        without: list[Tensor | None] = [None] * len(group.values)
+    @property
+    def settings(self) -> tuple[Any, ...]:
+        """What updates depend on besides the learning rate."""
+        return *super().settings, self.momentum
+
+    def update(self, piece: Piece) -> None:
+        """Update one piece."""
+        without: list[Tensor | None] = [None] * len(piece.values)
         sgd(
-            group.values,
-            group.gradients,
-            [*buffers["momentum"]] if self.momentum else without,
+            piece.values,
+            piece.gradients,
+            [*piece.buffers["momentum"]] if self.momentum else without,
             fused=True,
             lr=self.learning_rate,
             momentum=self.momentum,
             nesterov=self.momentum > 0,
-            weight_decay=group.decay,
+            weight_decay=piece.decay,
             dampening=0.0,
             maximize=False,
         )

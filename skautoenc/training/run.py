@@ -1,8 +1,14 @@
 """The loop over epochs."""
 
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
 from itertools import repeat
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .batches import Batches
@@ -16,6 +22,10 @@ from .stopping import Stopping
 # Enough rows to tell a dead unit from a rare one: of units that are active for one row
 # in a hundred, one that is alive shows in about forty of them.
 N_SAMPLE = 4096
+
+
+# Takes a batch, its targets and weights, updates the weights and returns the loss.
+TrainingStep = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
 class Run:
@@ -83,7 +93,19 @@ class Run:
 
     def advance(self) -> None:
         """Train for one epoch."""
-        loss = self._train_epoch()
+        (loss,) = train_epoch([self], self.step, [self])
+        self.end_epoch(loss)
+
+    def set_learning_rate(self, batch: int) -> None:
+        """Set what the schedule says for one of the batches of this epoch."""
+        n_batches = self.batches.number
+        progress = (len(self.losses) + batch / n_batches) / self.budget.max_iter
+        schedule = SCHEDULES[self.budget.learning_rate]
+        rate = self.budget.learning_rate_init * schedule(progress)
+        self.step.optimizer.learning_rate = rate
+
+    def end_epoch(self, loss: float) -> None:
+        """Take note of the mean training loss of an epoch, and look after the rest."""
         if self._ends_a_quarter():
             self._revive()
         held_out = None if self.validation is None else self._validate(self.validation)
@@ -108,34 +130,6 @@ class Run:
         if self.validation_losses:
             line += f", validation score = {1 - self.validation_losses[-1]:.6f}"
         return line
-
-    @torch.no_grad()
-    def _train_epoch(self) -> float:
-        if not self.step.network.training:
-            self.step.network.train()
-        losses: list[Tensor] = []
-        counts: list[int] = []
-        schedule = SCHEDULES[self.budget.learning_rate]
-        n_steps = self.budget.max_iter * self.batches.number
-        done = len(self.losses) * self.batches.number
-        for index, sizes in self.batches.in_groups(self.rows.block_size):
-            rows, weights = self.rows[index], self.rows.weights(index)
-            targets = self.rows.target(index, rows)
-            for batch, target, sample_weight in zip(
-                torch.split(rows, sizes),
-                torch.split(targets, sizes),
-                repeat(None) if weights is None else torch.split(weights, sizes),
-                strict=False,
-            ):
-                self.step.set_learning_rate(
-                    self.budget.learning_rate_init * schedule(done / n_steps)
-                )
-                losses.append(self.step(batch, target, sample_weight))
-                done += 1
-            counts += sizes
-        means = torch.stack(losses).double().cpu()
-        shares = torch.tensor(counts, dtype=torch.float64, device="cpu")
-        return float(means @ shares) / len(self.rows)
 
     def _ends_a_quarter(self) -> bool:
         """Whether this epoch ends the first, second or third quarter of the budget."""
@@ -162,3 +156,72 @@ class Run:
         return float(
             rows.average(lambda batch: evaluate(network, batch), max(network.widths))
         )
+
+
+@torch.no_grad()
+def train_epoch(
+    runs: Sequence[Run], step: TrainingStep, leaders: Sequence[Run]
+) -> list[float]:
+    """Train for one epoch.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+        One, or several with as many rows in as many batches.
+    step : callable
+        Trains one run by a batch, or several by the stack of their batches.
+    leaders : sequence of Run
+        Those of the runs whose learning rates are looked at.
+
+    Returns
+    -------
+    list of float
+        Mean loss of each run.
+    """
+    for run in runs:
+        if not run.step.network.training:
+            run.step.network.train()
+    losses: list[Tensor] = []
+    counts: list[int] = []
+    n_rows = max(1, runs[0].rows.block_size // len(runs))
+    groups = [run.batches.in_groups(n_rows) for run in runs]
+    for indices_and_sizes in zip(*groups, strict=True):
+        indices = [index for index, _ in indices_and_sizes]
+        sizes = indices_and_sizes[0][1]
+        rows, targets, weights = _take(runs, indices)
+        for batch, target, sample_weight in zip(
+            torch.split(rows, sizes, dim=-2),
+            torch.split(targets, sizes, dim=-2),
+            repeat(None) if weights is None else torch.split(weights, sizes, dim=-1),
+            strict=False,
+        ):
+            for run in leaders:
+                run.set_learning_rate(len(losses))
+            losses.append(step(batch, target, sample_weight))
+        counts += sizes
+    shares = torch.tensor(counts, dtype=torch.float64, device="cpu") / sum(counts)
+    means: list[float] = (shares @ torch.stack(losses).double().cpu()).view(-1).tolist()
+    return means
+
+
+def _take(
+    runs: Sequence[Run], indices: Sequence[NDArray[np.int64]]
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Take rows, targets and weights, stacked if there are several runs."""
+    chosen = list(zip(runs, indices, strict=True))
+    rows = [run.rows[index] for run, index in chosen]
+    targets = [
+        run.rows.target(index, batch)
+        for (run, index), batch in zip(chosen, rows, strict=True)
+    ]
+    weights = [run.rows.weights(index) for run, index in chosen]
+    if len(runs) == 1:
+        return rows[0], targets[0], weights[0]
+    stacked = torch.stack(rows)
+    given = [weight for weight in weights if weight is not None]
+    same = all(map(operator.is_, rows, targets))
+    return (
+        stacked,
+        stacked if same else torch.stack(targets),
+        torch.stack(given) if given else None,
+    )

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from ..networks import Autoencoder, write_out
+from ..networks.weights import places
 from ..objectives import Objective
 from .optimizers import Optimizer
 
@@ -37,13 +38,24 @@ class Step:
         self.network = network
         self.objective = objective
         self.optimizer = optimizer
-        self._written_out = write_out([network]) if objective.is_squared_error else None
         self.max_grad_norm = max_grad_norm
         self.generator = generator
+        self._others = [
+            (module, name)
+            for module, name in places(network)
+            if not getattr(module, name).requires_grad
+        ]
+        self.find_gradients()
 
-    def set_learning_rate(self, learning_rate: float) -> None:
-        """Use `learning_rate` from the next step on."""
-        self.optimizer.learning_rate = learning_rate
+    def find_gradients(self) -> None:
+        """Write out the gradients, if they are known, for parameters as they lie."""
+        known = self.objective.is_squared_error
+        self._written_out = write_out([self.network]) if known else None
+
+    def tensors(self) -> list[Tensor]:
+        """Return all that training changes, in as few tensors as can be."""
+        others = [getattr(module, name) for module, name in self._others]
+        return [tensor.detach() for tensor in [*self.optimizer.values, *others]]
 
     def __call__(
         self, batch: Tensor, target: Tensor, sample_weight: Tensor | None
@@ -57,10 +69,19 @@ class Step:
         else:
             source, _, target = self.objective.draw(batch, target, self.generator)
             loss = self._written_out(source, target, sample_weight)
-        if self.max_grad_norm is not None:
-            self.optimizer.clip_gradients(self.max_grad_norm)
+        self.clip_gradients()
         self.optimizer.step()
         return loss
+
+    def clip_gradients(self) -> None:
+        """Scale the gradients down, if they are to be."""
+        if self.max_grad_norm is not None:
+            self.optimizer.clip_gradients(self.max_grad_norm)
+
+    @property
+    def has_written_out(self) -> bool:
+        """Whether autograd is not needed."""
+        return self._written_out is not None
 
     def _by_autograd(
         self, batch: Tensor, target: Tensor, sample_weight: Tensor | None

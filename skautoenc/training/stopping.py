@@ -1,10 +1,9 @@
 """When to stop, and which weights to keep."""
 
 import math
+from collections.abc import Callable
 
-from torch import Tensor, nn
-
-from ..networks.weights import places
+from torch import Tensor
 
 
 class Stopping:
@@ -12,8 +11,8 @@ class Stopping:
 
     Parameters
     ----------
-    network : torch.nn.Module
-        Whose weights are kept.
+    tensors : callable
+        Returns what is trained, a list of Tensor, of which the best is kept.
     tol : float
         A loss counts as better when it is lower by more than this.
     n_iter_no_change : int
@@ -21,10 +20,13 @@ class Stopping:
     """
 
     def __init__(
-        self, network: nn.Module, *, tol: float, n_iter_no_change: int
+        self,
+        tensors: Callable[[], list[Tensor]],
+        *,
+        tol: float,
+        n_iter_no_change: int,
     ) -> None:
-        # Found once: to walk through the modules takes longer than to copy them.
-        self._places = places(network)
+        self._tensors = tensors
         self.tol = tol
         self.n_iter_no_change = n_iter_no_change
         self.diverged = False
@@ -82,9 +84,6 @@ class Stopping:
         if self._kept is not None and (self._validated or self.diverged):
             for tensor, kept in zip(tensors, self._kept, strict=True):
                 tensor.copy_(kept)
-
-    def _tensors(self) -> list[Tensor]:
-        return [getattr(module, name).detach() for module, name in self._places]
 
     def _copy(self) -> list[Tensor]:
         return [tensor.clone() for tensor in self._tensors()]
