@@ -57,6 +57,7 @@ from .training import (
     resolve_device,
     spawn_streams,
     step_work,
+    train_alone,
     trainer,
 )
 
@@ -195,7 +196,12 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
         if sample_weight is not None:
             task["metadata"] = {"sample_weight": sample_weight}
         with torch.inference_mode(False), torch.enable_grad():
-            run = self._make_run(data, held_out, random_state, resumes=resumes)
+            # What a builder of the user's fits is trained at once: others wait for it.
+            token = trainer.set(train_alone)
+            try:
+                run = self._make_run(data, held_out, random_state, resumes=resumes)
+            finally:
+                trainer.reset(token)
             context = self._init_callback_context(max_subtasks=run.budget.max_iter)
             context.call_on_fit_task_begin(**task)
             try:
@@ -469,8 +475,12 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
             self._report_divergence(run)
         network = run.step.network
         bind_generator(network, None)
-        # They are as large as the weights, and nobody needs them any more.
+        # Gradients and moments, in one piece of memory with the weights, are several
+        # times as large, and nobody needs them any more.
         network.zero_grad(set_to_none=True)
+        if network.is_movable:
+            for parameter in network.parameters():
+                parameter.data = parameter.detach().clone()
         self.__dict__.update(self._fitted_attributes(run, network, resumes=resumes))
 
     def _reconstruction_attributes(self, run: Run, *, resumes: bool) -> dict[str, Any]:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import threading
 import warnings
 from collections import defaultdict, deque
-from collections.abc import Callable, Hashable, Sequence
-from itertools import chain
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextvars import copy_context
 from typing import Any
 
-import torch
 from joblib import Parallel, cpu_count, delayed, parallel_config
-from joblib.parallel import ParallelBackendBase, SequentialBackend
+from joblib.parallel import (
+    FallbackToBackend,
+    ParallelBackendBase,
+    SequentialBackend,
+)
 
 from .training import Fit, kind_of, most_together, train, train_alone, trainer
 
-# Calls that are taken from a search at once.
+# joblib takes twice as many calls from a search at once, by default.
 _AT_ONCE = 256
-# Training rows of all fits that wait for others; each has its own copy of them.
+# Rows and networks of all fits that wait for others; each has its own copy of the rows.
 _WAITING_BYTES = 2**28
 
 
@@ -33,7 +36,7 @@ def train_together() -> parallel_config:
     Returns
     -------
     joblib.parallel_config
-        A context manager.
+        A context manager; it is in effect from the call on, not from ``with``.
 
     See Also
     --------
@@ -48,7 +51,9 @@ def train_together() -> parallel_config:
     a processor's cache. What cannot be trained together is trained alone.
 
     With ``n_jobs=2`` or more in the search, that many processes each train their
-    share together. An interrupt from the keyboard ends the search.
+    share together. An interrupt from the keyboard ends the search. Times of fits
+    include that of waiting for others. Calls wait within `fit`, so a lock that is held
+    around it and that others need would hold up all of them.
 
     Examples
     --------
@@ -97,26 +102,32 @@ class _Call:
         self._abandoned = False
         self._go_on = threading.Semaphore(0)
         self._back = threading.Semaphore(0)
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._warnings = _warnings_state()
+        # Settings such as those of `numpy.errstate` are those of the caller.
+        self._thread = threading.Thread(
+            target=copy_context().run, args=(self._run,), name="_run", daemon=True
+        )
 
     def go_on(self) -> None:
         """Run the call until it has something to train or is done."""
         self.fit = None
         if self._thread.ident is None:
             self._thread.start()
-        self._go_on.release()
-        self._back.acquire()
+        # A call that waits inside of `warnings.catch_warnings` keeps it to itself.
+        outside = _warnings_state()
+        _set_warnings_state(self._warnings)
+        try:
+            self._go_on.release()
+            self._back.acquire()
+        finally:
+            self._warnings = _warnings_state()
+            _set_warnings_state(outside)
 
     def abandon(self) -> None:
-        """End the call where it waits."""
+        """End the call where it waits; if it trains by itself, after its epoch."""
         self._abandoned = True
-        self._go_on.release()
-
-    def outcome(self) -> Any:
-        """Return what the function returned, or raise what it raised."""
-        if self.error is not None:
-            raise self.error
-        return self.result
+        if self.fit is not None:
+            self.go_on()
 
     def _run(self) -> None:
         trainer.set(self._train)
@@ -128,7 +139,12 @@ class _Call:
         self._back.release()
 
     def _train(self, fit: Fit) -> None:
+        if threading.current_thread() is not self._thread:
+            # A thread of the call's own, with a copy of its context.
+            train_alone(fit)
+            return
         if kind_of(fit.run) is None or most_together(fit.run) == 1:
+            fit.epochs = self._until_abandoned(fit.epochs)
             train_alone(fit)
             return
         self.fit = fit
@@ -136,10 +152,33 @@ class _Call:
         self._wait()
         fit.check()
 
+    def _until_abandoned(self, epochs: Iterator[None]) -> Iterator[None]:
+        for _ in epochs:
+            yield
+            if self._abandoned:
+                raise _Abandoned
+
     def _wait(self) -> None:
-        self._go_on.acquire()
+        if not self._abandoned:
+            self._go_on.acquire()
         if self._abandoned:
             raise _Abandoned
+
+
+# What `warnings.catch_warnings` changes, and puts back.
+_WARNINGS = ("filters", "showwarning", "_showwarnmsg_impl")
+
+
+def _warnings_state() -> dict[str, Any]:
+    return {name: getattr(warnings, name) for name in _WARNINGS}
+
+
+def _set_warnings_state(state: dict[str, Any]) -> None:
+    for name, value in state.items():
+        setattr(warnings, name, value)
+    # Lets go of what was remembered under other filters.
+    with warnings.catch_warnings():
+        pass
 
 
 def _call_together(functions: Sequence[Callable[[], Any]]) -> list[Any]:
@@ -148,41 +187,45 @@ def _call_together(functions: Sequence[Callable[[], Any]]) -> list[Any]:
     ready = deque(calls)
     waiting: dict[Hashable, list[_Call]] = defaultdict(list)
     try:
-        # Each call may change the filters of warnings for a while, and these whiles
-        # overlap.
-        with warnings.catch_warnings(), torch.inference_mode(False):
-            while ready or waiting:
-                if not ready:
-                    ready.extend(_train(waiting, next(iter(waiting))))
-                call = ready.popleft()
-                call.go_on()
-                if call.fit is None:
-                    continue
-                kind = kind_of(call.fit.run)
-                waiting[kind].append(call)
-                if len(waiting[kind]) == most_together(call.fit.run) or _is_full(
-                    waiting
-                ):
-                    ready.extendleft(_train(waiting, kind))
+        while ready or waiting:
+            if not ready:
+                ready.extend(_train(waiting, next(iter(waiting))))
+            call = ready.popleft()
+            call.go_on()
+            if call.error is not None:
+                raise call.error
+            if call.fit is None:
+                continue
+            kind = kind_of(call.fit.run)
+            waiting[kind].append(call)
+            # Those who are trained go on at once, and let go of their data.
+            if len(waiting[kind]) == most_together(call.fit.run):
+                ready.extendleft(_train(waiting, kind))
+            elif sum(map(_n_bytes, waiting.values())) > _WAITING_BYTES:
+                largest = max(waiting, key=lambda kind: _n_bytes(waiting[kind]))
+                ready.extendleft(_train(waiting, largest))
     except BaseException:
         for call in calls:
             call.abandon()
         raise
-    return [call.outcome() for call in calls]
+    return [call.result for call in calls]
 
 
 def _train(waiting: dict[Hashable, list[_Call]], kind: Hashable) -> list[_Call]:
     """Train what calls wait for, and return these."""
     calls = waiting.pop(kind)
-    train([call.fit for call in calls if call.fit is not None])
+    fits = [call.fit for call in calls if call.fit is not None]
+    try:
+        train(fits)
+    except Exception as error:
+        for fit in fits:
+            fit.fail(error)
     return calls
 
 
-def _is_full(waiting: dict[Hashable, list[_Call]]) -> bool:
-    """Whether those who wait hold too much data."""
-    calls = chain.from_iterable(waiting.values())
-    fits = (call.fit for call in calls if call.fit is not None)
-    return sum(fit.run.rows.n_bytes for fit in fits) > _WAITING_BYTES
+def _n_bytes(calls: Sequence[_Call]) -> int:
+    """Return the size of what calls hold while they wait."""
+    return sum(call.fit.run.n_bytes for call in calls if call.fit is not None)
 
 
 class _Job:
@@ -206,10 +249,30 @@ class _Job:
 
 
 class _Together(ParallelBackendBase):
-    """A backend of joblib that takes all calls before it runs the first."""
+    """The backend of the context, which gives each `Parallel` one of its own.
 
-    supports_sharedmem = True
-    uses_threads = True
+    Where memory must be shared joblib takes threads instead.
+    """
+
+    supports_sharedmem = False
+
+    def effective_n_jobs(self, n_jobs: int | None) -> int:
+        """Say how many processes there are."""
+        if n_jobs == 0:
+            raise ValueError("n_jobs == 0 in Parallel has no meaning")
+        if n_jobs is None:
+            return 1
+        return max(cpu_count() + 1 + n_jobs, 1) if n_jobs < 0 else n_jobs
+
+    def configure(
+        self, n_jobs: int | None = 1, parallel: Any = None, **parameters: Any
+    ) -> int:
+        """Make way for a backend that takes the calls of one `Parallel`."""
+        raise FallbackToBackend(_Taking(nesting_level=self.nesting_level))
+
+
+class _Taking(_Together):
+    """A backend of joblib that takes all calls before it runs the first."""
 
     def effective_n_jobs(self, n_jobs: int | None) -> int:
         """Say how many calls are taken at once."""
@@ -219,11 +282,7 @@ class _Together(ParallelBackendBase):
         self, n_jobs: int | None = 1, parallel: Any = None, **parameters: Any
     ) -> int:
         """Take over the number of processes."""
-        if n_jobs == 0:
-            raise ValueError("n_jobs == 0 in Parallel has no meaning")
-        if n_jobs is None:
-            n_jobs = 1
-        self._n_processes = max(cpu_count() + 1 + n_jobs, 1) if n_jobs < 0 else n_jobs
+        self._n_processes = super().effective_n_jobs(n_jobs)
         self._jobs: list[_Job] = []
         self.parallel = parallel
         return self.effective_n_jobs(n_jobs)

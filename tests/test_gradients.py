@@ -320,6 +320,70 @@ def test_loss_of_a_large_batch_is_exact():
     assert float(found) == pytest.approx(float(expected), rel=1e-5)
 
 
+class InPlace(nn.Module):
+    """Changes the rows that it is given."""
+
+    def __init__(self, n_features, n_components):
+        super().__init__()
+        self.inward = nn.Linear(n_features, n_components)
+        self.decode = nn.Linear(n_components, n_features)
+
+    def encode(self, x):
+        return self.inward(x.sub_(0.05))
+
+
+def test_rows_stay_when_a_network_works_in_place(train_rows):
+    estimator = AutoencoderTransformer(
+        4, network=InPlace, max_iter=20, early_stopping=True, random_state=0
+    ).fit(train_rows)
+    assert estimator.validation_scores_[-1] > estimator.validation_scores_[0]
+
+
+def test_rules_learn_from_every_batch(train_rows):
+    """Also after the network was in evaluation mode for the held-out rows."""
+    estimator = AutoencoderTransformer(
+        80, early_stopping=True, max_iter=3, batch_size=100, random_state=0
+    ).fit(train_rows)
+    per_epoch = int(len(train_rows) * 0.9) // 100
+    best = int(np.argmax(estimator.validation_scores_)) + 1
+    assert int(estimator.network_.sparsity.n_batches) == best * per_epoch
+
+
+def test_thresholds_go_back_with_the_weights(train_rows):
+    estimator = AutoencoderTransformer(
+        80,
+        early_stopping=True,
+        learning_rate="constant",
+        learning_rate_init=0.05,
+        n_iter_no_change=3,
+        max_iter=100,
+        batch_size=100,
+        random_state=0,
+    ).fit(train_rows)
+    per_epoch = int(len(train_rows) * 0.9) // 100
+    best = int(np.argmax(estimator.validation_scores_)) + 1
+    assert best < estimator.n_iter_
+    assert int(estimator.network_.sparsity.n_batches) == best * per_epoch
+
+
+def test_the_learning_rate_falls_within_an_epoch(train_rows, monkeypatch):
+    rates = []
+    update = optimizers.Adam.update
+
+    def spy(optimizer, piece):
+        rates.append(optimizer.learning_rate)
+        update(optimizer, piece)
+
+    monkeypatch.setattr(optimizers.Adam, "update", spy)
+    AutoencoderTransformer(
+        4, max_iter=1, batch_size=100, learning_rate="linear", learning_rate_init=1e-3
+    ).fit(train_rows)
+    np.testing.assert_allclose(
+        rates, 1e-3 * (1 - np.arange(len(rates)) / len(rates)), rtol=1e-6
+    )
+    assert len(rates) > 3
+
+
 @pytest.mark.parametrize("network", [None, tied_parameters])
 def test_a_fitted_network_holds_no_gradients(train_rows, network):
     estimator = AutoencoderTransformer(4, network=network, max_iter=1)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 
+import torch
+
 from .joint import JointRun
 from .resources import compute
 from .run import Run
@@ -27,7 +29,7 @@ class Fit:
         self.epochs = epochs
         self._error: Exception | None = None
 
-    def goes_on(self) -> bool:
+    def begin_epoch(self) -> bool:
         """Do what is to be done before an epoch, and say whether there is one."""
         try:
             return next(self.epochs, self) is not self
@@ -35,6 +37,10 @@ class Fit:
             # It is this fit's own, and others may be trained together with it.
             self._error = error
             return False
+
+    def fail(self, error: Exception) -> None:
+        """Let `check` raise an error."""
+        self._error = error
 
     def check(self) -> None:
         """Raise what went wrong around the epochs, if anything did."""
@@ -51,8 +57,13 @@ def train(fits: Sequence[Fit]) -> None:
         One, or several that go together, as `kind_of` says.
     """
     first = fits[0].run
-    with compute(first.work * len(fits), first.rows.device):
-        active = [fit for fit in fits if fit.goes_on()]
+    work = first.work * len(fits)
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        compute(work, first.rows.device),
+    ):
+        active = [fit for fit in fits if fit.begin_epoch()]
         while active:
             active = _train_epochs(active)
 
@@ -60,12 +71,11 @@ def train(fits: Sequence[Fit]) -> None:
 def _train_epochs(fits: Sequence[Fit]) -> list[Fit]:
     """Train until some are done, and return the others."""
     runs, active = [fit.run for fit in fits], list(fits)
-    run = runs[0] if len(runs) == 1 else JointRun(runs)
+    run: Run | JointRun = runs[0] if len(runs) == 1 else JointRun(runs)
     while len(active) == len(fits):
         run.advance()
-        active = [fit for fit in fits if fit.goes_on()]
-    if isinstance(run, JointRun):
-        run.part()
+        active = [fit for fit in fits if fit.begin_epoch()]
+    run.part()
     return active
 
 

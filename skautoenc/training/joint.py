@@ -35,7 +35,6 @@ def kind_of(run: Run) -> Hashable | None:
     # What a rule of sparsity keeps is found for each network by itself.
     config = {**network.config, "sparsity_rate": None}
     return (
-        type(network),
         tuple(config.items()),
         step.optimizer.layout,
         len(rows),
@@ -48,8 +47,10 @@ def most_together(run: Run) -> int:
     """Say how many runs of this kind are best trained together."""
     network = run.step.network
     batch = len(run.rows) // run.batches.number
+    # Weights, gradients and two moments; activations and gradients of both halves.
     n_values = 4 * count_parameters(network) + 4 * batch * sum(network.widths)
-    return max(1, min(_MOST_TOGETHER, _CACHE_BYTES // (4 * n_values)))
+    n_bytes = n_values * torch.float32.itemsize
+    return max(1, min(_MOST_TOGETHER, _CACHE_BYTES // n_bytes))
 
 
 class JointRun:
@@ -117,7 +118,7 @@ def _teams(runs: Sequence[Run]) -> list[list[Run]]:
     """Put together those whose updates are, and will be, the same function."""
     teams = defaultdict(list)
     for run in runs:
-        teams[run.step.optimizer.settings, run.budget, len(run.losses)].append(run)
+        teams[run.step.optimizer.settings, run.budget].append(run)
     return list(teams.values())
 
 
@@ -143,7 +144,7 @@ class JointOptimizer:
     def _join(self, groups: Sequence[Group], teams: Sequence[int]) -> None:
         flat = [group for group in groups if isinstance(group, FlatGroup)]
         names = list(flat[0].piece.buffers)
-        memory = flat[0].memory(names, len(flat))
+        memory = flat[0].memory(len(names), len(flat))
         for number, group in enumerate(flat):
             group.move(memory[:, number])
         start = 0
@@ -173,5 +174,4 @@ class JointOptimizer:
         for optimizer in self._optimizers:
             for group in optimizer.groups:
                 assert isinstance(group, FlatGroup)
-                group.move(group.memory(list(group.piece.buffers)))
-                group.piece.steps = [step.clone() for step in group.piece.steps]
+                group.move(group.memory(len(group.piece.buffers)))

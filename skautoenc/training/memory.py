@@ -14,7 +14,7 @@ _ALIGNMENT = 16
 
 @dataclass
 class Piece:
-    """What one call updates: tensors of equal numbers of elements, side by side."""
+    """What one call updates: lists with a tensor for each piece of memory."""
 
     decay: float
     values: list[Tensor]
@@ -71,7 +71,7 @@ class FlatGroup(Group):
             self._places.append(self.size)
             self.size += -(-parameter.numel() // _ALIGNMENT) * _ALIGNMENT
         device = parameters[0].device
-        memory = self.memory(names)
+        memory = self.memory(len(names))
         self.piece = Piece(
             decay,
             values=[],
@@ -81,10 +81,10 @@ class FlatGroup(Group):
         )
         self.move(memory)
 
-    def memory(self, names: Sequence[str], *shape: int) -> Tensor:
+    def memory(self, n_buffers: int, *n_networks: int) -> Tensor:
         """Make memory for values, gradients and what is remembered: zeros."""
         device = self.parameters[0].device
-        shape = 2 + len(names), *shape, self.size
+        shape = 2 + n_buffers, *n_networks, self.size
         return torch.zeros(shape, dtype=torch.float32, device=device)
 
     def move(self, memory: Tensor) -> None:

@@ -137,7 +137,7 @@ class Optimizer(ABC):
     def settings(self) -> tuple[Any, ...]:
         """What updates depend on besides the learning rate."""
         decays = (group.piece.decay for group in self.groups)
-        return type(self), self.n_steps, *decays
+        return type(self), *decays
 
     @property
     def n_steps(self) -> float:

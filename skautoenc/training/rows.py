@@ -113,7 +113,8 @@ class Rows:
         if self._kept is None:
             self._kept = self._make(slice(None))
         if isinstance(chosen, slice):
-            return self._kept[chosen]
+            # A network of the user's may work in place.
+            return self._kept[chosen].clone()
         # A third of the time of an index in brackets.
         return self._kept.index_select(0, torch.from_numpy(chosen).to(self.device))
 
@@ -137,10 +138,10 @@ class Rows:
     @property
     def n_bytes(self) -> int:
         """Size of the matrix."""
-        values = (
-            self.matrix if isinstance(self.matrix, np.ndarray) else self.matrix.data
-        )
-        return int(values.nbytes)
+        if isinstance(self.matrix, np.ndarray):
+            return int(self.matrix.nbytes)
+        parts = self.matrix.data, self.matrix.indices, self.matrix.indptr
+        return sum(part.nbytes for part in parts)
 
     @property
     def has_weights(self) -> bool:

@@ -104,6 +104,16 @@ class Run:
         rate = self.budget.learning_rate_init * schedule(progress)
         self.step.optimizer.learning_rate = rate
 
+    def part(self) -> None:
+        """Do nothing: nobody else is trained together with it."""
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of the rows, of the weights and of what goes with these."""
+        tensors = self.step.tensors()
+        # Gradients and two moments.
+        return self.rows.n_bytes + 4 * sum(tensor.nbytes for tensor in tensors)
+
     def end_epoch(self, loss: float) -> None:
         """Take note of the mean training loss of an epoch, and look after the rest."""
         if self._ends_a_quarter():
@@ -171,7 +181,7 @@ def train_epoch(
     step : callable
         Trains one run by a batch, or several by the stack of their batches.
     leaders : sequence of Run
-        Those of the runs whose learning rates are looked at.
+        Those of the runs whose optimisers update the others as well.
 
     Returns
     -------
