@@ -2,6 +2,7 @@
 
 from ._convolutional import ConvAutoencoderTransformer
 from ._patches import PatchAutoencoderTransformer
+from ._tabular import TabularAutoencoderTransformer
 from ._together import train_together
 from ._transformer import AutoencoderTransformer
 
@@ -9,6 +10,7 @@ __all__ = [
     "AutoencoderTransformer",
     "ConvAutoencoderTransformer",
     "PatchAutoencoderTransformer",
+    "TabularAutoencoderTransformer",
     "train_together",
 ]
 __version__ = "0.1.0"

@@ -243,9 +243,14 @@ class TrainingData:
         reaches the rounding.
         """
         rows = take(self.matrix, slice(None), self.index)
-        unique, inverse = np.unique(rows, axis=0, return_inverse=True)
+        gaps = np.isnan(rows)
+        # NaN is equal to nothing, a gap is equal to a gap.
+        keys = np.hstack([np.nan_to_num(rows), gaps]) if gaps.any() else rows
+        _, first, inverse = np.unique(
+            keys, axis=0, return_index=True, return_inverse=True
+        )
         weights = np.bincount(inverse.ravel(), weights=self.weights)
-        return TrainingData(unique, None if (weights == 1).all() else weights)
+        return TrainingData(rows[first], None if (weights == 1).all() else weights)
 
     def moments(self) -> tuple[NDArray[np.float64], float]:
         """Return the columns' means and the root of their mean variance.

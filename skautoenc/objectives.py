@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .losses import Loss, SquaredError
 from .networks import Autoencoder
@@ -225,3 +225,125 @@ class ReconstructionObjective:
     def evaluate(self, network: Autoencoder, batch: Tensor) -> Tensor:
         """Return the loss of each clean row, (n,), without any penalty."""
         return self.loss.rows(network(batch), batch)
+
+
+class TabularObjective:
+    """Reconstruct the cells of a table, above all those that were hidden.
+
+    Parameters
+    ----------
+    loss : Loss
+        What an error of a number costs.
+    n_levels : sequence of int
+        Number of levels that each category is decoded to.
+    deviances : Tensor of shape (n_categories,)
+        Mean cross-entropy of each category under its frequencies, by which its costs
+        are divided: so each column costs one at first, however many levels it has.
+    cells : Tensor of shape (n_inputs,), int64
+        The cell that each column of a row belongs to; the cells are those of numbers,
+        then those of categories.
+    rates : Tensor of shape (n_cells,)
+        Mean share of the rows that lose the cell. Each row draws its own multiple of
+        the rates, between none and twice as much.
+    swaps : bool
+        Whether a cell takes the value of another row, in place of none (swap noise).
+    corruption_weight : float
+        Weight of the cells that were changed, where that of the others is one.
+    """
+
+    is_random = True
+    is_squared_error = False
+
+    def __init__(
+        self,
+        loss: Loss,
+        *,
+        n_levels: Sequence[int],
+        deviances: Tensor,
+        cells: Tensor,
+        rates: Tensor,
+        swaps: bool,
+        corruption_weight: float,
+    ) -> None:
+        self.loss = loss
+        self.n_levels = list(n_levels)
+        self.deviances = deviances
+        self.cells = cells
+        self.rates = rates
+        self.swaps = swaps
+        self.corruption_weight = corruption_weight
+
+    def __call__(
+        self,
+        network: Autoencoder,
+        batch: Tensor,
+        target: Tensor,
+        sample_weight: Tensor | None,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Return the loss of a training batch, a scalar; see `Objective`."""
+        source, batch, target = self.draw(batch, target, generator)
+        output = network.decode(network.encode(source), sample_weight)
+        costs, seen = self.costs(output, target)
+        kept = self._decoded(source) == self._decoded(target)
+        weights = seen * torch.where(kept, 1.0, self.corruption_weight)
+        return weighted_mean(_row_means(costs, weights), sample_weight)
+
+    def draw(
+        self, batch: Tensor, target: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return rows without some of their cells, the rows, the target."""
+        n = len(batch)
+        multiple = torch.empty(n, 1, device=batch.device).uniform_(
+            0, 2, generator=generator
+        )
+        chance = (multiple * self.rates).clamp(max=1)
+        changed = torch.empty_like(chance).uniform_(generator=generator) < chance
+        changed = changed[:, self.cells]
+        if not self.swaps:
+            return batch.masked_fill(changed, torch.nan), batch, target
+        donors = torch.randint(
+            n, chance.shape, generator=generator, device=batch.device
+        )[:, self.cells]
+        return torch.where(changed, batch.gather(0, donors), batch), batch, target
+
+    def evaluate(self, network: Autoencoder, batch: Tensor) -> Tensor:
+        """Return the mean cost of each row's cells, (n,)."""
+        return _row_means(*self.costs(network(batch), batch))
+
+    def costs(self, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what each cell costs, and whether it is there, (n, n_cells)."""
+        target = self._decoded(target)
+        n_numbers = target.shape[1] - len(self.n_levels)
+        seen = ~target.isnan()
+        target = target.nan_to_num()
+        numbers = self.loss.entries(output[:, :n_numbers], target[:, :n_numbers])
+        costs = [numbers]
+        logits = torch.split(output[:, n_numbers:], self.n_levels, dim=1)
+        codes = target[:, n_numbers:].long()
+        for number, of_column in enumerate(logits):
+            code = codes[:, number]
+            # Rare levels are read, but there is nothing to decode them to.
+            known = code < of_column.shape[1]
+            seen[:, n_numbers + number] &= known
+            if of_column.shape[1] < 2:
+                seen[:, n_numbers + number] = False
+                costs.append(torch.zeros_like(output[:, :1]))
+                continue
+            entropy = nn.functional.cross_entropy(
+                of_column, code.masked_fill(~known, 0), reduction="none"
+            )
+            costs.append((entropy / self.deviances[number]).unsqueeze(1))
+        return torch.cat(costs, dim=1), seen.to(output.dtype)
+
+    def _decoded(self, rows: Tensor) -> Tensor:
+        """Leave out what is not decoded."""
+        n_numbers = len(self.rates) - len(self.n_levels)
+        codes = rows[:, rows.shape[1] - len(self.n_levels) :]
+        return torch.cat([rows[:, :n_numbers], codes], dim=1)
+
+
+def _row_means(costs: Tensor, weights: Tensor) -> Tensor:
+    # A row of gaps only has no weight at all.
+    total = weights.sum(dim=1).clamp(min=torch.finfo(weights.dtype).tiny)
+    return (costs * weights).sum(dim=1) / total

@@ -9,6 +9,7 @@ from skautoenc import (
     AutoencoderTransformer,
     ConvAutoencoderTransformer,
     PatchAutoencoderTransformer,
+    TabularAutoencoderTransformer,
 )
 
 
@@ -42,6 +43,10 @@ ESTIMATORS = [
     PatchAutoencoderTransformer(),
     PatchAutoencoderTransformer(
         AutoencoderTransformer(2, max_iter=2, batch_size=1024), pooling=2
+    ),
+    TabularAutoencoderTransformer(),
+    TabularAutoencoderTransformer(
+        2, features="code", scaling="quantile", corruption="swap", loss="huber"
     ),
 ]
 

@@ -7,6 +7,7 @@ from .custom import CustomAutoencoder
 from .dense import DenseAutoencoder
 from .gradients import write_out
 from .layers import ACTIVATIONS, NORMALIZATIONS, bind_generator
+from .tabular import TabularAutoencoder
 
 __all__ = [
     "ACTIVATIONS",
@@ -17,6 +18,7 @@ __all__ = [
     "ConvolutionalAutoencoder",
     "CustomAutoencoder",
     "DenseAutoencoder",
+    "TabularAutoencoder",
     "bind_generator",
     "write_out",
 ]
