@@ -22,7 +22,7 @@ class Schema:
 
     Parameters
     ----------
-    library : module
+    library : {"pandas", "polars"}
         What the frame was made with.
     types : dict
         The library's own type of each column, by its name.

@@ -98,8 +98,8 @@ class NumberColumn:
         """Turn values into scaled numbers, (n,), gaps into NaN."""
         numbers = self._to_numbers(values)
         if self.quantiles is not None:
-            values, scores = self.quantiles
-            return np.interp(numbers, values, scores)
+            known, scores = self.quantiles
+            return np.interp(numbers, known, scores)
         return (numbers - self.mean) / self.scale
 
     def gaps(self, values: Any) -> NDArray[np.bool_]:
@@ -119,7 +119,9 @@ class NumberColumn:
 
     def _to_numbers(self, values: Any) -> Floats:
         try:
-            numbers = np.asarray(_plain(values, nw.Float64), dtype=np.float64)
+            if not isinstance(values, np.ndarray):
+                values = values.cast(nw.Float64).to_numpy()
+            numbers = np.asarray(values, dtype=np.float64)
         except (ValueError, TypeError) as error:
             raise _refuse(
                 self.name,
@@ -313,14 +315,6 @@ class CategoryColumn:
         return found
 
 
-def _plain(values: Any, dtype: Any = None) -> NDArray[Any]:
-    """Return a column of a frame, or of an array, as an array."""
-    if isinstance(values, np.ndarray):
-        return values
-    found: NDArray[Any] = (values if dtype is None else values.cast(dtype)).to_numpy()
-    return found
-
-
 def _objects(values: Any) -> NDArray[Any]:
     """Return a column as an array of objects, gaps as they are."""
     if isinstance(values, np.ndarray):
@@ -367,16 +361,15 @@ class Table:
     def __init__(self, columns: Sequence[Any]) -> None:
         self.columns = columns
         numbers = [c for c in columns if c.kind != "category"]
-        self._categories = [c for c in columns if c.kind == "category"]
-        self._dates = [c for c in columns if c.kind == "date"]
-        places = {id(c): n for n, c in enumerate([*numbers, *self._categories])}
+        categories = [c for c in columns if c.kind == "category"]
+        places = {id(c): n for n, c in enumerate([*numbers, *categories])}
         # The cell of each column: those of numbers come first.
         self.cells = [places[id(column)] for column in columns]
         self.layout = Layout(
             len(numbers),
-            sum(date.n_parts for date in self._dates),
-            tuple(c.n_codes for c in self._categories),
-            tuple(len(c.levels) for c in self._categories),
+            sum(c.n_parts for c in columns if c.kind == "date"),
+            tuple(c.n_codes for c in categories),
+            tuple(len(c.levels) for c in categories),
         )
 
     def encode(self, columns: Mapping[int, Any]) -> NDArray[np.float32]:

@@ -194,9 +194,6 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
     True
     """
 
-    features = "stack"
-    loss = "auto"
-
     _parameter_constraints = {
         "n_components": [
             StrOptions({"auto"}),
