@@ -16,6 +16,10 @@ _CATEGORIES = (nw.Boolean, nw.String, nw.Categorical, nw.Enum, nw.Object)
 _DATES = (nw.Date, nw.Datetime)
 
 
+def _is_date(dtype: Any) -> bool:
+    return isinstance(dtype, _DATES) or dtype in _DATES
+
+
 @dataclass(frozen=True)
 class Schema:
     """Names and types of the columns of a frame.
@@ -66,12 +70,19 @@ class Columns(Mapping[int, Any]):
         """Number of rows."""
         return int(self._X.shape[0])
 
+    def place(self, name: Any) -> int | None:
+        """Say where a column is, by its name or its place; None if there is none."""
+        if name in self.names:
+            return self.names.index(name)
+        is_place = isinstance(name, int) and 0 <= name < len(self)
+        return name if is_place else None
+
     def kind(self, place: int) -> str:
         """Say what a column is taken for by its type."""
         if not self.is_frame:
             return "number"
         dtype = self[place].dtype
-        if isinstance(dtype, _DATES) or dtype in _DATES:
+        if _is_date(dtype):
             return "date"
         if dtype.is_numeric():
             return "number"
@@ -82,10 +93,30 @@ class Columns(Mapping[int, Any]):
             "category nor date. Convert it, or leave it out."
         )
 
+    def can_be(self, place: int, kind: str) -> bool:
+        """Whether a column may be taken for a kind other than that of its type."""
+        if kind == "category" or (not self.is_frame and kind == "number"):
+            return True
+        if not self.is_frame:
+            return False
+        dtype = self[place].dtype
+        if kind == "date":
+            return _is_date(dtype) or self.is_text(place)
+        return dtype.is_numeric() or dtype == nw.Boolean or self.is_text(place)
+
+    def type_name(self, place: int) -> str:
+        """Name a column's type."""
+        return str(self[place].dtype)
+
+    def is_text(self, place: int) -> bool:
+        """Whether a column may hold strings by its type."""
+        return self.is_frame and self[place].dtype in (nw.String, nw.Object)
+
     def is_integer(self, place: int) -> bool:
-        """Whether a column holds whole numbers by its type."""
+        """Whether a column holds whole numbers, or yes and no, by its type."""
         if self.is_frame:
-            return bool(self[place].dtype.is_integer())
+            dtype = self[place].dtype
+            return bool(dtype.is_integer() or dtype == nw.Boolean)
         return bool(np.issubdtype(self._X.dtype, np.integer))
 
     def schema(self) -> Schema | None:
@@ -104,7 +135,9 @@ def _make_column(values: NDArray[Any], dtype: Any, library: str) -> Any:
 
         if values.dtype.kind == "M":
             return pl.Series(values).cast(pl.Datetime("us")).cast(dtype)
-        if dtype.is_integer():
+        if dtype == pl.Boolean and values.dtype.kind == "f":
+            return pl.Series(values > 0.5)
+        if dtype.is_integer() and values.dtype.kind == "f":
             return pl.Series(values, nan_to_null=True).cast(dtype)
         return pl.Series(list(values), dtype=dtype, strict=False)
     series = pd.Series(values)
@@ -112,6 +145,8 @@ def _make_column(values: NDArray[Any], dtype: Any, library: str) -> Any:
         series = series.dt.tz_localize("UTC").dt.tz_convert(dtype.tz)
     if series.isna().any() and getattr(dtype, "kind", "") in "iub":
         return series  # Gaps that could not be filled, in a type without gaps.
+    if getattr(dtype, "kind", "") == "b" and series.dtype.kind == "f":
+        series = series > 0.5
     return series.astype(dtype)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, NoReturn
 
 import numpy as np
@@ -109,6 +110,19 @@ def refuse(estimator: BaseEstimator, name: str, expected: str) -> NoReturn:
         f"The {name!r} parameter of {type(estimator).__name__} must be {expected}. Got "
         f"{getattr(estimator, name)!r} instead."
     )
+
+
+def check_layer_sizes(estimator: BaseEstimator, name: str) -> None:
+    """Raise the error of a parameter that is neither "auto" nor widths of layers."""
+    sizes = getattr(estimator, name)
+    if not isinstance(sizes, str) and not all(
+        isinstance(size, Integral) and int(size) > 0 for size in sizes
+    ):
+        refuse(
+            estimator,
+            name,
+            "'auto' or a sequence of positive integers, such as (256, 128)",
+        )
 
 
 def check_range(data: TrainingData, lowest: float, highest: float, why: str) -> None:

@@ -32,7 +32,10 @@ class Column(Protocol):
     name: Any
 
     def encode(self, values: Any) -> Floats:
-        """Turn values into numbers, (n,), gaps into NaN."""
+        """Turn values into numbers, (n,) or (n, n_parts), gaps into NaN.
+
+        Of several parts, the first is what is decoded.
+        """
 
     def gaps(self, values: Any) -> NDArray[np.bool_]:
         """Say where there is no value, (n,)."""
@@ -155,12 +158,15 @@ class DateColumn:
     ----------
     name : object
         Its name, for messages.
+    is_text : bool
+        Whether the dates are strings.
     """
 
     kind = "date"
 
-    def __init__(self, name: Any) -> None:
+    def __init__(self, name: Any, *, is_text: bool) -> None:
         self.name = name
+        self.is_text = is_text
         self._time = NumberColumn(name, "standard", is_integer=False)
 
     def fit(self, values: Any, weights: Floats | None) -> DateColumn:
@@ -173,41 +179,44 @@ class DateColumn:
         return self
 
     def encode(self, values: Any) -> Floats:
-        """Turn dates into scaled numbers, (n,), gaps into NaN."""
-        return self._time.encode(self._moments(values))
+        """Turn dates into scaled numbers, (n, 1 + n_extras), gaps into NaN.
 
-    def parts(self, values: Any) -> Floats:
-        """Return where in the year, the week and the day each date is, (n, n_parts).
-
-        Each as a point on a circle, so that the last day is next to the first.
+        After the point in time comes where in the year, the week and the day each date
+        is, as a point on a circle, so that the last day is next to the first.
         """
         moments = self._moments(values)
         lengths = [_YEAR, 7 * _DAY] + [_DAY] * self.has_times
         angles = 2 * np.pi * moments[:, None] / np.array(lengths)
-        return np.hstack([np.sin(angles), np.cos(angles)])
+        times = self._time.encode(moments)
+        return np.column_stack([times, np.sin(angles), np.cos(angles)])
 
     @property
-    def n_parts(self) -> int:
-        """Number of columns of `parts`."""
+    def n_extras(self) -> int:
+        """Number of columns after the point in time."""
         return 6 if self.has_times else 4
 
     def gaps(self, values: Any) -> NDArray[np.bool_]:
         """Say where there is no value, (n,)."""
         return np.isnan(self._moments(values))
 
-    def decode(self, numbers: Floats) -> NDArray[np.datetime64]:
+    def decode(self, numbers: Floats) -> NDArray[Any]:
         """Turn scaled numbers, (n,), into dates, of whole days if all were."""
         moments = self._time.decode(numbers)
         unit = 1e6 if self.has_times else _DAY
         whole = np.nan_to_num(np.round(moments / unit) * unit).astype(np.int64)
         dates = whole.astype("datetime64[us]")
         dates[np.isnan(moments)] = np.datetime64("NaT")
-        return dates
+        if not self.is_text:
+            return dates
+        text = np.datetime_as_string(dates, unit="s" if self.has_times else "D")
+        found: NDArray[Any] = text.astype(object)
+        found[np.isnat(dates)] = None
+        return found
 
     def _moments(self, values: Any) -> Floats:
         """Return microseconds since 1970."""
-        if isinstance(values, np.ndarray):
-            return values.astype(np.float64)
+        if self.is_text:
+            return self._read(values)
         if not isinstance(values.dtype, nw.Date | nw.Datetime):
             raise _refuse(
                 self.name,
@@ -217,6 +226,22 @@ class DateColumn:
         return np.asarray(
             values.dt.timestamp("us").cast(nw.Float64).to_numpy(), dtype=np.float64
         )
+
+    def _read(self, values: Any) -> Floats:
+        try:
+            dates = pd.to_datetime(
+                pd.Series(_objects(values)), format="ISO8601", utc=True
+            )
+        except (ValueError, TypeError) as error:
+            raise _refuse(
+                self.name,
+                f"does not hold dates in ISO 8601 ({error})",
+                "Convert it first, or take it for a category.",
+            ) from error
+        moments = dates.dt.tz_localize(None).to_numpy("datetime64[us]")
+        found: Floats = moments.astype(np.int64).astype(np.float64)
+        found[np.isnat(moments)] = np.nan
+        return found
 
 
 class CategoryColumn:
@@ -341,12 +366,26 @@ class Layout:
         Number of codes of each category.
     n_levels : tuple of int
         How many of them are decoded to.
+    cells : tuple of int
+        The cell that each column of the matrix belongs to: those of numbers and dates,
+        then those of categories.
     """
 
     n_numbers: int
     n_extras: int
     n_codes: tuple[int, ...]
     n_levels: tuple[int, ...]
+    cells: tuple[int, ...]
+
+    @property
+    def n_inputs(self) -> int:
+        """Number of columns of the matrix."""
+        return len(self.cells)
+
+    @property
+    def n_cells(self) -> int:
+        """Number of cells of a row."""
+        return self.n_numbers + len(self.n_codes)
 
 
 class Table:
@@ -362,33 +401,46 @@ class Table:
         self.columns = columns
         numbers = [c for c in columns if c.kind != "category"]
         categories = [c for c in columns if c.kind == "category"]
-        places = {id(c): n for n, c in enumerate([*numbers, *categories])}
-        # The cell of each column: those of numbers come first.
-        self.cells = [places[id(column)] for column in columns]
+        # In the order of the cells.
+        self.in_order = [*numbers, *categories]
+        places = {id(column): n for n, column in enumerate(self.in_order)}
+        self.places = [places[id(column)] for column in columns]
+        extras = [
+            n
+            for n, column in enumerate(numbers)
+            if column.kind == "date"
+            for _ in range(column.n_extras)
+        ]
+        n_numbers = len(numbers)
         self.layout = Layout(
-            len(numbers),
-            sum(c.n_parts for c in columns if c.kind == "date"),
-            tuple(c.n_codes for c in categories),
-            tuple(len(c.levels) for c in categories),
+            n_numbers,
+            len(extras),
+            tuple(column.n_codes for column in categories),
+            tuple(len(column.levels) for column in categories),
+            (*range(n_numbers), *extras, *range(n_numbers, len(columns))),
         )
 
     def encode(self, columns: Mapping[int, Any]) -> NDArray[np.float32]:
         """Turn the values of all columns, by their place, into one matrix."""
         numbers: list[Floats] = []
-        parts: list[Floats] = []
+        extras: list[Floats] = []
         codes: list[Floats] = []
         for place, column in enumerate(self.columns):
             encoded = column.encode(columns[place])
-            (codes if column.kind == "category" else numbers).append(encoded)
-            if column.kind == "date":
-                parts.append(column.parts(columns[place]))
-        matrix = np.column_stack([*numbers, *parts, *codes])
+            if column.kind == "category":
+                codes.append(encoded)
+            elif column.kind == "date":
+                numbers.append(encoded[:, 0])
+                extras.append(encoded[:, 1:])
+            else:
+                numbers.append(encoded)
+        matrix = np.column_stack([*numbers, *extras, *codes])
         return matrix.astype(np.float32)
 
     def decode(self, numbers: NDArray[Any], codes: NDArray[Any]) -> list[NDArray[Any]]:
         """Turn numbers, and numbers of levels, into values, an array a column."""
         found = []
-        for column, place in zip(self.columns, self.cells, strict=True):
+        for column, place in zip(self.columns, self.places, strict=True):
             if column.kind == "category":
                 found.append(column.decode(codes[:, place - numbers.shape[1]]))
             else:

@@ -18,13 +18,28 @@ from torch import Tensor
 
 from ._base import BaseAutoencoder
 from ._frames import Columns, fill_gaps, make_frame
-from ._input import TrainingData, check_codes, check_weights, refuse
+from ._input import (
+    TrainingData,
+    check_codes,
+    check_layer_sizes,
+    check_weights,
+    refuse,
+)
 from ._table import KINDS, CategoryColumn, DateColumn, NumberColumn, Table
 from .losses import LOSSES, Loss
 from .networks import ACTIVATIONS, Autoencoder, TabularAutoencoder
+from .networks.numbers import NUMBER_ENCODINGS
 from .networks.weights import device_of
 from .objectives import TabularObjective
-from .training import Budget, Rows, number_of_batches, read
+from .training import (
+    N_SAMPLE,
+    Budget,
+    Rows,
+    Run,
+    compute,
+    number_of_batches,
+    read,
+)
 
 
 class TabularAutoencoderTransformer(BaseAutoencoder):
@@ -58,11 +73,20 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         places, or a mask. Columns of a frame are numbers, dates, or categories
         (booleans, strings, categoricals, objects) by their type; those of an array are
         numbers.
+    column_kinds : dict or None, default=None
+        What columns, by their names or places, are to be taken for whatever their type:
+        "number", which booleans and strings of numbers can be, "date", which strings in
+        ISO 8601 can be, or "category".
     scaling : {"standard", "quantile"}, default="standard"
         How numbers are brought to one scale: centred and divided by their standard
         deviation, or mapped to a normal distribution by their ranks (RankGauss), which
         outliers hardly move. Filled in are means for the former, and for the latter
         what is closer to medians.
+    number_encoding : {"piecewise_linear", "periodic"} or None, default=None
+        What the encoder sees besides each scaled number [3]_: how far it fills each of
+        16 bins of as many rows, or its sine and cosine at 8 frequencies, which are
+        learnt. Both help where things depend on numbers in jumps or waves, and cost
+        time.
     min_frequency : int, float or None, default=None
         Fewest rows, or smallest share of the known ones, for a level of its own; rarer
         ones share a code, and are not decoded to.
@@ -76,8 +100,8 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         the value of another row.
     corruption_rate : float or dict, default=0.3
         Mean share of the cells; each row draws its own, up to twice as much. A
-        dictionary gives rates by kind of column, "number", "category" and "date"; none
-        is zero.
+        dictionary gives rates by column, or by kind of column, "number", "category" and
+        "date", for those that are not named; none is zero.
     corruption_weight : float, default=4.0
         Weight of these cells in the loss, where that of the others is one.
     loss : {"auto", "squared_error", "huber"}, default="auto"
@@ -130,6 +154,10 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         Width of the code.
     features_ : str
         What `transform` gives.
+    features_scale_ : float
+        What the network's activations are divided by, so that the features' variances
+        sum up to the number of columns, as those of scaled columns do. Neither then
+        drowns the other in a linear model of both.
     loss_function_ : str
         The loss of numbers.
     n_features_in_ : int
@@ -168,6 +196,8 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
     .. [1] Vincent et al., "Stacked denoising autoencoders", JMLR 11, 2010.
     .. [2] Gondara and Wang, "MIDA: multiple imputation using denoising autoencoders",
        PAKDD 2018.
+    .. [3] Gorishniy, Rubachev and Babenko, "On embeddings for numerical features in
+       tabular deep learning", NeurIPS 2022.
 
     Examples
     --------
@@ -204,7 +234,9 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "features": [StrOptions({"code", "stack"})],
         "categorical_features": [StrOptions({"from_dtype"}), "array-like", None],
+        "column_kinds": [Mapping, None],
         "scaling": [StrOptions({"standard", "quantile"})],
+        "number_encoding": [StrOptions(set(NUMBER_ENCODINGS)), None],
         "min_frequency": [
             None,
             Interval(Integral, 1, None, closed="left"),
@@ -216,7 +248,7 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         **BaseAutoencoder._parameter_constraints,
         "loss": [StrOptions({"auto", "squared_error", "huber"})],
         "corruption": [StrOptions({"masking", "swap"})],
-        "corruption_rate": [Interval(Real, 0, 1, closed="left"), dict],
+        "corruption_rate": [Interval(Real, 0, 1, closed="left"), Mapping],
     }
     del _parameter_constraints["normalize_rows"]
     normalize_rows: float | None = None
@@ -230,7 +262,9 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         dropout: float = 0.3,
         features: Literal["code", "stack"] = "stack",
         categorical_features: Any = "from_dtype",
+        column_kinds: Mapping[Any, str] | None = None,
         scaling: Literal["standard", "quantile"] = "standard",
+        number_encoding: Literal["piecewise_linear", "periodic"] | None = None,
         min_frequency: float | None = None,
         max_categories: int | None = 64,
         handle_unknown: Literal["infrequent_if_exist", "error"] = "infrequent_if_exist",
@@ -262,7 +296,9 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         self.dropout = dropout
         self.features = features
         self.categorical_features = categorical_features
+        self.column_kinds = column_kinds
         self.scaling = scaling
+        self.number_encoding = number_encoding
         self.min_frequency = min_frequency
         self.max_categories = max_categories
         self.handle_unknown = handle_unknown
@@ -290,16 +326,15 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
 
     def _validate_params(self) -> None:
         super(BaseAutoencoder, self)._validate_params()
+        check_layer_sizes(self, "hidden_layer_sizes")
         rates = self.corruption_rate
-        if isinstance(rates, dict) and not (
-            set(rates) <= set(KINDS) and all(0 <= rate < 1 for rate in rates.values())
+        if isinstance(rates, Mapping) and not all(
+            isinstance(rate, Real) and 0 <= rate < 1 for rate in rates.values()
         ):
-            refuse(
-                self,
-                "corruption_rate",
-                "a share below 1, or a dictionary of such shares by the kinds of "
-                "columns 'number', 'category' and 'date'",
-            )
+            refuse(self, "corruption_rate", "a share below 1, or a dictionary of such")
+        if not set((self.column_kinds or {}).values()) <= set(KINDS):
+            kinds = "'number', 'category' and 'date'"
+            refuse(self, "column_kinds", f"None, or a dictionary to {kinds}")
 
     # From a frame to rows, and back
 
@@ -352,10 +387,10 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
     def _learn_table(
         self, columns: Columns, weights: NDArray[np.float64] | None
     ) -> Table:
-        chosen = self._chosen_categories(columns)
+        forced = self._forced_kinds(columns)
         found: list[Any] = []
         for place, name in enumerate(columns.names):
-            kind = "category" if chosen[place] else columns.kind(place)
+            kind = forced.get(place) or columns.kind(place)
             column: Any
             if kind == "category":
                 column = CategoryColumn(
@@ -365,7 +400,7 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
                     handle_unknown=self.handle_unknown,
                 )
             elif kind == "date":
-                column = DateColumn(name)
+                column = DateColumn(name, is_text=columns.is_text(place))
             else:
                 column = NumberColumn(
                     name, self.scaling, is_integer=columns.is_integer(place)
@@ -373,24 +408,35 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
             found.append(column.fit(columns[place], weights))
         return Table(found)
 
-    def _chosen_categories(self, columns: Columns) -> NDArray[np.bool_]:
-        """Say which columns `categorical_features` names."""
-        chosen = np.zeros(len(columns), dtype=bool)
-        given = self.categorical_features
-        if given is None or isinstance(given, str):
-            return chosen
-        given = np.asarray(given)
-        if given.dtype == bool:
-            if len(given) != len(chosen):
-                refuse(self, "categorical_features", f"a mask of {len(chosen)} columns")
-            return given
-        places = {name: place for place, name in enumerate(columns.names)}
-        for name in given.tolist():
-            place = places.get(name, name)
-            if not isinstance(place, int) or not 0 <= place < len(chosen):
-                refuse(self, "categorical_features", "made of columns of X")
-            chosen[place] = True
-        return chosen
+    def _forced_kinds(self, columns: Columns) -> dict[int, str]:
+        """Say what is not taken for what its type says, by its place."""
+        chosen = self.categorical_features
+        if chosen is None or isinstance(chosen, str):
+            chosen = []
+        chosen = np.asarray(chosen)
+        if chosen.dtype == bool:
+            if len(chosen) != len(columns):
+                refuse(
+                    self, "categorical_features", f"a mask of {len(columns)} columns"
+                )
+            chosen = np.flatnonzero(chosen)
+        given: dict[str, Mapping[Any, str]] = {
+            "categorical_features": dict.fromkeys(chosen.tolist(), "category"),
+            "column_kinds": self.column_kinds or {},
+        }
+        forced = {}
+        for parameter, kinds in given.items():
+            for name, kind in kinds.items():
+                place = columns.place(name)
+                if place is None:
+                    refuse(self, parameter, "made of columns of X")
+                if not columns.can_be(place, kind):
+                    raise ValueError(
+                        f"Column {name!r} cannot be taken for a {kind}, as column_kinds"
+                        f" says: it holds {columns.type_name(place)}. Convert it first."
+                    )
+                forced[place] = kind
+        return forced
 
     def _rows(self, data: TrainingData, device: torch.device, **others: Any) -> Rows:
         others.pop("prepared", None)
@@ -405,15 +451,16 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
             **others,
         )
 
+    def _encode(self, matrix: Any) -> NDArray[np.float32]:
+        return super()._encode(matrix) / np.float32(self.features_scale_)
+
     # From parameters to what the engine takes
 
     def _build_network(self, n_features: int) -> Autoencoder:
         layout = self._table.layout
         n_inputs = layout.n_numbers + layout.n_extras + sum(layout.n_codes)
         sizes = self.hidden_layer_sizes
-        hidden = (
-            (256,) if isinstance(sizes, str) else tuple(int(size) for size in sizes)
-        )
+        hidden = (256,) if isinstance(sizes, str) else tuple(map(int, sizes))
         return TabularAutoencoder(
             n_numbers=layout.n_numbers,
             n_extras=layout.n_extras,
@@ -427,40 +474,36 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
             hidden_layer_sizes=hidden,
             activation=self.activation,
             dropout=float(self.dropout),
+            number_encoding=self.number_encoding,
         )
 
     def _build_objective(self, loss: Loss) -> TabularObjective:
         device = loss.center.device
-        layout = self._table.layout
-        numbers = list(range(layout.n_numbers))
-        columns = self._table.columns
-        extras = [
-            place
-            for place, column in enumerate(c for c in columns if c.kind != "category")
-            if column.kind == "date"
-            for _ in range(column.n_parts)
-        ]
-        n_cells = layout.n_numbers + len(layout.n_codes)
-        cells = [*numbers, *extras, *range(layout.n_numbers, n_cells)]
-        kinds = [c.kind for c in columns if c.kind != "category"]
-        kinds += ["category"] * len(layout.n_codes)
-        rates = self.corruption_rate
         return TabularObjective(
             loss,
-            n_levels=layout.n_levels,
+            n_levels=self._table.layout.n_levels,
             deviances=torch.tensor(self._deviances, dtype=torch.float32, device=device),
-            cells=torch.tensor(cells, device=device),
-            rates=torch.tensor(
-                [
-                    rates.get(k, 0.0) if isinstance(rates, dict) else rates
-                    for k in kinds
-                ],
-                dtype=torch.float32,
-                device=device,
-            ),
+            cells=torch.tensor(self._table.layout.cells, device=device),
+            rates=torch.tensor(self._rates(), dtype=torch.float32, device=device),
             swaps=self.corruption == "swap",
             corruption_weight=float(self.corruption_weight),
         )
+
+    def _rates(self) -> list[float]:
+        """Return the share of rows that lose each cell."""
+        columns, rates = self._table.in_order, self.corruption_rate
+        if not isinstance(rates, Mapping):
+            return [float(rates)] * len(columns)
+        if not set(rates) <= {*KINDS, *(column.name for column in columns)}:
+            refuse(
+                self,
+                "corruption_rate",
+                "a share, or a dictionary of shares by columns and kinds of columns",
+            )
+        return [
+            float(rates.get(column.name, rates.get(column.kind, 0.0)))
+            for column in columns
+        ]
 
     def _resolve_budget(self, n_samples: int) -> Budget:
         budget = super()._resolve_budget(n_samples)
@@ -494,6 +537,22 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         nothing = torch.zeros(0, device=device)
         return LOSSES[self.loss_function_](nothing, 1.0, **self._loss_constants)
 
+    def _code_attributes(self, run: Run, network: Autoencoder) -> dict[str, Any]:
+        rows = run.rows
+        sample = rows.spread(N_SAMPLE)
+        with compute(0, rows.device), torch.no_grad():
+            features = network.stack if self.features == "stack" else network.encode
+            found = features(rows[sample]).cpu().double().numpy()
+        weights = rows.weights(sample)
+        shares = None if weights is None else weights.cpu().numpy()
+        mean = np.average(found, axis=0, weights=shares)
+        variance = np.average((found - mean) ** 2, axis=0, weights=shares).sum()
+        scale = math.sqrt(variance / self.n_features_in_)
+        return {
+            **super()._code_attributes(run, network),
+            "features_scale_": scale if scale > 0 else 1.0,
+        }
+
     # What users ask of a fitted one
 
     def inverse_transform(self, X: Any) -> Any:
@@ -521,7 +580,7 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         """
         check_is_fitted(self)
         code = check_codes(self, X, self.n_components_, self._n_features_out)
-        code = np.ascontiguousarray(code[:, -self.n_components_ :])
+        code = code[:, -self.n_components_ :] * np.float32(self.features_scale_)
         source = torch.tensor(code, device=device_of(self.network_))
         decoded = self._table.decode(*self._read(source, self.network_.decode))
         if self._schema is None:
@@ -591,15 +650,16 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         matrix = self._check_rows(X, reset=False)
         if not per_column:
             return self._errors(matrix)
-        n_cells = self._table.layout.n_numbers + len(self._table.layout.n_codes)
         objective = self._build_objective(self._loss(device_of(self.network_)))
 
         def costs(batch: Tensor) -> Tensor:
             found, seen = objective.costs(self.network_(batch), batch)
             return found.masked_fill(seen == 0, torch.nan)
 
-        found = read(self.network_, costs, self._rows_to_read(matrix), n_cells)
-        return found[:, self._table.cells]
+        found = read(
+            self.network_, costs, self._rows_to_read(matrix), self._table.layout.n_cells
+        )
+        return found[:, self._table.places]
 
     def score_samples(self, X: Any) -> NDArray[np.float32]:
         """Score each row by how well it is reconstructed.

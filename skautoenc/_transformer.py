@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import (
 )
 
 from ._base import BaseAutoencoder
-from ._input import refuse
+from ._input import check_layer_sizes, refuse
 from .losses import Loss
 from .networks import (
     ACTIVATIONS,
@@ -462,15 +462,7 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     def _validate_params(self) -> None:
         super()._validate_params()
-        sizes = self.hidden_layer_sizes
-        if not isinstance(sizes, str) and not all(
-            isinstance(size, Integral) and size > 0 for size in sizes
-        ):
-            refuse(
-                self,
-                "hidden_layer_sizes",
-                "'auto' or a sequence of positive integers, such as (256, 128)",
-            )
+        check_layer_sizes(self, "hidden_layer_sizes")
         if isinstance(self.network, torch.nn.Module):
             refuse(self, "network", "a class or a function, never an instance")
         if self.network is not None and self.features == "stack":

@@ -240,6 +240,96 @@ def test_names_choose_categories(frame):
 # Levels
 
 
+def text_frame(library):
+    """Columns whose types do not say what they are."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=N)
+    days = np.datetime64("2025-01-01") + np.round(50 * z).astype("timedelta64[D]")
+    columns = {
+        "price": [f"{10 + each:.3f}" for each in z],
+        "when": np.datetime_as_string(days).tolist(),
+        "place": np.digitize(z, [-1, 0, 1]) * 100,
+        "flag": z > 0,
+    }
+    for name in ("price", "when"):
+        columns[name] = [
+            None if n % 10 == 0 else each for n, each in enumerate(columns[name])
+        ]
+    return library(columns), z
+
+
+@pytest.mark.parametrize("library", [pd.DataFrame, pl.DataFrame])
+def test_kinds_can_be_forced(library):
+    frame, z = text_frame(library)
+    kinds = {"price": "number", "when": "date", "place": "category", "flag": "number"}
+    transformer = TabularAutoencoderTransformer(
+        column_kinds=kinds, max_iter=60, random_state=0
+    ).fit(frame)
+    assert transformer.column_kinds_ == kinds
+    filled = transformer.impute(frame)
+    assert list(filled["flag"]) == list(frame["flag"])
+    gaps = np.arange(N) % 10 == 0
+    prices = np.array([float(each) for each in filled["price"]])
+    assert np.abs(prices - (10 + z))[gaps].mean() < 0.4
+    days = np.array(list(filled["when"]), dtype="datetime64[D]")
+    off = (days - np.datetime64("2025-01-01")) / np.timedelta64(1, "D") - 50 * z
+    assert np.abs(off[gaps]).mean() < 20
+    back = transformer.inverse_transform(transformer.transform(frame))
+    assert set(back["place"]) <= {0, 100, 200, 300}
+    for name in frame.columns:
+        assert back[name].dtype == frame[name].dtype
+    assert (np.asarray(back["flag"]) == (z > 0)).mean() > 0.9
+
+
+def test_kinds_that_cannot_be_forced():
+    frame, _ = text_frame(pd.DataFrame)
+    for kinds, match in [
+        ({"flag": "date"}, "Column 'flag' cannot be taken for a date"),
+        ({"when": "number"}, "Column 'when' does not hold numbers"),
+        ({"price": "date"}, "Column 'price' does not hold dates in ISO 8601"),
+        ({"nothing": "number"}, "'column_kinds' parameter"),
+        ({"price": "text"}, "'column_kinds' parameter"),
+    ]:
+        with pytest.raises(ValueError, match=match):
+            TabularAutoencoderTransformer(column_kinds=kinds).fit(frame)
+    with pytest.raises(ValueError, match="Column 0 cannot be taken for a date"):
+        TabularAutoencoderTransformer(column_kinds={0: "date"}).fit(np.eye(4))
+
+
+def test_columns_that_are_never_hidden_are_not_learnt():
+    z = np.random.default_rng(0).normal(size=(N, 1))
+    frame = pd.DataFrame(np.repeat(z, 3, axis=1), columns=["a", "b", "c"])
+    transformer = TabularAutoencoderTransformer(
+        corruption_rate={"a": 0.0, "number": 0.5}, random_state=0
+    ).fit(frame)
+    error = {}
+    for name in frame.columns:
+        filled = transformer.impute(frame.assign(**{name: np.nan}))
+        error[name] = np.square(filled[name] - z[:, 0]).mean()
+    assert max(error["b"], error["c"]) < 0.05 < error["a"]
+
+
+def test_features_vary_as_much_as_scaled_columns(frame, fitted):
+    features = fitted.transform(frame)
+    assert features.var(axis=0).sum() == pytest.approx(frame.shape[1], rel=1e-4)
+
+
+@pytest.mark.parametrize("encoding", ["piecewise_linear", "periodic"])
+def test_encodings_bend_where_a_straight_line_cannot(encoding):
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-3, 3, 1000)
+    steps = np.where(np.floor(x) % 2 == 0, 1.0, -1.0)
+    X = np.column_stack([x, steps])
+    X[::3, 1] = np.nan
+
+    def error(**parameters):
+        transformer = TabularAutoencoderTransformer(random_state=0, **parameters)
+        filled = transformer.fit(X).impute(X)[::3, 1]
+        return np.mean((filled - steps[::3]) ** 2)
+
+    assert error(number_encoding=encoding) < 0.4 * error()
+
+
 def test_many_levels_share_a_code():
     rng = np.random.default_rng(0)
     names = np.array([f"id{n}" for n in range(100_000)])
@@ -317,7 +407,9 @@ def test_bad_training_data_is_refused(frame):
     with pytest.raises(ValueError, match="Column 'number' has values whose variance"):
         fresh.fit(frame.assign(number=np.where(frame["flag"], 1e300, -1e300)))
     with pytest.raises(ValueError, match="'corruption_rate' parameter"):
-        fresh.set_params(corruption_rate={"word": 0.1}).fit(frame)
+        fresh.set_params(corruption_rate={"no column": 0.1}).fit(frame)
+    with pytest.raises(ValueError, match="'hidden_layer_sizes' parameter"):
+        TabularAutoencoderTransformer(hidden_layer_sizes=(8, 0)).fit(frame)
     with pytest.raises(NotFittedError):
         TabularAutoencoderTransformer().impute(frame)
 
@@ -389,6 +481,8 @@ def test_pickles(frame, fitted):
         {"corruption_rate": 0.0, "dropout": 0.0},
         {"loss": "huber", "solver": "sgd", "max_grad_norm": 1.0},
         {"features": "code"},
+        {"number_encoding": "piecewise_linear"},
+        {"number_encoding": "periodic", "scaling": "quantile"},
     ],
     ids=repr,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from .autoencoder import Autoencoder
 from .layers import ACTIVATIONS, CPU_FLOAT32, Dropout, Linear, draw_weight
+from .numbers import NUMBER_ENCODINGS
 
 
 class TabularAutoencoder(Autoencoder):
@@ -35,12 +37,17 @@ class TabularAutoencoder(Autoencoder):
         Key of `ACTIVATIONS`, applied to the hidden layers.
     dropout : float
         Rate at which hidden activations are dropped while training.
+    number_encoding : str or None
+        Key of `NUMBER_ENCODINGS`: what the encoder sees besides each number.
 
     Notes
     -----
     A linear map runs beside the hidden layers, on the way in and on the way out: what
     is linear in a table, which is most, need not be learnt by them.
     """
+
+    offsets: Tensor
+    gaps: Tensor
 
     def __init__(
         self,
@@ -53,6 +60,7 @@ class TabularAutoencoder(Autoencoder):
         hidden_layer_sizes: tuple[int, ...],
         activation: str,
         dropout: float,
+        number_encoding: str | None,
     ) -> None:
         super().__init__()
         self.config = {
@@ -64,21 +72,33 @@ class TabularAutoencoder(Autoencoder):
             "hidden_layer_sizes": tuple(hidden_layer_sizes),
             "activation": activation,
             "dropout": dropout,
+            "number_encoding": number_encoding,
         }
         self.n_numbers = n_numbers
         self.n_outputs = n_numbers + sum(n_levels)
         n_inputs = n_numbers + n_extras + len(n_codes)
         self.widths = [n_inputs, *hidden_layer_sizes, n_components]
         first, *others = [*hidden_layer_sizes, n_components]
-        self.inward = Cells(n_numbers + n_extras, n_codes, first)
+        self.number_encoding = (
+            NUMBER_ENCODINGS[number_encoding](n_numbers) if number_encoding else None
+        )
+        n_dense = 2 * n_numbers + n_extras
+        if self.number_encoding is not None:
+            n_dense += n_numbers * self.number_encoding.width
+        cells = partial(Cells, n_inputs=n_dense, n_codes=n_codes, n_cells=n_inputs)
+        self.inward = cells(width=first)
         self.encoder = _linears([first, *others])
         self.decoder = _linears(
             [n_components, *reversed(hidden_layer_sizes), self.n_outputs]
         )
-        self.skip_inward = Cells(n_numbers + n_extras, n_codes, n_components)
+        self.skip_inward = cells(width=n_components)
         self.skip_outward = Linear(n_components, self.n_outputs)
         self.activate = ACTIVATIONS[activation].module()
         self.drop = Dropout(dropout)
+        # One more code of each category stands for a gap.
+        places = torch.tensor([0, *(n + 1 for n in n_codes)], device="cpu").cumsum(0)
+        self.register_buffer("offsets", places[:-1], persistent=False)
+        self.register_buffer("gaps", places[1:] - 1, persistent=False)
 
     @torch.no_grad()
     def initialise(
@@ -88,6 +108,9 @@ class TabularAutoencoder(Autoencoder):
         activation = ACTIVATIONS[self.config["activation"]]
         self.inward.initialise(activation, generator)
         self.skip_inward.initialise(ACTIVATIONS["identity"], generator)
+        if self.number_encoding is not None:
+            numbers = rows[:, : self.n_numbers]
+            self.number_encoding.initialise(generator, numbers, sample_weight)
         for layer in (*self.encoder, *self.decoder):
             assert isinstance(layer, Linear)
             nn.init.zeros_(layer.bias)
@@ -107,14 +130,31 @@ class TabularAutoencoder(Autoencoder):
         return torch.cat(self._hidden(x), dim=1)
 
     def _hidden(self, x: Tensor) -> list[Tensor]:
-        linear = self.skip_inward(x)
+        cells = self._cells(x)
+        linear = self.skip_inward(*cells)
         if not len(self.encoder):
             return [linear]
-        found = [self.drop(self.activate(self.inward(x)))]
+        found = [self.drop(self.activate(self.inward(*cells)))]
         for layer in list(self.encoder)[:-1]:
             found.append(self.drop(self.activate(layer(found[-1]))))
         found.append(self.encoder[-1](found[-1]) + linear)
         return found
+
+    def _cells(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return rows as numbers, none missing, and the places of their embeddings."""
+        n_categories = len(self.offsets)
+        known, codes = x.tensor_split([x.shape[1] - n_categories], dim=1)
+        numbers = known[:, : self.n_numbers]
+        gaps = numbers.isnan()
+        known = known.nan_to_num()
+        inputs = [known, gaps.to(x.dtype)]
+        if self.number_encoding is not None:
+            encoded = self.number_encoding(known[:, : self.n_numbers])
+            inputs.append(encoded.masked_fill(gaps.unsqueeze(2), 0).flatten(1))
+        places = torch.where(
+            codes.isnan(), self.gaps, codes.nan_to_num() + self.offsets
+        )
+        return torch.cat(inputs, dim=1), places.long()
 
     def decode(self, code: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """Map codes to numbers and logits of levels, (n, n_numbers + sum(n_levels))."""
@@ -132,55 +172,43 @@ def _linears(widths: list[int]) -> nn.ModuleList:
 
 
 class Cells(nn.Module):
-    """A linear map of numbers, gaps and codes.
+    """A linear map of numbers and embedded codes.
 
     Parameters
     ----------
-    n_numbers : int
-        Numbers, the first columns of a row.
+    n_inputs : int
+        How many numbers come in.
     n_codes : sequence of int
-        Number of codes of each of the other columns.
+        Number of codes of each category, gaps not counted.
+    n_cells : int
+        What a row is made of, which weights are drawn for.
     width : int
         Width of the result.
     """
 
-    offsets: Tensor
-    gaps: Tensor
-
-    def __init__(self, n_numbers: int, n_codes: tuple[int, ...], width: int) -> None:
+    def __init__(
+        self, *, n_inputs: int, n_codes: tuple[int, ...], n_cells: int, width: int
+    ) -> None:
         super().__init__()
-        self.n_numbers = n_numbers
-        self.numbers = Linear(2 * n_numbers, width)
-        # One more code stands for a gap.
-        sizes = torch.tensor([0, *(n + 1 for n in n_codes)], device="cpu")
-        self.n_codes = n_codes
+        self.n_cells = n_cells
+        self.numbers = Linear(n_inputs, width)
         self.embeddings = nn.Parameter(
-            torch.empty(int(sizes.sum()), width, **CPU_FLOAT32)
+            torch.empty(sum(n_codes) + len(n_codes), width, **CPU_FLOAT32)
         )
-        places = sizes.cumsum(0)
-        self.register_buffer("offsets", places[:-1], persistent=False)
-        self.register_buffer("gaps", places[1:] - 1, persistent=False)
 
     def initialise(self, activation: Any, generator: torch.Generator) -> None:
         """Draw the weights, at the scale of as many inputs as a row has cells."""
-        n_cells = max(1, self.n_numbers + len(self.n_codes))
-        fans = n_cells, self.numbers.out_features
+        fans = self.n_cells, self.numbers.out_features
         nn.init.zeros_(self.numbers.bias)
         draw_weight(self.numbers.weight, fans, activation, generator)
-        if len(self.n_codes):
+        if len(self.embeddings):
             draw_weight(self.embeddings, fans, activation, generator)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map rows, (n, n_numbers + n_categories), to (n, width)."""
-        numbers, codes = x[:, : self.n_numbers], x[:, self.n_numbers :]
-        gaps = numbers.isnan()
-        filled = torch.cat([numbers.masked_fill(gaps, 0), gaps.to(x.dtype)], dim=1)
-        found: Tensor = self.numbers(filled)
-        if len(self.n_codes):
-            places = torch.where(
-                codes.isnan(), self.gaps, codes.nan_to_num() + self.offsets
-            )
+    def forward(self, numbers: Tensor, places: Tensor) -> Tensor:
+        """Map numbers, (n, n_inputs), and places, (n, n_categories), to (n, width)."""
+        found: Tensor = self.numbers(numbers)
+        if places.shape[1]:
             found = found + nn.functional.embedding_bag(
-                places.long(), self.embeddings, mode="sum"
+                places, self.embeddings, mode="sum"
             )
         return found
