@@ -139,7 +139,9 @@ SOURCES = {
     ),
     "slid": Source("carData", "SLID", "wages"),
     "births": Source("openintro", "births14", "weight", ("lowbirthweight",)),
-    "gestation": Source("mosaicData", "Gestation", "wt", ("id", "pluralty", "outcome")),
+    "gestation": Source(
+        "mosaicData", "Gestation", "wt", ("id", "plurality", "outcome")
+    ),
     "incomes": Source("openintro", "acs12", "income", is_log=True),
 }
 
