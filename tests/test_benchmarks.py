@@ -17,8 +17,10 @@ from benchmarks import (
     reconstruction,
     search,
     speed,
+    tables,
     untuned,
 )
+from examples import plot_table
 from skautoenc import AutoencoderTransformer
 
 
@@ -170,3 +172,54 @@ def test_memory(monkeypatch, capsys):
     (fitted,) = re.findall(r"CSR: fit (\d+) MiB, transform \d+ MiB", printed)
     # As an array the rows would be 20 MB, in float64 twice as much.
     assert int(fitted) < 150
+
+
+@pytest.fixture
+def small_tables(monkeypatch):
+    monkeypatch.setattr(tables, "SOURCES", {"births": tables.SOURCES["births"]})
+    monkeypatch.setattr(tables, "SEEDS", (0,))
+    monkeypatch.setattr(tables, "N_FOLDS", 2)
+    monkeypatch.setattr(tables, "RATES", (0.3,))
+    monkeypatch.setattr(tables, "PENALTIES", tables.PENALTIES[::5])
+
+
+def test_features_of_tables(small_tables, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["tables", "features"])
+    tables.main()
+    printed = capsys.readouterr().out
+    assert re.search(r"births +openintro births14 +weight +1000 +5 +6 +231", printed)
+    assert re.search(r"\nbirths( +\d+\.\d\d){5}( +[+-]\d\.\d\d ± \d\.\d\d){2}", printed)
+
+
+def test_imputation_of_tables(small_tables, monkeypatch, tmp_path, capsys):
+    output = tmp_path / "lines.csv"
+    monkeypatch.setattr(sys, "argv", ["tables", "imputation", "--output", str(output)])
+    tables.main()
+    lines = pd.read_csv(output).set_index("imputer")
+    # The mean is off by one standard deviation, on average.
+    assert lines["RMSE"]["mean"] == pytest.approx(1, abs=0.1)
+    assert lines["RMSE"]["autoencoder"] < lines["RMSE"]["mean"]
+    assert "Mean rank" in capsys.readouterr().out
+
+
+def test_speed_of_tables(monkeypatch, capsys):
+    large = tables.make_large
+    monkeypatch.setattr(tables, "make_large", lambda: large(500))
+    monkeypatch.setattr(sys, "argv", ["tables", "speed"])
+    tables.main()
+    assert re.search(r"transform, code \(rows/s\) +\d+", capsys.readouterr().out)
+
+
+def test_example_of_tables(monkeypatch, tmp_path, capsys):
+    frame, outcome = plot_table.load()
+    chosen = frame.index[::10]
+    monkeypatch.setattr(
+        plot_table, "load", lambda: (frame.loc[chosen], outcome[chosen])
+    )
+    output = tmp_path / "table.png"
+    monkeypatch.setattr(sys, "argv", ["plot_table", "--output", str(output)])
+    plot_table.main()
+    printed = capsys.readouterr().out
+    assert re.search(r"Gaps: \d{3} before, 0 after", printed)
+    assert len(re.findall(r"Row \d+, \w+: \w+, expected \w+", printed)) == 12
+    assert output.stat().st_size > 10_000
