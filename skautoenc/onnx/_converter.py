@@ -1,0 +1,81 @@
+"""Converters for skl2onnx: the estimators as parts of a pipeline's graph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from onnx import TensorProto
+from onnx.helper import get_attribute_value
+from skl2onnx import update_registered_converter
+from skl2onnx.common.data_types import FloatTensorType, guess_proto_type
+from sklearn.utils.validation import check_is_fitted
+
+from .._convolutional import ConvAutoencoderTransformer
+from .._patches import PatchAutoencoderTransformer
+from .._tabular import TabularAutoencoderTransformer
+from .._transformer import AutoencoderTransformer
+from ._estimators import features
+from ._graph import OPSET, Graph
+
+_ESTIMATORS = (
+    AutoencoderTransformer,
+    ConvAutoencoderTransformer,
+    PatchAutoencoderTransformer,
+    # For an error that says why not.
+    TabularAutoencoderTransformer,
+)
+
+
+def register() -> None:
+    """Tell skl2onnx of the estimators."""
+    for kind in _ESTIMATORS:
+        name = f"Skautoenc{kind.__name__}"
+        update_registered_converter(kind, name, _set_shape, _convert)
+
+
+def _set_shape(operator: Any) -> None:
+    """Say what comes out of an estimator."""
+    estimator = operator.raw_operator
+    check_is_fitted(estimator)
+    n_rows = operator.inputs[0].get_first_dimension()
+    operator.outputs[0].type.shape = [n_rows, estimator._n_features_out]
+
+
+def _convert(scope: Any, operator: Any, container: Any) -> None:
+    """Add the nodes of an estimator to the graph of a pipeline."""
+    if container.target_opset_onnx < OPSET:
+        raise ValueError(
+            f"target_opset must be {OPSET} or more for autoencoders, got "
+            f"{container.target_opset_onnx}."
+        )
+    graph = Graph(scope.get_unique_variable_name)
+    dtype, rows = _rows(graph, operator.inputs)
+    found = features(operator.raw_operator, graph, rows, dtype)
+    for tensor in graph.constants:
+        container.add_initializer(tensor.name, tensor.data_type, tensor.dims, tensor)
+    for node in graph.nodes:
+        attributes = {a.name: get_attribute_value(a) for a in node.attribute}
+        container.add_node(
+            node.op_type,
+            list(node.input),
+            list(node.output),
+            name=node.name,
+            **attributes,
+        )
+    # Of float64 rows skl2onnx expects float64 features, and builds what follows on it.
+    output = operator.outputs[0]
+    kind = guess_proto_type(output.type)
+    container.add_node("Cast", found, output.full_name, to=kind)
+
+
+def _rows(graph: Graph, inputs: list[Any]) -> tuple[np.dtype, str]:
+    """Emit the rows of one or more inputs as one matrix; say which type it has."""
+    names = [variable.full_name for variable in inputs]
+    kinds = [type(variable.type) for variable in inputs]
+    # As the estimator reads them: float32 as it is, all else as float64.
+    is_single = all(kind is FloatTensorType for kind in kinds)
+    dtype = np.dtype(np.float32 if is_single else np.float64)
+    if not is_single:
+        names = [graph.add("Cast", name, to=TensorProto.DOUBLE) for name in names]
+    return dtype, names[0] if len(names) == 1 else graph.add("Concat", *names, axis=1)

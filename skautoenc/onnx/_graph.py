@@ -1,0 +1,88 @@
+"""The nodes and constants of a graph, as they are emitted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import NodeProto, TensorProto
+from onnx.helper import make_node
+from onnx.numpy_helper import from_array
+from torch import Tensor
+
+# The first version of ONNX that has all operators used, in forms that did not change
+# since: what runs today runs it.
+OPSET = 13
+
+
+class Graph:
+    """A graph that grows node by node.
+
+    Parameters
+    ----------
+    unique_name : callable
+        Turns a word into a name that the model does not have yet.
+
+    Attributes
+    ----------
+    nodes : list of NodeProto
+        In the order of computation.
+    constants : list of TensorProto
+        Equal ones once: a tied decoder shares the encoder's weights.
+    """
+
+    def __init__(self, unique_name: Callable[[str], str]) -> None:
+        self.unique_name = unique_name
+        self.nodes: list[NodeProto] = []
+        self.constants: list[TensorProto] = []
+        self._names: dict[tuple[Any, ...], str] = {}
+
+    def add(
+        self, operator: str, *inputs: Any, n_outputs: int = 1, **attributes: Any
+    ) -> str:
+        """Add a node.
+
+        Parameters
+        ----------
+        operator : str
+            Its type.
+        *inputs : str, Tensor, ndarray, float or list of int
+            Names of values that are computed, and constants; floats are float32.
+        n_outputs : int
+            How many outputs the operator has.
+        **attributes : dict
+            Of the operator.
+
+        Returns
+        -------
+        str
+            The name of the first output.
+        """
+        names = [v if isinstance(v, str) else self._constant(v) for v in inputs]
+        outputs = [self.unique_name(operator.lower()) for _ in range(n_outputs)]
+        name = self.unique_name(f"{operator.lower()}_node")
+        self.nodes.append(make_node(operator, names, outputs, name, **attributes))
+        return outputs[0]
+
+    def mean(self, values: str, width: int) -> str:
+        """Add the mean over the last axis, of length `width`, which stays as one."""
+        # Where ReduceMean takes its axes changed between versions.
+        return self.add("Mul", self.add("ReduceSum", values, [-1]), 1 / width)
+
+    def _constant(self, value: Any) -> str:
+        array = _as_array(value)
+        key = array.dtype, array.shape, array.tobytes()
+        if key not in self._names:
+            self._names[key] = self.unique_name("constant")
+            self.constants.append(from_array(array, self._names[key]))
+        return self._names[key]
+
+
+def _as_array(value: Any) -> NDArray[Any]:
+    if isinstance(value, Tensor):
+        value = value.detach().cpu().numpy()
+    if isinstance(value, float):
+        value = np.float32(value)
+    return np.asarray(value)
