@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib.metadata import version
 from itertools import count
 from typing import Literal
 
@@ -13,6 +12,7 @@ from onnx import ModelProto, TensorProto, helper
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from .. import __version__
 from ._estimators import features, reconstruction
 from ._graph import OPSET, Graph
 
@@ -110,7 +110,7 @@ def to_onnx(
         # Older than what the installed onnx writes, for older runtimes.
         ir_version=helper.find_min_ir_version_for(_OPSETS),
         producer_name="skautoenc",
-        producer_version=version("skautoenc"),
+        producer_version=__version__,
     )
     helper.set_model_props(model, _names(estimator))
     return model
