@@ -136,7 +136,7 @@ class FittedAutoencoder(
         """
         check_is_fitted(self)
         errors = self._errors(self._check_rows(X, reset=False))
-        return -(errors * self.scale_**2).astype(np.float32)
+        return -(errors * self._error_unit).astype(np.float32)
 
     def score(
         self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None
@@ -168,7 +168,12 @@ class FittedAutoencoder(
         matrix = self._check_rows(X, reset=False)
         weights = check_weights(sample_weight, matrix)
         error = np.average(self._errors(matrix).astype(np.float64), weights=weights)
-        return -float(error * self.scale_**2)
+        return -float(error * self._error_unit)
+
+    @property
+    def _error_unit(self) -> float:
+        """What the errors of `_errors` are multiplied by for users."""
+        return self.scale_**2
 
     def _check_rows(self, X: Any, *, reset: bool, min_rows: int = 1) -> Any:
         return check_rows(self, X, reset=reset, min_rows=min_rows)

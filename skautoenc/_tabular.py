@@ -378,11 +378,20 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
             self,
             X,
             reset=reset,
-            dtype=None if self.categorical_features != "from_dtype" else "numeric",
+            # Categories may be strings.
+            dtype=None if self._names_columns else "numeric",
             ensure_all_finite="allow-nan",
             ensure_min_samples=min_rows,
         )
         return Columns(array)
+
+    @property
+    def _names_columns(self) -> bool:
+        """Whether parameters say what columns are."""
+        chosen = self.categorical_features
+        return bool(self.column_kinds) or not (
+            chosen is None or isinstance(chosen, str)
+        )
 
     def _learn_table(
         self, columns: Columns, weights: NDArray[np.float64] | None
@@ -411,9 +420,7 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
     def _forced_kinds(self, columns: Columns) -> dict[int, str]:
         """Say what is not taken for what its type says, by its place."""
         chosen = self.categorical_features
-        if chosen is None or isinstance(chosen, str):
-            chosen = []
-        chosen = np.asarray(chosen)
+        chosen = np.asarray([] if chosen is None or isinstance(chosen, str) else chosen)
         if chosen.dtype == bool:
             if len(chosen) != len(columns):
                 refuse(
@@ -676,31 +683,8 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         """
         return -self.reconstruction_error(X)
 
-    def score(
-        self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None
-    ) -> float:
-        """Return minus the mean reconstruction error, for searches without labels.
-
-        Parameters
-        ----------
-        X : frame or array-like of shape (n_samples, n_features)
-            Rows to score.
-        y : Ignored
-            Present for API consistency.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
-
-        Returns
-        -------
-        float
-            The weighted mean of `score_samples`.
-        """
-        check_is_fitted(self)
-        matrix = self._check_rows(X, reset=False)
-        weights = check_weights(sample_weight, matrix)
-        return -float(
-            np.average(self._errors(matrix).astype(np.float64), weights=weights)
-        )
+    # Costs are shares of deviance already.
+    _error_unit = 1.0
 
     def _errors(self, matrix: Any) -> NDArray[np.float32]:
         objective = self._build_objective(self._loss(device_of(self.network_)))

@@ -216,14 +216,31 @@ def test_scaling_brings_wild_columns_together(scaling):
 def test_arrays_with_categories():
     rng = np.random.default_rng(0)
     X = np.column_stack([rng.normal(size=200), rng.integers(0, 3, 200) * 7.0])
-    for chosen in ([1], [False, True]):
+    for chosen in (
+        {"categorical_features": [1]},
+        {"categorical_features": [False, True]},
+        {"categorical_features": np.array([False, True])},
+        {"column_kinds": {1: "category"}},
+    ):
         fitted = TabularAutoencoderTransformer(
-            4, categorical_features=chosen, random_state=0, max_iter=30
+            4, random_state=0, max_iter=30, **chosen
         ).fit(X)
         assert fitted.column_kinds_ == {0: "number", 1: "category"}
         back = fitted.inverse_transform(fitted.transform(X))
         assert set(back[:, 1]) <= {0.0, 7.0, 14.0}
         assert (back[:, 1] == X[:, 1]).mean() > 0.9
+
+
+def test_arrays_with_strings():
+    X = np.array(
+        [[1.5, "a"], [2.5, "b"], [np.nan, "a"], [1.5, None]] * 20, dtype=object
+    )
+    fitted = TabularAutoencoderTransformer(
+        column_kinds={1: "category"}, random_state=0
+    ).fit(X)
+    filled = fitted.impute(X)
+    assert filled[3, 1] == "a"
+    assert filled[2, 0] == pytest.approx(1.5, abs=0.2)
 
 
 def test_names_choose_categories(frame):
