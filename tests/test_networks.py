@@ -7,6 +7,7 @@ from sklearn.decomposition import PCA
 
 from skautoenc.networks import NORMALIZATIONS, DenseAutoencoder
 from skautoenc.networks.codes import SPARSITIES, share_threshold
+from skautoenc.networks.numbers import PiecewiseLinear
 
 
 @pytest.fixture
@@ -159,3 +160,21 @@ def test_linear_skip_works_with_more_components_than_rows():
     axes = network.projection.weight.detach()
     torch.testing.assert_close(axes @ axes.t(), torch.eye(20), atol=1e-5, rtol=0)
     torch.testing.assert_close(rows @ axes.t() @ axes, rows, atol=1e-4, rtol=0)
+
+
+def test_bins_hold_as_many_rows_and_go_on_beyond_them():
+    encoding = PiecewiseLinear(2)
+    numbers = torch.stack([torch.linspace(0, 16, 161), torch.full((161,), 3.0)], dim=1)
+    encoding.initialise(torch.Generator(), numbers, None)
+    encoded = encoding(torch.tensor([[2.5, 3.0], [-1.0, 2.0], [18.0, 4.0]]))
+    full, empty = [1.0] * 16, [0.0] * 16
+    expected = torch.tensor(
+        [
+            [1.0, 1.0, 0.5, *[0.0] * 13],
+            [-1.0, *[0.0] * 15],
+            [*[1.0] * 15, 3.0],
+        ]
+    )
+    torch.testing.assert_close(encoded[:, 0], expected, atol=1e-4, rtol=1e-4)
+    # A column of one value: bins without width are full or empty.
+    assert encoded[:, 1].tolist() == [full, empty, full]

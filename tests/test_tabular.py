@@ -535,11 +535,14 @@ def test_frames_out(frame):
     assert code.index.equals(frame.index)
 
 
-def test_weights_stand_for_repetition():
+@pytest.mark.parametrize("encoding", [None, "piecewise_linear"])
+def test_weights_stand_for_repetition(encoding):
     X = load_diabetes().data[:100, :4].copy()
     X[::7, 2] = np.nan
     weights = np.arange(100) % 3
-    estimator = TabularAutoencoderTransformer(3, max_iter=3, random_state=0)
+    estimator = TabularAutoencoderTransformer(
+        3, number_encoding=encoding, max_iter=3, random_state=0
+    )
     weighted = estimator.fit(X, sample_weight=weights).transform(X)
     repeated = estimator.fit(np.repeat(X, weights, axis=0)).transform(X)
     np.testing.assert_allclose(weighted, repeated, rtol=1e-4, atol=1e-5)

@@ -60,9 +60,11 @@ class PiecewiseLinear(nn.Module):
     def forward(self, numbers: Tensor) -> Tensor:
         """Encode numbers, (n, n_numbers), to (n, n_numbers, width)."""
         lower, upper = self.edges[:, :-1], self.edges[:, 1:]
+        numbers = numbers.unsqueeze(2)
+        width = upper - lower
+        filled = (numbers - lower) / width.masked_fill(width == 0, 1)
         # Where many rows share a value, a bin has no width: it is full or empty.
-        width = (upper - lower).clamp(min=1e-6)
-        filled = (numbers.unsqueeze(2) - lower) / width
+        filled = torch.where(width == 0, (numbers >= upper).to(filled.dtype), filled)
         first, inner, last = filled.tensor_split([1, _N_BINS - 1], dim=2)
         return torch.cat(
             [first.clamp(max=1), inner.clamp(0, 1), last.clamp(min=0)], dim=2
