@@ -401,8 +401,6 @@ class Table:
         self.columns = columns
         numbers = [c for c in columns if c.kind != "category"]
         categories = [c for c in columns if c.kind == "category"]
-        # In the order of the cells.
-        self.in_order = [*numbers, *categories]
         places = {id(column): n for n, column in enumerate(self.in_order)}
         self.places = [places[id(column)] for column in columns]
         extras = [
@@ -419,6 +417,11 @@ class Table:
             tuple(len(column.levels) for column in categories),
             (*range(n_numbers), *extras, *range(n_numbers, len(columns))),
         )
+
+    @property
+    def in_order(self) -> list[Any]:
+        """The columns in the order of the cells: categories come last."""
+        return sorted(self.columns, key=lambda column: column.kind == "category")
 
     def encode(self, columns: Mapping[int, Any]) -> NDArray[np.float32]:
         """Turn the values of all columns, by their place, into one matrix."""

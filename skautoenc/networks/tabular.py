@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
@@ -86,19 +86,22 @@ class TabularAutoencoder(Autoencoder):
         if self.number_encoding is not None:
             n_dense += n_numbers * self.number_encoding.width
         cells = partial(Cells, n_inputs=n_dense, n_codes=n_codes, n_cells=n_inputs)
-        self.inward = cells(width=first)
+        # Without hidden layers there is nothing beside the linear map.
+        self.inward = cells(width=first) if hidden_layer_sizes else None
         self.encoder = _linears([first, *others])
-        self.decoder = _linears(
-            [n_components, *reversed(hidden_layer_sizes), self.n_outputs]
-        )
+        outward = [n_components, *reversed(hidden_layer_sizes), self.n_outputs]
+        self.decoder = _linears(outward if hidden_layer_sizes else [n_components])
         self.skip_inward = cells(width=n_components)
         self.skip_outward = Linear(n_components, self.n_outputs)
         self.activate = ACTIVATIONS[activation].module()
         self.drop = Dropout(dropout)
         # One more code of each category stands for a gap.
-        places = torch.tensor([0, *(n + 1 for n in n_codes)], device="cpu").cumsum(0)
-        self.register_buffer("offsets", places[:-1], persistent=False)
-        self.register_buffer("gaps", places[1:] - 1, persistent=False)
+        ends = list(accumulate(n + 1 for n in n_codes))
+        whole: dict[str, Any] = {"device": "cpu", "dtype": torch.int64}
+        offsets = torch.tensor([0, *ends][:-1], **whole)
+        gaps = torch.tensor([end - 1 for end in ends], **whole)
+        self.register_buffer("offsets", offsets, persistent=False)
+        self.register_buffer("gaps", gaps, persistent=False)
 
     @torch.no_grad()
     def initialise(
@@ -106,7 +109,8 @@ class TabularAutoencoder(Autoencoder):
     ) -> None:
         """Draw the weights; the decoder starts at nothing, which means the averages."""
         activation = ACTIVATIONS[self.config["activation"]]
-        self.inward.initialise(activation, generator)
+        if self.inward is not None:
+            self.inward.initialise(activation, generator)
         self.skip_inward.initialise(ACTIVATIONS["identity"], generator)
         if self.number_encoding is not None:
             numbers = rows[:, : self.n_numbers]
@@ -115,7 +119,7 @@ class TabularAutoencoder(Autoencoder):
             assert isinstance(layer, Linear)
             nn.init.zeros_(layer.bias)
             draw_weight(layer.weight, layer.fans, activation, generator)
-        for last in (self.decoder[-1], self.skip_outward):
+        for last in (*self.decoder[-1:], self.skip_outward):
             assert isinstance(last, Linear)
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
@@ -132,7 +136,7 @@ class TabularAutoencoder(Autoencoder):
     def _hidden(self, x: Tensor) -> list[Tensor]:
         cells = self._cells(x)
         linear = self.skip_inward(*cells)
-        if not len(self.encoder):
+        if self.inward is None:
             return [linear]
         found = [self.drop(self.activate(self.inward(*cells)))]
         for layer in list(self.encoder)[:-1]:
@@ -162,8 +166,8 @@ class TabularAutoencoder(Autoencoder):
         for layer in list(self.decoder)[:-1]:
             hidden = self.drop(self.activate(layer(hidden)))
         output: Tensor = self.skip_outward(code)
-        if len(self.encoder):
-            output = output + self.decoder[-1](hidden)
+        for last in self.decoder[-1:]:
+            output = output + last(hidden)
         return output
 
 
