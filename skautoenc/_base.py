@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -19,6 +22,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 
+from ._checkpoints import describe_fit
 from ._input import (
     TrainingData,
     check_range,
@@ -42,6 +46,7 @@ from .training import (
     SCHEDULES,
     Batches,
     Budget,
+    Checkpoint,
     Fit,
     Run,
     Step,
@@ -54,6 +59,7 @@ from .training import (
     learn_whitening,
     make_optimizer,
     number_of_batches,
+    open_checkpoint,
     resolve_device,
     spawn_streams,
     step_work,
@@ -116,6 +122,7 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "warm_start": ["boolean"],
+        "checkpoint": [str, os.PathLike, None],
         "device": [str, torch.device],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -171,8 +178,12 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
         Raises
         ------
         ValueError
-            If a parameter or the data is not usable, or if the loss stops being
-            finite before any epoch is done.
+            If a parameter or the data is not usable, if the loss stops being finite
+            before any epoch is done, or if the checkpoint is damaged.
+        OSError
+            If the checkpoint folder cannot be written to.
+        RuntimeError
+            If another process is busy with the same fit by the same checkpoint folder.
 
         Warns
         -----
@@ -180,6 +191,8 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
             If the loss stops being finite later: the best weights until then stay.
         UserWarning
             If training was interrupted from the keyboard; the estimator is usable.
+            If the checkpoint folder has an unfinished fit, but of something else, or
+            if it cannot be written to any more.
         """
         self._validate_params()
         resumes = self.warm_start and hasattr(self, "network_")
@@ -188,13 +201,30 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
         forgotten = ["_optimizer_state", "_random_state"]
         for name in forgotten if resumes else [*forgotten, "network_"]:
             self.__dict__.pop(name, None)
-        random_state = check_random_state(self.random_state)
-        held_out = None
-        if self.early_stopping:
-            data, held_out = data.split(self.validation_fraction, random_state)
         task = {"estimator": self, "X": X, "y": X if y is None else y}
         if sample_weight is not None:
             task["metadata"] = {"sample_weight": sample_weight}
+        with self._open_checkpoint(data, resumes=resumes) as checkpoint:
+            self._fit(data, task, checkpoint, resumes=resumes)
+        return self
+
+    def _fit(
+        self,
+        data: TrainingData,
+        task: dict[str, Any],
+        checkpoint: Checkpoint | None,
+        *,
+        resumes: bool,
+    ) -> None:
+        """Train from the beginning, or from where the checkpoint stands."""
+        random_state = check_random_state(
+            checkpoint.seed
+            if checkpoint is not None and self.random_state is None
+            else self.random_state
+        )
+        held_out = None
+        if self.early_stopping:
+            data, held_out = data.split(self.validation_fraction, random_state)
         with torch.inference_mode(False), torch.enable_grad():
             # What a builder of the user's fits is trained at once: others wait for it.
             token = trainer.set(train_alone)
@@ -202,15 +232,17 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
                 run = self._make_run(data, held_out, random_state, resumes=resumes)
             finally:
                 trainer.reset(token)
+            if checkpoint is not None:
+                checkpoint.restore(run)
             context = self._init_callback_context(max_subtasks=run.budget.max_iter)
             context.call_on_fit_task_begin(**task)
+            epochs = self._epochs(run, context, task, checkpoint, resumes=resumes)
             try:
-                trainer.get()(Fit(run, self._epochs(run, context, task, resumes)))
+                trainer.get()(Fit(run, epochs))
             except KeyboardInterrupt:
-                warnings.warn("Training interrupted by user.", stacklevel=3)
+                warnings.warn("Training interrupted by user.", stacklevel=4)
             self._conclude(run, resumes=resumes)
         context.call_on_fit_task_end(**task, reconstruction_attributes={})
-        return self
 
     @available_if(_can_stream)
     def partial_fit(
@@ -263,6 +295,17 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
             **run.step.optimizer.state(),
         }
         return self
+
+    def _open_checkpoint(
+        self, data: TrainingData, *, resumes: bool
+    ) -> AbstractContextManager[Checkpoint | None]:
+        if self.checkpoint is None:
+            return nullcontext()
+        return open_checkpoint(
+            Path(self.checkpoint),
+            describe_fit(self, data, self.network_ if resumes else None),
+            seed=check_random_state(None).randint(np.iinfo(np.int32).max),
+        )
 
     def _check_training_data(
         self, X: Any, sample_weight: ArrayLike | None, *, reset: bool
@@ -454,19 +497,29 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
         return network
 
     def _epochs(
-        self, run: Run, context: Any, task: dict[str, Any], resumes: bool
+        self,
+        run: Run,
+        context: Any,
+        task: dict[str, Any],
+        checkpoint: Checkpoint | None,
+        *,
+        resumes: bool,
     ) -> Iterator[None]:
         """Tell callbacks and the user of each epoch, which is trained in between."""
         now = partial(self._reconstruction_attributes, run, resumes=resumes)
-        if resumes:
+        if resumes and not run.has_begun:
             run.resume()
-        while not run.finished:
+        is_done = run.finished if checkpoint is None else checkpoint.is_done
+        while not is_done:
             epoch = context.subcontext("epoch").call_on_fit_task_begin(**task)
             yield
             if self.verbose:
                 print(f"[{type(self).__name__}] {run.summary()}")
-            if epoch.call_on_fit_task_end(**task, reconstruction_attributes=now):
-                return
+            stops = epoch.call_on_fit_task_end(**task, reconstruction_attributes=now)
+            is_done = bool(stops) or run.finished
+            # Not before callbacks have had their say, which is not asked for twice.
+            if checkpoint is not None:
+                checkpoint.save(run, is_done=is_done)
 
     def _conclude(self, run: Run, *, resumes: bool) -> None:
         """Take over what the run has come to."""
@@ -547,7 +600,7 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
             f"The loss stopped being finite in epoch {epoch}; the best weights until "
             f"then are kept. {advice}",
             ConvergenceWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
 
 

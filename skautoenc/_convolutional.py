@@ -1,5 +1,6 @@
 """The convolutional autoencoder of images."""
 
+import os
 from collections.abc import Sequence
 from numbers import Integral
 from typing import Literal
@@ -121,6 +122,12 @@ class ConvAutoencoderTransformer(ImageInput, BaseAutoencoder):
     warm_start : bool, default=False
         Whether `fit` goes on from the weights of the last fit, with a fresh optimiser
         and schedule. Mean, scale, loss and normalisation stay those of the first fit.
+    checkpoint : str or path-like, default=None
+        Folder in which `fit` notes after epochs where it stands. Killed at any moment
+        and started again, with the same parameters and data, it goes on from there and
+        comes to the same bytes. Each fit has a folder of its own in it, so searches and
+        scripts with several fits may share one; fits that are done are not trained
+        again. Delete the folder to start anew.
     device : str or torch.device, default="auto"
         Where to compute. "auto" is the CPU, unless there is an accelerator and the
         network is large enough to be worth it.
@@ -239,6 +246,7 @@ class ConvAutoencoderTransformer(ImageInput, BaseAutoencoder):
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         warm_start: bool = False,
+        checkpoint: str | os.PathLike[str] | None = None,
         device: str | torch.device = "auto",
         random_state: int | np.random.RandomState | None = None,
         verbose: bool | int = False,
@@ -269,6 +277,7 @@ class ConvAutoencoderTransformer(ImageInput, BaseAutoencoder):
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.warm_start = warm_start
+        self.checkpoint = checkpoint
         self.device = device
         self.random_state = random_state
         self.verbose = verbose

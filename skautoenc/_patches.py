@@ -289,6 +289,12 @@ class PatchAutoencoderTransformer(
                 f"autoencoder__loss={inner.loss!r} is for raw values, but patches are "
                 "centred. Use 'squared_error' or 'huber'."
             )
+        if inner is not None and inner.checkpoint and self.random_state is None:
+            raise ValueError(
+                "autoencoder__checkpoint needs a random_state of "
+                "PatchAutoencoderTransformer: without one, other patches are drawn "
+                "after a restart. Set random_state=0, for one."
+            )
 
     # Sizes
 

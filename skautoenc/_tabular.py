@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from numbers import Integral, Real
@@ -139,6 +140,12 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         Share of the rows to hold out.
     warm_start : bool, default=False
         Go on from the last weights.
+    checkpoint : str or path-like, default=None
+        Folder in which `fit` notes after epochs where it stands. Killed at any moment
+        and started again, with the same parameters and data, it goes on from there and
+        comes to the same bytes. Each fit has a folder of its own in it, so searches and
+        scripts with several fits may share one; fits that are done are not trained
+        again. Delete the folder to start anew.
     device : str or torch.device, default="auto"
         Where to compute.
     random_state : int, RandomState instance or None, default=None
@@ -286,6 +293,7 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         warm_start: bool = False,
+        checkpoint: str | os.PathLike[str] | None = None,
         device: str | torch.device = "auto",
         random_state: int | np.random.RandomState | None = None,
         verbose: bool | int = False,
@@ -320,6 +328,7 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.warm_start = warm_start
+        self.checkpoint = checkpoint
         self.device = device
         self.random_state = random_state
         self.verbose = verbose

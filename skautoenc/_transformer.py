@@ -1,5 +1,6 @@
 """The dense autoencoder."""
 
+import os
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import Any, Literal
@@ -213,6 +214,12 @@ class AutoencoderTransformer(BaseAutoencoder):
         Whether `fit` goes on from the weights of the last fit, with a fresh optimiser
         and schedule. Mean, scale, loss, normalisation and whitening stay those of the
         first fit.
+    checkpoint : str or path-like, default=None
+        Folder in which `fit` notes after epochs where it stands. Killed at any moment
+        and started again, with the same parameters and data, it goes on from there and
+        comes to the same bytes. Each fit has a folder of its own in it, so searches and
+        scripts with several fits may share one; fits that are done are not trained
+        again. Delete the folder to start anew.
     device : str or torch.device, default="auto"
         Where to compute. "auto" is the CPU, unless there is an accelerator and the
         network is large enough to be worth it.
@@ -414,6 +421,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         warm_start: bool = False,
+        checkpoint: str | os.PathLike[str] | None = None,
         device: str | torch.device = "auto",
         random_state: int | np.random.RandomState | None = None,
         verbose: bool | int = False,
@@ -456,6 +464,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.warm_start = warm_start
+        self.checkpoint = checkpoint
         self.device = device
         self.random_state = random_state
         self.verbose = verbose

@@ -2,6 +2,7 @@
 
 from .batches import Batches, number_of_batches
 from .budget import Budget
+from .checkpoint import Checkpoint, open_checkpoint
 from .compression import Compression, learn_compression
 from .fitting import Fit, train, train_alone, trainer
 from .joint import kind_of, most_together
@@ -24,6 +25,7 @@ __all__ = [
     "SCHEDULES",
     "Batches",
     "Budget",
+    "Checkpoint",
     "Compression",
     "Fit",
     "Preparation",
@@ -48,6 +50,7 @@ __all__ = [
     "moments",
     "most_together",
     "number_of_batches",
+    "open_checkpoint",
     "read",
     "resolve_device",
     "spawn_streams",

@@ -40,6 +40,8 @@ def kind_of(run: Run) -> Hashable | None:
         len(rows),
         run.batches.number,
         rows.has_weights,
+        # Those that go on from a checkpoint are elsewhere in their schedules.
+        len(run.losses),
     )
 
 

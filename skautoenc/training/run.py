@@ -5,12 +5,14 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Sequence
 from itertools import repeat
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..networks.weights import own_array
 from .batches import Batches
 from .budget import Budget
 from .optimizers import SCHEDULES
@@ -85,6 +87,39 @@ class Run:
     def finished(self) -> bool:
         """Whether all epochs are done or the run was stopped."""
         return len(self.losses) >= self.budget.max_iter or self.stopping.finished
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether any epoch is done."""
+        return bool(self.losses) or self.stopping.diverged
+
+    def state(self) -> dict[str, Any]:
+        """Copy all that epochs change into plain values and arrays."""
+        return {
+            "weights": [own_array(tensor) for tensor in self.step.tensors()],
+            "optimizer": self.step.optimizer.state(),
+            "generators": [own_array(g.get_state()) for g in self._generators],
+            "stopping": self.stopping.state(),
+            "losses": list(self.losses),
+            "validation_losses": list(self.validation_losses),
+        }
+
+    @torch.no_grad()
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from where `state` was taken, in a run that was made alike."""
+        tensors = self.step.tensors()
+        for tensor, array in zip(tensors, state["weights"], strict=True):
+            tensor.copy_(torch.tensor(array, device="cpu"))
+        self.step.optimizer.load(state["optimizer"])
+        for generator, array in zip(self._generators, state["generators"], strict=True):
+            generator.set_state(torch.tensor(array, device="cpu"))
+        self.stopping.load(state["stopping"])
+        self.losses = list(state["losses"])
+        self.validation_losses = list(state["validation_losses"])
+
+    @property
+    def _generators(self) -> tuple[torch.Generator, ...]:
+        return self.generator, self.batches.generator, self.step.generator
 
     def resume(self) -> None:
         """Take the weights as trained before: held-out rows may prefer them."""

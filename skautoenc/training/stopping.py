@@ -2,8 +2,12 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
+import torch
 from torch import Tensor
+
+from ..networks.weights import own_array
 
 
 class Stopping:
@@ -84,6 +88,30 @@ class Stopping:
         if self._kept is not None and (self._validated or self.diverged):
             for tensor, kept in zip(tensors, self._kept, strict=True):
                 tensor.copy_(kept)
+
+    def state(self) -> dict[str, Any]:
+        """Copy what is remembered after an epoch into plain values and arrays."""
+        kept = self._kept
+        return {
+            "diverged": self.diverged,
+            "best_loss": self.best_loss,
+            "validated": self._validated,
+            "reference": self._reference,
+            "stale": self._stale,
+            "kept": None if kept is None else [own_array(tensor) for tensor in kept],
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over what `state` gave, where the weights are those of that epoch."""
+        self.diverged = state["diverged"]
+        self.best_loss = state["best_loss"]
+        self._validated = state["validated"]
+        self._reference = state["reference"]
+        self._stale = state["stale"]
+        self._latest, self._kept = self._copy(), None
+        if state["kept"] is not None:
+            device = self._latest[0].device
+            self._kept = [torch.tensor(each, device=device) for each in state["kept"]]
 
     def _copy(self) -> list[Tensor]:
         return [tensor.clone() for tensor in self._tensors()]
