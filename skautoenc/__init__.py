@@ -1,5 +1,6 @@
 """Autoencoder features for scikit-learn, backed by PyTorch."""
 
+from ._blocks import Blocks
 from ._convolutional import ConvAutoencoderTransformer
 from ._patches import PatchAutoencoderTransformer
 from ._tabular import TabularAutoencoderTransformer
@@ -8,6 +9,7 @@ from ._transformer import AutoencoderTransformer
 
 __all__ = [
     "AutoencoderTransformer",
+    "Blocks",
     "ConvAutoencoderTransformer",
     "PatchAutoencoderTransformer",
     "TabularAutoencoderTransformer",

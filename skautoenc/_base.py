@@ -22,6 +22,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 
+from ._blocks import Blocks, as_matrix
 from ._checkpoints import describe_fit
 from ._input import (
     TrainingData,
@@ -51,6 +52,7 @@ from .training import (
     Run,
     Step,
     Stopping,
+    StreamedMatrix,
     Streams,
     compute,
     dead_units,
@@ -161,9 +163,10 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix, frame} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, frame} of shape (n_samples, n_features) or \
+                Blocks
             Training data: numbers, none missing. Sparse data stays sparse but for
-            the batch at hand; memory-mapped data stays on disk.
+            the batch at hand; memory-mapped data and `Blocks` stay where they are.
         y : Ignored
             Present for API consistency. Callbacks are given it, or `X`, which is what
             an autoencoder aims at.
@@ -310,9 +313,23 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
     def _check_training_data(
         self, X: Any, sample_weight: ArrayLike | None, *, reset: bool
     ) -> TrainingData:
-        matrix = self._check_rows(X, reset=reset, min_rows=2)
+        if isinstance(X, Blocks):
+            matrix = self._check_blocks(X, reset=reset)
+        else:
+            matrix = self._check_rows(X, reset=reset, min_rows=2)
         data = TrainingData(matrix, check_weights(sample_weight, matrix))
         return data.without_zero_weights()
+
+    def _check_blocks(self, X: Blocks, *, reset: bool) -> StreamedMatrix:
+        if self.n_neighbors is not None:
+            refuse(
+                self, "n_neighbors", "None for Blocks, whose rows are never together"
+            )
+
+        def check(block: Any, is_first: bool) -> Any:
+            return self._check_rows(block, reset=reset and is_first)
+
+        return as_matrix(X, check)
 
     def _make_run(
         self,
@@ -357,6 +374,7 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
                 budget.batch_size,
                 shuffle=self.shuffle,
                 generator=streams.order,
+                window=data.window,
             ),
             budget,
             Stopping(

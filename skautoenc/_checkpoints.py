@@ -52,6 +52,7 @@ def describe_fit(
         },
         "shape of X": str((len(data), data.matrix.shape[1])),
         "type of X": str(data.matrix.dtype),
+        "rows shuffled at a time": str(data.window),
         "hash of X": _digest(data.in_blocks()),
         "hash of sample_weight": _digest(weights),
         "hash of the first weights": _digest(start),

@@ -17,7 +17,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils._set_output import ADAPTERS_MANAGER, _get_output_config
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from .training import blocks, take
+from .training import StreamedMatrix, blocks, take
 
 
 def check_rows(
@@ -195,7 +195,7 @@ class TrainingData:
 
     Parameters
     ----------
-    matrix : ndarray or CSR matrix of shape (n_rows, n_features)
+    matrix : ndarray, CSR matrix or StreamedMatrix of shape (n_rows, n_features)
         The data.
     weights : ndarray of shape (n_samples,) or None
         Weights of the rows at `index`.
@@ -209,6 +209,18 @@ class TrainingData:
 
     def __len__(self) -> int:
         return int(self.matrix.shape[0] if self.index is None else len(self.index))
+
+    @property
+    def window(self) -> int:
+        """How many rows, one after the other, can be read in any order."""
+        if not isinstance(self.matrix, StreamedMatrix):
+            return len(self)
+        capacity = self.matrix.capacity
+        if self.index is None:
+            return capacity
+        ends = np.searchsorted(self.index, self.index + capacity)
+        sizes = (ends - np.arange(len(self)))[ends < len(self)]
+        return int(sizes.min(initial=len(self)))
 
     def in_blocks(self) -> Iterator[NDArray[Any]]:
         """Run through the rows, a dense block at a time."""
@@ -247,7 +259,10 @@ class TrainingData:
                 "early_stopping=False."
             )
         order = random_state.permutation(len(self))
-        return self._select(np.sort(order[held_out:])), self._select(order[:held_out])
+        parts = order[held_out:], order[:held_out]
+        # In order, as they come from a disk or a stream.
+        training, validation = (self._select(np.sort(part)) for part in parts)
+        return training, validation
 
     def merge_equal_rows(self) -> TrainingData:
         """Sort the rows and let weights stand for repetition.

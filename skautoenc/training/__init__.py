@@ -18,6 +18,7 @@ from .run import N_SAMPLE, Run
 from .seeds import Streams, spawn_streams
 from .step import Step
 from .stopping import Stopping
+from .streamed import StreamedMatrix
 from .whitening import Whitening, learn_code_whitening, learn_whitening, moments
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "Run",
     "Step",
     "Stopping",
+    "StreamedMatrix",
     "Streams",
     "Whitening",
     "blocks",

@@ -29,6 +29,9 @@ class Batches:
         Whether each epoch draws a new order.
     generator : torch.Generator
         Draws the orders.
+    window : int, optional
+        How many rows, one after the other, may change places in an order; all by
+        default.
     """
 
     def __init__(
@@ -38,12 +41,14 @@ class Batches:
         *,
         shuffle: bool,
         generator: torch.Generator,
+        window: int | None = None,
     ) -> None:
         self.n_samples = n_samples
         self.number = number_of_batches(n_samples, batch_size)
         # With a single batch the order changes nothing but the rounding.
         self.shuffle = shuffle and self.number > 1
         self.generator = generator
+        self.window = n_samples if window is None else min(window, n_samples)
 
     def in_groups(self, n_rows: int) -> Iterator[tuple[NDArray[np.int64], list[int]]]:
         """Run through one epoch, a few batches at a time.
@@ -63,12 +68,7 @@ class Batches:
         sizes : list of int
             How many of them, one after the other, make each batch.
         """
-        if self.shuffle:
-            order = torch.randperm(
-                self.n_samples, generator=self.generator, device="cpu"
-            ).numpy()
-        else:
-            order = np.arange(self.n_samples)
+        order = self._order()
         # As even as can be, the first ones with a row more.
         size, n_larger = divmod(self.n_samples, self.number)
         n_together = max(1, n_rows // (size + (n_larger > 0)))
@@ -79,3 +79,20 @@ class Batches:
             stop = start + sum(sizes)
             yield order[start:stop], sizes
             start = stop
+
+    def _order(self) -> NDArray[np.int64]:
+        order = np.arange(self.n_samples)
+        if not self.shuffle:
+            return order
+        start = 0
+        if self.window < self.n_samples:
+            # Rows on either side of a border meet in another epoch.
+            chosen = torch.randint(
+                self.window, (), generator=self.generator, device="cpu"
+            )
+            start = -int(chosen)
+        for first in range(start, self.n_samples, self.window):
+            part = order[max(first, 0) : first + self.window]
+            drawn = torch.randperm(len(part), generator=self.generator, device="cpu")
+            part[:] = part[drawn.numpy()]
+        return order

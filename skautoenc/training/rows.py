@@ -32,7 +32,7 @@ def take(
 
     Parameters
     ----------
-    matrix : ndarray or CSR matrix of shape (n_rows, n_features)
+    matrix : ndarray, CSR matrix or StreamedMatrix of shape (n_rows, n_features)
         The data.
     chosen : ndarray of int or slice
         Which rows.
@@ -58,7 +58,7 @@ class Rows:
 
     Parameters
     ----------
-    matrix : ndarray or CSR matrix of shape (n_rows, n_features)
+    matrix : ndarray, CSR matrix or StreamedMatrix of shape (n_rows, n_features)
         The data, float32 or float64.
     mean : ndarray of shape (n_features,), float64
         Subtracted from each row, before the cast to float32: values that are large
@@ -137,8 +137,8 @@ class Rows:
 
     @property
     def n_bytes(self) -> int:
-        """Size of the matrix."""
-        if isinstance(self.matrix, np.ndarray):
+        """Size of the matrix in memory."""
+        if hasattr(self.matrix, "nbytes"):
             return int(self.matrix.nbytes)
         parts = self.matrix.data, self.matrix.indices, self.matrix.indptr
         return sum(part.nbytes for part in parts)
