@@ -7,7 +7,7 @@ import os
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from numbers import Integral, Real
 from pathlib import Path
@@ -56,6 +56,7 @@ from .training import (
     Streams,
     compute,
     dead_units,
+    is_out_of_memory,
     learn_code_whitening,
     learn_row_normalization,
     learn_whitening,
@@ -183,6 +184,8 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
         ValueError
             If a parameter or the data is not usable, if the loss stops being finite
             before any epoch is done, or if the checkpoint is damaged.
+        MemoryError
+            If memory runs out, on the device or beside it.
         OSError
             If the checkpoint folder cannot be written to.
         RuntimeError
@@ -207,7 +210,10 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
         task = {"estimator": self, "X": X, "y": X if y is None else y}
         if sample_weight is not None:
             task["metadata"] = {"sample_weight": sample_weight}
-        with self._open_checkpoint(data, resumes=resumes) as checkpoint:
+        with (
+            _says_what_to_lower(self),
+            self._open_checkpoint(data, resumes=resumes) as checkpoint,
+        ):
             self._fit(data, task, checkpoint, resumes=resumes)
         return self
 
@@ -273,6 +279,8 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
         ------
         ValueError
             If a parameter or the data is not usable, or if the loss is not finite.
+        MemoryError
+            If memory runs out, on the device or beside it.
         AttributeError
             With `early_stopping` or `whiten_code`, which need all data at once.
 
@@ -286,7 +294,11 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
         data = self._check_training_data(X, sample_weight, reset=not resumes)
         if not hasattr(self, "_random_state"):
             self._random_state = check_random_state(self.random_state)
-        with torch.inference_mode(False), torch.enable_grad():
+        with (
+            _says_what_to_lower(self),
+            torch.inference_mode(False),
+            torch.enable_grad(),
+        ):
             run = self._make_run(
                 data, None, self._random_state, resumes=resumes, incremental=True
             )
@@ -620,6 +632,22 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
             ConvergenceWarning,
             stacklevel=6,
         )
+
+
+@contextmanager
+def _says_what_to_lower(estimator: BaseAutoencoder) -> Iterator[None]:
+    """Raise a MemoryError with advice where memory runs out."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise MemoryError(
+            f"Memory ran out in the fit of {type(estimator).__name__}. Lower "
+            f"batch_size (now {estimator.batch_size!r}), n_components (now "
+            f"{estimator.n_components!r}) or the widths of hidden layers, or choose "
+            f"another device (now {str(estimator.device)!r})."
+        ) from error
 
 
 def _in_batches(

@@ -17,6 +17,7 @@ from benchmarks import (
     reconstruction,
     search,
     speed,
+    stream,
     tables,
     untuned,
 )
@@ -223,3 +224,13 @@ def test_example_of_tables(monkeypatch, tmp_path, capsys):
     assert re.search(r"Gaps: \d{3} before, 0 after", printed)
     assert len(re.findall(r"Row \d+, \w+: \w+, expected \w+", printed)) == 12
     assert output.stat().st_size > 10_000
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_stream(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["stream", "--scale", "0.02"])
+    monkeypatch.setattr(stream, "BUFFER_ROWS", 5000)
+    monkeypatch.setattr(stream, "BLOCK_ROWS", 1000)
+    stream.main()
+    printed = capsys.readouterr().out
+    assert "100,000 x 1000: 381 MiB" in printed
+    (beyond,) = re.findall(r"anonymous memory beyond it: (-?\d+) MiB", printed)
+    assert int(beyond) < 150

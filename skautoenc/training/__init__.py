@@ -10,7 +10,7 @@ from .optimizers import SCHEDULES, make_optimizer
 from .ordering import explained_by_each
 from .preparation import Preparation
 from .reading import read
-from .resources import compute, resolve_device, step_work
+from .resources import compute, is_out_of_memory, resolve_device, step_work
 from .revival import dead_units
 from .row_normalization import RowNormalization, learn_row_normalization
 from .rows import RowMap, Rows, blocks, spread, take
@@ -43,6 +43,7 @@ __all__ = [
     "compute",
     "dead_units",
     "explained_by_each",
+    "is_out_of_memory",
     "kind_of",
     "learn_code_whitening",
     "learn_compression",

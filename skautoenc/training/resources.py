@@ -1,5 +1,6 @@
 """Threads and devices: what a piece of work is worth."""
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,20 @@ _lock = threading.Lock()
 _running = 0
 _ambient = 1
 _nested = threading.local()
+_has_computed = False
+
+
+def _after_fork() -> None:
+    """Keep a forked process from waiting for OpenMP's threads, which stay behind."""
+    global _lock, _ambient
+    _lock = threading.Lock()
+    if _has_computed:
+        _ambient = 1
+        torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def step_work(n_multiplications: int, batch_size: int) -> float:
@@ -65,6 +80,15 @@ def resolve_device(device: str | torch.device, work: float) -> torch.device:
     return chosen
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on the device or beside it."""
+    # torch has no class of its own for the memory of the CPU.
+    told = "can't allocate memory", "not enough memory"
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and any(text in str(error) for text in told)
+    )
+
+
 @contextmanager
 def compute(work: float, device: torch.device) -> Iterator[None]:
     """Give torch as many threads as the work is worth, and float32 throughout.
@@ -85,14 +109,17 @@ def compute(work: float, device: torch.device) -> Iterator[None]:
     torch has one number of threads for the process, which new threads inherit, and
     one for each thread that has computed. What was set before the first of several
     fits at once is therefore what each of them puts back.
+
+    A process that is forked later has one thread, as workers of torch's loaders have.
     """
-    global _running, _ambient
+    global _running, _ambient, _has_computed
     before = torch.get_num_threads()
     depth = getattr(_nested, "depth", 0)
     with _lock:
         if _running == 0:
             _ambient = before
         _running += depth == 0
+        _has_computed = True
         share = max(1, _ambient // _running)
         torch.set_num_threads(1 if work < _WORTH_THREADS else share)
     _nested.depth = depth + 1
