@@ -231,6 +231,6 @@ def test_stream(monkeypatch, capsys):
     monkeypatch.setattr(stream, "BLOCK_ROWS", 1000)
     stream.main()
     printed = capsys.readouterr().out
-    assert "100,000 x 1000: 381 MiB" in printed
+    assert "100,000 x 1,000: 381 MiB" in printed
     (beyond,) = re.findall(r"anonymous memory beyond it: (-?\d+) MiB", printed)
     assert int(beyond) < 150

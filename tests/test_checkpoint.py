@@ -271,6 +271,22 @@ def test_a_random_state_is_told_from_its_later_self(quick, X):
     assert quick.fit(X).loss_curve_ == second
 
 
+def test_a_start_that_was_better_is_not_forgotten(quick, X):
+    quick.set_params(early_stopping=True, warm_start=True, max_iter=20)
+
+    def worsened(checkpoint, *callbacks):
+        estimator = clone(quick).set_params(checkpoint=None).fit(X)
+        estimator.set_params(learning_rate_init=0.3, checkpoint=checkpoint)
+        return estimator.set_callbacks(*callbacks).fit(X)
+
+    whole = worsened(None)
+    with pytest.raises(Killed):
+        worsened(quick.checkpoint, Epochs(4))
+    resumed = worsened(quick.checkpoint)
+    assert whole.best_validation_score_ > max(whole.validation_scores_[20:])
+    assert result(resumed, X) == result(whole, X)
+
+
 def test_what_is_looked_at_does_not_matter(quick, X):
     killed(quick, X)
     assert counted(clone(quick).set_params(verbose=True), X)[1] < 9
