@@ -226,11 +226,10 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
         resumes: bool,
     ) -> None:
         """Train from the beginning, or from where the checkpoint stands."""
-        random_state = check_random_state(
-            checkpoint.seed
-            if checkpoint is not None and self.random_state is None
-            else self.random_state
-        )
+        seed = self.random_state
+        if checkpoint is not None and seed is None:
+            seed = checkpoint.seed
+        random_state = check_random_state(seed)
         held_out = None
         if self.early_stopping:
             data, held_out = data.split(self.validation_fraction, random_state)
@@ -316,11 +315,11 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
     ) -> AbstractContextManager[Checkpoint | None]:
         if self.checkpoint is None:
             return nullcontext()
-        return open_checkpoint(
-            Path(self.checkpoint),
-            describe_fit(self, data, self.network_ if resumes else None),
-            seed=check_random_state(None).randint(np.iinfo(np.int32).max),
-        )
+        seed = None
+        if self.random_state is None:
+            seed = check_random_state(None).randint(np.iinfo(np.int32).max)
+        description = describe_fit(self, data, self.network_ if resumes else None)
+        return open_checkpoint(Path(self.checkpoint), description, seed)
 
     def _check_training_data(
         self, X: Any, sample_weight: ArrayLike | None, *, reset: bool

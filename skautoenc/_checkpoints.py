@@ -51,6 +51,7 @@ def describe_fit(
             if name not in _WITHOUT_EFFECT
         },
         "shape of X": str((len(data), data.matrix.shape[1])),
+        "shape of an image": str(getattr(estimator, "image_shape_", None)),
         "type of X": str(data.matrix.dtype),
         "rows shuffled at a time": str(data.window),
         "hash of X": _digest(data.in_blocks()),

@@ -11,13 +11,16 @@ import sys
 import textwrap
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
+from sklearn.utils import check_random_state
 
 from skautoenc import (
     AutoencoderTransformer,
@@ -269,6 +272,54 @@ def test_a_random_state_is_told_from_its_later_self(quick, X):
     quick.set_params(random_state=np.random.RandomState(0))
     assert quick.fit(X).loss_curve_ == first
     assert quick.fit(X).loss_curve_ == second
+
+
+class Network(torch.nn.Module):
+    """A network of the user's."""
+
+    width = 3
+
+    def __init__(self, n_features, n_components):
+        super().__init__()
+        self.first = torch.nn.Linear(n_features, self.width)
+        self.encode = torch.nn.Sequential(
+            self.first, torch.nn.Dropout(0.1), torch.nn.Linear(self.width, n_components)
+        )
+        self.decode = torch.nn.Linear(n_components, n_features)
+
+
+def test_a_network_of_the_users(quick, X, monkeypatch):
+    quick.set_params(network=Network)
+    whole = clone(quick).set_params(checkpoint=None).fit(X)
+    killed(quick, X)
+    with monkeypatch.context() as patched:
+        patched.setattr(Network, "width", 4)
+        with pytest.raises(ValueError, match="of a network with other weights"):
+            quick.fit(X)
+    resumed, n_epochs = counted(quick, X)
+    assert n_epochs < 9
+    assert result(resumed, X) == result(whole, X)
+
+
+def test_images_of_another_shape_are_another_fit(quick, X):
+    parameters = {"max_iter": 2, "random_state": 0, "checkpoint": quick.checkpoint}
+    estimator = ConvAutoencoderTransformer(2, **parameters)
+    for shape in ((4, 4), (2, 8)):
+        assert counted(estimator, X.reshape(-1, *shape))[1] == 2
+
+
+def test_threads_may_train_the_same_fit(quick, X):
+    with ThreadPoolExecutor(4) as pool:
+        fits = pool.map(lambda _: clone(quick).fit(X), range(4))
+    whole = clone(quick).set_params(checkpoint=None).fit(X)
+    assert all(result(fit, X) == result(whole, X) for fit in fits)
+
+
+def test_with_a_seed_the_global_one_is_left_alone(quick, X):
+    before = torch.get_rng_state(), pickle.dumps(check_random_state(None))
+    quick.fit(X)
+    assert pickle.dumps(check_random_state(None)) == before[1]
+    assert torch.equal(torch.get_rng_state(), before[0])
 
 
 def test_a_start_that_was_better_is_not_forgotten(quick, X):

@@ -38,12 +38,12 @@ class Checkpoint:
     ----------
     home : Path
         The folder, which is there.
-    seed : int
+    seed : int or None
         For a fit that has none of its own.
 
     Attributes
     ----------
-    seed : int
+    seed : int or None
         That of the fit that is gone on with, or as it was given.
     is_done : bool
         Whether nothing is left to train.
@@ -54,7 +54,7 @@ class Checkpoint:
         If what was written is damaged.
     """
 
-    def __init__(self, home: Path, seed: int) -> None:
+    def __init__(self, home: Path, seed: int | None) -> None:
         self.home = home
         self.is_done = (home / _FINISHED).exists()
         path = home / (_FINISHED if self.is_done else _UNFINISHED)
@@ -76,7 +76,7 @@ class Checkpoint:
         Raises
         ------
         ValueError
-            If it was written on another device.
+            If it was written on another device, or of another network.
         """
         if self._saved is None:
             return
@@ -86,6 +86,12 @@ class Checkpoint:
                 f"The checkpoint {self.home} was written on device {before!r}, and "
                 f"this fit is on {now!r}. Set device={before!r}, or delete the folder "
                 "to start anew."
+            )
+        shapes = [tensor.shape for tensor in run.step.tensors()]
+        if shapes != [array.shape for array in self._saved["run"]["weights"]]:
+            raise ValueError(
+                f"The checkpoint {self.home} is of a network with other weights. "
+                "Delete the folder to start anew."
             )
         run.load(self._saved["run"])
         self._saved = None
@@ -126,7 +132,7 @@ class Checkpoint:
 
 @contextmanager
 def open_checkpoint(
-    folder: Path, description: Description, seed: int
+    folder: Path, description: Description, seed: int | None
 ) -> Iterator[Checkpoint]:
     """Keep other processes from a fit's checkpoint while it is trained.
 
@@ -137,7 +143,7 @@ def open_checkpoint(
     description : dict of str
         All that the fit comes from: fits that differ in any of it share nothing. Its
         "class" becomes part of a name.
-    seed : int
+    seed : int or None
         For a fit that has none of its own.
 
     Raises
