@@ -64,6 +64,7 @@ PARAMETERS = [
     {},
     {"n_components": 512, "corruption_rate": 0.1},
     {"early_stopping": True, "whiten_code": True},
+    {"early_stopping": True, "validation_fraction": 0.9},
     {"whiten": "zca", "normalize_rows": 0.5, "loss": "huber"},
 ]
 

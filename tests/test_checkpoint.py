@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import pickle
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -554,3 +555,30 @@ def test_a_disk_that_fills_up_does_not_end_training(tmp_path):
     assert same == "True"
     names = {path.name for path in tmp_path.glob("*/*")}
     assert names == {"lock", "fit.json"}
+
+
+def fit_until_the_disk_is_full(estimator, X):
+    """Find no room for a file after the second epoch."""
+
+    class Full(Epochs):
+        def on_fit_task_end(self, estimator, context, **others):
+            super().on_fit_task_end(estimator, context, **others)
+            if self.n_seen == 3:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+
+    with pytest.warns(UserWarning, match="cannot be written"):
+        clone(estimator).set_callbacks(Full()).fit(X)
+
+
+def test_what_was_written_before_the_disk_was_full_is_whole(quick, X):
+    quick.set_params(n_components=256)
+    whole = clone(quick).set_params(checkpoint=None).fit(X)
+    context = multiprocessing.get_context("forkserver")
+    process = context.Process(target=fit_until_the_disk_is_full, args=(quick, X))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    assert written(quick).name == "unfinished.safetensors"
+    resumed, n_epochs = counted(quick, X)
+    assert 6 < n_epochs < 9
+    assert result(resumed, X) == result(whole, X)
