@@ -3,6 +3,7 @@
 from ._blocks import Blocks
 from ._convolutional import ConvAutoencoderTransformer
 from ._patches import PatchAutoencoderTransformer
+from ._saving import load
 from ._tabular import TabularAutoencoderTransformer
 from ._together import train_together
 from ._transformer import AutoencoderTransformer
@@ -13,6 +14,7 @@ __all__ = [
     "ConvAutoencoderTransformer",
     "PatchAutoencoderTransformer",
     "TabularAutoencoderTransformer",
+    "load",
     "train_together",
 ]
 __version__ = "0.1.0"

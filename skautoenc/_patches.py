@@ -26,6 +26,7 @@ from ._input import (
     check_weights,
     refuse,
 )
+from ._saving import Savable
 from ._transformer import AutoencoderTransformer
 from .networks import DenseAutoencoder
 from .networks.patches import (
@@ -57,7 +58,7 @@ _LENGTHS = [Interval(Integral, 1, None, closed="left"), tuple, list]
 
 
 class PatchAutoencoderTransformer(
-    ImageInput, CallbackSupportMixin, TransformerMixin, BaseEstimator
+    ImageInput, CallbackSupportMixin, Savable, TransformerMixin, BaseEstimator
 ):
     """Convolutional features of images by an autoencoder of their patches.
 
@@ -586,6 +587,12 @@ class PatchAutoencoderTransformer(
         rows += np.float32(self.mean_)
         columns = getattr(self, "feature_names_in_", None)
         return as_configured_frame(self, rows, columns, X)
+
+    def _read_a_row(self) -> None:
+        """Do once all that reading does: attributes that do not fit show then."""
+        row = np.full((1, self.n_features_in_), self.mean_, dtype=np.float32)
+        pooled = torch.from_numpy(self._pooled(row, self._patch_encoder()))
+        self._compression()(pooled)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
         """Name the features.

@@ -24,6 +24,7 @@ from ._input import (
     check_rows,
     check_weights,
 )
+from ._saving import Savable
 from .losses import LOSSES, Loss
 from .networks import Autoencoder
 from .networks.weights import device_of
@@ -31,7 +32,7 @@ from .training import Preparation, RowMap, RowNormalization, Rows, Whitening, re
 
 
 class FittedAutoencoder(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    Savable, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 ):
     """Encode, decode and score, by fitted attributes alone.
 
@@ -220,6 +221,13 @@ class FittedAutoencoder(
             return (reconstruction - batch).square().mean(dim=1, keepdim=True)
 
         return read(network, error, self._rows_to_read(matrix), 1).ravel()
+
+    def _read_a_row(self) -> None:
+        """Do once all that reading does: attributes that do not fit show then."""
+        row = self.mean_[np.newaxis]
+        self._encode(row)
+        self._errors(row)
+        self._decode(np.zeros((1, self.n_components_), dtype=np.float32))
 
     # From attributes to what they stand for
 

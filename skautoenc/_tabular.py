@@ -703,6 +703,12 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
 
         return read(self.network_, errors, self._rows_to_read(matrix), 1).ravel()
 
+    def _read_a_row(self) -> None:
+        code = np.zeros((1, self._n_features_out), dtype=np.float32)
+        row = self.inverse_transform(code)
+        self.transform(row)
+        self.score_samples(row)
+
     def _read(self, source: Any, function: Any) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return numbers, and the most likely level of each category."""
         layout = self._table.layout
