@@ -177,10 +177,12 @@ class Reader:
 
 
 def _state_of(generator: np.random.RandomState, place: str) -> tuple[Any, ...]:
-    name, *state = generator.get_state(legacy=True)
-    if name != "MT19937":
-        raise CannotBeSaved(place, f"a RandomState on {name}, not on MT19937")
-    return tuple(state)
+    state: Any = generator.get_state(legacy=False)
+    if state["bit_generator"] != "MT19937":
+        kind = state["bit_generator"]
+        raise CannotBeSaved(place, f"a RandomState on {kind}, not on MT19937")
+    inner = state["state"]
+    return inner["key"], inner["pos"], state["has_gauss"], state["gauss"]
 
 
 def _generator(

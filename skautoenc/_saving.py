@@ -208,6 +208,8 @@ def _migrate(document: Document, arrays: Arrays) -> tuple[Document, Arrays]:
 def _restore(
     document: Document, arrays: Arrays, kind: type[Savable], network: Builder | None
 ) -> Savable:
+    if isinstance(network, torch.nn.Module):
+        raise ValueError("network must be a class or a function, never an instance")
     builder = _Builder(network)
     try:
         _check_class(document["estimator"]["estimator"]["class"], kind)
