@@ -219,8 +219,9 @@ def _restore(
         raise
     except Exception as error:
         # Whatever a class says of arguments that `save` would not have written.
+        reason, *_ = str(error).splitlines() or [""]
         raise ValueError(
-            f"its parts do not make an estimator ({type(error).__name__}: {error})"
+            f"its parts do not make an estimator ({type(error).__name__}: {reason:.200})"
         ) from error
     if reader.arrays:
         raise ValueError(f"it holds arrays of no use: {sorted(reader.arrays)}")

@@ -25,3 +25,12 @@ def train_rows(digits):
 @pytest.fixture(scope="session")
 def test_rows(digits):
     return digits[1]
+
+
+def pytest_collection_modifyitems(config, items):
+    if "nightly" in config.option.markexpr:
+        return
+    skip = pytest.mark.skip(reason="takes many minutes; runs with -m nightly")
+    for item in items:
+        if "nightly" in item.keywords:
+            item.add_marker(skip)
