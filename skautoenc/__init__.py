@@ -3,12 +3,13 @@
 from ._blocks import Blocks
 from ._convolutional import ConvAutoencoderTransformer
 from ._patches import PatchAutoencoderTransformer
-from ._saving import load
+from ._saving import TRUSTED_TYPES, load
 from ._tabular import TabularAutoencoderTransformer
 from ._together import train_together
 from ._transformer import AutoencoderTransformer
 
 __all__ = [
+    "TRUSTED_TYPES",
     "AutoencoderTransformer",
     "Blocks",
     "ConvAutoencoderTransformer",

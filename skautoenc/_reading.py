@@ -24,7 +24,7 @@ from ._input import (
     check_rows,
     check_weights,
 )
-from ._saving import Savable
+from ._saving import Savable, describe_tables, restore_tables
 from .losses import LOSSES, Loss
 from .networks import Autoencoder
 from .networks.weights import device_of
@@ -308,12 +308,13 @@ class FittedAutoencoder(
         return tags
 
     def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
+        state = describe_tables(super().__getstate__())
         if "network_" in state:
             state["network_"] = self.network_.state()
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        state = restore_tables(state)
         if "network_" in state:
             state = {**state, "network_": Autoencoder.from_state(state["network_"])}
         super().__setstate__(state)

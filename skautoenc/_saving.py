@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -31,6 +32,14 @@ Builder = Callable[..., torch.nn.Module]
 FORMAT_VERSION = 1
 # What brings a file of format n, the key, to format n + 1.
 MIGRATIONS: dict[int, Callable[[Document, Arrays], tuple[Document, Arrays]]] = {}
+
+# What `skops.io.load` needs to be told to trust, for estimators of the package.
+TRUSTED_TYPES = [
+    "skautoenc._convolutional.ConvAutoencoderTransformer",
+    "skautoenc._patches.PatchAutoencoderTransformer",
+    "skautoenc._tabular.TabularAutoencoderTransformer",
+    "skautoenc._transformer.AutoencoderTransformer",
+]
 
 # Plain classes, of which the attributes are all there is.
 _RECORDS: dict[str, type] = {
@@ -219,9 +228,9 @@ def _restore(
         raise
     except Exception as error:
         # Whatever a class says of arguments that `save` would not have written.
-        reason, *_ = str(error).splitlines() or [""]
+        reason, *_ = f"{type(error).__name__}: {error}".splitlines()
         raise ValueError(
-            f"its parts do not make an estimator ({type(error).__name__}: {reason:.200})"
+            f"its parts do not make an estimator ({reason:.200})"
         ) from error
     if reader.arrays:
         raise ValueError(f"it holds arrays of no use: {sorted(reader.arrays)}")
@@ -326,6 +335,34 @@ def _read_network(plain: Any, reader: Reader) -> Autoencoder:
 
 
 # Tables
+
+# Attributes that pickles, too, hold as plain values.
+_TABLES = ("_schema", "_table")
+
+
+def describe_tables(state: dict[str, Any]) -> dict[str, Any]:
+    """Put plain values and arrays in place of tables in the state of an estimator.
+
+    They outlast a change of pandas, and skops.io takes them. Tables whose levels are
+    no plain values stay as they are.
+    """
+    found = dict(state)
+    for name in state.keys() & _TABLES:
+        writer = Writer(_codecs(None))
+        with suppress(ValueError):
+            plain = writer.write(state[name], "")
+            found[name] = {"plain": plain, "arrays": writer.arrays}
+    return found
+
+
+def restore_tables(state: dict[str, Any]) -> dict[str, Any]:
+    """Undo `describe_tables`."""
+    found = dict(state)
+    for name in state.keys() & _TABLES:
+        if isinstance(state[name], dict):
+            reader = Reader(_codecs(None), state[name]["arrays"], [])
+            found[name] = reader.read(state[name]["plain"])
+    return found
 
 
 def _write_record(value: Any, writer: Writer, place: str) -> Any:
