@@ -37,7 +37,7 @@ _PLACE = slice(8 + len(_START), 8 + len(_START) + len(_ZEROS))
 _LONGEST_HEADER = 100_000_000
 
 
-def pack(document: dict[str, Any], arrays: Arrays) -> bytes:
+def pack(document: dict[str, Any], arrays: Arrays) -> bytearray:
     """Turn a document and arrays into the bytes of a file.
 
     Parameters
@@ -58,7 +58,7 @@ def pack(document: dict[str, Any], arrays: Arrays) -> bytes:
     contiguous = {name: np.ascontiguousarray(a) for name, a in arrays.items()}
     # A scalar has become a vector of one.
     contiguous = {n: a.reshape(arrays[n].shape) for n, a in contiguous.items()}
-    data = safetensors.numpy.save(contiguous, {"skautoenc": text})
+    data = bytearray(safetensors.numpy.save(contiguous, {"skautoenc": text}))
     if int.from_bytes(data[:8], "little") > _LONGEST_HEADER:
         raise ValueError(
             "What is to be written beside arrays is more than 100 MB, which is most "
@@ -66,7 +66,8 @@ def pack(document: dict[str, Any], arrays: Arrays) -> bytes:
         )
     if data[8 : _PLACE.start] != _START:
         raise RuntimeError("This version of safetensors writes metadata elsewhere.")
-    return data[: _PLACE.start] + _digest(data).encode() + data[_PLACE.stop :]
+    data[_PLACE] = _digest(data).encode()
+    return data
 
 
 def unpack(data: bytes) -> tuple[dict[str, Any], Arrays]:
@@ -92,7 +93,7 @@ def unpack(data: bytes) -> tuple[dict[str, Any], Arrays]:
     return document, arrays
 
 
-def _digest(data: bytes) -> str:
+def _digest(data: bytes | bytearray) -> str:
     digest = hashlib.sha256(data[: _PLACE.start] + _ZEROS.encode())
     digest.update(memoryview(data)[_PLACE.stop :])
     return digest.hexdigest()
@@ -135,7 +136,7 @@ def read(path: str | os.PathLike[str]) -> bytes:
         return file.read()
 
 
-def write(path: str | os.PathLike[str], data: bytes) -> None:
+def write(path: str | os.PathLike[str], data: bytes | bytearray) -> None:
     """Write a file as a whole or not at all.
 
     A new file takes the place of the old one once it is safe on the disk, so that at

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from sklearn.utils.metadata_routing import MetadataRequest
 
 from ._frames import Schema
 from ._table import Table
@@ -76,7 +77,10 @@ _MATRIX = _or_none(_array(np.float32, 2))
 _VECTOR = _or_none(_array(np.float32, 1))
 
 # Also of estimators that are not fitted.
-SETTINGS: dict[str, Check] = {"_sklearn_output_config": _is(dict)}
+SETTINGS: dict[str, Check] = {
+    "_metadata_request": _is(MetadataRequest),
+    "_sklearn_output_config": _is(dict),
+}
 # What is there under some circumstances only.
 SOMETIMES = {
     "feature_names_in_",

@@ -175,6 +175,13 @@ class Reader:
         finally:
             self._depth -= 1
 
+    def read_list(self, plain: Any) -> list[Any]:
+        """Turn a list into a list; other things can be long without being large."""
+        if type(plain) is not list:
+            raise ValueError("something is no list")
+        values: list[Any] = self.read(plain)
+        return values
+
 
 def _state_of(generator: np.random.RandomState, place: str) -> tuple[Any, ...]:
     state: Any = generator.get_state(legacy=False)
@@ -232,7 +239,7 @@ def _read_array(plain: Any, reader: Reader) -> np.ndarray:
     kind, *others = plain
     if kind in ("O", "U"):
         shape, items = others
-        values = reader.read(items)
+        values = reader.read_list(items)
         if kind == "U":
             if not _is_compact(values):
                 raise ValueError("an array of strings is too large")
@@ -281,7 +288,7 @@ PLAIN_CODECS = [
         "tuple",
         lambda value: type(value) is tuple,
         lambda value, writer, place: writer.write(list(value), place),
-        lambda plain, reader: tuple(reader.read(value) for value in plain),
+        lambda plain, reader: tuple(reader.read_list(plain)),
     ),
     Codec("dict", lambda value: type(value) is dict, _write_dict, _read_dict),
     Codec("array", is_a(np.ndarray), _write_array, _read_array),

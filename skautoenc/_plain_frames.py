@@ -35,8 +35,8 @@ def _write_index(value: pd.Index, writer: Writer, place: str) -> Any:
 
 
 def _read_index(plain: Any, reader: Reader) -> Any:
-    dtype, values = map(reader.read, plain)
-    return pd.Index(values, dtype=dtype)
+    dtype, values = plain
+    return pd.Index(reader.read_list(values), dtype=reader.read(dtype))
 
 
 _PANDAS_TYPES = re.compile(

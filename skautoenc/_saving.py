@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import sklearn
 import torch
+from sklearn.utils.metadata_routing import MetadataRequest
 
 from ._files import Arrays, pack, read, unpack, write
 from ._fitted import ATTRIBUTES, SETTINGS, SOMETIMES, check_fitted
@@ -170,7 +171,7 @@ def load(path: str | os.PathLike[str], *, network: Builder | None = None) -> Any
     return _load(path, Savable, network)
 
 
-def _dump(estimator: Savable) -> bytes:
+def _dump(estimator: Savable) -> bytearray:
     from . import __version__
 
     writer = Writer(_codecs(None))
@@ -297,6 +298,20 @@ def _read_estimator(plain: Document, reader: Reader) -> Savable:
     return estimator
 
 
+def _write_requests(value: MetadataRequest, writer: Writer, place: str) -> Document:
+    """Write which metadata the methods ask for."""
+    methods = {k: v for k, v in vars(value).items() if hasattr(v, "requests")}
+    return {name: dict(method.requests) for name, method in methods.items()}
+
+
+def _read_requests(plain: Document, reader: Reader) -> MetadataRequest:
+    found = MetadataRequest(owner="the estimator")
+    for method, requests in plain.items():
+        for param, alias in requests.items():
+            getattr(found, method).add_request(param=param, alias=alias)
+    return found
+
+
 # Networks, and what builds those of the user's
 
 
@@ -387,6 +402,7 @@ def _codecs(builder: _Builder | None) -> list[Codec]:
     return [
         *PLAIN_CODECS,
         *FRAME_CODECS,
+        Codec("requests", is_a(MetadataRequest), _write_requests, _read_requests),
         Codec("estimator", is_a(Savable), _write_estimator, _read_estimator),
         Codec("network", is_a(Autoencoder), _write_network, _read_network),
         Codec("record", is_a(*_RECORDS.values()), _write_record, _read_record),

@@ -9,11 +9,13 @@ import subprocess
 import sys
 import time
 
+import joblib
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
 import safetensors.numpy
+import sklearn
 import torch
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
@@ -131,6 +133,17 @@ def test_pickles_are_small_and_of_no_device(estimator, X, path):
         assert word not in data
 
 
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
+def test_joblib_maps_it_into_memory(estimator, X, path):
+    fitted = clone(estimator).set_params(random_state=0).fit(X)
+    fitted.save(path)
+    joblib.dump(fitted, path.with_suffix(".joblib"))
+    mapped = joblib.load(path.with_suffix(".joblib"), mmap_mode="r")
+    assert_reads_alike(mapped, fitted, X)
+    mapped.save(path.with_suffix(".again"))
+    assert path.with_suffix(".again").read_bytes() == path.read_bytes()
+
+
 # Going on
 
 
@@ -217,6 +230,23 @@ def test_a_frame_comes_back_as_a_frame(X, path):
     pd.testing.assert_frame_equal(loaded.transform(frame), estimator.transform(frame))
     with pytest.raises(ValueError, match="feature names"):
         loaded.transform(frame.rename(columns={"column 0": "another"}))
+
+
+@pytest.mark.parametrize("is_fitted", [False, True])
+def test_requests_for_metadata_come_back(is_fitted, X, path):
+    with sklearn.config_context(enable_metadata_routing=True):
+        estimator = quick().set_fit_request(sample_weight="w")
+        estimator.set_score_request(sample_weight=False)
+        if is_fitted:
+            estimator.fit(X)
+        loaded = pass_through(estimator, path)
+        requests = [repr(e.get_metadata_routing()) for e in (loaded, estimator)]
+        assert requests[0] == requests[1]
+        assert "'w'" in requests[0]
+        pipeline = make_pipeline(loaded, LogisticRegression(max_iter=5000))
+        pipeline.fit(X, X[:, 0] > 3, w=np.arange(60.0))
+        weighted = clone(quick()).fit(X, sample_weight=np.arange(60.0))
+        np.testing.assert_array_equal(pipeline[0].transform(X), weighted.transform(X))
 
 
 def make_frame():
@@ -503,6 +533,12 @@ HOSTILE = {
             hidden_layer_sizes={"array": ["U", [2000], ["a" * 10**6] + [""] * 1999]}
         ),
         "too large",
+    ),
+    "long": (
+        set_params(
+            hidden_layer_sizes={"array": ["O", [3], {"array": ["O", [10**9, 0], []]}]}
+        ),
+        "no list",
     ),
     "generator": (
         lambda document, arrays: (

@@ -286,8 +286,8 @@ class BatchNorm(_Normalization):
 
     def __init__(self, width: int) -> None:
         super().__init__(width)
-        self.register_buffer("mean", torch.zeros_like(self.bias.detach()))
-        self.register_buffer("variance", torch.ones_like(self.bias.detach()))
+        self.register_buffer("mean", torch.zeros(width, **CPU_FLOAT32))
+        self.register_buffer("variance", torch.ones(width, **CPU_FLOAT32))
         self.register_buffer("n_batches", torch.zeros((), **CPU_FLOAT32))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -30,7 +30,11 @@ _LISTS_OF_LAYERS = ("hidden_layer_sizes", "hidden_channels")
 
 
 class _Nowhere(TorchFunctionMode):
-    """Makes tensors of shape and type alone, also where a device is named."""
+    """Makes tensors of shape and type alone, also where a device is named.
+
+    Constructors of networks should make tensors and do nothing with them: many another
+    operation on such tensors imports hundreds of modules, and takes a second.
+    """
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
