@@ -20,6 +20,8 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +159,8 @@ def write(path: str | os.PathLike[str], data: bytes | bytearray) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        with suppress(FileNotFoundError):
+            shutil.copymode(target, new)
         os.replace(new, target)
     except BaseException:
         new.unlink(missing_ok=True)

@@ -37,8 +37,8 @@ class CannotBeSaved(ValueError):
 
     def __init__(self, place: str, what: str) -> None:
         super().__init__(
-            f"{place} holds {what}, which files do not hold. Leave it out, or use "
-            "pickle or skops.io."
+            f"{place} holds {what}, which files do not hold. Take that away, or "
+            "use pickle or skops.io."
         )
 
 

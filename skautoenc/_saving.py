@@ -259,7 +259,10 @@ def _check_class(name: str, kind: type[Savable]) -> None:
 def _write_estimator(estimator: Savable, writer: Writer, place: str) -> Document:
     name = type(estimator).__name__
     if Savable._registry.get(name) is not type(estimator):
-        raise CannotBeSaved("A file", f"a {name} of your own")
+        raise ValueError(
+            f"{name} is a class of your own, and files hold those of skautoenc alone. "
+            "Use pickle or skops.io."
+        )
     estimator._validate_params()  # type: ignore[attr-defined]
     params = estimator.get_params(deep=False)  # type: ignore[attr-defined]
     fitted = {k: v for k, v in vars(estimator).items() if k not in params}

@@ -190,6 +190,16 @@ def test_numpys_own_generator_stays_numpys(X, path):
 # What is kept
 
 
+def test_arrays_lie_in_memory_as_they_did(X, path):
+    # Products round by the order of memory.
+    estimator = quick(whiten="zca").fit(X)
+    estimator.whitening_ = np.asfortranarray(estimator.whitening_)
+    loaded = pass_through(estimator, path)
+    assert loaded.whitening_.flags.f_contiguous
+    assert loaded.dewhitening_.flags.c_contiguous
+    np.testing.assert_array_equal(loaded.whitening_, estimator.whitening_)
+
+
 def test_parameters_come_back_as_they_were(path):
     params = {
         "hidden_layer_sizes": (np.int64(4), 3),
@@ -378,7 +388,7 @@ def with_attribute(estimator):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Own(), "a Own of your own"),
+        (lambda: Own(), "Own is a class of your own"),
         (lambda: with_attribute(quick()), r"attributes of your own, \['threshold'\]"),
         (lambda: quick().set_callbacks(Silent()), "callbacks"),
         (lambda: with_level(1j), r"Column 'odd one' .* a complex"),
@@ -803,6 +813,14 @@ def test_a_link_stays_a_link(path):
     quick().save(link)
     assert link.is_symlink()
     assert skautoenc.load(path).n_components == 3
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="modes are those of POSIX")
+def test_who_may_read_a_file_stays_so(path):
+    quick().save(path)
+    path.chmod(0o600)
+    quick().save(path)
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
 def test_two_processes_save_to_one_path(path):
