@@ -194,8 +194,7 @@ def _load(
     path: str | os.PathLike[str], kind: type[Savable], network: Builder | None
 ) -> Any:
     try:
-        document, arrays = _migrate(*unpack(read(path)))
-        return _restore(document, arrays, kind, network)
+        return _restore(*unpack(read(path)), kind, network)
     except ValueError as error:
         raise ValueError(f"{os.fspath(path)!r} cannot be loaded: {error}.") from error
 
@@ -204,9 +203,9 @@ def _migrate(document: Document, arrays: Arrays) -> tuple[Document, Arrays]:
     """Bring what was read to the format of today."""
     version = document.get("format_version")
     if type(version) is not int or version < 1:
-        raise ValueError("it names no format")
+        raise _Refusal("it names no format")
     if version > FORMAT_VERSION:
-        raise ValueError(
+        raise _Refusal(
             f"it is of format {version}, which takes a newer version of skautoenc: "
             f"this one reads formats up to {FORMAT_VERSION}"
         )
@@ -222,6 +221,7 @@ def _restore(
         raise ValueError("network must be a class or a function, never an instance")
     builder = _Builder(network)
     try:
+        document, arrays = _migrate(document, arrays)
         _check_class(document["estimator"]["estimator"]["class"], kind)
         reader = Reader(_codecs(builder), arrays, document["generators"])
         estimator: Savable = reader.read(document["estimator"])
@@ -234,7 +234,7 @@ def _restore(
             f"its parts do not make an estimator ({reason:.200})"
         ) from error
     if reader.arrays:
-        raise ValueError(f"it holds arrays of no use: {sorted(reader.arrays)}")
+        raise ValueError(f"it holds an array of no use, {min(reader.arrays)!r:.80}")
     if network is not None and not builder.is_needed:
         raise ValueError("it holds no network of your own, leave out network")
     return estimator
@@ -246,7 +246,7 @@ class _Refusal(ValueError):
 
 def _check_class(name: str, kind: type[Savable]) -> None:
     if name not in Savable._registry:
-        raise _Refusal(f"it holds a {name}, which is no class of skautoenc")
+        raise _Refusal(f"it holds a {name!r:.80}, which is no class of skautoenc")
     if not issubclass(Savable._registry[name], kind):
         raise _Refusal(
             f"it holds a {name}, which is no {kind.__name__}; skautoenc.load loads any"
@@ -272,7 +272,7 @@ def _write_estimator(estimator: Savable, writer: Writer, place: str) -> Document
     if unknown:
         raise CannotBeSaved("The estimator", f"attributes of your own, {unknown}")
     if estimator.__sklearn_is_fitted__():  # type: ignore[attr-defined]
-        check_fitted(estimator)
+        _check_works(estimator)
     else:
         # What a fit that failed has left.
         fitted = {k: v for k, v in fitted.items() if k in SETTINGS}
@@ -282,6 +282,16 @@ def _write_estimator(estimator: Savable, writer: Writer, place: str) -> Document
         "params": {k: writer.write(v, prefix + k) for k, v in params.items()},
         "fitted": {k: writer.write(v, prefix + k) for k, v in fitted.items()},
     }
+
+
+def _check_works(estimator: Savable) -> None:
+    try:
+        check_fitted(estimator)
+    except Exception as error:
+        name = type(estimator).__name__
+        raise ValueError(
+            f"{name} cannot be saved, since it could not be loaded: {error}"
+        ) from error
 
 
 def _read_estimator(plain: Document, reader: Reader) -> Savable:
@@ -329,8 +339,8 @@ class _Builder:
         self.is_needed = True
         if self.network is None:
             raise _Refusal(
-                f"it holds the weights of a network of your own, which {name} builds; "
-                "pass that as network"
+                "it holds the weights of a network of your own, which "
+                f"{name!r:.200} builds; pass that as network"
             )
         return self.network
 

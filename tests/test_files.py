@@ -335,7 +335,7 @@ def test_tables_of_polars(path):
 
 def test_a_network_of_the_users_is_given_back(X, path):
     estimator = quick(network=TwoLayers).fit(X)
-    with pytest.raises(ValueError, match=r"TwoLayers builds; pass that as network"):
+    with pytest.raises(ValueError, match=r"TwoLayers' builds; pass that as network"):
         pass_through(estimator, path)
     loaded = skautoenc.load(path, network=TwoLayers)
     assert loaded.network is TwoLayers
@@ -663,6 +663,8 @@ def test_older_formats_are_brought_to_the_present_one(saved, path, monkeypatch):
     assert calls == ["rename", "scale"]
     assert loaded.alpha == expected.alpha
     np.testing.assert_array_equal(loaded.mean_, expected.mean_)
+    # What no migration can make sense of is refused like anything else.
+    refuse(path, saved, "parts do not make an estimator .KeyError")
     # What is written from now on is of the new format.
     loaded.save(path)
     assert unpack(path.read_bytes())[0]["format_version"] == 3
@@ -832,8 +834,45 @@ def test_two_processes_save_to_one_path(path):
     assert skautoenc.load(path).n_components == 64
 
 
-def test_a_patch_estimator_whose_padding_would_take_all_memory(X, path):
-    estimator = PatchAutoencoderTransformer(quick(), random_state=0).fit(X)
-    estimator.save(path)
-    data = hostile(path.read_bytes(), set_fitted(padding_={"tuple": [10**9, 10**9]}))
-    refuse(path, data, "padding_ does not fit")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("padding_", [10**9, 10**9]),
+        ("grid_", [10**9, 10**9]),
+        ("patch_size_", [10**9, 10**9]),
+        ("image_shape_", [10**9, 10**9, 1]),
+    ],
+)
+def test_sizes_that_would_take_all_memory_are_refused(name, value, X, path):
+    PatchAutoencoderTransformer(quick(), random_state=0).fit(X).save(path)
+    forged = hostile(path.read_bytes(), set_fitted(**{name: {"tuple": value}}))
+    refuse(path, forged, "does not fit the other attributes")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda moments: moments.pop(),
+        lambda moments: moments[0].update(mean=np.zeros((2, 2), np.float32)),
+        lambda moments: moments[0].update(mean=moments[0]["mean"].astype(np.float64)),
+    ],
+)
+def test_what_a_solver_remembers_must_fit_the_weights(change, X, path):
+    estimator = quick().partial_fit(X)
+    change(estimator._optimizer_state["moments"])
+    path.write_text("before")
+    with pytest.raises(ValueError, match=r"cannot be saved, .* _optimizer_state"):
+        estimator.save(path)
+    # Nor is it loaded, if somebody has saved it all the same.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("skautoenc._saving.check_fitted", lambda estimator: None)
+        estimator.save(path)
+    refuse(path, path.read_bytes(), "_optimizer_state does not fit")
+
+
+def test_an_estimator_that_does_not_work_is_not_saved(X, path):
+    estimator = quick(whiten="zca").fit(X)
+    estimator.whitening_ = estimator.whitening_[:3]
+    with pytest.raises(ValueError, match="cannot be saved, since it could not"):
+        estimator.save(path)
+    assert not path.exists()
