@@ -176,7 +176,7 @@ def forge_document(document, arrays, rng):
 
 
 def forge_arrays(document, arrays, rng):
-    names = list(arrays)
+    names = sorted(arrays)
     name = names[rng.integers(len(names))]
     array = arrays[name]
     kind = rng.integers(7)
