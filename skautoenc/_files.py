@@ -168,6 +168,15 @@ def write(path: str | os.PathLike[str], data: bytes | bytearray) -> None:
     _sync_folder(target.parent)
 
 
+def remove_parts(folder: Path) -> None:
+    """Remove what processes that were killed while they wrote have left behind.
+
+    Keep others from writing there meanwhile.
+    """
+    for part in folder.glob(".*.part"):
+        part.unlink(missing_ok=True)
+
+
 def _sync_folder(folder: Path) -> None:
     """Let the new name outlast a power cut, where folders can be opened for that."""
     if os.name == "nt":

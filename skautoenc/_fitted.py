@@ -157,6 +157,7 @@ ATTRIBUTES: dict[str, dict[str, Check]] = {
         "_table": _is(Table),
         "_schema": _is(Schema, None),
         "_deviances": _list_of(_is_finite),
+        "features_scale_": _is_scale,
     },
 }
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -305,6 +306,12 @@ PLAIN_CODECS = [
         is_a(np.random.RandomState),
         lambda value, writer, place: writer.number_of(value, place),
         lambda plain, reader: reader.generators[plain],
+    ),
+    Codec(
+        "path",
+        is_a(PurePath),
+        lambda value, writer, place: str(value),
+        lambda plain, reader: Path(plain),
     ),
     Codec(
         "device",

@@ -224,6 +224,8 @@ def test_example_of_tables(monkeypatch, tmp_path, capsys):
     assert re.search(r"Gaps: \d{3} before, 0 after", printed)
     assert len(re.findall(r"Row \d+, \w+: \w+, expected \w+", printed)) == 12
     assert output.stat().st_size > 10_000
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_stream(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["stream", "--scale", "0.02"])

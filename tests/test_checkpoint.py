@@ -456,7 +456,7 @@ def test_a_damaged_checkpoint_is_refused(quick, X, damage):
     killed(quick, X)
     path = written(quick)
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(ValueError, match=r"damaged .*Delete it to start anew"):
+    with pytest.raises(ValueError, match=r"damaged.*Delete it to start anew"):
         quick.fit(X)
     path.unlink()
     assert counted(quick, X)[1] == 9

@@ -268,7 +268,7 @@ def make_frame():
             "whole": rng.integers(9, size=n),
             "gaps": pd.array([1, None] * (n // 2), dtype="Int16"),
             "yes": rng.random(n) > 0.5,
-            "word": rng.choice(["ä", "b", "\ud800"], n),
+            "word": rng.choice(["ä", "b", "日本"], n),
             "category": pd.Categorical(rng.choice(["x", "y"], n), ordered=True),
             "numbers": pd.Categorical(rng.choice([1, 2.5], n)),
             "day": pd.date_range("2020-01-01", periods=n),

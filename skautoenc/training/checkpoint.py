@@ -11,11 +11,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import safetensors.numpy
-from numpy.typing import NDArray
-
-from .atomic import seal, unseal, write_atomically
+from .._files import pack, read, remove_parts, unpack, write
+from .._plain import PLAIN_CODECS, Reader, Writer
 from .locks import is_free, locked
 from .run import Run
 
@@ -114,7 +111,7 @@ class Checkpoint:
         }
         try:
             name = _FINISHED if is_done else _UNFINISHED
-            write_atomically(self.home / name, _to_bytes(state))
+            write(self.home / name, _to_bytes(state))
             if is_done:
                 (self.home / _UNFINISHED).unlink(missing_ok=True)
         except OSError as error:
@@ -168,7 +165,9 @@ def open_checkpoint(
         try:
             home.mkdir(parents=True, exist_ok=True)
             stack.enter_context(locked(home / _LOCK))
-            write_atomically(home / _DESCRIPTION, text)
+            # A process that is killed while it writes leaves its part behind.
+            remove_parts(home)
+            write(home / _DESCRIPTION, text)
         except OSError as error:
             raise type(error)(
                 error.errno,
@@ -201,48 +200,19 @@ def _warn_of_others(home: Path, description: Description) -> None:
         )
 
 
-# Nested dictionaries and lists of plain values and arrays, as a file
+# What is written
 
 
-def _to_bytes(state: Any) -> bytes:
-    arrays: dict[str, NDArray[Any]] = {}
-    text = json.dumps(_without_arrays(state, arrays))
-    return seal(safetensors.numpy.save(arrays, {"state": text}))
+def _to_bytes(state: Any) -> bytearray:
+    writer = Writer(PLAIN_CODECS)
+    return pack({"state": writer.write(state, "state")}, writer.arrays)
 
 
 def _read(path: Path) -> Any:
     try:
-        data = unseal(path.read_bytes())
+        document, arrays = unpack(read(path))
+        return Reader(PLAIN_CODECS, arrays, []).read(document["state"])
     except ValueError as error:
         raise ValueError(
-            f"The checkpoint {path} is damaged ({error}). Delete it to start anew."
+            f"The checkpoint {path} cannot be read: {error}. Delete it to start anew."
         ) from error
-    size = int.from_bytes(data[:8], "little")
-    header = json.loads(data[8 : 8 + size])
-    arrays = safetensors.numpy.load(data)
-    return _with_arrays(json.loads(header["__metadata__"]["state"]), arrays)
-
-
-def _without_arrays(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:
-    """Put arrays aside, and their names in their places."""
-    if isinstance(value, dict):
-        return {key: _without_arrays(each, arrays) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_without_arrays(each, arrays) for each in value]
-    if not isinstance(value, np.ndarray):
-        return value
-    name = str(len(arrays))
-    # What is written is a piece of memory, whatever the strides.
-    arrays[name] = np.require(value, requirements="C")
-    return {"array": name}
-
-
-def _with_arrays(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:
-    """Put copies of the arrays back."""
-    if isinstance(value, list):
-        return [_with_arrays(each, arrays) for each in value]
-    if not isinstance(value, dict):
-        return value
-    if value.keys() == {"array"}:
-        return arrays[value["array"]].copy()
-    return {key: _with_arrays(each, arrays) for key, each in value.items()}
