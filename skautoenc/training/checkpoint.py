@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -21,6 +22,9 @@ _LOCK, _DESCRIPTION = "lock", "fit.json"
 _N_CHARACTERS = 16
 # Training takes at least as many times as long as writing does.
 _PATIENCE = 20
+
+# Threads may train the same fit; processes may not.
+_writing = threading.Lock()
 
 Description = dict[str, str]
 
@@ -111,7 +115,8 @@ class Checkpoint:
         }
         try:
             name = _FINISHED if is_done else _UNFINISHED
-            write(self.home / name, _to_bytes(state))
+            with _writing:
+                write(self.home / name, _to_bytes(state))
             if is_done:
                 (self.home / _UNFINISHED).unlink(missing_ok=True)
         except OSError as error:
@@ -165,9 +170,10 @@ def open_checkpoint(
         try:
             home.mkdir(parents=True, exist_ok=True)
             stack.enter_context(locked(home / _LOCK))
-            # A process that is killed while it writes leaves its part behind.
-            remove_parts(home)
-            write(home / _DESCRIPTION, text)
+            with _writing:
+                # A process that is killed while it writes leaves its part behind.
+                remove_parts(home)
+                write(home / _DESCRIPTION, text)
         except OSError as error:
             raise type(error)(
                 error.errno,
