@@ -615,7 +615,8 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         -------
         frame or ndarray of shape (n_samples, n_features)
             A copy in which each gap holds what the network makes of the rest of the
-            row. Only columns that held nothing in `fit` keep theirs.
+            row. Only columns that held nothing in `fit`, or nothing but rare levels,
+            keep theirs.
 
         Raises
         ------

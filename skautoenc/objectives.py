@@ -328,7 +328,7 @@ class TabularObjective:
             seen[:, n_numbers + number] &= known
             if of_column.shape[1] < 2:
                 seen[:, n_numbers + number] = False
-                costs.append(torch.zeros_like(output[:, :1]))
+                costs.append(output.new_zeros(len(output), 1))
                 continue
             entropy = nn.functional.cross_entropy(
                 of_column, code.masked_fill(~known, 0), reduction="none"

@@ -219,7 +219,9 @@ def test_a_checkpoint_knows_the_buffer(quick, X, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "source", [(part for part in []), iter([]), 3, np.float64(1.0)], ids=str
+    "source",
+    [(part for part in []), iter([]), 3, np.float64(1.0)],
+    ids=lambda source: type(source).__name__,
 )
 def test_a_source_that_can_be_read_once_is_refused(source):
     with pytest.raises(TypeError, match=r"more than once.* function that makes"):
