@@ -102,7 +102,10 @@ class NumberColumn:
         numbers = self._to_numbers(values)
         if self.quantiles is not None:
             known, scores = self.quantiles
-            return np.interp(numbers, known, scores)
+            found: Floats = np.interp(numbers, known, scores)
+            # With a single known value, numpy takes a gap for it.
+            found[np.isnan(numbers)] = np.nan
+            return found
         return (numbers - self.mean) / self.scale
 
     def gaps(self, values: Any) -> NDArray[np.bool_]:

@@ -275,6 +275,14 @@ def text_frame(library):
     return library(columns), z
 
 
+@pytest.mark.parametrize("scaling", ["standard", "quantile"])
+def test_gaps_of_a_column_of_one_value_stay_gaps(scaling):
+    frame = pd.DataFrame({"one": [2.0, np.nan, 2.0, 2.0], "other": [1.0, 2, 3, 4]})
+    fitted = TabularAutoencoderTransformer(scaling=scaling, random_state=0).fit(frame)
+    error = fitted.reconstruction_error(frame, per_column=True)
+    assert np.isnan(error[:, 0]).tolist() == [False, True, False, False]
+
+
 @pytest.mark.parametrize("library", [pd.DataFrame, pl.DataFrame])
 def test_kinds_can_be_forced(library):
     frame, z = text_frame(library)
