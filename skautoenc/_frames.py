@@ -207,7 +207,8 @@ def fill_gaps(
             old = frame.iloc[:, place]
             new = _make_column(column[gap], old.dtype, "pandas")
             new.index = old.index[gap]
-            merged = old.copy()
+            merged: Any = old.copy()
             merged[gap] = new
-            found.isetitem(place, merged.array)
+            # As a Series: pandas would make strings of bare objects.
+            found.isetitem(place, merged)
     return found

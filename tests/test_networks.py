@@ -176,5 +176,11 @@ def test_bins_hold_as_many_rows_and_go_on_beyond_them():
         ]
     )
     torch.testing.assert_close(encoded[:, 0], expected, atol=1e-4, rtol=1e-4)
+    repeats = torch.arange(161) % 3
+    weighted, repeated = PiecewiseLinear(2), PiecewiseLinear(2)
+    shuffled = numbers[torch.randperm(161, generator=torch.Generator().manual_seed(0))]
+    weighted.initialise(torch.Generator(), shuffled, repeats.float())
+    repeated.initialise(torch.Generator(), shuffled.repeat_interleave(repeats, 0), None)
+    torch.testing.assert_close(weighted.edges, repeated.edges)
     # A column of one value: bins without width are full or empty.
     assert encoded[:, 1].tolist() == [full, empty, full]

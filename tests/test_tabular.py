@@ -112,6 +112,17 @@ def test_polars_frames_come_back_as_they_were():
         assert (filled[name] == frame[name]).filter(seen).all()
 
 
+def test_objects_stay_objects():
+    words = pd.Series(["up", "down", None] * 20, dtype=object)
+    frame = pd.DataFrame({"word": words, "x": np.arange(60.0)})
+    # Rows need not have names of their own.
+    frame.index = [0] * 60
+    filled = TabularAutoencoderTransformer(random_state=0, max_iter=2).fit(frame)
+    filled = filled.impute(frame)
+    assert filled["word"].dtype == object
+    assert set(filled["word"]) == {"up", "down"}
+
+
 def test_only_gaps_are_filled(frame, fitted):
     before = frame.copy()
     filled = fitted.impute(frame)
@@ -388,6 +399,19 @@ def test_rare_levels_are_read_but_not_decoded_to(parameters, n_codes, n_levels):
     assert set(back["word"].dropna()) <= set("abcd"[:n_levels])
 
 
+def test_unknown_levels_are_read_as_rare_ones():
+    words = ["a"] * 50 + ["b"] * 40 + ["c"] * 5 + ["d"] * 5
+    frame = pd.DataFrame({"word": words, "x": np.arange(100.0)})
+    fitted = TabularAutoencoderTransformer(min_frequency=10, random_state=0).fit(frame)
+
+    def read(word):
+        return fitted.transform(pd.DataFrame({"word": [word], "x": [1.0]}))
+
+    np.testing.assert_array_equal(read("never seen"), read("d"))
+    assert not np.allclose(read("never seen"), read("a"), atol=1e-4)
+    assert not np.allclose(read("never seen"), read(None), atol=1e-4)
+
+
 def test_unknown_levels(frame, fitted):
     new = frame[:5].copy()
     new["word"] = "never seen"
@@ -437,6 +461,46 @@ def test_bad_training_data_is_refused(frame):
         TabularAutoencoderTransformer(hidden_layer_sizes=(8, 0)).fit(frame)
     with pytest.raises(NotFittedError):
         TabularAutoencoderTransformer().impute(frame)
+
+
+def test_gaps_and_levels_are_told_apart(frame, fitted):
+    """What the network sees of a cell is the cell's own."""
+    row = frame.dropna()[:1]
+    rows = [
+        row,
+        row.assign(number=fitted._table.columns[0].mean),
+        row.assign(number=np.nan),
+        *(row.assign(word=pd.Series([w], index=row.index)) for w in ("plus", "minus")),
+        row.assign(word=None),
+        row.assign(flag=~row["flag"]),
+    ]
+    features = np.concatenate([fitted.transform(each) for each in rows])
+    same = np.isclose(features[:, None], features, atol=1e-4).all(axis=2)
+    # The row's own word is among those that it is given.
+    assert (same.sum(axis=1) - 1).tolist() in (
+        [1, 0, 0, 1, 0, 0, 0],
+        [1, 0, 0, 0, 1, 0, 0],
+    )
+
+
+def test_an_error_is_the_mean_of_the_known_cells(frame, fitted):
+    cells = fitted.reconstruction_error(frame, per_column=True)
+    rows = fitted.reconstruction_error(frame)
+    np.testing.assert_allclose(rows, np.nanmean(cells, axis=1), rtol=1e-5)
+    np.testing.assert_array_equal(np.isnan(cells), frame.isna().to_numpy())
+    assert fitted.score(frame) == pytest.approx(-rows.mean(), rel=1e-5)
+
+
+def test_hidden_cells_weigh_as_much_as_is_said():
+    """Noise can be copied where it is seen, and not be guessed where it is hidden."""
+    X = np.random.default_rng(0).normal(size=(500, 3))
+    loss = {}
+    for weight in (0.0, 100.0):
+        fitted = TabularAutoencoderTransformer(
+            corruption_weight=weight, random_state=0, dropout=0.0
+        ).fit(X)
+        loss[weight] = fitted.loss_
+    assert loss[0.0] < 0.2 < 0.5 < loss[100.0]
 
 
 def test_columns_that_say_nothing(frame):

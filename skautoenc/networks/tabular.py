@@ -154,7 +154,7 @@ class TabularAutoencoder(Autoencoder):
         inputs = [known, gaps.to(x.dtype)]
         if self.number_encoding is not None:
             encoded = self.number_encoding(known[:, : self.n_numbers])
-            inputs.append(encoded.masked_fill(gaps.unsqueeze(2), 0).flatten(1))
+            inputs.append(encoded.flatten(1))
         places = torch.where(
             codes.isnan(), self.gaps, codes.nan_to_num() + self.offsets
         )
