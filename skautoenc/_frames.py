@@ -142,7 +142,7 @@ def _make_column(values: NDArray[Any], dtype: Any, library: str) -> Any:
         return pl.Series(list(values), dtype=dtype, strict=False)
     series = pd.Series(values)
     if isinstance(dtype, pd.DatetimeTZDtype):
-        series = series.dt.tz_localize("UTC").dt.tz_convert(dtype.tz)
+        series = series.dt.tz_localize("UTC")
     if series.isna().any() and getattr(dtype, "kind", "") in "iub":
         return series  # Gaps that could not be filled, in a type without gaps.
     if getattr(dtype, "kind", "") == "b" and series.dtype.kind == "f":

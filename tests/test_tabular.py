@@ -129,6 +129,8 @@ def test_only_gaps_are_filled(frame, fitted):
     pd.testing.assert_frame_equal(frame, before)
     pd.testing.assert_series_equal(filled.dtypes, frame.dtypes)
     assert not filled.isna().any().any()
+    # All days that were seen began at midnight.
+    assert (filled["day"].dt.normalize() == filled["day"]).all()
     for name in frame:
         seen = frame[name].notna()
         pd.testing.assert_series_equal(filled[name][seen], frame[name][seen])
@@ -348,6 +350,12 @@ def test_columns_that_are_never_hidden_are_not_learnt():
 def test_features_vary_as_much_as_scaled_columns(frame, fitted):
     features = fitted.transform(frame)
     assert features.var(axis=0).sum() == pytest.approx(frame.shape[1], rel=1e-4)
+    weights = np.where(frame["flag"], 10.0, 1.0)
+    weighted = TabularAutoencoderTransformer(random_state=0, max_iter=2)
+    features = weighted.fit(frame, sample_weight=weights).transform(frame)
+    mean = np.average(features, axis=0, weights=weights)
+    variance = np.average((features - mean) ** 2, axis=0, weights=weights).sum()
+    assert variance == pytest.approx(frame.shape[1], rel=1e-3)
 
 
 @pytest.mark.parametrize("encoding", ["piecewise_linear", "periodic"])
@@ -483,6 +491,15 @@ def test_gaps_and_levels_are_told_apart(frame, fitted):
     )
 
 
+def test_a_rare_level_does_not_outweigh_all_else():
+    words = np.where(np.arange(400) == 7, "rare", "often")
+    frame = pd.DataFrame({"word": words, "x": np.arange(400.0)})
+    fitted = TabularAutoencoderTransformer(random_state=0, max_iter=1).fit(frame)
+    errors = fitted.reconstruction_error(frame, per_column=True)
+    # In units of its own frequencies' deviance it would be some 350.
+    assert 20 < errors[7, 0] < 150
+
+
 def test_an_error_is_the_mean_of_the_known_cells(frame, fitted):
     cells = fitted.reconstruction_error(frame, per_column=True)
     rows = fitted.reconstruction_error(frame)
@@ -611,9 +628,14 @@ def test_frames_out(frame):
 def test_weights_stand_for_repetition(encoding):
     X = load_diabetes().data[:100, :4].copy()
     X[::7, 2] = np.nan
+    X[:, 3] = np.digitize(X[:, 3], [0, 0.03])
     weights = np.arange(100) % 3
     estimator = TabularAutoencoderTransformer(
-        3, number_encoding=encoding, max_iter=3, random_state=0
+        3,
+        number_encoding=encoding,
+        categorical_features=[3],
+        max_iter=3,
+        random_state=0,
     )
     weighted = estimator.fit(X, sample_weight=weights).transform(X)
     repeated = estimator.fit(np.repeat(X, weights, axis=0)).transform(X)
