@@ -7,6 +7,7 @@ from ._saving import TRUSTED_TYPES, load
 from ._tabular import TabularAutoencoderTransformer
 from ._together import train_together
 from ._transformer import AutoencoderTransformer
+from ._version import __version__ as __version__
 
 __all__ = [
     "TRUSTED_TYPES",
@@ -18,4 +19,3 @@ __all__ = [
     "load",
     "train_together",
 ]
-__version__ = "0.1.0"

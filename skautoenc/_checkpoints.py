@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from ._input import TrainingData
+from ._version import __version__
 from .networks import Autoencoder
 
 # These change nothing that is learnt.
@@ -39,8 +40,6 @@ def describe_fit(
     dict of str
         Its class under "class", and short texts.
     """
-    from . import __version__
-
     weights = () if data.weights is None else (data.weights,)
     start = () if network is None else network.state()["weights"].values()
     return {

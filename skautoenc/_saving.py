@@ -23,6 +23,7 @@ from ._frames import Schema
 from ._plain import PLAIN_CODECS, CannotBeSaved, Codec, Reader, Writer, is_a
 from ._plain_frames import FRAME_CODECS
 from ._table import CategoryColumn, DateColumn, Layout, NumberColumn, Table
+from ._version import __version__
 from .networks import Autoencoder
 from .networks.restoring import learned_arrays, restore
 
@@ -172,8 +173,6 @@ def load(path: str | os.PathLike[str], *, network: Builder | None = None) -> Any
 
 
 def _dump(estimator: Savable) -> bytearray:
-    from . import __version__
-
     writer = Writer(_codecs(None))
     plain = writer.write(estimator, "")
     document = {

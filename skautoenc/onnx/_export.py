@@ -12,7 +12,7 @@ from onnx import ModelProto, TensorProto, helper
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from .. import __version__
+from .._version import __version__
 from ._estimators import features, reconstruction
 from ._graph import OPSET, Graph
 

@@ -1,0 +1,3 @@
+"""The version, for all that write it down."""
+
+__version__ = "0.1.0"
