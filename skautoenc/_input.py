@@ -112,15 +112,15 @@ def refuse(estimator: BaseEstimator, name: str, expected: str) -> NoReturn:
     )
 
 
-def check_layer_sizes(estimator: BaseEstimator, name: str) -> None:
-    """Raise the error of a parameter that is neither "auto" nor widths of layers."""
-    sizes = getattr(estimator, name)
+def check_layer_sizes(estimator: BaseEstimator) -> None:
+    """Raise the error of `hidden_layer_sizes` that are no widths, nor "auto"."""
+    sizes = estimator.hidden_layer_sizes
     if not isinstance(sizes, str) and not all(
         isinstance(size, Integral) and int(size) > 0 for size in sizes
     ):
         refuse(
             estimator,
-            name,
+            "hidden_layer_sizes",
             "'auto' or a sequence of positive integers, such as (256, 128)",
         )
 

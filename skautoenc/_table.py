@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import narwhals.stable.v2 as nw
 import numpy as np
@@ -23,25 +23,6 @@ KINDS = ("number", "category", "date")
 _N_QUANTILES = 1000
 _DAY = 86_400e6  # In microseconds.
 _YEAR = 365.2425 * _DAY
-
-
-class Column(Protocol):
-    """What is known of a column."""
-
-    kind: str
-    name: Any
-
-    def encode(self, values: Any) -> Floats:
-        """Turn values into numbers, (n,) or (n, n_parts), gaps into NaN.
-
-        Of several parts, the first is what is decoded.
-        """
-
-    def gaps(self, values: Any) -> NDArray[np.bool_]:
-        """Say where there is no value, (n,)."""
-
-    def decode(self, numbers: Floats) -> Any:
-        """Turn numbers, (n,), into values."""
 
 
 def _refuse(name: Any, problem: str, way_out: str) -> ValueError:
@@ -381,11 +362,6 @@ class Layout:
     cells: tuple[int, ...]
 
     @property
-    def n_inputs(self) -> int:
-        """Number of columns of the matrix."""
-        return len(self.cells)
-
-    @property
     def n_cells(self) -> int:
         """Number of cells of a row."""
         return self.n_numbers + len(self.n_codes)
@@ -396,7 +372,7 @@ class Table:
 
     Parameters
     ----------
-    columns : sequence of Column
+    columns : sequence of NumberColumn, DateColumn and CategoryColumn
         One for each column, in order.
     """
 

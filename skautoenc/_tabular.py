@@ -335,7 +335,7 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
 
     def _validate_params(self) -> None:
         super(BaseAutoencoder, self)._validate_params()
-        check_layer_sizes(self, "hidden_layer_sizes")
+        check_layer_sizes(self)
         rates = self.corruption_rate
         if isinstance(rates, Mapping) and not all(
             isinstance(rate, Real) and 0 <= rate < 1 for rate in rates.values()

@@ -471,7 +471,7 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     def _validate_params(self) -> None:
         super()._validate_params()
-        check_layer_sizes(self, "hidden_layer_sizes")
+        check_layer_sizes(self)
         if isinstance(self.network, torch.nn.Module):
             refuse(self, "network", "a class or a function, never an instance")
         if self.network is not None and self.features == "stack":

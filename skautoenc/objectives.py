@@ -187,10 +187,7 @@ class ReconstructionObjective:
             errors = self.loss.rows(output, target)
         else:
             weights = torch.where(source == batch, 1.0, self.corruption_weight)
-            entries = self.loss.entries(output, target)
-            # A row of corrupted entries only may have no weight at all.
-            total = weights.sum(dim=1).clamp(min=torch.finfo(weights.dtype).tiny)
-            errors = (entries * weights).sum(dim=1) / total
+            errors = _row_means(self.loss.entries(output, target), weights)
         if self.contractive_penalty:
             norms = network.squared_jacobian(code)
             if norms is None:
@@ -344,6 +341,6 @@ class TabularObjective:
 
 
 def _row_means(costs: Tensor, weights: Tensor) -> Tensor:
-    # A row of gaps only has no weight at all.
+    # A row of gaps, or of corrupted entries only, may have no weight at all.
     total = weights.sum(dim=1).clamp(min=torch.finfo(weights.dtype).tiny)
     return (costs * weights).sum(dim=1) / total

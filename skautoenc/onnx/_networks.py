@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import singledispatch
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -152,29 +153,31 @@ def _(layer: TransposedLinear, graph: Graph, x: str) -> str:
 
 @apply.register
 def _(layer: Convolution, graph: Graph, x: str) -> str:
-    padding = layer.weight.shape[-1] // 2
-    maps = graph.add(
-        "Conv",
-        graph.add("Transpose", x, perm=[0, 3, 1, 2]),
-        layer.weight,
-        layer.bias,
-        strides=[STRIDE] * 2,
-        pads=[padding] * 4,
-    )
-    return graph.add("Transpose", maps, perm=[0, 2, 3, 1])
+    return _convolve("Conv", layer, graph, x)
 
 
 @apply.register
 def _(layer: TransposedConvolution, graph: Graph, x: str) -> str:
-    padding = layer.weight.shape[-1] // 2
+    output_padding = layer.output_padding
+    return _convolve("ConvTranspose", layer, graph, x, output_padding=output_padding)
+
+
+def _convolve(
+    operator: str,
+    layer: Convolution | TransposedConvolution,
+    graph: Graph,
+    x: str,
+    **attributes: Any,
+) -> str:
+    """Emit a convolution, of maps that have their channels last."""
     maps = graph.add(
-        "ConvTranspose",
+        operator,
         graph.add("Transpose", x, perm=[0, 3, 1, 2]),
         layer.weight,
         layer.bias,
         strides=[STRIDE] * 2,
-        pads=[padding] * 4,
-        output_padding=layer.output_padding,
+        pads=[layer.weight.shape[-1] // 2] * 4,
+        **attributes,
     )
     return graph.add("Transpose", maps, perm=[0, 2, 3, 1])
 
