@@ -16,8 +16,8 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from skautoenc import AutoencoderTransformer, PatchAutoencoderTransformer
-from skautoenc._input import TrainingData
-from skautoenc.networks.patches import cut_patches, pool
+from skautoenc._data.validation import TrainingData
+from skautoenc._preparation.patches import cut_patches, pool
 
 RULES = {"sparsity": "topk", "sparsity_rate": 0.1, "hidden_layer_sizes": ()}
 

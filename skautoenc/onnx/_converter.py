@@ -11,10 +11,10 @@ from skl2onnx import update_registered_converter
 from skl2onnx.common.data_types import FloatTensorType, guess_proto_type
 from sklearn.utils.validation import check_is_fitted
 
-from .._convolutional import ConvAutoencoderTransformer
-from .._patches import PatchAutoencoderTransformer
-from .._tabular import TabularAutoencoderTransformer
-from .._transformer import AutoencoderTransformer
+from .._estimators.convolutional import ConvAutoencoderTransformer
+from .._estimators.dense import AutoencoderTransformer
+from .._estimators.patches import PatchAutoencoderTransformer
+from .._estimators.tabular import TabularAutoencoderTransformer
 from ._estimators import features
 from ._graph import OPSET, Graph
 

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 
-from .._patches import PatchAutoencoderTransformer
-from .._reading import FittedAutoencoder
-from .._tabular import TabularAutoencoderTransformer
-from ..losses import LOSSES
-from ..networks.patches import PatchEncoder, cut_patches, pad_edges, pooling_windows
+from .._estimators.fitted import FittedAutoencoder
+from .._estimators.patches import PatchAutoencoderTransformer
+from .._estimators.tabular import TabularAutoencoderTransformer
+from .._objectives.losses import LOSSES
+from .._preparation.patches import PatchEncoder, cut_patches, pad_edges, pooling_windows
 from ._graph import Graph
 from ._networks import decode, encode, thin_out
 from ._rows import forward, inverse, mean, restore, standardise

@@ -1,0 +1,238 @@
+"""What fitted estimators hold, and whether it fits together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from sklearn.utils.metadata_routing import MetadataRequest
+
+from .._data.columns import Table
+from .._data.frames import Schema
+from .._networks.convolutional import ConvolutionalAutoencoder
+from .._networks.custom import CustomAutoencoder
+from .._networks.dense import DenseAutoencoder
+from .._networks.tabular import TabularAutoencoder
+from .._objectives.losses import LOSSES
+
+Check = Callable[[Any], bool]
+
+
+def _is(*kinds: type | None) -> Check:
+    """Make a check of the exact type: a boolean is no number."""
+    return lambda value: (None if value is None else type(value)) in kinds
+
+
+def _among(*values: Any) -> Check:
+    return lambda value: value in values
+
+
+def _list_of(check: Check) -> Check:
+    return lambda value: type(value) is list and all(map(check, value))
+
+
+def _or_none(check: Check) -> Check:
+    return lambda value: value is None or check(value)
+
+
+def _array(kind: type, n_dimensions: int) -> Check:
+    def check(value: Any) -> bool:
+        return (
+            isinstance(value, np.ndarray)
+            and value.dtype == kind
+            and value.ndim == n_dimensions
+            and (kind is object or bool(np.isfinite(value).all()))
+        )
+
+    return check
+
+
+def _counts(length: int) -> Check:
+    """Make a check of tuples of `length` sizes."""
+    return lambda value: (
+        type(value) is tuple
+        and len(value) == length
+        and all(type(v) is int and v >= 0 for v in value)
+    )
+
+
+def _is_scale(value: Any) -> bool:
+    return type(value) is float and 0 < value < math.inf
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value > 0
+
+
+def _is_finite(value: Any) -> bool:
+    return type(value) is float and math.isfinite(value)
+
+
+_REAL = _is(float)
+_MATRIX = _or_none(_array(np.float32, 2))
+_VECTOR = _or_none(_array(np.float32, 1))
+
+# Also of estimators that are not fitted.
+SETTINGS: dict[str, Check] = {
+    "_metadata_request": _is(MetadataRequest),
+    "_sklearn_output_config": _is(dict),
+}
+# What is there under some circumstances only.
+SOMETIMES = {
+    "feature_names_in_",
+    "_random_state",
+    "_optimizer_state",
+    *SETTINGS,
+}
+_ALL: dict[str, Check] = {
+    **SETTINGS,
+    "n_features_in_": _is_count,
+    "feature_names_in_": _array(object, 1),
+}
+_AUTOENCODER: dict[str, Check] = {
+    **_ALL,
+    "features_": _among("code", "sparse", "stack"),
+    "loss_function_": _among(*LOSSES),
+    "n_components_": _is_count,
+    "n_iter_": _is(int),
+    "loss_curve_": _list_of(_REAL),
+    "loss_": _REAL,
+    "best_loss_": _REAL,
+    "validation_scores_": _or_none(_list_of(_REAL)),
+    "best_validation_score_": _or_none(_REAL),
+    "n_dead_": _is(int, None),
+    "whitening_": _MATRIX,
+    "dewhitening_": _MATRIX,
+    "code_mean_": _VECTOR,
+    "code_whitening_": _MATRIX,
+    "code_dewhitening_": _MATRIX,
+    "_row_normalization": _is(dict, None),
+    "_loss_constants": _is(dict),
+    "_random_state": _is(np.random.RandomState),
+    "_optimizer_state": _is(dict),
+}
+_STANDARDISED: dict[str, Check] = {
+    **_AUTOENCODER,
+    "mean_": _array(np.float64, 1),
+    "scale_": _is_scale,
+}
+ATTRIBUTES: dict[str, dict[str, Check]] = {
+    "AutoencoderTransformer": {
+        **_STANDARDISED,
+        "network_": _is(DenseAutoencoder, CustomAutoencoder),
+        "hidden_layer_sizes_": _is(tuple, None),
+        "sparsity_": _is(str, None),
+        "sparsity_rate_": _or_none(_REAL),
+        "explained_variance_ratio_": _or_none(_array(np.float64, 1)),
+    },
+    "ConvAutoencoderTransformer": {
+        **_STANDARDISED,
+        "network_": _is(ConvolutionalAutoencoder),
+        "image_shape_": _counts(3),
+    },
+    "PatchAutoencoderTransformer": {
+        **_ALL,
+        "autoencoder_": lambda value: type(value).__name__ == "AutoencoderTransformer",
+        "mean_": _is_finite,
+        "scale_": _is_scale,
+        "image_shape_": _counts(3),
+        "patch_size_": _counts(2),
+        "padding_": _counts(2),
+        "grid_": _counts(2),
+        "n_components_": _or_none(_is_count),
+        "code_mean_": _VECTOR,
+        "code_map_": _MATRIX,
+        "decoder_map_": _array(np.float32, 2),
+        "decoder_mean_": _array(np.float32, 1),
+        "_contrast": _or_none(_is_scale),
+    },
+    "TabularAutoencoderTransformer": {
+        **_AUTOENCODER,
+        "network_": _is(TabularAutoencoder),
+        "column_kinds_": _is(dict),
+        "_table": _is(Table),
+        "_schema": _is(Schema, None),
+        "_deviances": _list_of(_is_finite),
+        "features_scale_": _is_scale,
+    },
+}
+
+
+def check_fitted(estimator: Any) -> None:
+    """Make sure that a fitted estimator can do what it is for.
+
+    Parameters
+    ----------
+    estimator : estimator
+        One of the public ones, with the attributes of its kind.
+
+    Raises
+    ------
+    ValueError
+        If an attribute is not what it must be.
+    Exception
+        Of any kind, if they do not fit together.
+    """
+    kinds = ATTRIBUTES[type(estimator).__name__]
+    for name in kinds.keys() & vars(estimator).keys():
+        if not kinds[name](getattr(estimator, name)):
+            raise ValueError(f"{name} is not what it must be")
+    names = getattr(estimator, "feature_names_in_", None)
+    if names is not None:
+        _require(len(names) == estimator.n_features_in_, "feature_names_in_")
+        _require(all(isinstance(name, str) for name in names), "feature_names_in_")
+    if hasattr(estimator, "network_"):
+        _check_network(estimator)
+    if hasattr(estimator, "image_shape_"):
+        width = math.prod(estimator.image_shape_)
+        _require(width == estimator.n_features_in_, "image_shape_")
+    if hasattr(estimator, "patch_size_"):
+        _check_patches(estimator)
+    with np.errstate(all="ignore"):
+        estimator._read_a_row()
+
+
+def _require(truth: bool, name: str) -> None:
+    if not truth:
+        raise ValueError(f"{name} does not fit the other attributes")
+
+
+def _check_network(estimator: Any) -> None:
+    network = estimator.network_
+    _require(network.widths[-1] == estimator.n_components_, "n_components_")
+    if hasattr(estimator, "mean_"):
+        _require(network.widths[0] == estimator.n_features_in_, "n_features_in_")
+        _require(len(estimator.mean_) == estimator.n_features_in_, "mean_")
+    state = getattr(estimator, "_optimizer_state", None)
+    if state is None:
+        return
+    trained = [p.shape for p in network.parameters() if p.requires_grad]
+    moments = state["moments"]
+    _require(state.keys() == {"solver", "n_steps", "moments"}, "_optimizer_state")
+    _require(_is_finite(state["n_steps"]), "_optimizer_state")
+    _require(len(moments) == len(trained), "_optimizer_state")
+    for shape, arrays in zip(trained, moments, strict=True):
+        for array in arrays.values():
+            _require(array.dtype == np.float32, "_optimizer_state")
+            _require(array.shape == shape, "_optimizer_state")
+
+
+def _check_patches(estimator: Any) -> None:
+    """Make sure that sizes, which nothing else bounds, are those of small images."""
+    *sides, n_channels = estimator.image_shape_
+    sizes = estimator.patch_size_, estimator.padding_, estimator.grid_
+    for side, size, padding, n_cells in zip(sides, *sizes, strict=True):
+        _require(padding <= max(side, size), "padding_")
+        _require(0 < size <= side, "patch_size_")
+        _require(0 < n_cells <= side + 2 * padding - size + 1, "grid_")
+    width = math.prod(estimator.patch_size_) * n_channels
+    _require(estimator.autoencoder_.n_features_in_ == width, "autoencoder_")
+    if estimator.code_map_ is not None:
+        _require(len(estimator.code_mean_) == len(estimator.code_map_), "code_mean_")
+    n_features = estimator.n_components_ or estimator._n_pooled
+    shape = n_features, estimator.n_features_in_
+    _require(estimator._n_features_out == n_features, "code_map_")
+    _require(estimator.decoder_map_.shape == shape, "decoder_map_")
+    _require(estimator.decoder_mean_.shape == shape[1:], "decoder_mean_")
