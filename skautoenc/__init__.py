@@ -6,8 +6,11 @@ from ._estimators.dense import AutoencoderTransformer
 from ._estimators.patches import PatchAutoencoderTransformer
 from ._estimators.tabular import TabularAutoencoderTransformer
 from ._parallel.together import train_together
-from ._persistence.saving import TRUSTED_TYPES, load
+from ._persistence.saving import load, trusted_types
 from ._version import __version__ as __version__
+
+# What `skops.io.load` needs to be told to trust, for estimators of the package.
+TRUSTED_TYPES = trusted_types()
 
 __all__ = [
     "TRUSTED_TYPES",

@@ -3,25 +3,30 @@
 import os
 from collections.abc import Sequence
 from numbers import Integral
-from typing import Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.callback import with_callbacks
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metaestimators import available_if
 from torch import Tensor
 
 from .._data.validation import refuse
+from .._model.matrix import MatrixSide
 from .._networks.autoencoder import Autoencoder
 from .._networks.convolutional import ConvolutionalAutoencoder
 from .._networks.layers import ACTIVATIONS, NORMALIZATIONS
 from .._objectives.augmentation import shift
-from .._objectives.losses import Loss
 from .._objectives.objectives import Change, Objective, ReconstructionObjective
-from .base import BaseAutoencoder
+from .._persistence.schemas import MATRIX_AUTOENCODER, counts, is_a
+from .base import can_stream
 from .images import IMAGE_SHAPE_CONSTRAINT, ImageInput
+from .matrix import MatrixAutoencoder
 
 
-class ConvAutoencoderTransformer(ImageInput, BaseAutoencoder):
+class ConvAutoencoderTransformer(ImageInput, MatrixAutoencoder):
     """Compression of images by a convolutional autoencoder.
 
     Convolutions halve an image a few times [1]_, a dense code of `n_components` is all
@@ -198,6 +203,13 @@ class ConvAutoencoderTransformer(ImageInput, BaseAutoencoder):
     True
     """
 
+    __module__ = "skautoenc"
+
+    _fitted_schema = {
+        **MATRIX_AUTOENCODER,
+        "network_": is_a(ConvolutionalAutoencoder),
+        "image_shape_": counts(3),
+    }
     _parameter_constraints = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "image_shape": IMAGE_SHAPE_CONSTRAINT,
@@ -207,7 +219,7 @@ class ConvAutoencoderTransformer(ImageInput, BaseAutoencoder):
         "linear_skip": ["boolean"],
         "normalization": [StrOptions(set(NORMALIZATIONS)), None],
         "max_shift": [Interval(Integral, 0, None, closed="left")],
-        **BaseAutoencoder._parameter_constraints,
+        **MatrixAutoencoder._parameter_constraints,
     }
 
     def __init__(
@@ -319,23 +331,221 @@ class ConvAutoencoderTransformer(ImageInput, BaseAutoencoder):
             normalization=self.normalization,
         )
 
-    def _build_objective(self, loss: Loss) -> Objective:
+    def _make_objective(self, side: MatrixSide) -> Objective:
         return ReconstructionObjective(
-            loss, augmentation=self._augmentation(loss), corruption=self._corruption()
+            side.loss,
+            augmentation=self._augmentation(side),
+            corruption=self._corruption(),
         )
 
-    def _augmentation(self, loss: Loss) -> Change | None:
+    def _augmentation(self, side: MatrixSide) -> Change | None:
         """Return what moves the images of a batch, if they are to be moved."""
         if self.max_shift == 0:
             return None
-        preparation = self._preparation(loss.center.device)
-        offset = loss.center / loss.scale
+        preparation, max_shift = side.preparation, int(self.max_shift)
+        offset, image_shape = side.loss.center / side.loss.scale, self.image_shape_
 
         def augment(batch: Tensor, generator: torch.Generator) -> Tensor:
             # Of a standardised image the mean image would move along.
             images = preparation.inverse(batch) + offset
-            images = images.view(-1, *self.image_shape_)
-            moved = shift(images, int(self.max_shift), generator).flatten(1)
+            images = images.view(-1, *image_shape)  # (n, height, width, n_channels)
+            moved = shift(images, max_shift, generator).flatten(1)  # (n, n_features)
             return preparation.forward(moved - offset)
 
         return augment
+
+    @with_callbacks
+    def fit(
+        self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
+        """Train the autoencoder.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame} of shape (n_samples, n_features), or \
+                array-like of shape (n_samples, height, width[, n_channels]), or \
+                Blocks of these
+            Training images, one a row, channels last: numbers, none missing. Sparse
+            data stays sparse but for the batch at hand; memory-mapped data and `Blocks`
+            stay where they are.
+
+        y : Ignored
+            Present for API consistency. Callbacks are given it, or `X`, which is what
+            an autoencoder aims at.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows' reconstruction errors; None weighs all alike.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data is not usable, if the loss stops being finite
+            before any epoch is done, or if the checkpoint is damaged.
+        MemoryError
+            If memory runs out, on the device or beside it.
+        OSError
+            If the checkpoint folder cannot be written to.
+        RuntimeError
+            If another process is busy with the same fit by the same checkpoint folder.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the loss stops being finite later: the best weights until then stay.
+        UserWarning
+            If training was interrupted from the keyboard; the estimator is usable.
+            If the checkpoint folder has an unfinished fit, but of something else, or
+            if it cannot be written to any more.
+        """
+        self._fit(X, y, sample_weight)
+        return self
+
+    @available_if(can_stream)
+    def partial_fit(
+        self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
+        """Train for one epoch on a part of the data.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame} of shape (n_samples, n_features), or \
+                array-like of shape (n_samples, height, width[, n_channels])
+            A part of the training images, two at least. The first part also sets mean
+            and scale: let it be a fair sample of the rest.
+
+        y : Ignored
+            Present for API consistency.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows' reconstruction errors within this part; None weighs
+            all alike.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data is not usable, or if the loss is not finite.
+        MemoryError
+            If memory runs out, on the device or beside it.
+        AttributeError
+            With `early_stopping`, which needs all data at once.
+
+        Notes
+        -----
+        The learning rate stays at its initial value, since the length of the stream is
+        unknown; dead units are not revived, and ``loss="auto"`` is the squared error.
+        """
+        self._partial_fit(X, sample_weight)
+        return self
+
+    def transform(self, X: Any) -> NDArray[np.float32]:
+        """Encode images.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame} of shape (n_samples, n_features), or \
+                array-like of shape (n_samples, height, width[, n_channels])
+            Images to encode.
+
+        Returns
+        -------
+        ndarray or frame of shape (n_samples, n_features_out), float32
+            The code, one column a component.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If `X` has other columns than in `fit`, or values that are not finite.
+        """
+        return self._transform(X)
+
+    def inverse_transform(self, X: Any) -> Any:
+        """Decode codes.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_features_out)
+            What `transform` gives.
+
+        Returns
+        -------
+        ndarray or frame of shape (n_samples, n_features), float32
+            The reconstruction, in the units of the training data, to the seven digits
+            of float32. A frame with the training data's columns if the estimator was
+            fitted on a frame and `set_output` asks for one.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If `X` has another number of columns than the code, or values that are
+            not finite.
+        """
+        return self._inverse_transform(X)
+
+    def score_samples(self, X: Any) -> NDArray[np.float32]:
+        """Score each image by how well it is reconstructed.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame} of shape (n_samples, n_features), or \
+                array-like of shape (n_samples, height, width[, n_channels])
+            Images to score.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), float32
+            Minus the mean squared error of each image's reconstruction, in the squared
+            units of the data: 0 is perfect, and outliers are far below.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If `X` has other columns than in `fit`, or values that are not finite.
+        """
+        return -self._errors(X)
+
+    def score(
+        self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> float:
+        """Return minus the mean reconstruction error, for searches without labels.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame} of shape (n_samples, n_features), or \
+                array-like of shape (n_samples, height, width[, n_channels])
+            Images to score.
+
+        y : Ignored
+            Present for API consistency.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+            The weighted mean of `score_samples`.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If `X` has other columns than in `fit`, or values that are not finite.
+        """
+        return -self._mean_error(X, sample_weight)

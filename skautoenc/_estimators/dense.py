@@ -2,35 +2,39 @@
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from numbers import Integral, Real
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from sklearn.utils._param_validation import (
-    Interval,
-    StrOptions,
-)
+from numpy.typing import ArrayLike, NDArray
+from sklearn.callback import with_callbacks
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metaestimators import available_if
 
 from .._data.validation import check_layer_sizes, refuse
+from .._model.learn import Learnt
+from .._model.matrix import MatrixSide
+from .._model.plan import CodePlan
 from .._networks.autoencoder import Autoencoder
 from .._networks.codes import PENALTIES, SPARSITIES
 from .._networks.custom import CustomAutoencoder
 from .._networks.dense import DenseAutoencoder
 from .._networks.layers import ACTIVATIONS, NORMALIZATIONS
-from .._objectives.losses import Loss
 from .._objectives.objectives import Objective, ReconstructionObjective
-from .._training.ordering import explained_by_each
-from .._training.resources import compute
-from .._training.run import Run
-from .base import BaseAutoencoder
+from .._persistence.schemas import (
+    MATRIX_AUTOENCODER,
+    REAL,
+    array,
+    is_a,
+    or_none,
+)
+from .base import can_stream
+from .matrix import MatrixAutoencoder
 
-# Rows that the share of each component is estimated by: each takes a decoding.
-_N_ORDERED = 512
 
-
-class AutoencoderTransformer(BaseAutoencoder):
+class AutoencoderTransformer(MatrixAutoencoder):
     """Dimensionality reduction and feature learning by a dense autoencoder.
 
     A network learns to reconstruct its input through a code of `n_components` units;
@@ -341,6 +345,16 @@ class AutoencoderTransformer(BaseAutoencoder):
     True
     """
 
+    __module__ = "skautoenc"
+
+    _fitted_schema = {
+        **MATRIX_AUTOENCODER,
+        "network_": is_a(DenseAutoencoder, CustomAutoencoder),
+        "hidden_layer_sizes_": is_a(tuple, None),
+        "sparsity_": is_a(str, None),
+        "sparsity_rate_": or_none(REAL),
+        "explained_variance_ratio_": or_none(array(np.float64, 1)),
+    }
     _parameter_constraints = {
         "n_components": [
             StrOptions({"auto"}),
@@ -365,7 +379,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         "whiten": [StrOptions({"zca", "pca"}), None],
         "whiten_regularization": [Interval(Real, 0, None, closed="left")],
         "whiten_code": ["boolean"],
-        **BaseAutoencoder._parameter_constraints,
+        **MatrixAutoencoder._parameter_constraints,
     }
 
     def __init__(
@@ -538,37 +552,216 @@ class AutoencoderTransformer(BaseAutoencoder):
             return min(4 * n_features, 256), min(2 * n_features, 128)
         return tuple(int(size) for size in self.hidden_layer_sizes)
 
-    def _build_objective(self, loss: Loss) -> Objective:
+    def _make_objective(self, side: MatrixSide) -> Objective:
         return ReconstructionObjective(
-            loss,
+            side.loss,
             corruption=self._corruption(),
             corruption_weight=float(self.corruption_weight),
             ordered=bool(self.ordered),
             contractive_penalty=float(self.contractive_penalty),
         )
 
-    def _fitted_attributes(
-        self, run: Run, network: Autoencoder, *, resumes: bool
-    ) -> dict[str, Any]:
-        config = network.config
+    def _code_plan(self) -> CodePlan:
+        return replace(super()._code_plan(), is_ordered=bool(self.ordered))
+
+    def _attributes_of(self, learnt: Learnt) -> dict[str, Any]:
+        config = learnt.model.network.config
         sparsity = config.get("sparsity")
         return {
-            **super()._fitted_attributes(run, network, resumes=resumes),
             "hidden_layer_sizes_": config.get("hidden_layer_sizes"),
             "sparsity_": sparsity,
             "sparsity_rate_": config["sparsity_rate"] if sparsity else None,
-            "explained_variance_ratio_": (
-                self._explained_by_each(run, network) if self.ordered else None
-            ),
+            "explained_variance_ratio_": learnt.explained_variance_ratio,
         }
 
-    def _explained_by_each(self, run: Run, network: Autoencoder) -> NDArray[np.float64]:
-        chosen = run.rows.spread(_N_ORDERED)
-        to_rows = self._to_rows(run.rows.device)
-        with compute(run.work, run.rows.device), torch.no_grad():
-            return explained_by_each(
-                network.encode(run.rows[chosen]),
-                lambda code: to_rows(network.decode(code)),
-                run.rows.standardised(chosen),
-                run.rows.weights(chosen),
-            )
+    @with_callbacks
+    def fit(
+        self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
+        """Train the autoencoder.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame} of shape (n_samples, n_features) or \
+                Blocks
+            Training data: numbers, none missing. Sparse data stays sparse but for
+            the batch at hand; memory-mapped data and `Blocks` stay where they are.
+
+        y : Ignored
+            Present for API consistency. Callbacks are given it, or `X`, which is what
+            an autoencoder aims at.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows' reconstruction errors; None weighs all alike.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data is not usable, if the loss stops being finite
+            before any epoch is done, or if the checkpoint is damaged.
+        MemoryError
+            If memory runs out, on the device or beside it.
+        OSError
+            If the checkpoint folder cannot be written to.
+        RuntimeError
+            If another process is busy with the same fit by the same checkpoint folder.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the loss stops being finite later: the best weights until then stay.
+        UserWarning
+            If training was interrupted from the keyboard; the estimator is usable.
+            If the checkpoint folder has an unfinished fit, but of something else, or
+            if it cannot be written to any more.
+        """
+        self._fit(X, y, sample_weight)
+        return self
+
+    @available_if(can_stream)
+    def partial_fit(
+        self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
+        """Train for one epoch on a part of the data.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame} of shape (n_samples, n_features)
+            A part of the training data, of at least two rows. The first part also
+            sets mean, scale and whitening: let it be a fair sample of the rest.
+
+        y : Ignored
+            Present for API consistency.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows' reconstruction errors within this part; None weighs
+            all alike.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data is not usable, or if the loss is not finite.
+        MemoryError
+            If memory runs out, on the device or beside it.
+        AttributeError
+            With `early_stopping` or `whiten_code`, which need all data at once.
+
+        Notes
+        -----
+        The learning rate stays at its initial value, since the length of the stream is
+        unknown; dead units are not revived, and ``loss="auto"`` is the squared error.
+        """
+        self._partial_fit(X, sample_weight)
+        return self
+
+    def transform(self, X: Any) -> NDArray[np.float32]:
+        """Encode rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame} of shape (n_samples, n_features)
+            Rows to encode.
+
+        Returns
+        -------
+        ndarray or frame of shape (n_samples, n_features_out), float32
+            The code, one column a component; with ``features="stack"`` the hidden
+            activations before it, from the first layer on.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If `X` has other columns than in `fit`, or values that are not finite.
+        """
+        return self._transform(X)
+
+    def inverse_transform(self, X: Any) -> Any:
+        """Decode codes.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_features_out)
+            What `transform` gives. Of a stack the code alone, its last
+            `n_components` columns, is enough.
+
+        Returns
+        -------
+        ndarray or frame of shape (n_samples, n_features), float32
+            The reconstruction, in the units of the training data, to the seven digits
+            of float32. A frame with the training data's columns if the estimator was
+            fitted on a frame and `set_output` asks for one.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If `X` has another number of columns than the code, or values that are
+            not finite.
+        """
+        return self._inverse_transform(X)
+
+    def score_samples(self, X: Any) -> NDArray[np.float32]:
+        """Score each row by how well it is reconstructed.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame} of shape (n_samples, n_features)
+            Rows to score.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), float32
+            Minus the mean squared error of each row's reconstruction, in the squared
+            units of the data: 0 is perfect, and outliers are far below.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If `X` has other columns than in `fit`, or values that are not finite.
+        """
+        return -self._errors(X)
+
+    def score(
+        self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> float:
+        """Return minus the mean reconstruction error, for searches without labels.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame} of shape (n_samples, n_features)
+            Rows to score.
+
+        y : Ignored
+            Present for API consistency.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+            The weighted mean of `score_samples`.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If `X` has other columns than in `fit`, or values that are not finite.
+        """
+        return -self._mean_error(X, sample_weight)

@@ -3,59 +3,55 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any, Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, TransformerMixin, clone
-from sklearn.callback import CallbackSupportMixin, with_callbacks
-from sklearn.utils import Tags, check_random_state, check_scalar
+from sklearn.base import clone
+from sklearn.callback import with_callbacks
+from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.random import sample_without_replacement
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
-from torch import Tensor, nn
 
 from .._data.rows import spread, take
-from .._data.validation import (
-    TrainingData,
-    as_configured_frame,
-    check_codes,
-    check_weights,
-    refuse,
+from .._data.validation import TrainingData, check_codes, check_weights, refuse
+from .._model.patches import (
+    PatchFeatures,
+    PatchModel,
+    PatchSource,
+    count_positions,
+    make_patch_features,
 )
-from .._networks.dense import DenseAutoencoder
-from .._networks.weights import to_read
-from .._persistence.saving import Savable
-from .._preparation.compression import learn_compression
-from .._preparation.patches import (
-    PatchEncoder,
-    cut_patches,
-    normalize_patches,
-    pad_edges,
-    pool,
-    view_patches,
+from .._networks.weights import readonly_tensor
+from .._persistence.schemas import (
+    ANY_ESTIMATOR,
+    MATRIX,
+    VECTOR,
+    array,
+    counts,
+    is_a,
+    is_count,
+    is_finite,
+    is_scale,
+    or_none,
 )
-from .._training.resources import compute, step_work
+from .._preparation.compression import Compression, learn_compression
+from .._preparation.patches import normalize_patches
+from .._training.resources import one_thread
 from .dense import AutoencoderTransformer
+from .fitted import FittedEstimator
 from .images import IMAGE_SHAPE_CONSTRAINT, ImageInput
 
-# Images of a block: enough for whole vectors of the processor, few enough for their
-# codes to stay in its cache.
-_BLOCK = 16
-# Images whose features are mapped at a time: enough for matrix products at full speed.
-_N_MAPPED = 256
 # Images that covariances are learnt from, and the way back.
 _N_IMAGES = 10_000
 
 _LENGTHS = [Interval(Integral, 1, None, closed="left"), tuple, list]
 
 
-class PatchAutoencoderTransformer(
-    ImageInput, CallbackSupportMixin, Savable, TransformerMixin, BaseEstimator
-):
+class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
     """Convolutional features of images by an autoencoder of their patches.
 
     A sparse autoencoder learns a dictionary of small patches, drawn from all over the
@@ -172,6 +168,28 @@ class PatchAutoencoderTransformer(
     True
     """
 
+    __module__ = "skautoenc"
+
+    _last_attribute = "decoder_mean_"
+    _model: PatchModel
+
+    _fitted_schema = {
+        **ANY_ESTIMATOR,
+        "autoencoder_": is_a(AutoencoderTransformer),
+        "mean_": is_finite,
+        "scale_": is_scale,
+        "image_shape_": counts(3),
+        "patch_size_": counts(2),
+        "padding_": counts(2),
+        "grid_": counts(2),
+        "n_components_": or_none(is_count),
+        "code_mean_": VECTOR,
+        "code_map_": MATRIX,
+        "decoder_map_": array(np.float32, 2),
+        "decoder_mean_": array(np.float32, 1),
+        "_contrast": or_none(is_scale),
+    }
+
     _parameter_constraints: dict[str, list[Any]] = {
         "autoencoder": [AutoencoderTransformer, None],
         "image_shape": IMAGE_SHAPE_CONSTRAINT,
@@ -246,12 +264,14 @@ class PatchAutoencoderTransformer(
         """
         self._validate_params()
         # A fit that fails from here on leaves nothing that looks fitted.
-        self.__dict__.pop("decoder_mean_", None)
+        for name in ("decoder_mean_", "_model"):
+            self.__dict__.pop(name, None)
         matrix = self._check_rows(X, reset=True, min_rows=2)
         data = TrainingData(matrix, check_weights(sample_weight, matrix))
         data = data.without_zero_weights()
-        self._resolve_sizes()
-        if len(data) * math.prod(self._places) <= self.n_patches:
+        patch_size, padding, grid = self._resolve_sizes()
+        n_positions = count_positions(self.image_shape_, patch_size, padding)
+        if len(data) * math.prod(n_positions) <= self.n_patches:
             # Small fits see the set of images, not their order.
             data = data.merge_equal_rows()
         random_state = check_random_state(self.random_state)
@@ -263,9 +283,23 @@ class PatchAutoencoderTransformer(
         weights = np.ones(len(rows))
         if data.weights is not None:
             weights = data.weights[chosen].astype(np.float64)
-        self._standardise(rows, weights)
-        self._learn_patches(data, random_state, context, task)
-        self._learn_map(rows, weights)
+        mean, scale = _pixel_moments(rows, weights)
+        source = PatchSource(self.image_shape_, patch_size, padding, mean, scale)
+        patches, patch_weights, contrast = self._draw_patches(
+            source, data, random_state
+        )
+        autoencoder = clone(self.autoencoder) if self.autoencoder else _default()
+        if autoencoder.random_state is None:
+            seed = random_state.randint(np.iinfo(np.int32).max)
+            autoencoder.set_params(random_state=seed)
+        inner = context.subcontext("fit-autoencoder")
+        with inner.propagate_callback_context(autoencoder):
+            inner.call_on_fit_task_begin(**task)
+            autoencoder.fit(patches, sample_weight=patch_weights)
+        inner.call_on_fit_task_end(**task, reconstruction_attributes={})
+        features = make_patch_features(source, grid, contrast, autoencoder._model)
+        compression = self._learn_compression(features, rows, weights)
+        self._take_over(autoencoder, PatchModel(features, compression))
         context.call_on_fit_task_end(**task, reconstruction_attributes={})
         return self
 
@@ -295,20 +329,23 @@ class PatchAutoencoderTransformer(
 
     # Sizes
 
-    def _resolve_sizes(self) -> None:
-        """Turn sizes into those of this data."""
+    def _resolve_sizes(
+        self,
+    ) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
+        """Turn patch size, padding and grid into those of this data."""
         height, width, _ = self.image_shape_
         size = self._resolve_patch_size(height, width)
         if size[0] > height or size[1] > width:
             refuse(self, "patch_size", f"no larger than the image, {height}x{width}")
-        self.patch_size_ = size
-        self.padding_ = (
+        padding = (
             ((size[0] - 1) // 2, (size[1] - 1) // 2)
             if self.padding == "auto"
             else _pair(self.padding)
         )
-        places, wanted = self._places, _pair(self.pooling)
-        self.grid_ = min(wanted[0], places[0]), min(wanted[1], places[1])
+        n_positions = count_positions(self.image_shape_, size, padding)
+        wanted = _pair(self.pooling)
+        grid = min(wanted[0], n_positions[0]), min(wanted[1], n_positions[1])
+        return size, padding, grid
 
     def _resolve_patch_size(self, height: int, width: int) -> tuple[int, int]:
         if self.patch_size != "auto":
@@ -318,110 +355,88 @@ class PatchAutoencoderTransformer(
         size = max(1, min(6, *(side // 2 for side in sides))) if sides else 1
         return min(size, height), min(size, width)
 
-    @property
-    def _places(self) -> tuple[int, int]:
-        """Number of places for a patch, down and across."""
-        (height, width, _), size = self.image_shape_, self.patch_size_
-        down, across = self.padding_
-        return height + 2 * down - size[0] + 1, width + 2 * across - size[1] + 1
-
-    def _images(self, rows: NDArray[Any]) -> Tensor:
-        """Turn rows into standardised and padded images."""
-        images = torch.from_numpy(self._standardised(rows).astype(np.float32))
-        return pad_edges(images.view(-1, *self.image_shape_), self.padding_)
-
-    def _standardised(self, rows: NDArray[Any]) -> NDArray[Any]:
-        kind = rows.dtype.type
-        return np.ascontiguousarray((rows - kind(self.mean_)) / kind(self.scale_))
-
     # Fitting
 
-    def _standardise(self, rows: NDArray[Any], weights: NDArray[Any]) -> None:
-        """Learn mean and scale of the pixels."""
-        data = TrainingData(rows, weights)
-        means, scale = data.moments()
-        self.mean_ = float(means.mean())
-        # What the columns' means differ by is variance of the pixels too.
-        self.scale_ = math.hypot(scale, float(means.std()))
-
-    def _learn_patches(
+    def _draw_patches(
         self,
+        source: PatchSource,
         data: TrainingData,
         random_state: np.random.RandomState,
-        context: Any,
-        task: dict[str, Any],
-    ) -> None:
-        """Fit the autoencoder to some patches."""
-        patches, images = self._draw(data, self.n_patches, random_state)
+    ) -> tuple[NDArray[np.float32], NDArray[Any] | None, float | None]:
+        """Return patches to train on, their weights, and their regularised contrast."""
+        patches, images = source.draw(data, self.n_patches, random_state)
         weights = None if data.weights is None else data.weights[images]
-        self._contrast: float | None = None
-        if self.normalize_patches is not None:
-            values = torch.from_numpy(patches)
-            square = values.var(dim=1, unbiased=False).double().numpy()
-            contrast = math.sqrt(np.average(square, weights=weights)) or 1.0
-            self._contrast = max(self.normalize_patches * contrast, 1e-6)
-        patches = self._normalized(torch.from_numpy(patches)).numpy()
-        autoencoder = clone(self.autoencoder) if self.autoencoder else _default()
-        if autoencoder.random_state is None:
-            seed = random_state.randint(np.iinfo(np.int32).max)
-            autoencoder.set_params(random_state=seed)
-        inner = context.subcontext("fit-autoencoder")
-        with inner.propagate_callback_context(autoencoder):
-            inner.call_on_fit_task_begin(**task)
-            self.autoencoder_ = autoencoder.fit(patches, sample_weight=weights)
-        inner.call_on_fit_task_end(**task, reconstruction_attributes={})
+        if self.normalize_patches is None:
+            return patches, weights, None
+        values = torch.from_numpy(patches)
+        square = values.var(dim=1, unbiased=False).double().numpy()
+        mean_contrast = math.sqrt(np.average(square, weights=weights)) or 1.0
+        contrast = max(self.normalize_patches * mean_contrast, 1e-6)
+        return normalize_patches(values, contrast).numpy(), weights, contrast
 
-    def _normalized(self, patches: Tensor) -> Tensor:
-        if self._contrast is None:
-            return patches
-        return normalize_patches(patches, self._contrast)
-
-    def _draw(
-        self, data: TrainingData, n_patches: int, random_state: np.random.RandomState
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Draw patches, without replacement, and tell which images they are of."""
-        n_rows, n_columns = self._places
-        n_all = len(data) * n_rows * n_columns
-        if n_all <= n_patches:
-            chosen = np.arange(n_all)
-        else:
-            chosen = sample_without_replacement(
-                n_all, n_patches, random_state=random_state
-            )
-            chosen.sort()
-        images, place = np.divmod(chosen, n_rows * n_columns)
-        row, column = np.divmod(place, n_columns)
-        patches = []
-        for part in np.array_split(np.arange(len(chosen)), -(-len(chosen) // 2000)):
-            needed, which = np.unique(images[part], return_inverse=True)
-            padded = self._images(take(data.matrix, needed, data.index))
-            views = view_patches(padded, self.patch_size_)
-            patches.append(views[which, row[part], column[part]].flatten(1).numpy())
-        return np.concatenate(patches), images
-
-    def _learn_map(self, rows: NDArray[Any], weights: NDArray[Any]) -> None:
+    def _learn_compression(
+        self, features: PatchFeatures, rows: NDArray[Any], weights: NDArray[Any]
+    ) -> Compression:
         """Learn what is done to pooled codes, and the way back from that."""
-        pooled = self._pooled(rows, self._patch_encoder())
+        pooled = features.pooled(rows)
         n_pooled = pooled.shape[1]
         if self.n_components is not None and self.n_components > n_pooled:
             refuse(self, "n_components", f"no more than {n_pooled}, cells times units")
-        # Factorisations could give other bits on another number of threads.
-        with compute(0, torch.device("cpu")):
-            found = learn_compression(
+        with one_thread(torch.device("cpu")):
+            return learn_compression(
                 torch.from_numpy(pooled),
-                torch.from_numpy(self._standardised(rows)),
+                torch.from_numpy(features.source.standardised(rows)),
                 torch.from_numpy(weights),
                 n_components=self.n_components,
                 whiten=self.whiten_code,
                 regularization=self.whiten_regularization,
             )
-        self.n_components_ = self.n_components
-        self.code_mean_ = None if found.mean is None else found.mean.numpy()
-        self.code_map_ = None if found.forward is None else found.forward.numpy()
-        self.decoder_map_ = found.backward.numpy()
-        self.decoder_mean_ = found.intercept.numpy()
 
-    # Reading
+    def _take_over(
+        self, autoencoder: AutoencoderTransformer, model: PatchModel
+    ) -> None:
+        """Describe what was learnt, as users see it."""
+        features, compression = model.features, model.compression
+        source = features.source
+        mean, forward = compression.mean, compression.forward
+        self.patch_size_ = source.patch_size
+        self.padding_ = source.padding
+        self.grid_ = features.grid
+        self.mean_, self.scale_ = source.mean, source.scale
+        self._contrast = features.contrast
+        self.autoencoder_ = autoencoder
+        self.n_components_ = self.n_components
+        self.code_mean_ = None if mean is None else mean.numpy()
+        self.code_map_ = None if forward is None else forward.numpy()
+        self.decoder_map_ = compression.backward.numpy()
+        self.decoder_mean_ = compression.intercept.numpy()
+        self._model = model
+
+    def _make_model(self) -> PatchModel:
+        source = PatchSource(
+            self.image_shape_, self.patch_size_, self.padding_, self.mean_, self.scale_
+        )
+        features = make_patch_features(
+            source, self.grid_, self._contrast, self.autoencoder_._model
+        )
+        mean, forward, backward, intercept = (
+            None if array is None else readonly_tensor(array)
+            for array in (
+                self.code_mean_,
+                self.code_map_,
+                self.decoder_map_,
+                self.decoder_mean_,
+            )
+        )
+        assert backward is not None
+        assert intercept is not None
+        return PatchModel(features, Compression(mean, forward, backward, intercept))
+
+    def _check_usable(self, model: PatchModel) -> None:
+        row = np.full((1, self.n_features_in_), self.mean_, dtype=np.float32)
+        model.decode(model.encode(row))
+
+    # Applying
 
     def transform(self, X: Any) -> NDArray[np.float32]:
         """Encode images.
@@ -446,78 +461,7 @@ class PatchAutoencoderTransformer(
             If `X` has other columns than in `fit`, or values that are not finite.
         """
         check_is_fitted(self)
-        matrix = self._check_rows(X, reset=False)
-        n_samples = matrix.shape[0]
-        result = np.empty((n_samples, self._n_features_out), dtype=np.float32)
-        encode, compress = self._patch_encoder(), self._compression()
-        for start in range(0, n_samples, _N_MAPPED):
-            block = slice(start, min(start + _N_MAPPED, n_samples))
-            pooled = torch.from_numpy(self._pooled(take(matrix, block), encode))
-            # A row's result is not to depend on how many others there are.
-            pooled = nn.functional.pad(pooled, (0, 0, 0, -len(pooled) % 32))
-            with compute(2.0 * result.size * pooled.shape[1], torch.device("cpu")):
-                mapped = compress(pooled)
-            result[block] = mapped[: block.stop - start].numpy()
-        return result
-
-    def _pooled(
-        self, rows: NDArray[Any], encode: Callable[[Tensor], Tensor]
-    ) -> NDArray[np.float32]:
-        """Return roots of the mean codes of each cell."""
-        n_samples = len(rows)
-        result = np.empty((n_samples, self._n_pooled), dtype=np.float32)
-        n_multiplications = self.autoencoder_.network_.n_multiplications
-        work = step_work(n_multiplications, math.prod(self._places) * n_samples)
-        with compute(work, torch.device("cpu")), torch.inference_mode():
-            for start in range(0, n_samples, _BLOCK):
-                block = slice(start, min(start + _BLOCK, n_samples))
-                images = self._images(rows[block])
-                missing = _BLOCK - len(images)
-                images = nn.functional.pad(images, (0, 0, 0, 0, 0, 0, 0, missing))
-                pooled = pool(encode(images), self.grid_).flatten(1)
-                # Of codes that may be negative, as a dense autoencoder has them.
-                root = pooled.abs().sqrt_().copysign_(pooled)
-                result[block] = root[: _BLOCK - missing].numpy()
-        return result
-
-    def _compression(self) -> Callable[[Tensor], Tensor]:
-        """Return what is done to pooled codes."""
-        if self.code_map_ is None:
-            return lambda pooled: pooled
-        assert self.code_mean_ is not None
-        mean, matrix = to_read(self.code_mean_), to_read(self.code_map_)
-        return lambda pooled: (pooled - mean) @ matrix
-
-    def _patch_encoder(self) -> Callable[[Tensor], Tensor]:
-        """Return what encodes all patches of images."""
-        fitted = self.autoencoder_
-        network = fitted.network_
-        if not (
-            isinstance(network, DenseAutoencoder)
-            and len(network.encoder) == 1
-            and network.is_sparse
-            and fitted.features_ != "sparse"
-            and fitted.code_whitening_ is None
-            and fitted._row_normalization is None
-        ):
-            return self._encode_patches
-        weight, bias = (p.detach().cpu() for p in network.encoder[0].parameters())
-        inward = weight.t().double() / fitted.scale_
-        if fitted.whitening_ is not None:
-            inward = to_read(fitted.whitening_).double() @ inward
-        shift = bias.double() - to_read(fitted.mean_).double() @ inward
-        return PatchEncoder(
-            inward.float().contiguous(),
-            shift.float(),
-            self.patch_size_,
-            self._contrast,
-        )
-
-    def _encode_patches(self, images: Tensor) -> Tensor:
-        """Encode all patches of images by the autoencoder as it is."""
-        patches = self._normalized(cut_patches(images, self.patch_size_))
-        codes = self.autoencoder_._encode(patches.flatten(0, 2).numpy())
-        return torch.from_numpy(codes).view(*patches.shape[:3], -1)
+        return self._model.encode(self._check_rows(X, reset=False))
 
     def extract_patches(
         self, X: Any, *, max_patches: int = 10_000
@@ -552,8 +496,12 @@ class PatchAutoencoderTransformer(
         check_is_fitted(self)
         check_scalar(max_patches, "max_patches", Integral, min_val=1)
         data = TrainingData(self._check_rows(X, reset=False))
-        patches, _ = self._draw(data, max_patches, check_random_state(0))
-        return self._normalized(torch.from_numpy(patches)).numpy()
+        features = self._model.features
+        patches, _ = features.source.draw(data, max_patches, check_random_state(0))
+        if features.contrast is None:
+            return patches
+        normalized = normalize_patches(torch.from_numpy(patches), features.contrast)
+        return normalized.numpy()
 
     def inverse_transform(self, X: Any) -> Any:
         """Give images that have such features, about.
@@ -577,18 +525,8 @@ class PatchAutoencoderTransformer(
             If `X` has another number of columns than `transform` gives.
         """
         check_is_fitted(self)
-        features = check_codes(self, X, self._n_features_out)
-        rows = features @ self.decoder_map_ + self.decoder_mean_
-        rows *= np.float32(self.scale_)
-        rows += np.float32(self.mean_)
-        columns = getattr(self, "feature_names_in_", None)
-        return as_configured_frame(self, rows, columns, X)
-
-    def _read_a_row(self) -> None:
-        """Do once all that reading does: attributes that do not fit show then."""
-        row = np.full((1, self.n_features_in_), self.mean_, dtype=np.float32)
-        pooled = torch.from_numpy(self._pooled(row, self._patch_encoder()))
-        self._compression()(pooled)
+        features = check_codes(self, X, self._model.n_features_out)
+        return self._as_frame(self._model.decode(features), X)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
         """Name the features.
@@ -611,7 +549,7 @@ class PatchAutoencoderTransformer(
             names = [f"{prefix}{number}" for number in range(self._n_features_out)]
             return np.asarray(names, dtype=object)
         rows, columns = self.grid_
-        n_units = self._n_pooled // (rows * columns)
+        n_units = self._model.features.inner.n_features_out
         names = [
             f"patch{unit}_r{row}_c{column}"
             for row in range(rows)
@@ -619,23 +557,6 @@ class PatchAutoencoderTransformer(
             for unit in range(n_units)
         ]
         return np.asarray(names, dtype=object)
-
-    @property
-    def _n_pooled(self) -> int:
-        return int(math.prod(self.grid_) * self.autoencoder_._n_features_out)
-
-    @property
-    def _n_features_out(self) -> int:
-        return self._n_pooled if self.code_map_ is None else self.code_map_.shape[1]
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "decoder_mean_")
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.transformer_tags.preserves_dtype = ["float32"]
-        return tags
 
 
 def _default() -> AutoencoderTransformer:
@@ -647,3 +568,10 @@ def _default() -> AutoencoderTransformer:
 def _pair(size: Any) -> tuple[int, int]:
     first, second = (size, size) if isinstance(size, Integral) else size
     return int(first), int(second)
+
+
+def _pixel_moments(rows: NDArray[Any], weights: NDArray[Any]) -> tuple[float, float]:
+    """Return mean and standard deviation of all pixels."""
+    means, scale = TrainingData(rows, weights).moments()
+    # What the columns' means differ by is variance of the pixels too.
+    return float(means.mean()), math.hypot(scale, float(means.std()))

@@ -5,21 +5,21 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import replace
+from functools import partial
 from numbers import Integral, Real
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from sklearn.callback import with_callbacks
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
-from torch import Tensor
 
 from .._data.columns import KINDS, CategoryColumn, DateColumn, NumberColumn, Table
-from .._data.frames import Columns, fill_gaps, make_frame
-from .._data.rows import N_SAMPLE, Rows
+from .._data.frames import Columns, Schema, fill_gaps, make_frame
 from .._data.validation import (
     TrainingData,
     check_codes,
@@ -27,19 +27,23 @@ from .._data.validation import (
     check_weights,
     refuse,
 )
-from .._model.reading import read
+from .._model.learn import Learnt
+from .._model.model import Model
+from .._model.plan import CodePlan, Plan
+from .._model.table import TableSide, learn_table_side
 from .._networks.autoencoder import Autoencoder
 from .._networks.layers import ACTIVATIONS
 from .._networks.numbers import NUMBER_ENCODINGS
 from .._networks.tabular import TabularAutoencoder
-from .._networks.weights import device_of
-from .._objectives.losses import LOSSES, Loss
 from .._objectives.objectives import TabularObjective
-from .._training.batches import number_of_batches
-from .._training.budget import Budget
-from .._training.resources import compute
-from .._training.run import Run
-from .base import BaseAutoencoder
+from .._persistence.schemas import (
+    ANY_AUTOENCODER,
+    is_a,
+    is_finite,
+    is_scale,
+    list_of,
+)
+from .base import BaseAutoencoder, can_stream
 
 
 class TabularAutoencoderTransformer(BaseAutoencoder):
@@ -230,6 +234,17 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
     True
     """
 
+    __module__ = "skautoenc"
+
+    _fitted_schema = {
+        **ANY_AUTOENCODER,
+        "network_": is_a(TabularAutoencoder),
+        "column_kinds_": is_a(dict),
+        "_table": is_a(Table),
+        "_schema": is_a(Schema, None),
+        "_deviances": list_of(is_finite),
+        "features_scale_": is_scale,
+    }
     _parameter_constraints = {
         "n_components": [
             StrOptions({"auto"}),
@@ -256,8 +271,8 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         "corruption": [StrOptions({"masking", "swap"})],
         "corruption_rate": [Interval(Real, 0, 1, closed="left"), Mapping],
     }
-    del _parameter_constraints["normalize_rows"]
-    normalize_rows: float | None = None
+    _side = TableSide
+    _model: Model[TableSide]
 
     def __init__(
         self,
@@ -333,7 +348,7 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         self.verbose = verbose
 
     def _validate_params(self) -> None:
-        super(BaseAutoencoder, self)._validate_params()
+        super()._validate_params()
         check_layer_sizes(self)
         rates = self.corruption_rate
         if isinstance(rates, Mapping) and not all(
@@ -344,26 +359,136 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
             kinds = "'number', 'category' and 'date'"
             refuse(self, "column_kinds", f"None, or a dictionary to {kinds}")
 
-    # From a frame to rows, and back
+    @with_callbacks
+    def fit(
+        self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
+        """Train the autoencoder.
 
-    def _check_training_data(
-        self, X: Any, sample_weight: ArrayLike | None, *, reset: bool
-    ) -> TrainingData:
-        columns = self._check_columns(X, reset=reset, min_rows=2)
+        Parameters
+        ----------
+        X : frame or array-like of shape (n_samples, n_features)
+            Training data: a frame of pandas or polars, whose columns are numbers,
+            categories, booleans or dates, or an array. Values may be missing. Neither
+            sparse matrices nor `Blocks`.
+
+        y : Ignored
+            Present for API consistency. Callbacks are given it, or `X`, which is what
+            an autoencoder aims at.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows' reconstruction errors; None weighs all alike.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data is not usable, if the loss stops being finite
+            before any epoch is done, or if the checkpoint is damaged.
+        MemoryError
+            If memory runs out, on the device or beside it.
+        OSError
+            If the checkpoint folder cannot be written to.
+        RuntimeError
+            If another process is busy with the same fit by the same checkpoint folder.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the loss stops being finite later: the best weights until then stay.
+        UserWarning
+            If training was interrupted from the keyboard; the estimator is usable.
+            If the checkpoint folder has an unfinished fit, but of something else, or
+            if it cannot be written to any more.
+        """
+        self._fit(X, y, sample_weight)
+        return self
+
+    @available_if(can_stream)
+    def partial_fit(
+        self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
+        """Train for one epoch on a part of the data.
+
+        Parameters
+        ----------
+        X : frame or array-like of shape (n_samples, n_features)
+            A part of the training data, of at least two rows. The first part also
+            sets scales and categories: let it be a fair sample of the rest.
+
+        y : Ignored
+            Present for API consistency.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows' reconstruction errors within this part; None weighs
+            all alike.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data is not usable, or if the loss is not finite.
+        MemoryError
+            If memory runs out, on the device or beside it.
+        AttributeError
+            With `early_stopping`, which needs all data at once.
+
+        Notes
+        -----
+        The learning rate stays at its initial value, since the length of the stream is
+        unknown; dead units are not revived, and ``loss="auto"`` is the squared error.
+        """
+        self._partial_fit(X, sample_weight)
+        return self
+
+    def transform(self, X: Any) -> NDArray[np.float32]:
+        """Encode rows.
+
+        Parameters
+        ----------
+        X : frame or array-like of shape (n_samples, n_features)
+            Rows to encode.
+
+        Returns
+        -------
+        ndarray or frame of shape (n_samples, n_features_out), float32
+            The features, at the scale of scaled columns: with ``features="stack"`` the
+            hidden activations and the code, with "code" the code alone.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If `X` has other columns than in `fit`, or values that are not finite.
+        """
+        return self._transform(X)
+
+    # From a frame to rows
+
+    def _read_training_data(
+        self, X: Any, sample_weight: ArrayLike | None, before: Model[Any] | None
+    ) -> tuple[TrainingData, Any]:
+        columns = self._check_columns(X, reset=before is None, min_rows=2)
         weights = check_weights(sample_weight, np.empty((columns.n_rows, 0)))
-        if reset:
-            self._table = self._learn_table(columns, weights)
-            self._schema = columns.schema()
-            self.column_kinds_ = {
-                name: column.kind
-                for name, column in zip(columns.names, self._table.columns, strict=True)
-            }
-        matrix = self._table.encode(columns)
-        return TrainingData(matrix, weights).without_zero_weights()
+        if before is None:
+            table, schema = self._learn_table(columns, weights), columns.schema()
+        else:
+            table, schema = before.side.table, before.side.schema
+        data = TrainingData(table.encode(columns), weights)
+        return data.without_zero_weights(), (table, schema)
 
-    def _check_rows(self, X: Any, *, reset: bool, min_rows: int = 1) -> Any:
-        columns = self._check_columns(X, reset=reset, min_rows=min_rows)
-        return self._table.encode(columns)
+    def _read_rows(self, X: Any) -> Any:
+        table = self._model.side.table
+        return table.encode(self._check_columns(X, reset=False))
 
     def _check_columns(self, X: Any, *, reset: bool, min_rows: int = 1) -> Columns:
         """Check names and sizes; what is in the columns is checked as it is encoded."""
@@ -453,26 +578,33 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
                 forced[place] = kind
         return forced
 
-    def _rows(self, data: TrainingData, device: torch.device, **others: Any) -> Rows:
-        others.pop("prepared", None)
-        width = data.matrix.shape[1]
-        return Rows(
-            data.matrix,
-            np.zeros(width),
-            1.0,
-            device,
-            index=data.index,
-            weights=data.weights,
-            **others,
+    # From parameters to a plan
+
+    def _plan(
+        self,
+        data: TrainingData,
+        form: Any,
+        before: Model[Any] | None,
+        *,
+        in_parts: bool,
+    ) -> Plan:
+        table, schema = form
+        loss = "squared_error" if self.loss == "auto" else str(self.loss)
+        return Plan(
+            build_network=partial(self._build_network, table),
+            learn_side=partial(learn_table_side, table=table, schema=schema, loss=loss),
+            make_objective=self._make_objective,
+            budget=self._budget(len(data), in_parts=in_parts),
+            solver=self._solver(),
+            code=CodePlan(self.features, n_columns=len(table.columns)),
+            tol=self.tol,
+            n_iter_no_change=self.n_iter_no_change,
+            shuffle=self.shuffle,
+            device=self.device,
         )
 
-    def _encode(self, matrix: Any) -> NDArray[np.float32]:
-        return super()._encode(matrix) / np.float32(self.features_scale_)
-
-    # From parameters to what the engine takes
-
-    def _build_network(self, n_features: int) -> Autoencoder:
-        layout = self._table.layout
+    def _build_network(self, table: Table) -> Autoencoder:
+        layout = table.layout
         n_inputs = layout.n_numbers + layout.n_extras + sum(layout.n_codes)
         sizes = self.hidden_layer_sizes
         hidden = (256,) if isinstance(sizes, str) else tuple(map(int, sizes))
@@ -492,21 +624,16 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
             number_encoding=self.number_encoding,
         )
 
-    def _build_objective(self, loss: Loss) -> TabularObjective:
-        device = loss.center.device
-        return TabularObjective(
-            loss,
-            n_levels=self._table.layout.n_levels,
-            deviances=torch.tensor(self._deviances, dtype=torch.float32, device=device),
-            cells=torch.tensor(self._table.layout.cells, device=device),
-            rates=torch.tensor(self._rates(), dtype=torch.float32, device=device),
+    def _make_objective(self, side: TableSide) -> TabularObjective:
+        return side.objective(
+            self._rates(side.table),
             swaps=self.corruption == "swap",
             corruption_weight=float(self.corruption_weight),
         )
 
-    def _rates(self) -> list[float]:
+    def _rates(self, table: Table) -> list[float]:
         """Return the share of rows that lose each cell."""
-        columns, rates = self._table.in_order, self.corruption_rate
+        columns, rates = table.in_order, self.corruption_rate
         if not isinstance(rates, Mapping):
             return [float(rates)] * len(columns)
         if not set(rates) <= {*KINDS, *(column.name for column in columns)}:
@@ -520,53 +647,18 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
             for column in columns
         ]
 
-    def _resolve_budget(self, n_samples: int) -> Budget:
-        budget = super()._resolve_budget(n_samples)
-        if self.max_iter != "auto":
-            return budget
-        # Cells are hidden anew in each epoch, so that many of them do not tire.
-        n_batches = number_of_batches(n_samples, budget.batch_size)
-        return replace(budget, max_iter=min(max(10, math.ceil(1000 / n_batches)), 300))
+    def _default_max_iter(self, n_batches: int) -> int:
+        # Corruption is redrawn each epoch, so more epochs keep helping.
+        return min(max(10, math.ceil(1000 / n_batches)), 300)
 
-    def _standardise(self, data: TrainingData) -> None:
-        self._row_normalization = None
-        self.whitening_ = self.dewhitening_ = None
-        n_categories = len(self._table.layout.n_codes)
-        codes = data.matrix[:, data.matrix.shape[1] - n_categories :]
-        codes = codes if data.index is None else codes[data.index]
-        self._deviances = [
-            _entropy(codes[:, number], n_levels, data.weights)
-            for number, n_levels in enumerate(self._table.layout.n_levels)
-        ]
+    def _attributes_of(self, learnt: Learnt) -> dict[str, Any]:
+        return {"features_scale_": learnt.model.code.scale}
 
-    def _resolve_loss(self, data: TrainingData, *, incremental: bool) -> str:
-        return "squared_error" if self.loss == "auto" else str(self.loss)
-
-    def _check_loss(self, data: TrainingData) -> None:
-        pass
-
-    def _learn_loss(self, data: TrainingData) -> None:
-        self._loss_constants = {}
-
-    def _loss(self, device: torch.device) -> Loss:
-        nothing = torch.zeros(0, device=device)
-        return LOSSES[self.loss_function_](nothing, 1.0, **self._loss_constants)
-
-    def _code_attributes(self, run: Run, network: Autoencoder) -> dict[str, Any]:
-        rows = run.rows
-        sample = rows.spread(N_SAMPLE)
-        with compute(0, rows.device), torch.no_grad():
-            features = network.stack if self.features == "stack" else network.encode
-            found = features(rows[sample]).cpu().double().numpy()
-        weights = rows.weights(sample)
-        shares = None if weights is None else weights.cpu().numpy()
-        mean = np.average(found, axis=0, weights=shares)
-        variance = np.average((found - mean) ** 2, axis=0, weights=shares).sum()
-        scale = math.sqrt(variance / self.n_features_in_)
-        return {
-            **super()._code_attributes(run, network),
-            "features_scale_": scale if scale > 0 else 1.0,
-        }
+    def _check_usable(self, model: Model[TableSide]) -> None:
+        decoded = self._decoded(model, np.zeros((1, model.n_components), np.float32))
+        matrix = model.side.table.encode(Columns(decoded))
+        model.encode(matrix)
+        model.errors(matrix)
 
     # What users ask of a fitted one
 
@@ -594,13 +686,16 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
             finite.
         """
         check_is_fitted(self)
-        code = check_codes(self, X, self.n_components_, self._n_features_out)
-        code = code[:, -self.n_components_ :] * np.float32(self.features_scale_)
-        source = torch.tensor(code, device=device_of(self.network_))
-        decoded = self._table.decode(*self._read(source, self.network_.decode))
-        if self._schema is None:
-            return np.column_stack(decoded)
-        return make_frame(decoded, self._schema)
+        model = self._model
+        code = check_codes(self, X, model.n_components, model.n_features_out)
+        return self._decoded(model, code)
+
+    def _decoded(self, model: Model[TableSide], code: NDArray[np.float32]) -> Any:
+        """Return the frame or array that codes stand for."""
+        values = model.side.restore(model.decode(code))
+        if model.side.schema is None:
+            return np.column_stack(values)
+        return make_frame(values, model.side.schema)
 
     def impute(self, X: Any) -> Any:
         """Fill the gaps, and only these.
@@ -626,10 +721,9 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         """
         check_is_fitted(self)
         columns = self._check_columns(X, reset=False)
-        matrix = self._table.encode(columns)
-        rows = self._rows_to_read(matrix)
-        values = self._table.decode(*self._read(rows, self.network_.forward))
-        gaps = [column.gaps(columns[n]) for n, column in enumerate(self._table.columns)]
+        model, table = self._model, self._model.side.table
+        values = model.side.restore(model.reconstruct(table.encode(columns)))
+        gaps = [column.gaps(columns[n]) for n, column in enumerate(table.columns)]
         if columns.is_frame:
             return fill_gaps(columns.native, gaps, values)
         filled = np.array(columns.native, copy=True)
@@ -662,20 +756,11 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         ValueError
             If a column is not as in `fit`.
         """
-        check_is_fitted(self)
-        matrix = self._check_rows(X, reset=False)
         if not per_column:
-            return self._errors(matrix)
-        objective = self._build_objective(self._loss(device_of(self.network_)))
-
-        def costs(batch: Tensor) -> Tensor:
-            found, seen = objective.costs(self.network_(batch), batch)
-            return found.masked_fill(seen == 0, torch.nan)
-
-        found = read(
-            self.network_, costs, self._rows_to_read(matrix), self._table.layout.n_cells
-        )
-        return found[:, self._table.places]
+            return self._errors(X)
+        check_is_fitted(self)
+        errors: NDArray[np.float32] = self._model.cell_errors(self._read_rows(X))
+        return errors
 
     def score_samples(self, X: Any) -> NDArray[np.float32]:
         """Score each row by how well it is reconstructed.
@@ -690,42 +775,37 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         ndarray of shape (n_samples,), float32
             Minus the `reconstruction_error`: 0 is perfect, outliers are far below.
         """
-        return -self.reconstruction_error(X)
+        return -self._errors(X)
 
-    # Costs are shares of deviance already.
-    _error_unit = 1.0
+    def score(
+        self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> float:
+        """Return minus the mean reconstruction error, for searches without labels.
 
-    def _errors(self, matrix: Any) -> NDArray[np.float32]:
-        objective = self._build_objective(self._loss(device_of(self.network_)))
+        Parameters
+        ----------
+        X : frame or array-like of shape (n_samples, n_features)
+            Rows to score.
 
-        def errors(batch: Tensor) -> Tensor:
-            return objective.evaluate(self.network_, batch).unsqueeze(1)
+        y : Ignored
+            Present for API consistency.
 
-        return read(self.network_, errors, self._rows_to_read(matrix), 1).ravel()
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
 
-    def _read_a_row(self) -> None:
-        code = np.zeros((1, self._n_features_out), dtype=np.float32)
-        row = self.inverse_transform(code)
-        self.transform(row)
-        self.score_samples(row)
+        Returns
+        -------
+        float
+            The weighted mean of `score_samples`.
 
-    def _read(self, source: Any, function: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return numbers, and the most likely level of each category."""
-        layout = self._table.layout
-
-        def decode(batch: Tensor) -> Tensor:
-            numbers, logits = function(batch).tensor_split([layout.n_numbers], dim=1)
-            levels = [
-                of_column.argmax(dim=1, keepdim=True)
-                if of_column.shape[1]
-                else of_column.new_zeros(len(batch), 1)
-                for of_column in logits.split(list(layout.n_levels), dim=1)
-            ]
-            return torch.cat([numbers, *levels], dim=1)
-
-        width = layout.n_numbers + len(layout.n_levels)
-        found = read(self.network_, decode, source, width)
-        return found[:, : layout.n_numbers], found[:, layout.n_numbers :]
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If `X` has other columns than in `fit`, or values that are not finite.
+        """
+        return -self._mean_error(X, sample_weight)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -734,18 +814,3 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         tags.input_tags.categorical = True
         tags.input_tags.string = True
         return tags
-
-
-def _entropy(
-    codes: NDArray[np.float32], n_levels: int, weights: NDArray[Any] | None
-) -> float:
-    """Return the cross-entropy of levels under their own frequencies."""
-    seen = codes < n_levels
-    counts = np.bincount(
-        codes[seen].astype(np.int64),
-        weights=None if weights is None else weights[seen],
-        minlength=n_levels,
-    )
-    shares = counts[counts > 0] / max(counts.sum(), 1e-300)
-    # An almost constant column is not to outweigh all others by one rare level.
-    return max(float(-(shares * np.log(shares)).sum()), 0.05)

@@ -58,7 +58,7 @@ def own_array(tensor: Tensor) -> NDArray[Any]:
     return array
 
 
-def to_read(array: NDArray[Any]) -> Tensor:
+def readonly_tensor(array: NDArray[Any]) -> Tensor:
     """Return a tensor on the CPU for reading only, of the array's memory if it may be.
 
     Arrays that are mapped from a file cannot be written to, which torch warns of.

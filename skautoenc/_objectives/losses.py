@@ -5,6 +5,8 @@ a loss begins: at zero it means the column means, and how far it moves the
 reconstruction from there is the loss's business. Torch only.
 """
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
@@ -51,6 +53,10 @@ class Loss(ABC):
     def constants(self) -> dict[str, float]:
         """The arguments that `learn` has found."""
         return {"null": self.null}
+
+    def to(self, device: torch.device) -> Loss:
+        """Return the same on another device."""
+        return type(self)(self.center.to(device), self.scale, **self.constants)
 
     def learn(self, average: Callable[[Callable[[Tensor], Tensor]], Tensor]) -> None:
         """Measure the deviance of the column means.

@@ -16,7 +16,7 @@ from joblib.parallel import (
     SequentialBackend,
 )
 
-from .._training.fitting import Fit, train, train_alone, trainer
+from .._training.fitting import Fit, train, train_alone, training_strategy
 from .._training.joint import kind_of, most_together
 
 # joblib takes twice as many calls from a search at once, by default.
@@ -131,7 +131,7 @@ class _Call:
             self.go_on()
 
     def _run(self) -> None:
-        trainer.set(self._train)
+        training_strategy.set(self._train)
         try:
             self._wait()
             self.result = self.function()

@@ -22,10 +22,11 @@ from .._data.frames import Schema
 from .._networks.autoencoder import Autoencoder
 from .._networks.restoring import learned_arrays, restore
 from .._version import __version__
+from . import schemas
 from .files import Arrays, pack, read, unpack, write
 from .plain import PLAIN_CODECS, CannotBeSaved, Codec, Reader, Writer, is_a
 from .plain_frames import FRAME_CODECS
-from .schemas import ATTRIBUTES, SETTINGS, SOMETIMES, check_fitted
+from .schemas import OPTIONAL, UNFITTED, check_fitted
 
 Document = dict[str, Any]
 Builder = Callable[..., torch.nn.Module]
@@ -34,14 +35,6 @@ Builder = Callable[..., torch.nn.Module]
 FORMAT_VERSION = 1
 # What brings a file of format n, the key, to format n + 1.
 MIGRATIONS: dict[int, Callable[[Document, Arrays], tuple[Document, Arrays]]] = {}
-
-# What `skops.io.load` needs to be told to trust, for estimators of the package.
-TRUSTED_TYPES = [
-    "skautoenc._estimators.convolutional.ConvAutoencoderTransformer",
-    "skautoenc._estimators.patches.PatchAutoencoderTransformer",
-    "skautoenc._estimators.tabular.TabularAutoencoderTransformer",
-    "skautoenc._estimators.dense.AutoencoderTransformer",
-]
 
 # Plain classes, of which the attributes are all there is.
 _RECORDS: dict[str, type] = {
@@ -53,15 +46,16 @@ _RECORDS: dict[str, type] = {
 class Savable:
     """An estimator that can be saved to a file.
 
-    What inherits from it within the package is what `load` may find in a file, if
-    `ATTRIBUTES` lists what it holds.
+    `load` finds in files what inherits from it within the package and declares, in
+    `_fitted_schema`, the attributes of a fitted one and what each must be.
     """
 
     _registry: ClassVar[dict[str, type[Savable]]] = {}
+    _fitted_schema: ClassVar[schemas.Schema]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if cls.__module__.startswith("skautoenc.") and cls.__name__ in ATTRIBUTES:
+        if cls.__module__ == "skautoenc" and "_fitted_schema" in vars(cls):
             Savable._registry[cls.__name__] = cls
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -172,6 +166,16 @@ def load(path: str | os.PathLike[str], *, network: Builder | None = None) -> Any
     return _load(path, Savable, network)
 
 
+def public_estimators() -> list[type[Savable]]:
+    """List the estimators that files may hold, which are all public ones."""
+    return [Savable._registry[name] for name in sorted(Savable._registry)]
+
+
+def trusted_types() -> list[str]:
+    """Name what `skops.io.load` needs to be told to trust."""
+    return [f"{kind.__module__}.{kind.__name__}" for kind in public_estimators()]
+
+
 def _dump(estimator: Savable) -> bytearray:
     writer = Writer(_codecs(None))
     plain = writer.write(estimator, "")
@@ -264,17 +268,19 @@ def _write_estimator(estimator: Savable, writer: Writer, place: str) -> Document
         )
     estimator._validate_params()  # type: ignore[attr-defined]
     params = estimator.get_params(deep=False)  # type: ignore[attr-defined]
-    fitted = {k: v for k, v in vars(estimator).items() if k not in params}
+    fitted = {
+        k: v for k, v in vars(estimator).items() if k not in params and k != "_model"
+    }
     if "_skl_callbacks" in fitted:
         raise CannotBeSaved("The estimator", "callbacks")
-    unknown = sorted(fitted.keys() - ATTRIBUTES[name])
+    unknown = sorted(fitted.keys() - estimator._fitted_schema.keys())
     if unknown:
         raise CannotBeSaved("The estimator", f"attributes of your own, {unknown}")
     if estimator.__sklearn_is_fitted__():  # type: ignore[attr-defined]
         _check_works(estimator)
     else:
         # What a fit that failed has left.
-        fitted = {k: v for k, v in fitted.items() if k in SETTINGS}
+        fitted = {k: v for k, v in fitted.items() if k in UNFITTED}
     prefix = f"{place}." if place else ""
     return {
         "class": name,
@@ -298,15 +304,16 @@ def _read_estimator(plain: Document, reader: Reader) -> Savable:
     _check_class(name, Savable)
     params = {key: reader.read(value) for key, value in plain["params"].items()}
     fitted = {key: reader.read(value) for key, value in plain["fitted"].items()}
-    if not fitted.keys() <= ATTRIBUTES[name].keys():
+    kind = Savable._registry[name]
+    if not fitted.keys() <= kind._fitted_schema.keys():
         raise ValueError("it has attributes that are not known")
-    estimator = Savable._registry[name](**params)
+    estimator = kind(**params)
     estimator._validate_params()  # type: ignore[attr-defined]
     vars(estimator).update(fitted)
-    if not fitted.keys() <= SETTINGS.keys():
-        if not ATTRIBUTES[name].keys() - SOMETIMES <= fitted.keys():
+    if not fitted.keys() <= UNFITTED.keys():
+        if not kind._fitted_schema.keys() - OPTIONAL <= fitted.keys():
             raise ValueError("it lacks attributes")
-        check_fitted(estimator)
+        estimator._model = check_fitted(estimator)  # type: ignore[attr-defined]
     return estimator
 
 

@@ -9,35 +9,29 @@ from typing import Any
 import numpy as np
 from sklearn.utils.metadata_routing import MetadataRequest
 
-from .._data.columns import Table
-from .._data.frames import Schema
-from .._networks.convolutional import ConvolutionalAutoencoder
-from .._networks.custom import CustomAutoencoder
-from .._networks.dense import DenseAutoencoder
-from .._networks.tabular import TabularAutoencoder
 from .._objectives.losses import LOSSES
 
 Check = Callable[[Any], bool]
 
 
-def _is(*kinds: type | None) -> Check:
+def is_a(*kinds: type | None) -> Check:
     """Make a check of the exact type: a boolean is no number."""
     return lambda value: (None if value is None else type(value)) in kinds
 
 
-def _among(*values: Any) -> Check:
+def is_among(*values: Any) -> Check:
     return lambda value: value in values
 
 
-def _list_of(check: Check) -> Check:
+def list_of(check: Check) -> Check:
     return lambda value: type(value) is list and all(map(check, value))
 
 
-def _or_none(check: Check) -> Check:
+def or_none(check: Check) -> Check:
     return lambda value: value is None or check(value)
 
 
-def _array(kind: type, n_dimensions: int) -> Check:
+def array(kind: type, n_dimensions: int) -> Check:
     def check(value: Any) -> bool:
         return (
             isinstance(value, np.ndarray)
@@ -49,7 +43,7 @@ def _array(kind: type, n_dimensions: int) -> Check:
     return check
 
 
-def _counts(length: int) -> Check:
+def counts(length: int) -> Check:
     """Make a check of tuples of `length` sizes."""
     return lambda value: (
         type(value) is tuple
@@ -58,115 +52,82 @@ def _counts(length: int) -> Check:
     )
 
 
-def _is_scale(value: Any) -> bool:
+def is_scale(value: Any) -> bool:
     return type(value) is float and 0 < value < math.inf
 
 
-def _is_count(value: Any) -> bool:
+def is_count(value: Any) -> bool:
     return type(value) is int and value > 0
 
 
-def _is_finite(value: Any) -> bool:
+def is_finite(value: Any) -> bool:
     return type(value) is float and math.isfinite(value)
 
 
-_REAL = _is(float)
-_MATRIX = _or_none(_array(np.float32, 2))
-_VECTOR = _or_none(_array(np.float32, 1))
+Schema = dict[str, Check]
+
+REAL = is_a(float)
+MATRIX = or_none(array(np.float32, 2))
+VECTOR = or_none(array(np.float32, 1))
 
 # Also of estimators that are not fitted.
-SETTINGS: dict[str, Check] = {
-    "_metadata_request": _is(MetadataRequest),
-    "_sklearn_output_config": _is(dict),
+UNFITTED: Schema = {
+    "_metadata_request": is_a(MetadataRequest),
+    "_sklearn_output_config": is_a(dict),
 }
 # What is there under some circumstances only.
-SOMETIMES = {
+OPTIONAL = {
     "feature_names_in_",
     "_random_state",
     "_optimizer_state",
-    *SETTINGS,
+    *UNFITTED,
 }
-_ALL: dict[str, Check] = {
-    **SETTINGS,
-    "n_features_in_": _is_count,
-    "feature_names_in_": _array(object, 1),
+ANY_ESTIMATOR: Schema = {
+    **UNFITTED,
+    "n_features_in_": is_count,
+    "feature_names_in_": array(object, 1),
 }
-_AUTOENCODER: dict[str, Check] = {
-    **_ALL,
-    "features_": _among("code", "sparse", "stack"),
-    "loss_function_": _among(*LOSSES),
-    "n_components_": _is_count,
-    "n_iter_": _is(int),
-    "loss_curve_": _list_of(_REAL),
-    "loss_": _REAL,
-    "best_loss_": _REAL,
-    "validation_scores_": _or_none(_list_of(_REAL)),
-    "best_validation_score_": _or_none(_REAL),
-    "n_dead_": _is(int, None),
-    "whitening_": _MATRIX,
-    "dewhitening_": _MATRIX,
-    "code_mean_": _VECTOR,
-    "code_whitening_": _MATRIX,
-    "code_dewhitening_": _MATRIX,
-    "_row_normalization": _is(dict, None),
-    "_loss_constants": _is(dict),
-    "_random_state": _is(np.random.RandomState),
-    "_optimizer_state": _is(dict),
+ANY_AUTOENCODER: Schema = {
+    **ANY_ESTIMATOR,
+    "features_": is_among("code", "sparse", "stack"),
+    "loss_function_": is_among(*LOSSES),
+    "n_components_": is_count,
+    "n_iter_": is_a(int),
+    "loss_curve_": list_of(REAL),
+    "loss_": REAL,
+    "best_loss_": REAL,
+    "validation_scores_": or_none(list_of(REAL)),
+    "best_validation_score_": or_none(REAL),
+    "n_dead_": is_a(int, None),
+    "whitening_": MATRIX,
+    "dewhitening_": MATRIX,
+    "code_mean_": VECTOR,
+    "code_whitening_": MATRIX,
+    "code_dewhitening_": MATRIX,
+    "_row_normalization": is_a(dict, None),
+    "_loss_constants": is_a(dict),
+    "_random_state": is_a(np.random.RandomState),
+    "_optimizer_state": is_a(dict),
 }
-_STANDARDISED: dict[str, Check] = {
-    **_AUTOENCODER,
-    "mean_": _array(np.float64, 1),
-    "scale_": _is_scale,
-}
-ATTRIBUTES: dict[str, dict[str, Check]] = {
-    "AutoencoderTransformer": {
-        **_STANDARDISED,
-        "network_": _is(DenseAutoencoder, CustomAutoencoder),
-        "hidden_layer_sizes_": _is(tuple, None),
-        "sparsity_": _is(str, None),
-        "sparsity_rate_": _or_none(_REAL),
-        "explained_variance_ratio_": _or_none(_array(np.float64, 1)),
-    },
-    "ConvAutoencoderTransformer": {
-        **_STANDARDISED,
-        "network_": _is(ConvolutionalAutoencoder),
-        "image_shape_": _counts(3),
-    },
-    "PatchAutoencoderTransformer": {
-        **_ALL,
-        "autoencoder_": lambda value: type(value).__name__ == "AutoencoderTransformer",
-        "mean_": _is_finite,
-        "scale_": _is_scale,
-        "image_shape_": _counts(3),
-        "patch_size_": _counts(2),
-        "padding_": _counts(2),
-        "grid_": _counts(2),
-        "n_components_": _or_none(_is_count),
-        "code_mean_": _VECTOR,
-        "code_map_": _MATRIX,
-        "decoder_map_": _array(np.float32, 2),
-        "decoder_mean_": _array(np.float32, 1),
-        "_contrast": _or_none(_is_scale),
-    },
-    "TabularAutoencoderTransformer": {
-        **_AUTOENCODER,
-        "network_": _is(TabularAutoencoder),
-        "column_kinds_": _is(dict),
-        "_table": _is(Table),
-        "_schema": _is(Schema, None),
-        "_deviances": _list_of(_is_finite),
-        "features_scale_": _is_scale,
-    },
+MATRIX_AUTOENCODER: Schema = {
+    **ANY_AUTOENCODER,
+    "mean_": array(np.float64, 1),
+    "scale_": is_scale,
 }
 
 
-def check_fitted(estimator: Any) -> None:
+def check_fitted(estimator: Any) -> Any:
     """Make sure that a fitted estimator can do what it is for.
 
     Parameters
     ----------
     estimator : estimator
         One of the public ones, with the attributes of its kind.
+
+    Returns
+    -------
+    model
+        What the attributes describe.
 
     Raises
     ------
@@ -175,7 +136,7 @@ def check_fitted(estimator: Any) -> None:
     Exception
         Of any kind, if they do not fit together.
     """
-    kinds = ATTRIBUTES[type(estimator).__name__]
+    kinds = estimator._fitted_schema
     for name in kinds.keys() & vars(estimator).keys():
         if not kinds[name](getattr(estimator, name)):
             raise ValueError(f"{name} is not what it must be")
@@ -191,7 +152,9 @@ def check_fitted(estimator: Any) -> None:
     if hasattr(estimator, "patch_size_"):
         _check_patches(estimator)
     with np.errstate(all="ignore"):
-        estimator._read_a_row()
+        model = estimator._make_model()
+        estimator._check_usable(model)
+    return model
 
 
 def _require(truth: bool, name: str) -> None:
@@ -211,7 +174,7 @@ def _check_network(estimator: Any) -> None:
     trained = [p.shape for p in network.parameters() if p.requires_grad]
     moments = state["moments"]
     _require(state.keys() == {"solver", "n_steps", "moments"}, "_optimizer_state")
-    _require(_is_finite(state["n_steps"]), "_optimizer_state")
+    _require(is_finite(state["n_steps"]), "_optimizer_state")
     _require(len(moments) == len(trained), "_optimizer_state")
     for shape, arrays in zip(trained, moments, strict=True):
         for array in arrays.values():
@@ -231,8 +194,10 @@ def _check_patches(estimator: Any) -> None:
     _require(estimator.autoencoder_.n_features_in_ == width, "autoencoder_")
     if estimator.code_map_ is not None:
         _require(len(estimator.code_mean_) == len(estimator.code_map_), "code_mean_")
-    n_features = estimator.n_components_ or estimator._n_pooled
+    n_units = estimator.autoencoder_._n_features_out
+    n_features = estimator.n_components_ or math.prod(estimator.grid_) * n_units
     shape = n_features, estimator.n_features_in_
-    _require(estimator._n_features_out == n_features, "code_map_")
+    if estimator.code_map_ is not None:
+        _require(estimator.code_map_.shape[1] == n_features, "code_map_")
     _require(estimator.decoder_map_.shape == shape, "decoder_map_")
     _require(estimator.decoder_mean_.shape == shape[1:], "decoder_mean_")

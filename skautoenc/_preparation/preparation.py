@@ -1,8 +1,11 @@
 """What lies between standardised rows and the network."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 
@@ -14,6 +17,9 @@ class Invertible(Protocol):
 
     def inverse(self, rows: Tensor) -> Tensor:
         """Map them back."""
+
+    def to(self, device: torch.device) -> Invertible:
+        """Return the same on another device."""
 
 
 class Preparation:
@@ -27,6 +33,10 @@ class Preparation:
 
     def __init__(self, steps: Sequence[Invertible] = ()) -> None:
         self.steps = steps
+
+    def to(self, device: torch.device) -> Preparation:
+        """Return the same on another device."""
+        return Preparation([step.to(device) for step in self.steps])
 
     def forward(self, rows: Tensor) -> Tensor:
         """Turn standardised rows into what the network sees."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from .._data.rows import Rows
@@ -34,6 +35,10 @@ class RowNormalization:
     mean: Tensor
     scale: float
     longest: float
+
+    def to(self, device: torch.device) -> RowNormalization:
+        """Return the same on another device."""
+        return replace(self, mean=self.mean.to(device))
 
     def forward(self, rows: Tensor) -> Tensor:
         """Normalise standardised rows, (n, n_features)."""

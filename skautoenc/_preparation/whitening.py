@@ -1,5 +1,7 @@
 """Linear maps that make the directions of the data equally strong."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import torch
@@ -25,6 +27,14 @@ class Whitening:
     matrix: Tensor
     inverse_matrix: Tensor
     mean: Tensor | None = None
+
+    def to(self, device: torch.device) -> Whitening:
+        """Return the same on another device."""
+        return Whitening(
+            self.matrix.to(device),
+            self.inverse_matrix.to(device),
+            None if self.mean is None else self.mean.to(device),
+        )
 
     def forward(self, rows: Tensor) -> Tensor:
         """Whiten rows, (n, width)."""

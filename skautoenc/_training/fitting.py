@@ -85,5 +85,8 @@ def train_alone(fit: Fit) -> None:
     fit.check()
 
 
-# What trains a fit to its end; set where fits wait for each other.
-trainer: ContextVar[Callable[[Fit], None]] = ContextVar("trainer", default=train_alone)
+# Strategy that trains a `Fit`. Default: train immediately. `train_together` sets it,
+# per context, to queue fits and train them jointly.
+training_strategy: ContextVar[Callable[[Fit], None]] = ContextVar(
+    "training_strategy", default=train_alone
+)

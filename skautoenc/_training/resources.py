@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
@@ -131,3 +131,11 @@ def compute(work: float, device: torch.device) -> Iterator[None]:
         with _lock:
             _running -= depth == 0
             torch.set_num_threads(before if depth else _ambient)
+
+
+def one_thread(device: torch.device) -> AbstractContextManager[None]:
+    """Give torch one thread, as `compute` does for little work.
+
+    Factorisations could give other bits on another number of threads.
+    """
+    return compute(0, device)

@@ -1,0 +1,214 @@
+"""What a fit has learnt, ready to be applied."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .._data.rows import Rows
+from .._data.validation import TrainingData
+from .._networks.autoencoder import Autoencoder
+from .._networks.weights import device_of, own_array
+from .._preparation.whitening import Whitening
+from .matrix import MatrixSide
+from .reading import read
+from .table import TableSide
+
+Side = MatrixSide | TableSide
+SideT = TypeVar("SideT", MatrixSide, TableSide)
+
+
+@dataclass(frozen=True)
+class CodeMap:
+    """What lies between the network's code and the features that users get.
+
+    Parameters
+    ----------
+    features : {"code", "sparse", "stack"}
+        What is read off the network.
+    whitening : Whitening or None, default=None
+        Map of the code.
+    scale : float, default=1.0
+        What the features are divided by.
+    """
+
+    features: str
+    whitening: Whitening | None = None
+    scale: float = 1.0
+
+    def to(self, device: torch.device) -> CodeMap:
+        """Return the same on another device."""
+        if self.whitening is None:
+            return self
+        return replace(self, whitening=self.whitening.to(device))
+
+    def read_off(self, network: Autoencoder) -> Callable[[Tensor], Tensor]:
+        """Return the function of the network that gives the features."""
+        by_name: dict[str, Callable[[Tensor], Tensor]] = {
+            "code": network.encode,
+            "sparse": network.sparse,
+            "stack": network.stack,
+        }
+        return by_name[self.features]
+
+    def forward(self, values: Tensor, n_components: int) -> Tensor:
+        """Map what was read off, (n, n_features_out); the code comes last."""
+        if self.whitening is None:
+            return values
+        hidden, code = values.tensor_split([-n_components], dim=1)
+        return torch.cat([hidden, self.whitening.forward(code)], dim=1)
+
+    def inverse(self, code: Tensor) -> Tensor:
+        """Turn mapped codes, (n, n_components), into those of the network."""
+        return code if self.whitening is None else self.whitening.inverse(code)
+
+    def attributes(self) -> dict[str, Any]:
+        """Return what users see of the whitening, as plain arrays."""
+        found = self.whitening
+        if found is None or found.mean is None:
+            names = "code_mean_", "code_whitening_", "code_dewhitening_"
+            return dict.fromkeys(names)
+        return {
+            "code_mean_": own_array(found.mean),
+            "code_whitening_": own_array(found.matrix),
+            "code_dewhitening_": own_array(found.inverse_matrix),
+        }
+
+    @classmethod
+    def from_attributes(cls, attributes: Mapping[str, Any]) -> CodeMap:
+        """Put together again, on the CPU, what `attributes` described."""
+        whitening = None
+        if attributes["code_whitening_"] is not None:
+            names = "code_whitening_", "code_dewhitening_", "code_mean_"
+            whitening = Whitening(
+                *(torch.tensor(attributes[name], device="cpu") for name in names)
+            )
+        scale = attributes.get("features_scale_", 1.0)
+        return cls(attributes["features_"], whitening, scale)
+
+
+@dataclass(frozen=True)
+class Model(Generic[SideT]):
+    """Input side, network and code map: all that `transform` and its kin need.
+
+    Nothing in it changes, so threads may apply it at the same time. It is made once, at
+    the end of a fit or when an estimator is loaded.
+
+    Parameters
+    ----------
+    side : MatrixSide or TableSide
+        What lies between the user's rows and the network.
+    network : Autoencoder
+        In evaluation mode.
+    code : CodeMap
+        What lies between the network's code and the user's features.
+    """
+
+    side: SideT
+    network: Autoencoder
+    code: CodeMap
+
+    @property
+    def n_components(self) -> int:
+        """Width of the code."""
+        return int(self.network.config["n_components"])
+
+    @property
+    def n_features_out(self) -> int:
+        """Number of features that `encode` gives."""
+        if self.code.features == "stack":
+            return int(sum(self.network.widths[1:]))
+        return self.n_components
+
+    def encode(self, matrix: Any) -> NDArray[np.float32]:
+        """Return the features of rows, (n_samples, n_features_out).
+
+        Parameters
+        ----------
+        matrix : ndarray or CSR matrix of shape (n_samples, n_columns)
+            Validated rows; of a table, encoded ones.
+        """
+        here = self._where_the_network_is()
+        read_off, n_components = here.code.read_off(self.network), self.n_components
+
+        def encode(batch: Tensor) -> Tensor:
+            values = read_off(here.side.prepare(batch))
+            return here.code.forward(values, n_components)
+
+        features = read(self.network, encode, here.rows(matrix), self.n_features_out)
+        if self.code.scale != 1:
+            features /= np.float32(self.code.scale)
+        return features
+
+    def decode(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return decoded rows, (n_samples, side.width), not yet in the user's units.
+
+        Parameters
+        ----------
+        features : ndarray of shape (n_samples, n), float32
+            The code in the last `n_components` columns.
+        """
+        here = self._where_the_network_is()
+        code = np.ascontiguousarray(features[:, -self.n_components :])
+        if self.code.scale != 1:
+            code = code * np.float32(self.code.scale)
+
+        def decode(batch: Tensor) -> Tensor:
+            return here.side.decoded(self.network.decode(here.code.inverse(batch)))
+
+        source = torch.tensor(code, device=here.side.device)
+        return read(self.network, decode, source, self.side.width)
+
+    def reconstruct(self, matrix: Any) -> NDArray[np.float32]:
+        """Return reconstructed rows, (n_samples, side.width), as `decode` does."""
+        here = self._where_the_network_is()
+
+        def reconstruct(batch: Tensor) -> Tensor:
+            return here.side.decoded(self.network(here.side.prepare(batch)))
+
+        return read(self.network, reconstruct, here.rows(matrix), self.side.width)
+
+    def errors(self, matrix: Any) -> NDArray[np.float32]:
+        """Return how badly each row is reconstructed, (n_samples,)."""
+        here = self._where_the_network_is()
+
+        def errors(batch: Tensor) -> Tensor:
+            return here.side.errors(self.network, batch).unsqueeze(1)
+
+        return read(self.network, errors, here.rows(matrix), 1).ravel()
+
+    def cell_errors(self, matrix: Any) -> NDArray[np.float32]:
+        """Return how badly each cell of a table is reconstructed.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_columns), float32
+            In the order of the table's columns; NaN where there is nothing.
+        """
+        here = self._where_the_network_is()
+        side = here.side
+        assert isinstance(side, TableSide)
+
+        def errors(batch: Tensor) -> Tensor:
+            return side.cell_errors(self.network, batch)
+
+        return read(self.network, errors, here.rows(matrix), side.width)[
+            :, side.table.places
+        ]
+
+    def rows(self, matrix: Any) -> Rows:
+        """Return rows of the side, not prepared: that is done block by block."""
+        return self.side.rows(TrainingData(matrix), prepared=False)
+
+    def _where_the_network_is(self) -> Model[SideT]:
+        """Return the model with all of it on the device of the network."""
+        device = device_of(self.network)
+        if device == self.side.device:
+            return self
+        return replace(self, side=self.side.to(device), code=self.code.to(device))
