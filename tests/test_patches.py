@@ -16,7 +16,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from skautoenc import AutoencoderTransformer, PatchAutoencoderTransformer
-from skautoenc._data.validation import TrainingData
+from skautoenc._data.rows import TrainingData
 from skautoenc._preparation.patches import cut_patches, pool
 
 RULES = {"sparsity": "topk", "sparsity_rate": 0.1, "hidden_layer_sizes": ()}

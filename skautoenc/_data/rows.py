@@ -1,12 +1,18 @@
 """The training data: one matrix, read a few rows at a time."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.preprocessing import StandardScaler
 from torch import Tensor
+
+from .streamed import StreamedMatrix
 
 Index = NDArray[np.int64] | slice
 RowMap = Callable[[Tensor], Tensor]
@@ -50,6 +56,125 @@ def take(
 def spread(n_all: int, n_chosen: int) -> NDArray[np.int64]:
     """Choose up to `n_chosen` of `n_all` places at even distances."""
     return np.linspace(0, n_all - 1, min(n_chosen, n_all)).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Rows of a matrix, with their weights; the matrix is not copied.
+
+    Parameters
+    ----------
+    matrix : ndarray, CSR matrix or StreamedMatrix of shape (n_rows, n_features)
+        The data.
+    weights : ndarray of shape (n_samples,) or None
+        Weights of the rows at `index`.
+    index : ndarray of shape (n_samples,) or None
+        The rows that take part; None for all.
+    """
+
+    matrix: Any
+    weights: NDArray[Any] | None = None
+    index: NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        return int(self.matrix.shape[0] if self.index is None else len(self.index))
+
+    @property
+    def window(self) -> int:
+        """How many rows, one after the other, can be read in any order."""
+        if not isinstance(self.matrix, StreamedMatrix):
+            return len(self)
+        capacity = self.matrix.capacity
+        if self.index is None:
+            return capacity
+        ends = np.searchsorted(self.index, self.index + capacity)
+        sizes = (ends - np.arange(len(self)))[ends < len(self)]
+        return int(sizes.min(initial=len(self)))
+
+    def in_blocks(self) -> Iterator[NDArray[Any]]:
+        """Run through the rows, a dense block at a time."""
+        for block in blocks(len(self), self.matrix.shape[1]):
+            yield take(self.matrix, block, self.index)
+
+    def _select(self, chosen: NDArray[np.int64]) -> TrainingData:
+        return TrainingData(
+            self.matrix,
+            None if self.weights is None else self.weights[chosen],
+            chosen if self.index is None else self.index[chosen],
+        )
+
+    def without_zero_weights(self) -> TrainingData:
+        """Leave out the rows that weigh nothing."""
+        if self.weights is None or self.weights.all():
+            return self
+        return self._select(np.flatnonzero(self.weights))
+
+    def split(
+        self, fraction: float, random_state: np.random.RandomState
+    ) -> tuple[TrainingData, TrainingData]:
+        """Hold out a random share of the rows.
+
+        Raises
+        ------
+        ValueError
+            If that leaves fewer than two rows on either side.
+        """
+        held_out = int(np.ceil(fraction * len(self)))
+        if min(held_out, len(self) - held_out) < 2:
+            raise ValueError(
+                f"early_stopping=True with validation_fraction={fraction} splits "
+                f"{len(self)} rows into {len(self) - held_out} and {held_out}; both "
+                "need two at least. Change validation_fraction, or set "
+                "early_stopping=False."
+            )
+        order = random_state.permutation(len(self))
+        parts = order[held_out:], order[:held_out]
+        # In order, as they come from a disk or a stream.
+        training, validation = (self._select(np.sort(part)) for part in parts)
+        return training, validation
+
+    def merge_equal_rows(self) -> TrainingData:
+        """Sort the rows and let weights stand for repetition.
+
+        A fit that sees all rows in each step depends on the weighted set of rows
+        alone. In this form neither their order nor a repetition in place of a weight
+        reaches the rounding.
+        """
+        rows = take(self.matrix, slice(None), self.index)
+        gaps = np.isnan(rows)
+        # NaN is equal to nothing, a gap is equal to a gap.
+        keys = np.hstack([np.nan_to_num(rows), gaps]) if gaps.any() else rows
+        _, first, inverse = np.unique(
+            keys, axis=0, return_index=True, return_inverse=True
+        )
+        weights = np.bincount(inverse.ravel(), weights=self.weights)
+        return TrainingData(rows[first], None if (weights == 1).all() else weights)
+
+    def moments(self) -> tuple[NDArray[np.float64], float]:
+        """Return the columns' means and the root of their mean variance.
+
+        Raises
+        ------
+        ValueError
+            If the values are too large for their variance to be a number.
+        """
+        scaler = StandardScaler()
+        relative = None if self.weights is None else self.weights / self.weights.max()
+        with np.errstate(over="ignore", invalid="ignore"):
+            for block in blocks(len(self), self.matrix.shape[1]):
+                rows = take(self.matrix, block, self.index)
+                weights = None if relative is None else relative[block]
+                scaler.partial_fit(rows.astype(np.float64, copy=False), None, weights)
+            mean: NDArray[np.float64] = scaler.mean_
+            # The scaler divides columns that are constant to rounding by one.
+            constant = scaler.scale_ != np.sqrt(scaler.var_)
+            variance = np.where(constant, 0, scaler.var_).mean()
+        if not np.isfinite(scaler.var_).all() or not np.isfinite(variance):
+            raise ValueError(
+                "The values of X are too large: their variance overflows. Scale them "
+                "first, with StandardScaler or RobustScaler for one."
+            )
+        return mean, float(np.sqrt(variance)) if variance > 0 else 1.0
 
 
 class Rows:

@@ -19,10 +19,11 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from .._data.validation import TrainingData, check_weights
+from .._data.rows import TrainingData
+from .._data.validation import check_weights
 from .._model.learn import Learnt, Training, conclude, set_up, snapshot
 from .._model.model import CodeMap, Model, Side
-from .._model.plan import CodePlan, Plan, Solver
+from .._model.plan import Plan, Solver
 from .._objectives.corruption import CORRUPTIONS
 from .._objectives.losses import LOSSES
 from .._objectives.objectives import Change
@@ -65,10 +66,6 @@ class BaseAutoencoder(FittedEstimator):
     # What lies between the data and the network.
     _side: ClassVar[type[Side]]
     _model: Model[Any]
-
-    # What not every subclass offers as a parameter is off.
-    features = "code"
-    whiten_code = False
 
     _parameter_constraints: dict[str, list[Any]] = {
         "loss": [StrOptions({"auto", *LOSSES})],
@@ -123,10 +120,6 @@ class BaseAutoencoder(FittedEstimator):
         form : object
             What else the data told; `_plan` gets it.
         """
-
-    @abstractmethod
-    def _read_rows(self, X: Any) -> Any:
-        """Validate the data of `transform` and its kin; return it as a matrix."""
 
     @abstractmethod
     def _plan(
@@ -328,9 +321,6 @@ class BaseAutoencoder(FittedEstimator):
     def _solver(self) -> Solver:
         return Solver(self.solver, self.momentum, self.alpha, self.max_grad_norm)
 
-    def _code_plan(self) -> CodePlan:
-        return CodePlan(self.features, whiten=self.whiten_code)
-
     def _corruption(self) -> Change | None:
         """Return what is done to a batch before it is encoded, if anything."""
         if self.corruption_rate == 0:
@@ -371,11 +361,6 @@ class BaseAutoencoder(FittedEstimator):
         return Model(side, self.network_, CodeMap.from_attributes(attributes))
 
     # Applying
-
-    def _transform(self, X: Any) -> NDArray[np.float32]:
-        check_is_fitted(self)
-        features: NDArray[np.float32] = self._model.encode(self._read_rows(X))
-        return features
 
     def _errors(self, X: Any) -> NDArray[np.float32]:
         """Return how badly each row is reconstructed, in the user's units."""

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, Literal, Self
 
@@ -16,7 +15,6 @@ from sklearn.utils.metaestimators import available_if
 from .._data.validation import check_layer_sizes, refuse
 from .._model.learn import Learnt
 from .._model.matrix import MatrixSide
-from .._model.plan import CodePlan
 from .._networks.autoencoder import Autoencoder
 from .._networks.codes import PENALTIES, SPARSITIES
 from .._networks.custom import CustomAutoencoder
@@ -560,9 +558,6 @@ class AutoencoderTransformer(MatrixAutoencoder):
             ordered=bool(self.ordered),
             contractive_penalty=float(self.contractive_penalty),
         )
-
-    def _code_plan(self) -> CodePlan:
-        return replace(super()._code_plan(), is_ordered=bool(self.ordered))
 
     def _attributes_of(self, learnt: Learnt) -> dict[str, Any]:
         config = learnt.model.network.config

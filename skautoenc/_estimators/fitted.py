@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
+import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import (
     BaseEstimator,
@@ -13,8 +14,9 @@ from sklearn.base import (
 )
 from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
 
-from .._data.validation import as_configured_frame
+from .._data.validation import as_configured_frame, check_rows
 from .._networks.autoencoder import Autoencoder
 from .._persistence.saving import Savable, describe_tables, restore_tables
 
@@ -45,6 +47,19 @@ class FittedEstimator(
     @abstractmethod
     def _check_usable(self, model: Any) -> None:
         """Apply a model once in each way: attributes that do not fit show then."""
+
+    def _check_rows(self, X: Any, *, reset: bool, min_rows: int = 1) -> Any:
+        """Validate a matrix; where `reset`, set what is known of its columns."""
+        return check_rows(self, X, reset=reset, min_rows=min_rows)
+
+    def _read_rows(self, X: Any) -> Any:
+        """Validate the data of `transform` and its kin; return it as a matrix."""
+        return self._check_rows(X, reset=False)
+
+    def _transform(self, X: Any) -> NDArray[np.float32]:
+        check_is_fitted(self)
+        features: NDArray[np.float32] = self._model.encode(self._read_rows(X))
+        return features
 
     def _as_frame(self, values: NDArray[Any], original: Any) -> Any:
         """Return rows as the frame that `set_output` asks for, if it asks for one."""

@@ -14,19 +14,18 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from .._data.blocks import Blocks, as_matrix
+from .._data.rows import TrainingData
 from .._data.streamed import StreamedMatrix
 from .._data.validation import (
-    TrainingData,
     check_codes,
     check_range,
-    check_rows,
     check_weights,
     is_binary,
     refuse,
 )
 from .._model.matrix import MatrixSide, learn_matrix_side
 from .._model.model import Model
-from .._model.plan import Plan
+from .._model.plan import CodePlan, Plan
 from .._networks.autoencoder import Autoencoder
 from .._objectives.losses import LOSSES
 from .._objectives.objectives import Objective
@@ -44,6 +43,9 @@ class MatrixAutoencoder(BaseAutoencoder):
     _model: Model[MatrixSide]
 
     # What not every subclass offers as a parameter is off.
+    features = "code"
+    ordered = False
+    whiten_code = False
     n_neighbors: int | None = None
     n_diffusion_steps = 1
     whiten: str | None = None
@@ -80,12 +82,6 @@ class MatrixAutoencoder(BaseAutoencoder):
                     )
 
     # Reading
-
-    def _check_rows(self, X: Any, *, reset: bool, min_rows: int = 1) -> Any:
-        return check_rows(self, X, reset=reset, min_rows=min_rows)
-
-    def _read_rows(self, X: Any) -> Any:
-        return self._check_rows(X, reset=False)
 
     def _read_training_data(
         self, X: Any, sample_weight: ArrayLike | None, before: Model[Any] | None
@@ -132,7 +128,11 @@ class MatrixAutoencoder(BaseAutoencoder):
             make_objective=self._make_objective,
             budget=self._budget(len(data), in_parts=in_parts),
             solver=self._solver(),
-            code=self._code_plan(),
+            code=CodePlan(
+                self.features,
+                whiten=self.whiten_code,
+                is_ordered=bool(self.ordered),
+            ),
             tol=self.tol,
             n_iter_no_change=self.n_iter_no_change,
             shuffle=self.shuffle,

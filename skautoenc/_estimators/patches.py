@@ -16,8 +16,8 @@ from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
-from .._data.rows import spread, take
-from .._data.validation import TrainingData, check_codes, check_weights, refuse
+from .._data.rows import TrainingData, spread, take
+from .._data.validation import check_codes, check_weights, refuse
 from .._model.patches import (
     PatchFeatures,
     PatchModel,
@@ -460,8 +460,7 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
         ValueError
             If `X` has other columns than in `fit`, or values that are not finite.
         """
-        check_is_fitted(self)
-        return self._model.encode(self._check_rows(X, reset=False))
+        return self._transform(X)
 
     def extract_patches(
         self, X: Any, *, max_patches: int = 10_000

@@ -20,13 +20,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._data.columns import KINDS, CategoryColumn, DateColumn, NumberColumn, Table
 from .._data.frames import Columns, Schema, fill_gaps, make_frame
-from .._data.validation import (
-    TrainingData,
-    check_codes,
-    check_layer_sizes,
-    check_weights,
-    refuse,
-)
+from .._data.rows import TrainingData
+from .._data.validation import check_codes, check_layer_sizes, check_weights, refuse
 from .._model.learn import Learnt
 from .._model.model import Model
 from .._model.plan import CodePlan, Plan

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
-from .._data.rows import N_SAMPLE
-from .._data.validation import TrainingData
+from .._data.rows import N_SAMPLE, Rows, TrainingData
 from .._networks.autoencoder import Autoencoder
 from .._networks.layers import bind_generator
 from .._networks.weights import copy_weights, same_shapes
@@ -111,14 +110,18 @@ def set_up(
     network = _network_to_train(plan, before)
     budget = plan.budget
     data = _in_batches(data, network, budget)
-    side = plan.learn_side(data) if before is None else before.side.to(_CPU)
-    work = step_work(network.n_multiplications, min(budget.batch_size, len(data)))
+    n_samples = len(data)
+    work = step_work(network.n_multiplications, min(budget.batch_size, n_samples))
     device = resolve_device(plan.device, work)
     streams = spawn_streams(random_state.randint(np.iinfo(np.int32).max), device)
-    if before is None:
-        _initialise(network, side, data, streams)
+    with one_thread(_CPU):
+        if before is None:
+            side = plan.learn_side(data)
+            _initialise(network, side.rows(data), streams)
+        else:
+            side = before.side.to(_CPU)
+        targets = _targets(plan, side, data)
     bind_generator(network.to(device), streams.noise)
-    targets = _targets(plan, side, data)
     side = side.to(device)
     step = Step(
         network,
@@ -131,7 +134,7 @@ def set_up(
         step,
         side.rows(data, targets=targets),
         Batches(
-            len(data),
+            n_samples,
             budget.batch_size,
             shuffle=plan.shuffle,
             generator=streams.order,
@@ -222,24 +225,19 @@ def _in_batches(
     return data
 
 
-def _initialise(
-    network: Autoencoder, side: Side, data: TrainingData, streams: Streams
-) -> None:
+def _initialise(network: Autoencoder, rows: Rows, streams: Streams) -> None:
     """Choose the first weights by a sample of the rows, on the CPU."""
-    rows = side.rows(data)
     n_rows = min(max(2048, 4 * network.widths[-1]), 2**24 // network.widths[0] + 1)
     order = torch.randperm(len(rows), generator=streams.weights, device="cpu")
     sample = np.sort(order[:n_rows].numpy())
-    with one_thread(_CPU):
-        network.initialise(streams.weights, rows[sample], rows.weights(sample))
+    network.initialise(streams.weights, rows[sample], rows.weights(sample))
 
 
 def _targets(plan: Plan, side: Side, data: TrainingData) -> NDArray[np.float32] | None:
     """Return rows smoothed along their neighbours, if they are to be."""
     if plan.n_neighbors is None:
         return None
-    with one_thread(_CPU):
-        return diffuse(side.rows(data), plan.n_neighbors, plan.n_diffusion_steps)
+    return diffuse(side.rows(data), plan.n_neighbors, plan.n_diffusion_steps)
 
 
 def _make_optimizer(

@@ -11,14 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .._data.rows import Rows
-from .._data.validation import TrainingData
+from .._data.rows import RowMap, Rows, TrainingData
 from .._networks.autoencoder import Autoencoder
 from .._objectives.losses import LOSSES, Loss
 from .._preparation.preparation import Invertible, Preparation
 from .._preparation.row_normalization import RowNormalization, learn_row_normalization
 from .._preparation.whitening import Whitening, learn_whitening
-from .._training.resources import one_thread
 
 _CPU = torch.device("cpu")
 
@@ -39,6 +37,8 @@ class MatrixSide:
         What an error costs, and what the network's output means.
     loss_name : str
         Its key in `LOSSES`.
+    device : torch.device, default=cpu
+        Where its tensors are.
     """
 
     mean: NDArray[np.float64]
@@ -46,11 +46,7 @@ class MatrixSide:
     preparation: Preparation
     loss: Loss
     loss_name: str
-
-    @property
-    def device(self) -> torch.device:
-        """Where its tensors are."""
-        return self.loss.center.device
+    device: torch.device = _CPU
 
     @property
     def width(self) -> int:
@@ -70,6 +66,7 @@ class MatrixSide:
             self,
             preparation=self.preparation.to(device),
             loss=self.loss.to(device),
+            device=device,
         )
 
     def rows(
@@ -92,9 +89,10 @@ class MatrixSide:
             targets=targets,
         )
 
-    def prepare(self, batch: Tensor) -> Tensor:
-        """Turn standardised rows, (n, n_features), into what the network sees."""
-        return self.preparation.forward(batch)
+    @property
+    def prepare(self) -> RowMap:
+        """What turns standardised rows, (n, n_features), into what the network sees."""
+        return self.preparation.forward
 
     def decoded(self, output: Tensor) -> Tensor:
         """Turn the network's output into standardised rows, (n, n_features)."""
@@ -118,7 +116,7 @@ class MatrixSide:
         """Return what users see of it, as plain values and arrays."""
         normalization: RowNormalization | None = None
         whitening: Whitening | None = None
-        for step in self.preparation.to(_CPU).steps:
+        for step in self.to(_CPU).preparation.steps:
             if isinstance(step, RowNormalization):
                 normalization = step
             elif isinstance(step, Whitening):
@@ -198,17 +196,15 @@ def learn_matrix_side(
     side = MatrixSide(
         mean, scale, Preparation(), _make_loss(loss, mean, scale, {}), loss
     )
-    # Factorisations could give other bits on another number of threads.
-    with one_thread(_CPU):
-        if normalize_rows is not None:
-            side = _with_step(
-                side, learn_row_normalization(side.rows(data), normalize_rows)
-            )
-        if whiten is not None:
-            side = _with_step(
-                side, learn_whitening(side.rows(data), whiten, whiten_regularization)
-            )
-        side.loss.learn(side.rows(data).average)
+    if normalize_rows is not None:
+        side = _with_step(
+            side, learn_row_normalization(side.rows(data), normalize_rows)
+        )
+    if whiten is not None:
+        side = _with_step(
+            side, learn_whitening(side.rows(data), whiten, whiten_regularization)
+        )
+    side.loss.learn(side.rows(data).average)
     return side
 
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from .._data.rows import Rows
-from .._data.validation import TrainingData
+from .._data.rows import Rows, TrainingData, blocks
 from .._networks.autoencoder import Autoencoder
-from .._networks.weights import device_of, own_array
+from .._networks.weights import own_array
 from .._preparation.whitening import Whitening
+from .._training.resources import compute, step_work
 from .matrix import MatrixSide
-from .reading import read
 from .table import TableSide
 
 Side = MatrixSide | TableSide
@@ -126,6 +126,10 @@ class Model(Generic[SideT]):
             return int(sum(self.network.widths[1:]))
         return self.n_components
 
+    @cached_property
+    def _n_multiplications(self) -> int:
+        return self.network.n_multiplications
+
     def encode(self, matrix: Any) -> NDArray[np.float32]:
         """Return the features of rows, (n_samples, n_features_out).
 
@@ -134,14 +138,13 @@ class Model(Generic[SideT]):
         matrix : ndarray or CSR matrix of shape (n_samples, n_columns)
             Validated rows; of a table, encoded ones.
         """
-        here = self._where_the_network_is()
-        read_off, n_components = here.code.read_off(self.network), self.n_components
+        here, n_components = self._where_the_network_is(), self.n_components
+        read_off, prepare = here.code.read_off(self.network), here.side.prepare
 
         def encode(batch: Tensor) -> Tensor:
-            values = read_off(here.side.prepare(batch))
-            return here.code.forward(values, n_components)
+            return here.code.forward(read_off(prepare(batch)), n_components)
 
-        features = read(self.network, encode, here.rows(matrix), self.n_features_out)
+        features = here._apply(encode, here._rows(matrix), self.n_features_out)
         if self.code.scale != 1:
             features /= np.float32(self.code.scale)
         return features
@@ -163,7 +166,7 @@ class Model(Generic[SideT]):
             return here.side.decoded(self.network.decode(here.code.inverse(batch)))
 
         source = torch.tensor(code, device=here.side.device)
-        return read(self.network, decode, source, self.side.width)
+        return here._apply(decode, source, self.side.width)
 
     def reconstruct(self, matrix: Any) -> NDArray[np.float32]:
         """Return reconstructed rows, (n_samples, side.width), as `decode` does."""
@@ -172,7 +175,7 @@ class Model(Generic[SideT]):
         def reconstruct(batch: Tensor) -> Tensor:
             return here.side.decoded(self.network(here.side.prepare(batch)))
 
-        return read(self.network, reconstruct, here.rows(matrix), self.side.width)
+        return here._apply(reconstruct, here._rows(matrix), self.side.width)
 
     def errors(self, matrix: Any) -> NDArray[np.float32]:
         """Return how badly each row is reconstructed, (n_samples,)."""
@@ -181,7 +184,7 @@ class Model(Generic[SideT]):
         def errors(batch: Tensor) -> Tensor:
             return here.side.errors(self.network, batch).unsqueeze(1)
 
-        return read(self.network, errors, here.rows(matrix), 1).ravel()
+        return here._apply(errors, here._rows(matrix), 1).ravel()
 
     def cell_errors(self, matrix: Any) -> NDArray[np.float32]:
         """Return how badly each cell of a table is reconstructed.
@@ -198,17 +201,54 @@ class Model(Generic[SideT]):
         def errors(batch: Tensor) -> Tensor:
             return side.cell_errors(self.network, batch)
 
-        return read(self.network, errors, here.rows(matrix), side.width)[
-            :, side.table.places
-        ]
+        found = here._apply(errors, here._rows(matrix), side.width)
+        return found[:, side.table.places]
 
-    def rows(self, matrix: Any) -> Rows:
+    def _rows(self, matrix: Any) -> Rows:
         """Return rows of the side, not prepared: that is done block by block."""
         return self.side.rows(TrainingData(matrix), prepared=False)
 
     def _where_the_network_is(self) -> Model[SideT]:
         """Return the model with all of it on the device of the network."""
-        device = device_of(self.network)
+        device = next(self.network.parameters()).device
         if device == self.side.device:
             return self
         return replace(self, side=self.side.to(device), code=self.code.to(device))
+
+    def _apply(
+        self,
+        function: Callable[[Tensor], Tensor],
+        source: Rows | Tensor,
+        width: int,
+    ) -> NDArray[np.float32]:
+        """Apply a function of the network to rows, block by block.
+
+        Blocks are filled up to a multiple of 32 rows. Kernels round what is left over
+        after whole vectors differently, and a row's result is not to depend on its
+        position or its neighbours.
+
+        Parameters
+        ----------
+        function : callable
+            Maps blocks of shape (n, any) to (n, width).
+        source : Rows or Tensor of shape (n_samples, any)
+            Where the rows come from, on the network's device.
+        width : int
+            Width of the result.
+        """
+        n_samples = len(source)
+        result = np.empty((n_samples, width), dtype=np.float32)
+        # A third of a step is spent on the way forward.
+        work = step_work(self._n_multiplications, n_samples) / 3
+        with compute(work, self.side.device), torch.inference_mode():
+            for block in blocks(n_samples, max(self.network.widths)):
+                batch = source[block]
+                n_missing = -len(batch) % 32
+                # A copy of a whole block would take as long as a tenth of its way.
+                padded = (
+                    nn.functional.pad(batch, (0, 0, 0, n_missing))
+                    if n_missing
+                    else batch
+                )
+                result[block] = function(padded)[: len(batch)].cpu().numpy()
+        return result

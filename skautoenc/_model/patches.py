@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from sklearn.utils.random import sample_without_replacement
 from torch import Tensor, nn
 
-from .._data.rows import take
-from .._data.validation import TrainingData
+from .._data.rows import TrainingData, take
 from .._networks.dense import DenseAutoencoder
 from .._preparation.compression import Compression
 from .._preparation.patches import (

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from .._data.validation import TrainingData
+from .._data.rows import TrainingData
 from .._networks.autoencoder import Autoencoder
 from .._objectives.objectives import Objective
 from .._training.budget import Budget

@@ -13,11 +13,12 @@ from torch import Tensor
 
 from .._data.columns import Table
 from .._data.frames import Schema
-from .._data.rows import Rows
-from .._data.validation import TrainingData
+from .._data.rows import RowMap, Rows, TrainingData
 from .._networks.autoencoder import Autoencoder
 from .._objectives.losses import LOSSES, Loss
 from .._objectives.objectives import TabularObjective
+
+_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class TableSide:
         Its key in `LOSSES`.
     deviances : list of float
         Cross-entropy of each category under its frequencies.
+    device : torch.device, default=cpu
+        Where its tensors are.
     """
 
     table: Table
@@ -43,13 +46,9 @@ class TableSide:
     loss: Loss
     loss_name: str
     deviances: list[float]
+    device: torch.device = _CPU
 
     error_unit = 1.0  # Costs are shares of deviance already.
-
-    @property
-    def device(self) -> torch.device:
-        """Where its tensors are."""
-        return self.loss.center.device
 
     @property
     def width(self) -> int:
@@ -61,7 +60,7 @@ class TableSide:
         """Return the same on another device."""
         if device == self.device:
             return self
-        return replace(self, loss=self.loss.to(device))
+        return replace(self, loss=self.loss.to(device), device=device)
 
     def rows(
         self,
@@ -81,9 +80,10 @@ class TableSide:
             targets=targets,
         )
 
-    def prepare(self, batch: Tensor) -> Tensor:
-        """Return the batch, which the network takes as it is."""
-        return batch
+    @property
+    def prepare(self) -> RowMap:
+        """What a batch goes through before the network: nothing."""
+        return lambda batch: batch
 
     def objective(
         self,
@@ -124,7 +124,7 @@ class TableSide:
             of_column.argmax(dim=1, keepdim=True)
             if of_column.shape[1]
             else of_column.new_zeros(len(output), 1)
-            for of_column in logits.split(list(layout.n_levels), dim=1)
+            for of_column in torch.split(logits, list(layout.n_levels), dim=1)
         ]
         return torch.cat([numbers, *levels], dim=1)
 

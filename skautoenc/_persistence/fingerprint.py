@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
-from .._data.validation import TrainingData
+from .._data.rows import TrainingData
 from .._networks.autoencoder import Autoencoder
 from .._version import __version__
 
