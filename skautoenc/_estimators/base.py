@@ -67,6 +67,30 @@ class BaseAutoencoder(FittedEstimator):
     _side: ClassVar[type[Side]]
     _model: Model[Any]
 
+    # Values of what a subclass does not offer as a parameter.
+    features: Any = "code"
+    loss: Any = "auto"
+    corruption: Any = "masking"
+    corruption_rate: Any = 0.0
+    solver: Any = "adam"
+    alpha: Any = 0.0
+    batch_size: Any = "auto"
+    learning_rate: Any = "cosine"
+    learning_rate_init: Any = 0.005
+    momentum: Any = 0.9
+    max_grad_norm: Any = None
+    max_iter: Any = "auto"
+    shuffle: Any = True
+    tol: Any = 1e-4
+    n_iter_no_change: Any = 10
+    early_stopping: Any = False
+    validation_fraction: Any = 0.1
+    warm_start: Any = False
+    checkpoint: Any = None
+    device: Any = "auto"
+    random_state: Any = None
+    verbose: Any = False
+
     _parameter_constraints: dict[str, list[Any]] = {
         "loss": [StrOptions({"auto", *LOSSES})],
         "corruption": [StrOptions(set(CORRUPTIONS))],

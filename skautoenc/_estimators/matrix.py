@@ -42,14 +42,14 @@ class MatrixAutoencoder(BaseAutoencoder):
     _side = MatrixSide
     _model: Model[MatrixSide]
 
-    # What not every subclass offers as a parameter is off.
-    features = "code"
-    ordered = False
-    whiten_code = False
-    n_neighbors: int | None = None
-    n_diffusion_steps = 1
-    whiten: str | None = None
-    whiten_regularization = 0.1
+    # Values of what a subclass does not offer as a parameter.
+    ordered: Any = False
+    n_neighbors: Any = None
+    n_diffusion_steps: Any = 1
+    normalize_rows: Any = None
+    whiten: Any = None
+    whiten_regularization: Any = 0.1
+    whiten_code: Any = False
 
     _parameter_constraints = {
         **BaseAutoencoder._parameter_constraints,

@@ -347,7 +347,7 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         check_layer_sizes(self)
         rates = self.corruption_rate
         if isinstance(rates, Mapping) and not all(
-            isinstance(rate, Real) and 0 <= rate < 1 for rate in rates.values()
+            isinstance(rate, Real) and 0 <= float(rate) < 1 for rate in rates.values()
         ):
             refuse(self, "corruption_rate", "a share below 1, or a dictionary of such")
         if not set((self.column_kinds or {}).values()) <= set(KINDS):
