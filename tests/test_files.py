@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import pickletools
 import resource
 import shutil
 import signal
@@ -129,8 +130,11 @@ def test_pickles_are_small_and_of_no_device(estimator, X, path):
         arrays = sum(file.get_tensor(name).nbytes for name in list(file.keys()))
     data = pickle.dumps(fitted)
     assert len(data) < 1.2 * arrays + 10_000
-    for word in (b"torch", b"cpu", b"cuda", b"storage"):
-        assert word not in data
+    # Weights may happen to spell a word.
+    texts = [text for _, text, _ in pickletools.genops(data) if isinstance(text, str)]
+    assert "skautoenc" in texts
+    for word in ("torch", "cpu", "cuda", "storage"):
+        assert not any(word in text for text in texts)
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)

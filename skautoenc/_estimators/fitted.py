@@ -44,10 +44,6 @@ class FittedEstimator(
     def _make_model(self) -> Any:
         """Make the model that the fitted attributes describe."""
 
-    @abstractmethod
-    def _check_usable(self, model: Any) -> None:
-        """Apply a model once in each way: attributes that do not fit show then."""
-
     def _check_rows(self, X: Any, *, reset: bool, min_rows: int = 1) -> Any:
         """Validate a matrix; where `reset`, set what is known of its columns."""
         return check_rows(self, X, reset=reset, min_rows=min_rows)

@@ -165,12 +165,6 @@ class MatrixAutoencoder(BaseAutoencoder):
             check_range(data, kind.lowest, kind.highest, f"The loss {name!r}")
         return name
 
-    def _check_usable(self, model: Model[MatrixSide]) -> None:
-        row = model.side.mean[np.newaxis]
-        model.encode(row)
-        model.errors(row)
-        model.decode(np.zeros((1, model.n_components), dtype=np.float32))
-
     # Applying
 
     def _inverse_transform(self, X: Any) -> Any:

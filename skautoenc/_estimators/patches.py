@@ -432,10 +432,6 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
         assert intercept is not None
         return PatchModel(features, Compression(mean, forward, backward, intercept))
 
-    def _check_usable(self, model: PatchModel) -> None:
-        row = np.full((1, self.n_features_in_), self.mean_, dtype=np.float32)
-        model.decode(model.encode(row))
-
     # Applying
 
     def transform(self, X: Any) -> NDArray[np.float32]:

@@ -19,10 +19,9 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._data.columns import KINDS, CategoryColumn, DateColumn, NumberColumn, Table
-from .._data.frames import Columns, Schema, fill_gaps, make_frame
+from .._data.frames import Columns, Schema, fill_gaps
 from .._data.rows import TrainingData
 from .._data.validation import check_codes, check_layer_sizes, check_weights, refuse
-from .._model.learn import Learnt
 from .._model.model import Model
 from .._model.plan import CodePlan, Plan
 from .._model.table import TableSide, learn_table_side
@@ -646,15 +645,6 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         # Corruption is redrawn each epoch, so more epochs keep helping.
         return min(max(10, math.ceil(1000 / n_batches)), 300)
 
-    def _attributes_of(self, learnt: Learnt) -> dict[str, Any]:
-        return {"features_scale_": learnt.model.code.scale}
-
-    def _check_usable(self, model: Model[TableSide]) -> None:
-        decoded = self._decoded(model, np.zeros((1, model.n_components), np.float32))
-        matrix = model.side.table.encode(Columns(decoded))
-        model.encode(matrix)
-        model.errors(matrix)
-
     # What users ask of a fitted one
 
     def inverse_transform(self, X: Any) -> Any:
@@ -683,14 +673,7 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         check_is_fitted(self)
         model = self._model
         code = check_codes(self, X, model.n_components, model.n_features_out)
-        return self._decoded(model, code)
-
-    def _decoded(self, model: Model[TableSide], code: NDArray[np.float32]) -> Any:
-        """Return the frame or array that codes stand for."""
-        values = model.side.restore(model.decode(code))
-        if model.side.schema is None:
-            return np.column_stack(values)
-        return make_frame(values, model.side.schema)
+        return model.side.as_frame(model.side.restore(model.decode(code)))
 
     def impute(self, X: Any) -> Any:
         """Fill the gaps, and only these.

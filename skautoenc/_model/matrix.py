@@ -112,6 +112,10 @@ class MatrixSide:
             np.clip(rows, self.loss.lowest, self.loss.highest, out=rows)
         return rows
 
+    def encode_again(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Turn what `restore` gives into what `rows` takes."""
+        return rows
+
     def attributes(self) -> dict[str, Any]:
         """Return what users see of it, as plain values and arrays."""
         normalization: RowNormalization | None = None

@@ -34,13 +34,13 @@ class CodeMap:
         What is read off the network.
     whitening : Whitening or None, default=None
         Map of the code.
-    scale : float, default=1.0
+    scale : float or None, default=None
         What the features are divided by.
     """
 
     features: str
     whitening: Whitening | None = None
-    scale: float = 1.0
+    scale: float | None = None
 
     def to(self, device: torch.device) -> CodeMap:
         """Return the same on another device."""
@@ -69,16 +69,16 @@ class CodeMap:
         return code if self.whitening is None else self.whitening.inverse(code)
 
     def attributes(self) -> dict[str, Any]:
-        """Return what users see of the whitening, as plain arrays."""
-        found = self.whitening
-        if found is None or found.mean is None:
-            names = "code_mean_", "code_whitening_", "code_dewhitening_"
-            return dict.fromkeys(names)
-        return {
-            "code_mean_": own_array(found.mean),
-            "code_whitening_": own_array(found.matrix),
-            "code_dewhitening_": own_array(found.inverse_matrix),
-        }
+        """Return what users see of the maps, as plain values and arrays."""
+        names = "code_mean_", "code_whitening_", "code_dewhitening_"
+        found: dict[str, Any] = dict.fromkeys(names)
+        if self.whitening is not None and self.whitening.mean is not None:
+            found["code_mean_"] = own_array(self.whitening.mean)
+            found["code_whitening_"] = own_array(self.whitening.matrix)
+            found["code_dewhitening_"] = own_array(self.whitening.inverse_matrix)
+        if self.scale is not None:
+            found["features_scale_"] = self.scale
+        return found
 
     @classmethod
     def from_attributes(cls, attributes: Mapping[str, Any]) -> CodeMap:
@@ -89,7 +89,7 @@ class CodeMap:
             whitening = Whitening(
                 *(torch.tensor(attributes[name], device="cpu") for name in names)
             )
-        scale = attributes.get("features_scale_", 1.0)
+        scale = attributes.get("features_scale_")
         return cls(attributes["features_"], whitening, scale)
 
 
@@ -145,7 +145,7 @@ class Model(Generic[SideT]):
             return here.code.forward(read_off(prepare(batch)), n_components)
 
         features = here._apply(encode, here._rows(matrix), self.n_features_out)
-        if self.code.scale != 1:
+        if self.code.scale is not None:
             features /= np.float32(self.code.scale)
         return features
 
@@ -159,7 +159,7 @@ class Model(Generic[SideT]):
         """
         here = self._where_the_network_is()
         code = np.ascontiguousarray(features[:, -self.n_components :])
-        if self.code.scale != 1:
+        if self.code.scale is not None:
             code = code * np.float32(self.code.scale)
 
         def decode(batch: Tensor) -> Tensor:
@@ -203,6 +203,13 @@ class Model(Generic[SideT]):
 
         found = here._apply(errors, here._rows(matrix), side.width)
         return found[:, side.table.places]
+
+    def check_usable(self) -> None:
+        """Apply the model once in each way: parts that do not fit show then."""
+        code = np.zeros((1, self.n_components), dtype=np.float32)
+        matrix = self.side.encode_again(self.side.restore(self.decode(code)))
+        self.encode(matrix)
+        self.errors(matrix)
 
     def _rows(self, matrix: Any) -> Rows:
         """Return rows of the side, not prepared: that is done block by block."""

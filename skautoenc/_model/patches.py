@@ -259,6 +259,12 @@ class PatchModel:
             result[block] = mapped[: block.stop - start].numpy()
         return result
 
+    def check_usable(self) -> None:
+        """Apply the model once in each way: parts that do not fit show then."""
+        width = math.prod(self.features.source.image_shape)
+        row = np.full((1, width), self.features.source.mean, dtype=np.float32)
+        self.decode(self.encode(row))
+
     def _compress(self, pooled: Tensor) -> Tensor:
         mean, forward = self.compression.mean, self.compression.forward
         if mean is None or forward is None:

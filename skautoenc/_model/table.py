@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .._data.columns import Table
-from .._data.frames import Schema
+from .._data.frames import Columns, Schema, make_frame
 from .._data.rows import RowMap, Rows, TrainingData
 from .._networks.autoencoder import Autoencoder
 from .._objectives.losses import LOSSES, Loss
@@ -141,6 +141,16 @@ class TableSide:
         """Turn decoded rows into values, an array a column."""
         n_numbers = self.table.layout.n_numbers
         return self.table.decode(rows[:, :n_numbers], rows[:, n_numbers:])
+
+    def as_frame(self, values: list[NDArray[Any]]) -> Any:
+        """Make what `restore` gives a frame as that of the fit, or an array."""
+        if self.schema is None:
+            return np.column_stack(values)
+        return make_frame(values, self.schema)
+
+    def encode_again(self, values: list[NDArray[Any]]) -> NDArray[np.float32]:
+        """Turn what `restore` gives into what `rows` takes."""
+        return self.table.encode(Columns(self.as_frame(values)))
 
     def attributes(self) -> dict[str, Any]:
         """Return what users see of it, as plain values and arrays."""

@@ -153,7 +153,7 @@ def check_fitted(estimator: Any) -> Any:
         _check_patches(estimator)
     with np.errstate(all="ignore"):
         model = estimator._make_model()
-        estimator._check_usable(model)
+        model.check_usable()
     return model
 
 
