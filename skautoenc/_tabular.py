@@ -6,10 +6,12 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import Tags
@@ -26,7 +28,14 @@ from ._input import (
     check_weights,
     refuse,
 )
-from ._table import KINDS, CategoryColumn, DateColumn, NumberColumn, Table
+from ._table import (
+    KINDS,
+    CategoryColumn,
+    DateColumn,
+    NumberColumn,
+    Table,
+    entropy,
+)
 from .losses import LOSSES, Loss
 from .networks import ACTIVATIONS, Autoencoder, TabularAutoencoder
 from .networks.numbers import NUMBER_ENCODINGS
@@ -352,6 +361,9 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
     ) -> TrainingData:
         columns = self._check_columns(X, reset=reset, min_rows=2)
         weights = check_weights(sample_weight, np.empty((columns.n_rows, 0)))
+        if weights is not None and not weights.all():
+            # Nothing at all is learnt from rows that weigh nothing.
+            columns, weights = columns.take(weights > 0), weights[weights > 0]
         if reset:
             self._table = self._learn_table(columns, weights)
             self._schema = columns.schema()
@@ -360,7 +372,9 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
                 for name, column in zip(columns.names, self._table.columns, strict=True)
             }
         matrix = self._table.encode(columns)
-        return TrainingData(matrix, weights).without_zero_weights()
+        if not reset:
+            self._table.widen(columns)
+        return TrainingData(matrix, weights)
 
     def _check_rows(self, X: Any, *, reset: bool, min_rows: int = 1) -> Any:
         columns = self._check_columns(X, reset=reset, min_rows=min_rows)
@@ -503,7 +517,16 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
             rates=torch.tensor(self._rates(), dtype=torch.float32, device=device),
             swaps=self.corruption == "swap",
             corruption_weight=float(self.corruption_weight),
+            **self._costs_of_levels(device),
         )
+
+    def _costs_of_levels(self, device: torch.device) -> dict[str, Tensor]:
+        """Return what levels that are not decoded to cost, one of each category."""
+        categories = [c for c in self._table.columns if c.kind == "category"]
+        rare = [column.rare_cost for column in categories]
+        unknown = [column.unknown_cost for column in categories]
+        to_tensor = partial(torch.tensor, dtype=torch.float32, device=device)
+        return {"rare_costs": to_tensor(rare), "unknown_costs": to_tensor(unknown)}
 
     def _rates(self) -> list[float]:
         """Return the share of rows that lose each cell."""
@@ -536,7 +559,7 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         codes = data.matrix[:, data.matrix.shape[1] - n_categories :]
         codes = codes if data.index is None else codes[data.index]
         self._deviances = [
-            _entropy(codes[:, number], n_levels, data.weights)
+            _deviance(codes[:, number], n_levels, data.weights)
             for number, n_levels in enumerate(self._table.layout.n_levels)
         ]
 
@@ -600,8 +623,9 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         source = torch.tensor(code, device=device_of(self.network_))
         decoded = self._table.decode(*self._read(source, self.network_.decode))
         if self._schema is None:
-            return np.column_stack(decoded)
-        return make_frame(decoded, self._schema)
+            return np.column_stack([_to_floats(values) for values in decoded])
+        index = X.index if isinstance(X, pd.DataFrame) else None
+        return make_frame(decoded, self._schema, index)
 
     def impute(self, X: Any) -> Any:
         """Fill the gaps, and only these.
@@ -632,7 +656,7 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         values = self._table.decode(*self._read(rows, self.network_.forward))
         gaps = [column.gaps(columns[n]) for n, column in enumerate(self._table.columns)]
         if columns.is_frame:
-            return fill_gaps(columns.native, gaps, values)
+            return fill_gaps(columns.native, gaps, values, self._schema)
         filled = np.array(columns.native, copy=True)
         for place, (gap, column) in enumerate(zip(gaps, values, strict=True)):
             filled[gap, place] = column[gap]
@@ -670,7 +694,7 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         objective = self._build_objective(self._loss(device_of(self.network_)))
 
         def costs(batch: Tensor) -> Tensor:
-            found, seen = objective.costs(self.network_(batch), batch)
+            found, seen = objective.surprise(self.network_(batch), batch)
             return found.masked_fill(seen == 0, torch.nan)
 
         found = read(
@@ -700,7 +724,7 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         objective = self._build_objective(self._loss(device_of(self.network_)))
 
         def errors(batch: Tensor) -> Tensor:
-            return objective.evaluate(self.network_, batch).unsqueeze(1)
+            return objective.score(self.network_, batch).unsqueeze(1)
 
         return read(self.network_, errors, self._rows_to_read(matrix), 1).ravel()
 
@@ -737,7 +761,7 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         return tags
 
 
-def _entropy(
+def _deviance(
     codes: NDArray[np.float32], n_levels: int, weights: NDArray[Any] | None
 ) -> float:
     """Return the cross-entropy of levels under their own frequencies."""
@@ -747,6 +771,14 @@ def _entropy(
         weights=None if weights is None else weights[seen],
         minlength=n_levels,
     )
-    shares = counts[counts > 0] / max(counts.sum(), 1e-300)
-    # An almost constant column is not to outweigh all others by one rare level.
-    return max(float(-(shares * np.log(shares)).sum()), 0.05)
+    return entropy(counts)
+
+
+def _to_floats(values: NDArray[Any]) -> NDArray[Any]:
+    """Return integers that no float64 equals as those next to them, towards zero."""
+    if values.dtype.kind not in "iu":
+        return values
+    found = values.astype(np.float64)
+    pairs = zip(found.tolist(), values.tolist(), strict=True)
+    outside = [abs(as_float) > abs(value) for as_float, value in pairs]
+    return np.where(outside, np.nextafter(found, 0), found)
