@@ -314,8 +314,8 @@ class CategoryColumn:
         What a rare level, and one that was not there in `fit`, cost where rows are
         scored: minus the logarithm of their share, for an unknown level that of one in
         one more row, and at least that of the rarest level; divided by the entropy of
-        all levels. NaN where that is not known, in files that are older than this and
-        for columns that held nothing.
+        all levels. NaN is no cost: of columns that held nothing, of rare levels where
+        all are, and in files that are older than this.
     """
 
     kind = "category"
@@ -360,7 +360,7 @@ class CategoryColumn:
     def _learn_costs(self, counts: NDArray[Any], n_rare: float) -> None:
         n, scale = counts.sum(), entropy(counts)
         self.unknown_cost = float(max(np.log1p(n), np.log(n / counts.min())) / scale)
-        if self.has_infrequent:
+        if 0 < n_rare < n:
             self.rare_cost = float(np.log(n / n_rare) / scale)
 
     @property
