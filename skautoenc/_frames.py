@@ -222,7 +222,8 @@ def _make_pandas(values: NDArray[Any], dtype: Any, *, is_missing: bool) -> Any:
         elif kind in ("i", "u"):
             bounds = np.iinfo(getattr(dtype, "numpy_dtype", dtype))
             values = round_within(values, int(bounds.min), int(bounds.max))
-    series = pd.Series(values)
+    # Told nothing, pandas makes its own timestamps of dates that are objects.
+    series = pd.Series(values, dtype=object if str(dtype) == "object" else None)
     if isinstance(dtype, pd.DatetimeTZDtype):
         series = series.dt.tz_localize("UTC")
     return series if dtype is None else series.astype(dtype)
@@ -316,7 +317,8 @@ def _fill_pandas(
     merged: Any = new
     if not gap.all():
         merged = old.astype(dtype)
-        merged[gap] = new
+        # As an array: of a Series pandas would make timestamps of dates, too.
+        merged[gap] = new.array
     # As a Series: pandas would make strings of bare objects.
     frame.isetitem(place, merged)
 

@@ -98,13 +98,15 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         learnt. Both help where things depend on numbers in jumps or waves, and cost
         time.
     min_frequency : int, float or None, default=None
-        Fewest rows, or smallest share of the known ones, for a level of its own; rarer
-        ones share a code, and are not decoded to.
+        Fewest rows, or smallest share of the known ones, for a category with a code of
+        its own; rarer categories share a code, and are not decoded to. Where rows are
+        scored, the error of a rare category follows from the share of all rare ones.
     max_categories : int or None, default=64
         Most codes of a column. With more levels, the rarest share one.
     handle_unknown : {"infrequent_if_exist", "error"}, default="infrequent_if_exist"
-        A level that was not there in `fit` is read as a rare one, if the column has
-        some, otherwise as a gap; or it is an error.
+        A category that was not seen in `fit` is encoded as a rare one, if the column
+        has any, otherwise as a missing value; or it is an error. Where rows are scored,
+        its error is at least that of the column's least likely category.
     corruption : {"masking", "swap"}, default="masking"
         What is done to cells that are to be reconstructed: they become gaps, or take
         the value of another row.
@@ -361,12 +363,13 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
     ) -> TrainingData:
         columns = self._check_columns(X, reset=reset, min_rows=2)
         weights = check_weights(sample_weight, np.empty((columns.n_rows, 0)))
+        schema = columns.schema()
         if weights is not None and not weights.all():
             # Nothing at all is learnt from rows that weigh nothing.
             columns, weights = columns.take(weights > 0), weights[weights > 0]
         if reset:
             self._table = self._learn_table(columns, weights)
-            self._schema = columns.schema()
+            self._schema = schema
             self.column_kinds_ = {
                 name: column.kind
                 for name, column in zip(columns.names, self._table.columns, strict=True)
@@ -607,7 +610,10 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         -------
         ndarray or frame of shape (n_samples, n_features)
             The reconstruction. Fitted on a frame, it gives one of the same library with
-            the same columns and types: integers are rounded, categories are levels.
+            the same columns and types; integers are rounded. It has the index of `X`,
+            if that is a pandas frame. The integers of an array come back as floats.
+            Numbers and dates lie between the lowest and the highest value of their
+            column in `fit` (rows of weight zero do not count).
 
         Raises
         ------
@@ -638,9 +644,17 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         Returns
         -------
         frame or ndarray of shape (n_samples, n_features)
-            A copy in which each gap holds what the network makes of the rest of the
-            row. Only columns that held nothing in `fit`, or nothing but rare levels,
-            keep theirs.
+            A copy in which each missing value is replaced by what the network predicts
+            from the rest of the row. Numbers and dates lie between the lowest and the
+            highest value of their column in `fit`. Only columns without any value in
+            `fit`, or with rare categories only, keep their missing values.
+
+            A column keeps its type, with two exceptions. A column without any value may
+            have any type, and gets that of `fit`. A pandas Categorical or polars Enum
+            that lacks a category it is filled with gets the type of `fit`; if it has
+            categories that were not in `fit`, the missing ones are appended instead,
+            and the result has no order. If an integer type is narrower than in `fit`,
+            values are clipped to what it holds.
 
         Raises
         ------
@@ -678,7 +692,14 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         -------
         ndarray of shape (n_samples,) or (n_samples, n_features), float32
             Errors, mean over the cells of a row or each cell's own, where one is that
-            of averages, on average. Gaps have none: they are NaN.
+            of averages, on average. Missing cells have none: they are NaN. A row
+            without any value has an error of one, that of averages.
+
+            A category that was not seen in `fit` has the error of the column's least
+            likely category in that row, and at least ``log(n + 1) / entropy``: what one
+            more row would cost besides the n known ones of `fit`, in units of the
+            entropy of the column's categories. Rare categories that share a code have
+            an error of ``-log(share) / entropy``, with their common share of the rows.
 
         Raises
         ------
@@ -713,7 +734,8 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         Returns
         -------
         ndarray of shape (n_samples,), float32
-            Minus the `reconstruction_error`: 0 is perfect, outliers are far below.
+            Minus the `reconstruction_error`: 0 is perfect, outliers are far below. A
+            row without any value scores -1, as averages do.
         """
         return -self.reconstruction_error(X)
 

@@ -336,16 +336,19 @@ class TabularObjective:
         codes = target[:, target.shape[1] - n_categories :]
         for number, of_column in enumerate(logits):
             code, n_levels = codes[:, number], of_column.shape[1]
+            is_rare = code >= n_levels
+            if not is_rare.any():
+                continue
             unknown = self.unknown_costs[number].expand(len(code))
             if n_levels > 1:
                 least_likely = -of_column.log_softmax(dim=1).amin(dim=1)
                 # Whichever is not NaN, if one of them is.
                 unknown = torch.fmax(unknown, least_likely / self.deviances[number])
             cost = torch.where(code > n_levels, unknown, self.rare_costs[number])
-            chosen = (code >= n_levels) & ~cost.isnan()
+            others = is_rare & ~cost.isnan()
             cell = n_numbers + number
-            costs[:, cell] = torch.where(chosen, cost, costs[:, cell])
-            seen[:, cell] = seen[:, cell].masked_fill(chosen, 1.0)
+            costs[:, cell] = torch.where(others, cost, costs[:, cell])
+            seen[:, cell] = seen[:, cell].masked_fill(others, 1.0)
         return costs, seen
 
     def costs(self, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
