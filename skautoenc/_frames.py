@@ -299,28 +299,43 @@ def _fill_pandas(
     fitted: Any,
 ) -> None:
     old = frame.iloc[:, place]
-    dtype: Any = old.dtype
     filling = values[gap]
     if gap.all():
-        is_number = values.dtype.kind in "iuf" and pd.api.types.is_numeric_dtype(dtype)
-        dtype = dtype if fitted is None and is_number else fitted
-    elif isinstance(dtype, pd.CategoricalDtype):
-        lacking = _lacking(filling, dtype.categories)
-        is_alike = isinstance(fitted, pd.CategoricalDtype)
-        if lacking and is_alike and not _lacking(dtype.categories, fitted.categories):
-            dtype = fitted
-        elif lacking:
-            # Where the new ones belong in an order, nothing says.
-            dtype = pd.CategoricalDtype([*dtype.categories, *lacking])
-    new = _make_column(filling, dtype, "pandas")
-    new.index = old.index[gap]
-    merged: Any = new
-    if not gap.all():
-        merged = old.astype(dtype)
-        # As an array: of a Series pandas would make timestamps of dates, too.
-        merged[gap] = new.array
+        is_number = values.dtype.kind in "iuf" and pd.api.types.is_numeric_dtype(old)
+        dtype = old.dtype if fitted is None and is_number else fitted
+        merged: Any = _make_column(filling, dtype, "pandas")
+        merged.index = old.index
+    else:
+        dtype = _type_for_pandas(filling, old.dtype, fitted)
+        new = _make_column(filling, dtype, "pandas")
+        if dtype == old.dtype:
+            merged = old.copy()
+            # As an array: of a Series pandas would make timestamps of dates, too.
+            merged[gap] = new.array
+        else:
+            # The new type need not have gaps.
+            parts = pd.concat([old[~gap].astype(dtype), new])
+            order = np.concatenate([np.flatnonzero(~gap), np.flatnonzero(gap)])
+            merged = parts.iloc[np.argsort(order)].set_axis(old.index)
     # As a Series: pandas would make strings of bare objects.
     frame.isetitem(place, merged)
+
+
+def _type_for_pandas(filling: NDArray[Any], own: Any, fitted: Any) -> Any:
+    """Return a type that holds a column's values and what its gaps are filled with."""
+    if getattr(own, "kind", "") in ("i", "u"):
+        bounds = np.iinfo(getattr(own, "numpy_dtype", own))
+        if _are_within(filling, int(bounds.min), int(bounds.max)):
+            return own
+        return np.dtype(np.int64) if fitted is None else fitted
+    if not isinstance(own, pd.CategoricalDtype):
+        return own
+    lacking = _lacking(filling, own.categories)
+    is_alike = isinstance(fitted, pd.CategoricalDtype)
+    if lacking and is_alike and not _lacking(own.categories, fitted.categories):
+        return fitted
+    # Where the new ones belong in an order, nothing says.
+    return pd.CategoricalDtype([*own.categories, *lacking]) if lacking else own
 
 
 def _fill_polars(
@@ -329,24 +344,44 @@ def _fill_polars(
     import polars as pl
 
     old = frame.to_series(place)
-    dtype = old.dtype
     if gap.all():
-        is_number = values.dtype.kind in "iuf" and dtype.is_numeric()
-        dtype = dtype if fitted is None and is_number else fitted
-        frame.replace_column(
-            place, _make_column(values, dtype, "polars").alias(old.name)
-        )
-        return
-    if isinstance(dtype, pl.Enum):
-        lacking = _lacking(values[gap], dtype.categories)
-        is_enum = isinstance(fitted, pl.Enum)
-        if lacking and is_enum and not _lacking(dtype.categories, fitted.categories):
-            dtype = fitted
-        elif lacking:
-            dtype = pl.Enum([*dtype.categories, *lacking])
-    new = _make_column(values, dtype, "polars")
-    filled = pl.when(pl.Series(gap)).then(new).otherwise(old.cast(dtype))
-    frame.replace_column(place, pl.select(filled).to_series().alias(old.name))
+        is_number = values.dtype.kind in "iuf" and old.dtype.is_numeric()
+        dtype = old.dtype if fitted is None and is_number else fitted
+        filled = _make_column(values, dtype, "polars")
+    else:
+        dtype = _type_for_polars(values[gap], old.dtype, fitted)
+        new = _make_column(values, dtype, "polars")
+        if new.filter(gap).null_count():
+            raise ValueError(
+                f"Column {old.name!r} holds {dtype}, which cannot hold "
+                f"{values[gap][0]!r:.40}. Bring it to the type of fit first."
+            )
+        merged = pl.when(pl.Series(gap)).then(new).otherwise(old.cast(dtype))
+        filled = pl.select(merged).to_series()
+    frame.replace_column(place, filled.alias(old.name))
+
+
+def _type_for_polars(filling: NDArray[Any], own: Any, fitted: Any) -> Any:
+    """Return a type that holds a column's values and what its gaps are filled with."""
+    import polars as pl
+
+    if own.is_integer() and not _are_within(filling, *_polars_bounds(own)):
+        return pl.Int64() if fitted is None else fitted
+    if not isinstance(own, pl.Enum):
+        return own
+    lacking = _lacking(filling, own.categories)
+    is_alike = isinstance(fitted, pl.Enum)
+    if lacking and is_alike and not _lacking(own.categories, fitted.categories):
+        return fitted
+    return pl.Enum([*own.categories, *lacking]) if lacking else own
+
+
+def _are_within(values: NDArray[Any], lowest: int, highest: int) -> bool:
+    """Whether an integer type holds all values that are integers, not rounded ones."""
+    if values.dtype.kind not in "iuO":
+        return True
+    whole = (each for each in values.tolist() if isinstance(each, int))
+    return all(lowest <= each <= highest for each in whole)
 
 
 def _lacking(values: Any, categories: Any) -> list[Any]:

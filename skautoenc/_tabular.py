@@ -649,12 +649,13 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
             highest value of their column in `fit`. Only columns without any value in
             `fit`, or with rare categories only, keep their missing values.
 
-            A column keeps its type, with two exceptions. A column without any value may
+            A column keeps its type, with few exceptions. A column without any value may
             have any type, and gets that of `fit`. A pandas Categorical or polars Enum
             that lacks a category it is filled with gets the type of `fit`; if it has
             categories that were not in `fit`, the missing ones are appended instead,
             and the result has no order. If an integer type is narrower than in `fit`,
-            values are clipped to what it holds.
+            numbers are clipped to what it holds, and for categories that it does not
+            hold it gives way to the type of `fit`.
 
         Raises
         ------

@@ -511,6 +511,31 @@ def test_each_row_read_on_its_own_is_filled_as_among_others(library):
             assert alone[name].dtype == expected.dtype
 
 
+@pytest.mark.parametrize("kind", ["nullable", "arrow", "polars"])
+def test_a_category_that_a_narrower_type_does_not_hold_gets_the_type_of_fit(kind):
+    """A category is no quantity: one that is nearest to it is another one."""
+    library = LIBRARIES["polars" if kind == "polars" else "pandas"]
+    places = integer_column(kind, "int64", np.where(Z > 0, 1305, 5).tolist())
+    fitted = fit(
+        library({"x": places, "z": Z}), categorical_features=["x"], max_iter=200
+    )
+    narrow = integer_column(kind, "int8", [None, 5, None])
+    filled = fitted.impute(library({"x": narrow, "z": [2.0, 0.0, -2.0]}))["x"]
+    assert filled.to_list() == [1305, 5, 5]
+    assert filled.dtype == places.dtype
+    filled = fitted.impute(library({"x": narrow, "z": [-2.0, 0.0, -2.0]}))["x"]
+    assert filled.to_list() == [5, 5, 5]
+    assert filled.dtype == narrow.dtype
+
+
+def test_what_no_type_of_a_batch_can_hold_is_an_error():
+    """It must not stay a gap without a word."""
+    fitted = fit(pl.DataFrame({"x": WORDS, "z": Z}))
+    batch = pl.DataFrame({"x": [1.5, None], "z": Z[:2]})
+    with pytest.raises(ValueError, match="Column 'x' holds Float64, which cannot hold"):
+        fitted.impute(batch)
+
+
 # The index
 
 
