@@ -1,6 +1,7 @@
 """Tables on their way back: types, ranges, gaps, unknown levels, weightless rows."""
 
 import datetime
+import pickle
 from decimal import Decimal
 
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 import skautoenc
 from skautoenc import TabularAutoencoderTransformer
-from skautoenc._frames import round_within
+from skautoenc._data.frames import round_within
 
 N = 30
 LIBRARIES = {"pandas": pd.DataFrame, "polars": pl.DataFrame}
@@ -412,6 +413,26 @@ def test_later_parts_of_the_data_widen_the_range():
     far = later.assign(x=10**6)
     stream.partial_fit(pd.concat([far, first]), sample_weight=np.repeat([0, 1], N))
     assert decode_anything(stream)["x"].max() == N + 99
+
+
+def test_a_later_part_widens_no_model_but_the_new_one():
+    """Threads may be applying the old one, and a part that is refused adds nothing."""
+    frame = pd.DataFrame({"x": np.arange(N), "z": Z, "day": DAYS})
+    later = frame.assign(x=frame["x"] + 100, day=frame["day"] + pd.Timedelta(99, "D"))
+    for go_on in ("fit", "partial_fit"):
+        fitted = fit(frame, warm_start=True)
+        before = fitted._model
+        table = pickle.dumps(before.side.table.columns)
+        getattr(fitted, go_on)(later)
+        assert pickle.dumps(before.side.table.columns) == table
+        assert decode_anything(fitted)["x"].max() == N + 99
+        assert fitted._table is fitted._model.side.table
+        fitted._model = before
+        assert decode_anything(fitted)["x"].max() == N - 1
+    fitted = fit(frame).set_params(n_components=4)
+    with pytest.raises(ValueError, match="Training cannot go on"):
+        fitted.partial_fit(later)
+    assert decode_anything(fitted)["x"].max() == N - 1
 
 
 def test_features_know_no_range():
