@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .._data.columns import Table, entropy
-from .._data.frames import Columns, Schema, make_array, make_frame
+from .._data.frames import Columns, Schema, fill_gaps, make_array, make_frame
 from .._data.rows import RowMap, Rows, TrainingData
 from .._networks.autoencoder import Autoencoder
 from .._objectives.losses import LOSSES, Loss
@@ -151,6 +151,20 @@ class TableSide:
         if self.schema is None:
             return make_array(values)
         return make_frame(values, self.schema, index)
+
+    def fill(self, columns: Columns, rows: NDArray[np.float32]) -> Any:
+        """Return a copy of a frame or an array whose gaps hold decoded rows' values."""
+        values = self.restore(rows)
+        gaps = [
+            column.gaps(columns[place])
+            for place, column in enumerate(self.table.columns)
+        ]
+        if columns.is_frame:
+            return fill_gaps(columns.native, gaps, values, self.schema)
+        filled = np.array(columns.native, copy=True)
+        for place, (gap, column) in enumerate(zip(gaps, values, strict=True)):
+            filled[gap, place] = column[gap]
+        return filled
 
     def encode_again(self, values: list[NDArray[Any]]) -> NDArray[np.float32]:
         """Turn what `restore` gives into what `rows` takes."""
