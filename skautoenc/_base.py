@@ -252,6 +252,35 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
             self._conclude(run, resumes=resumes)
         context.call_on_fit_task_end(**task, reconstruction_attributes={})
 
+    def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
+        """Train the autoencoder, then encode the training data.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame} of shape (n_samples, n_features)
+            Training data.
+        y : Ignored
+            Present for API consistency.
+        **fit_params : dict
+            Further parameters of `fit`.
+
+        Returns
+        -------
+        ndarray or frame of shape (n_samples, n_features_out), float32
+            What `transform` gives.
+
+        Raises
+        ------
+        TypeError
+            If `X` is `Blocks`, whose codes need not fit into memory.
+        """
+        if isinstance(X, Blocks):
+            raise TypeError(
+                "fit_transform does not take Blocks: the codes of all of them would "
+                "have to be in memory. Use fit(blocks), then transform each block."
+            )
+        return super().fit_transform(X, y, **fit_params)
+
     @available_if(_can_stream)
     def partial_fit(
         self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None

@@ -17,6 +17,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils._set_output import ADAPTERS_MANAGER, _get_output_config
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from ._explain import advise_on_missing, explain, refuse_unread
 from .training import StreamedMatrix, blocks, take
 
 
@@ -46,8 +47,9 @@ def check_rows(
     ValueError
         If `X` has the wrong shape or names, or values that are not finite numbers.
     TypeError
-        If `X` has entries that are not numbers.
+        If `X` has entries that are not numbers, or gives data but is none.
     """
+    refuse_unread(X)
     try:
         matrix = validate_data(
             estimator,
@@ -59,30 +61,12 @@ def check_rows(
             reset=reset,
         )
     except (ValueError, TypeError) as error:
-        column = _column_without_numbers(X)
-        if column is None:
+        better = explain(estimator, X, error)
+        if better is None:
             raise
-        raise type(error)(
-            f"Column {column!r} of X does not hold numbers ({error}). Encode it, with "
-            "OrdinalEncoder or OneHotEncoder for one, or leave it out."
-        ) from error
+        raise better from error
     _check_finite(matrix, getattr(estimator, "feature_names_in_", None))
     return matrix
-
-
-def _column_without_numbers(X: Any) -> str | None:
-    """Name the first column of a frame that cannot be read as numbers."""
-    if not hasattr(X, "columns"):
-        return None
-    for name in X.columns:
-        column = np.asarray(X[name])
-        try:
-            column.astype(np.float64)
-        except (ValueError, TypeError):
-            return str(name)
-        if column.dtype.kind in "mM":
-            return str(name)
-    return None
 
 
 def _check_finite(matrix: Any, names: NDArray[Any] | None) -> None:
@@ -98,10 +82,7 @@ def _check_finite(matrix: Any, names: NDArray[Any] | None) -> None:
             row, column = faults[0]
             what = "NaN" if np.isnan(rows[row, column]) else "infinity"
             label = column if names is None else repr(str(names[column]))
-            raise ValueError(
-                f"Input X contains {what}: row {block.start + row}, column {label}. "
-                "Fill the gaps (SimpleImputer) or drop the rows first."
-            )
+            raise ValueError(advise_on_missing(what, block.start + row, label))
 
 
 def refuse(estimator: BaseEstimator, name: str, expected: str) -> NoReturn:

@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.base import TransformerMixin, clone
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import Tags, check_random_state, check_scalar
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -26,6 +26,7 @@ from ._input import (
     check_weights,
     refuse,
 )
+from ._parameters import Parameters
 from ._saving import Savable
 from ._transformer import AutoencoderTransformer
 from .networks import DenseAutoencoder
@@ -58,7 +59,7 @@ _LENGTHS = [Interval(Integral, 1, None, closed="left"), tuple, list]
 
 
 class PatchAutoencoderTransformer(
-    ImageInput, CallbackSupportMixin, Savable, TransformerMixin, BaseEstimator
+    ImageInput, CallbackSupportMixin, Savable, TransformerMixin, Parameters
 ):
     """Convolutional features of images by an autoencoder of their patches.
 

@@ -8,11 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-)
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
@@ -24,6 +20,7 @@ from ._input import (
     check_rows,
     check_weights,
 )
+from ._parameters import Parameters
 from ._saving import Savable, describe_tables, restore_tables
 from .losses import LOSSES, Loss
 from .networks import Autoencoder
@@ -32,7 +29,7 @@ from .training import Preparation, RowMap, RowNormalization, Rows, Whitening, re
 
 
 class FittedAutoencoder(
-    Savable, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    Savable, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Parameters
 ):
     """Encode, decode and score, by fitted attributes alone.
 
