@@ -7,11 +7,6 @@ import subprocess
 import sys
 from functools import partial
 
-import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -33,6 +28,9 @@ from skautoenc import (
     TabularAutoencoderTransformer,
 )
 from skautoenc.inspection import LatentDisplay
+
+plt = pytest.importorskip("matplotlib.pyplot")
+plt.switch_backend("Agg")
 
 N = 20
 MATRIX_ESTIMATORS = [
@@ -358,9 +356,7 @@ def test_loaders_that_shuffle_are_refused(X, shuffled):
         Blocks(DataLoader(TensorDataset(torch.tensor(X)), **shuffled))
 
 
-@pytest.mark.parametrize(
-    "estimator", MATRIX_ESTIMATORS[:2], ids=lambda e: type(e).__name__
-)
+@each_estimator
 def test_fit_transform_of_blocks_is_refused_before_training(estimator, X, monkeypatch):
     monkeypatch.setattr(type(estimator), "fit", None)
     with says(TypeError, "fit_transform", "fit(blocks)", "transform each block"):
