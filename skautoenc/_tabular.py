@@ -550,7 +550,7 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         self._loss_constants = {}
 
     def _loss(self, device: torch.device) -> Loss:
-        nothing = torch.zeros(0, device=device)
+        nothing = torch.zeros(0, dtype=torch.float32, device=device)
         return LOSSES[self.loss_function_](nothing, 1.0, **self._loss_constants)
 
     def _code_attributes(self, run: Run, network: Autoencoder) -> dict[str, Any]:

@@ -186,8 +186,9 @@ class ReconstructionObjective:
         if self.corruption_weight == 1:
             errors = self.loss.rows(output, target)
         else:
-            weights = torch.where(source == batch, 1.0, self.corruption_weight)
-            errors = _row_means(self.loss.entries(output, target), weights)
+            entries = self.loss.entries(output, target)
+            weights = _weights(entries, source == batch, self.corruption_weight)
+            errors = _row_means(entries, weights)
         if self.contractive_penalty:
             norms = network.squared_jacobian(code)
             if norms is None:
@@ -283,7 +284,7 @@ class TabularObjective:
         output = network.decode(network.encode(source), sample_weight)
         costs, seen = self.costs(output, target)
         kept = self._decoded(source) == self._decoded(target)
-        weights = seen * torch.where(kept, 1.0, self.corruption_weight)
+        weights = seen * _weights(seen, kept, self.corruption_weight)
         return weighted_mean(_row_means(costs, weights), sample_weight)
 
     def draw(
@@ -291,9 +292,7 @@ class TabularObjective:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return rows without some of their cells, the rows, the target."""
         n = len(batch)
-        multiple = torch.empty(n, 1, device=batch.device).uniform_(
-            0, 2, generator=generator
-        )
+        multiple = batch.new_empty(n, 1).uniform_(0, 2, generator=generator)
         chance = (multiple * self.rates).clamp(max=1)
         changed = torch.empty_like(chance).uniform_(generator=generator) < chance
         changed = changed[:, self.cells]
@@ -338,6 +337,14 @@ class TabularObjective:
         n_numbers = len(self.rates) - len(self.n_levels)
         codes = rows[:, rows.shape[1] - len(self.n_levels) :]
         return torch.cat([rows[:, :n_numbers], codes], dim=1)
+
+
+def _weights(like: Tensor, kept: Tensor, of_changed: float) -> Tensor:
+    """Weigh entries, those that are not kept by `of_changed`; in the type of `like`.
+
+    `torch.where` of two numbers would take the type that the user has set for torch.
+    """
+    return torch.full_like(like, of_changed).masked_fill(kept, 1.0)
 
 
 def _row_means(costs: Tensor, weights: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """A network of the user's own."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -59,7 +60,7 @@ class CustomAutoencoder(Autoencoder):
         config: dict[str, Any] = dict(self.config)
         builder = config.pop("builder")
         generator = torch.default_generator
-        with _building, torch.device("cpu"):
+        with _building, torch.device("cpu"), _float32():
             before = generator.get_state()
             generator.manual_seed(seed)
             try:
@@ -93,6 +94,20 @@ class CustomAutoencoder(Autoencoder):
         """Map codes, (n, n_components), to standardised rows, (n, n_features)."""
         reconstruction: Tensor = self.module.decode(code)  # type: ignore[operator]
         return reconstruction
+
+
+@contextmanager
+def _float32() -> Iterator[None]:
+    """Make float32 torch's default type: draws in another type are other weights."""
+    before = torch.get_default_dtype()
+    if before == torch.float32:
+        yield
+        return
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def _check_module(module: Any) -> None:

@@ -136,7 +136,7 @@ def _normalized_patches(
     """Emit all patches of standardised images, one a row."""
     shape, size = estimator.image_shape_, estimator.patch_size_
     # Which pixel each value of each patch is: padding and cutting in one node.
-    pixels = torch.arange(math.prod(shape)).view(1, *shape)
+    pixels = torch.arange(math.prod(shape), device=_CPU).view(1, *shape)
     places = cut_patches(pad_edges(pixels, estimator.padding_), size).flatten(0, 2)
     width = places.shape[1]
     patches = graph.add("Gather", rows, places, axis=1)
