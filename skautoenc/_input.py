@@ -17,7 +17,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils._set_output import ADAPTERS_MANAGER, _get_output_config
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from .training import StreamedMatrix, blocks, take
+from .training import StreamedMatrix, blocks, computing_type, take
 
 
 def check_rows(
@@ -151,6 +151,30 @@ def check_range(data: TrainingData, lowest: float, highest: float, why: str) -> 
 def is_binary(data: TrainingData) -> bool:
     """Whether the data is zeros and ones only."""
     return all(bool(((rows == 0) | (rows == 1)).all()) for rows in data.in_blocks())
+
+
+# Offset in units of the scale, beyond which float32 gives values back in float64: of the
+# seven digits, three would be the offset's.
+_LARGE_OFFSET = 1024
+
+
+def restored_type(mean: NDArray[np.float64] | float, scale: float) -> np.dtype:
+    """Return the type of values that are given back in the units of the data.
+
+    It is float32, unless that would lose the data beside an offset, or has no number
+    for it. Fitted attributes alone decide, so that it is the same for all rows.
+
+    Parameters
+    ----------
+    mean : ndarray of shape (n_features,) or float
+        What is added to the values.
+    scale : float
+        What they are multiplied by first.
+    """
+    means = np.atleast_1d(mean)
+    if np.abs(means).max() > _LARGE_OFFSET * scale:
+        return np.dtype(np.float64)
+    return computing_type(np.dtype(np.float32), means, scale)
 
 
 def check_codes(estimator: Any, X: Any, *widths: int) -> NDArray[np.float32]:

@@ -25,6 +25,7 @@ from ._input import (
     check_codes,
     check_weights,
     refuse,
+    restored_type,
 )
 from ._saving import Savable
 from ._transformer import AutoencoderTransformer
@@ -39,7 +40,9 @@ from .networks.patches import (
 )
 from .networks.weights import to_read
 from .training import (
+    LARGEST,
     compute,
+    computing_type,
     learn_compression,
     spread,
     step_work,
@@ -335,8 +338,11 @@ class PatchAutoencoderTransformer(
         return pad_edges(images.view(-1, *self.image_shape_), self.padding_)
 
     def _standardised(self, rows: NDArray[Any]) -> NDArray[Any]:
-        kind = rows.dtype.type
-        return np.ascontiguousarray((rows - kind(self.mean_)) / kind(self.scale_))
+        kind = computing_type(rows.dtype, np.array(self.mean_), self.scale_).type
+        # Beyond the largest, sums over a patch would overflow.
+        with np.errstate(over="ignore"):
+            scaled = (rows - kind(self.mean_)) / kind(self.scale_)
+        return np.ascontiguousarray(np.clip(scaled, -LARGEST, LARGEST))
 
     # Fitting
 
@@ -569,8 +575,9 @@ class PatchAutoencoderTransformer(
 
         Returns
         -------
-        ndarray or frame of shape (n_samples, n_features), float32
-            A linear reconstruction. Pooling forgets where in its cell a patch was, so
+        ndarray or frame of shape (n_samples, n_features), float32 or float64
+            A linear reconstruction, float64 if float32 could not hold the data, as
+            from an `AutoencoderTransformer`. Pooling forgets where in its cell a patch was, so
             fine detail is lost.
 
         Raises
@@ -583,14 +590,16 @@ class PatchAutoencoderTransformer(
         check_is_fitted(self)
         features = check_codes(self, X, self._n_features_out)
         rows = features @ self.decoder_map_ + self.decoder_mean_
-        rows *= np.float32(self.scale_)
-        rows += np.float32(self.mean_)
+        dtype = restored_type(self.mean_, self.scale_)
+        rows = rows.astype(dtype, copy=False)
+        rows *= dtype.type(self.scale_)
+        rows += dtype.type(self.mean_)
         columns = getattr(self, "feature_names_in_", None)
         return as_configured_frame(self, rows, columns, X)
 
     def _read_a_row(self) -> None:
         """Do once all that reading does: attributes that do not fit show then."""
-        row = np.full((1, self.n_features_in_), self.mean_, dtype=np.float32)
+        row = np.full((1, self.n_features_in_), self.mean_)
         pooled = torch.from_numpy(self._pooled(row, self._patch_encoder()))
         self._compression()(pooled)
 

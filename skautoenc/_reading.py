@@ -23,12 +23,24 @@ from ._input import (
     check_codes,
     check_rows,
     check_weights,
+    restored_type,
 )
 from ._saving import Savable, describe_tables, restore_tables
 from .losses import LOSSES, Loss
 from .networks import Autoencoder
 from .networks.weights import device_of
-from .training import Preparation, RowMap, RowNormalization, Rows, Whitening, read
+from .training import (
+    Preparation,
+    RowMap,
+    RowNormalization,
+    Rows,
+    Whitening,
+    blocks,
+    computing_type,
+    read,
+    scale_down,
+    take,
+)
 
 
 class FittedAutoencoder(
@@ -89,9 +101,11 @@ class FittedAutoencoder(
 
         Returns
         -------
-        ndarray or frame of shape (n_samples, n_features), float32
-            The reconstruction, in the units of the training data, to the seven digits
-            of float32. A frame with the training data's columns if the estimator was
+        ndarray or frame of shape (n_samples, n_features), float32 or float64
+            The reconstruction, in the units of the training data. It is float64 if
+            float32 could not hold the data: with columns further than 1024 times
+            `scale_` from zero, such as timestamps, or a `scale_` outside of 2**-100 to
+            2**100. A frame with the training data's columns if the estimator was
             fitted on a frame and `set_output` asks for one.
 
         Raises
@@ -105,8 +119,10 @@ class FittedAutoencoder(
         check_is_fitted(self)
         code = check_codes(self, X, self.n_components_, self._n_features_out)
         rows = self._decode(np.ascontiguousarray(code[:, -self.n_components_ :]))
-        rows *= np.float32(self.scale_)
-        rows += self.mean_.astype(np.float32)
+        dtype = restored_type(self.mean_, self.scale_)
+        rows = rows.astype(dtype, copy=False)
+        rows *= dtype.type(self.scale_)
+        rows += self.mean_.astype(dtype)
         kind = LOSSES[self.loss_function_]
         if kind.lowest > -math.inf:
             # Rounding may have led out of the range.
@@ -114,7 +130,7 @@ class FittedAutoencoder(
         columns = getattr(self, "feature_names_in_", None)
         return as_configured_frame(self, rows, columns, X)
 
-    def score_samples(self, X: Any) -> NDArray[np.float32]:
+    def score_samples(self, X: Any) -> NDArray[Any]:
         """Score each row by how well it is reconstructed.
 
         Parameters
@@ -124,9 +140,10 @@ class FittedAutoencoder(
 
         Returns
         -------
-        ndarray of shape (n_samples,), float32
+        ndarray of shape (n_samples,), float64
             Minus the mean squared error of each row's reconstruction, in the squared
-            units of the data: 0 is perfect, and outliers are far below.
+            units of the data: 0 is perfect, and outliers are far below, at minus
+            infinity where float64 has no such number. Never NaN.
 
         Raises
         ------
@@ -136,8 +153,10 @@ class FittedAutoencoder(
             If `X` has other columns than in `fit`, or values that are not finite.
         """
         check_is_fitted(self)
-        errors = self._errors(self._check_rows(X, reset=False))
-        return -(errors * self._error_unit).astype(np.float32)
+        errors = self._errors(self._check_rows(X, reset=False)).astype(np.float64)
+        with np.errstate(over="ignore"):
+            scores: NDArray[np.float64] = -(errors * self._error_unit)
+        return scores
 
     def score(
         self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None
@@ -168,8 +187,12 @@ class FittedAutoencoder(
         check_is_fitted(self)
         matrix = self._check_rows(X, reset=False)
         weights = check_weights(sample_weight, matrix)
-        error = np.average(self._errors(matrix).astype(np.float64), weights=weights)
-        return -float(error * self._error_unit)
+        errors = self._errors(matrix).astype(np.float64)
+        if weights is not None:
+            # Infinity times nothing is no number.
+            errors[weights == 0] = 0
+        with np.errstate(over="ignore"):
+            return -float(np.average(errors, weights=weights) * self._error_unit)
 
     @property
     def _error_unit(self) -> float:
@@ -195,8 +218,7 @@ class FittedAutoencoder(
             hidden, code = values.tensor_split([-self.n_components_], dim=1)
             return torch.cat([hidden, whitening.forward(code)], dim=1)
 
-        rows = self._rows_to_read(matrix)
-        return read(network, encode, rows, self._n_features_out)
+        return self._read_rows(encode, matrix, self._n_features_out)[0]
 
     def _decode(self, code: NDArray[np.float32]) -> NDArray[np.float32]:
         """Decode to standardised rows."""
@@ -211,8 +233,8 @@ class FittedAutoencoder(
         source = torch.tensor(code, device=device)
         return read(network, decode, source, self.n_features_in_)
 
-    def _errors(self, matrix: Any) -> NDArray[np.float32]:
-        """Mean squared error of each standardised row."""
+    def _errors(self, matrix: Any) -> NDArray[Any]:
+        """Mean squared error of each standardised row; infinite, but never NaN."""
         network, device = self.network_, device_of(self.network_)
         prepare, to_rows = self._preparation(device), self._to_rows(device)
 
@@ -220,7 +242,44 @@ class FittedAutoencoder(
             reconstruction = to_rows(network(prepare.forward(batch)))
             return (reconstruction - batch).square().mean(dim=1, keepdim=True)
 
-        return read(network, error, self._rows_to_read(matrix), 1).ravel()
+        found, large, divisors = self._read_rows(error, matrix, 1)
+        errors = found.ravel()
+        if not len(large):
+            return errors
+        errors = errors.astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            errors[large] *= divisors.ravel() ** 2
+        errors[np.isnan(errors)] = np.inf
+        return errors
+
+    def _read_rows(
+        self, function: RowMap, matrix: Any, width: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float64]]:
+        """Apply a function of the network to rows, however large their values.
+
+        Rows too large for float32 are divided by a number first.
+
+        Returns
+        -------
+        found : ndarray of shape (n_samples, width), float32
+            The function's values.
+        large : ndarray of shape (n_large,)
+            Which rows were divided.
+        divisors : ndarray of shape (n_large, 1)
+            By what.
+        """
+        network, device = self.network_, device_of(self.network_)
+        found = read(network, function, self._rows_to_read(matrix), width)
+        large = np.flatnonzero(~np.isfinite(found).all(axis=1))
+        divisors = np.ones((len(large), 1))
+        for block in blocks(len(large), matrix.shape[1]):
+            chosen = large[block]
+            rows, divisors[block] = scale_down(
+                take(matrix, chosen), self.mean_, self.scale_
+            )
+            source = torch.tensor(rows, dtype=torch.float32, device=device)
+            found[chosen] = read(network, function, source, width)
+        return found, large, divisors
 
     def _read_a_row(self) -> None:
         """Do once all that reading does: attributes that do not fit show then."""
@@ -268,8 +327,13 @@ class FittedAutoencoder(
         return Preparation(steps)
 
     def _loss(self, device: torch.device) -> Loss:
-        mean = torch.tensor(self.mean_, dtype=torch.float32, device=device)
-        return LOSSES[self.loss_function_](mean, self.scale_, **self._loss_constants)
+        kind, mean, scale = LOSSES[self.loss_function_], self.mean_, self.scale_
+        single = np.dtype(np.float32)
+        if math.isinf(kind.highest) and computing_type(single, mean, scale) != single:
+            # Where there is no natural unit, the scale can be it.
+            mean, scale = mean / scale, 1.0
+        center = torch.tensor(mean, dtype=torch.float32, device=device)
+        return kind(center, scale, **self._loss_constants)
 
     def _to_rows(self, device: torch.device) -> RowMap:
         """Make the map from what the network puts out to standardised rows."""

@@ -31,7 +31,7 @@ from .losses import LOSSES, Loss
 from .networks import ACTIVATIONS, Autoencoder, TabularAutoencoder
 from .networks.numbers import NUMBER_ENCODINGS
 from .networks.weights import device_of
-from .objectives import TabularObjective
+from .objectives import TabularObjective, without_nan
 from .training import (
     N_SAMPLE,
     Budget,
@@ -654,7 +654,8 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         -------
         ndarray of shape (n_samples,) or (n_samples, n_features), float32
             Errors, mean over the cells of a row or each cell's own, where one is that
-            of averages, on average. Gaps have none: they are NaN.
+            of averages, on average. Where float32 has no such number it is infinite.
+            Gaps have none: they are NaN.
 
         Raises
         ------
@@ -671,7 +672,7 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
 
         def costs(batch: Tensor) -> Tensor:
             found, seen = objective.costs(self.network_(batch), batch)
-            return found.masked_fill(seen == 0, torch.nan)
+            return without_nan(found).masked_fill(seen == 0, torch.nan)
 
         found = read(
             self.network_, costs, self._rows_to_read(matrix), self._table.layout.n_cells

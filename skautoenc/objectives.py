@@ -305,7 +305,8 @@ class TabularObjective:
 
     def evaluate(self, network: Autoencoder, batch: Tensor) -> Tensor:
         """Return the mean cost of each row's cells, (n,)."""
-        return _row_means(*self.costs(network(batch), batch))
+        costs, seen = self.costs(network(batch), batch)
+        return _row_means(without_nan(costs).masked_fill(seen == 0, 0), seen)
 
     def costs(self, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Return what each cell costs, and whether it is there, (n, n_cells)."""
@@ -337,6 +338,11 @@ class TabularObjective:
         n_numbers = len(self.rates) - len(self.n_levels)
         codes = rows[:, rows.shape[1] - len(self.n_levels) :]
         return torch.cat([rows[:, :n_numbers], codes], dim=1)
+
+
+def without_nan(costs: Tensor) -> Tensor:
+    """Make costs infinite where a network's overflow has left no number."""
+    return costs.nan_to_num(nan=torch.inf, posinf=torch.inf)
 
 
 def _weights(like: Tensor, kept: Tensor, of_changed: float) -> Tensor:

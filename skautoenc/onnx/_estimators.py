@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 
+from .._input import restored_type
 from .._patches import PatchAutoencoderTransformer
 from .._reading import FittedAutoencoder
 from .._tabular import TabularAutoencoderTransformer
@@ -103,11 +104,12 @@ def _(estimator: FittedAutoencoder, graph: Graph, values: str) -> str:
         rows = inverse(step, graph, rows)
     rows = restore(graph, rows, estimator.mean_, estimator.scale_)
     kind = LOSSES[estimator.loss_function_]
+    dtype = restored_type(estimator.mean_, estimator.scale_)
     # Rounding may have led out of the range.
     if kind.lowest > -math.inf:
-        rows = graph.add("Max", rows, kind.lowest)
+        rows = graph.add("Max", rows, np.asarray(kind.lowest, dtype=dtype))
     if kind.highest < math.inf:
-        rows = graph.add("Min", rows, kind.highest)
+        rows = graph.add("Min", rows, np.asarray(kind.highest, dtype=dtype))
     return rows
 
 

@@ -12,6 +12,7 @@ from onnx import ModelProto, TensorProto, helper
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from .._input import restored_type
 from .._version import __version__
 from ._estimators import features, reconstruction
 from ._graph import OPSET, Graph
@@ -87,13 +88,14 @@ def to_onnx(
     numbers = count()
     graph = Graph(lambda word: f"{word}_{next(numbers)}")
     found = features(estimator, graph, "X", dtype)
-    width = estimator._n_features_out
+    width, found_type = estimator._n_features_out, np.dtype(np.float32)
     if part == "autoencoder":
         found = reconstruction(estimator, graph, found)
         width = estimator.n_features_in_
+        found_type = restored_type(estimator.mean_, estimator.scale_)
     name = _OUTPUTS[part]
     graph.nodes.append(helper.make_node("Identity", [found], [name]))
-    kind = helper.np_dtype_to_tensor_dtype(dtype)
+    kind, found_kind = map(helper.np_dtype_to_tensor_dtype, (dtype, found_type))
     model = helper.make_model(
         helper.make_graph(
             graph.nodes,
@@ -103,7 +105,7 @@ def to_onnx(
                     "X", kind, [None, estimator.n_features_in_]
                 )
             ],
-            [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, width])],
+            [helper.make_tensor_value_info(name, found_kind, [None, width])],
             graph.constants,
         ),
         opset_imports=_OPSETS,

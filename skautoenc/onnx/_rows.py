@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
+from .._input import restored_type
 from ..losses import BinaryCrossEntropy, Loss, Poisson
-from ..training import RowNormalization, Whitening
+from ..training import RowNormalization, Whitening, computing_type
 from ..training.preparation import Invertible
 from ._graph import Graph
 
@@ -22,9 +23,12 @@ def standardise(
     dtype: np.dtype,
 ) -> str:
     """Emit the standardised float32 rows, computed in the precision that they have."""
-    centred = graph.add("Sub", rows, np.asarray(mean, dtype=dtype))
-    scaled = graph.add("Div", centred, np.asarray(scale, dtype=dtype))
-    if dtype == np.float32:
+    computed = computing_type(dtype, np.atleast_1d(mean), scale)
+    if computed != dtype:
+        rows = graph.add("Cast", rows, to=TensorProto.DOUBLE)
+    centred = graph.add("Sub", rows, np.asarray(mean, dtype=computed))
+    scaled = graph.add("Div", centred, np.asarray(scale, dtype=computed))
+    if computed == np.float32:
         return scaled
     return graph.add("Cast", scaled, to=TensorProto.FLOAT)
 
@@ -32,9 +36,12 @@ def standardise(
 def restore(
     graph: Graph, rows: str, mean: NDArray[np.float64] | float, scale: float
 ) -> str:
-    """Emit rows in the units of the data."""
-    rows = graph.add("Mul", rows, np.float32(scale))
-    return graph.add("Add", rows, np.asarray(mean, dtype=np.float32))
+    """Emit rows in the units of the data, in the type of `inverse_transform`."""
+    dtype = restored_type(mean, scale)
+    if dtype == np.float64:
+        rows = graph.add("Cast", rows, to=TensorProto.DOUBLE)
+    rows = graph.add("Mul", rows, np.asarray(scale, dtype=dtype))
+    return graph.add("Add", rows, np.asarray(mean, dtype=dtype))
 
 
 # Preparation
@@ -102,5 +109,9 @@ def _(loss: BinaryCrossEntropy, graph: Graph, output: str) -> str:
 
 @mean.register
 def _(loss: Poisson, graph: Graph, output: str) -> str:
-    rate = graph.add("Softplus", graph.add("Add", output, loss.shift))
+    lower = graph.add("Min", output, float(loss.bend))
+    rate = graph.add("Softplus", graph.add("Add", lower, loss.shift))
+    beyond = graph.add("Relu", graph.add("Sub", output, lower))
+    root = graph.add("Add", graph.add("Mul", beyond, loss.slope), 1.0)
+    rate = graph.add("Mul", rate, graph.add("Mul", root, root))
     return graph.add("Sub", rate, loss.center / loss.scale)

@@ -13,7 +13,16 @@ from .reading import read
 from .resources import compute, is_out_of_memory, resolve_device, step_work
 from .revival import dead_units
 from .row_normalization import RowNormalization, learn_row_normalization
-from .rows import RowMap, Rows, blocks, spread, take
+from .rows import (
+    LARGEST,
+    RowMap,
+    Rows,
+    blocks,
+    computing_type,
+    scale_down,
+    spread,
+    take,
+)
 from .run import N_SAMPLE, Run
 from .seeds import Streams, spawn_streams
 from .step import Step
@@ -22,6 +31,7 @@ from .streamed import StreamedMatrix
 from .whitening import Whitening, learn_code_whitening, learn_whitening, moments
 
 __all__ = [
+    "LARGEST",
     "N_SAMPLE",
     "SCHEDULES",
     "Batches",
@@ -41,6 +51,7 @@ __all__ = [
     "Whitening",
     "blocks",
     "compute",
+    "computing_type",
     "dead_units",
     "explained_by_each",
     "is_out_of_memory",
@@ -56,6 +67,7 @@ __all__ = [
     "open_checkpoint",
     "read",
     "resolve_device",
+    "scale_down",
     "spawn_streams",
     "spread",
     "step_work",

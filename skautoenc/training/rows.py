@@ -11,6 +11,11 @@ from torch import Tensor
 Index = NDArray[np.int64] | slice
 RowMap = Callable[[Tensor], Tensor]
 
+# Standardised values that a network reads without overflow: they can be squared, summed
+# and multiplied by weights of any size in float32.
+LARGEST = 2.0**40
+# Where float32 has all its digits.
+_NORMAL = 2.0**-100, 2.0**100
 
 _BLOCK_VALUES = 2**20
 
@@ -42,6 +47,52 @@ def take(
     rows = matrix[chosen if among is None else among[chosen]]
     dense: NDArray[Any] = rows if isinstance(rows, np.ndarray) else rows.toarray()
     return dense
+
+
+def computing_type(dtype: np.dtype, mean: NDArray[Any], scale: float) -> np.dtype:
+    """Return the type in which rows are standardised: their own, if it can hold both.
+
+    Parameters
+    ----------
+    dtype : dtype
+        Of the rows, float32 or float64.
+    mean : ndarray of float64
+        What is subtracted.
+    scale : float
+        What is divided by.
+    """
+    lowest, highest = _NORMAL
+    fits = lowest < scale < highest and np.abs(mean).max(initial=0) < highest
+    return dtype if fits else np.dtype(np.float64)
+
+
+def scale_down(
+    rows: NDArray[Any], mean: NDArray[Any], scale: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Standardise rows of any finite values, each divided to be at most `LARGEST`.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, n_features)
+        Rows in the units of the data.
+    mean, scale : ndarray of shape (n_features,), float
+        What standardises them.
+
+    Returns
+    -------
+    rows : ndarray of shape (n, n_features), float64
+        Standardised rows, divided by their divisors.
+    divisors : ndarray of shape (n, 1), float64
+        One for rows that are not too large, infinity where float64 has no number.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        # Half of what would overflow does not.
+        centred = rows.astype(np.float64) / 2 - mean / 2
+        largest = np.abs(centred).max(axis=1, keepdims=True)
+        divisors = np.maximum(2 * (largest / scale) / LARGEST, 1)
+        standardised = 2 * (centred / scale)
+        shrunk = centred / np.maximum(largest, np.finfo(np.float64).tiny) * LARGEST
+    return np.where(divisors > 1, shrunk, standardised), divisors
 
 
 def spread(n_all: int, n_chosen: int) -> NDArray[np.int64]:
@@ -90,8 +141,9 @@ class Rows:
         targets: NDArray[np.float32] | None = None,
     ) -> None:
         self.matrix = matrix
-        self.mean = mean.astype(matrix.dtype)
-        self.scale = matrix.dtype.type(scale)
+        dtype = computing_type(matrix.dtype, mean, scale)
+        self.mean = mean.astype(dtype)
+        self.scale = dtype.type(scale)
         self.device = device
         self.index = index
         self.prepare = prepare
@@ -130,9 +182,11 @@ class Rows:
 
     def standardised(self, chosen: Index) -> Tensor:
         """Return chosen rows before they are prepared."""
-        block = take(self.matrix, chosen, self.index) - self.mean
-        block /= self.scale
-        block = block.astype(np.float32, copy=False)
+        # Values beyond float32 become infinite; who reads them sees to that.
+        with np.errstate(over="ignore"):
+            block = take(self.matrix, chosen, self.index) - self.mean
+            block /= self.scale
+            block = block.astype(np.float32, copy=False)
         return torch.from_numpy(block).to(self.device)
 
     @property
