@@ -261,8 +261,10 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
         Parameters
         ----------
         X : {array-like, sparse matrix, frame} of shape (n_samples, n_features)
-            A part of the training data, of at least two rows. The first part also
-            sets mean, scale and whitening: let it be a fair sample of the rest.
+            A part of the training data, of any number of rows. The first part, of two
+            rows at least, also sets mean, scale and whitening: let it be a fair sample
+            of the rest. A part of one row is normalised by what came before it, with
+            batch normalisation.
         y : Ignored
             Present for API consistency.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -290,7 +292,9 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
         """
         self._validate_params()
         resumes = hasattr(self, "network_")
-        data = self._check_training_data(X, sample_weight, reset=not resumes)
+        data = self._check_training_data(
+            X, sample_weight, reset=not resumes, min_rows=1 if resumes else 2
+        )
         if not hasattr(self, "_random_state"):
             self._random_state = check_random_state(self.random_state)
         with (
@@ -322,16 +326,23 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
         return open_checkpoint(Path(self.checkpoint), description, seed)
 
     def _check_training_data(
-        self, X: Any, sample_weight: ArrayLike | None, *, reset: bool
+        self,
+        X: Any,
+        sample_weight: ArrayLike | None,
+        *,
+        reset: bool,
+        min_rows: int = 2,
     ) -> TrainingData:
         if isinstance(X, Blocks):
-            matrix = self._check_blocks(X, reset=reset)
+            matrix = self._check_blocks(X, reset=reset, min_rows=min_rows)
         else:
-            matrix = self._check_rows(X, reset=reset, min_rows=2)
+            matrix = self._check_rows(X, reset=reset, min_rows=min_rows)
         data = TrainingData(matrix, check_weights(sample_weight, matrix))
         return data.without_zero_weights()
 
-    def _check_blocks(self, X: Blocks, *, reset: bool) -> StreamedMatrix:
+    def _check_blocks(
+        self, X: Blocks, *, reset: bool, min_rows: int
+    ) -> StreamedMatrix:
         if self.n_neighbors is not None:
             refuse(
                 self, "n_neighbors", "None for Blocks, whose rows are never together"
@@ -340,7 +351,7 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
         def check(block: Any, is_first: bool) -> Any:
             return self._check_rows(block, reset=reset and is_first)
 
-        return as_matrix(X, check)
+        return as_matrix(X, check, min_rows)
 
     def _make_run(
         self,
@@ -359,7 +370,8 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
         budget = self._resolve_budget(len(data))
         if incremental:
             budget = budget.for_one_epoch()
-        data = _in_batches(data, network, budget)
+        goes_on = resumes and incremental
+        data = _in_batches(data, network, budget, single=goes_on)
         if not resumes:
             self._standardise(data)
             self._learn_loss(data)
@@ -650,9 +662,16 @@ def _says_what_to_lower(estimator: BaseAutoencoder) -> Iterator[None]:
 
 
 def _in_batches(
-    data: TrainingData, network: Autoencoder, budget: Budget
+    data: TrainingData, network: Autoencoder, budget: Budget, *, single: bool
 ) -> TrainingData:
     """Bring the rows into the form in which they are batched.
+
+    Parameters
+    ----------
+    data, network, budget
+        Of a run.
+    single : bool
+        Whether a row may be all there is: networks normalise it as they do in reading.
 
     Raises
     ------
@@ -661,7 +680,7 @@ def _in_batches(
     """
     n_batches = number_of_batches(len(data), budget.batch_size)
     smallest = len(data) // n_batches
-    if smallest < network.smallest_batch:
+    if smallest < network.smallest_batch and not (single and len(data) == 1):
         raise ValueError(
             f"Batch normalisation needs {network.smallest_batch} rows in a batch, got "
             f"{smallest}. Raise batch_size (now {budget.batch_size}), give weight to "

@@ -348,9 +348,14 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
     # From a frame to rows, and back
 
     def _check_training_data(
-        self, X: Any, sample_weight: ArrayLike | None, *, reset: bool
+        self,
+        X: Any,
+        sample_weight: ArrayLike | None,
+        *,
+        reset: bool,
+        min_rows: int = 2,
     ) -> TrainingData:
-        columns = self._check_columns(X, reset=reset, min_rows=2)
+        columns = self._check_columns(X, reset=reset, min_rows=min_rows)
         weights = check_weights(sample_weight, np.empty((columns.n_rows, 0)))
         if reset:
             self._table = self._learn_table(columns, weights)

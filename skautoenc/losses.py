@@ -178,9 +178,9 @@ class BinaryCrossEntropy(Loss):
     def __init__(self, mean: Tensor, scale: float, *, null: float = 1.0) -> None:
         super().__init__(mean, scale, null=null)
         spread = float((mean * (1 - mean)).mean())
-        tiny = _TINY_SHARE
-        if spread > _LEAST_SHARE:
-            tiny = min(tiny, max(_TINY_PART * spread, _LEAST_SHARE))
+        tiny = max(_TINY_PART * spread, _LEAST_SHARE)
+        # The scale of data that is constant, of zeros for one, is one.
+        tiny = _TINY_SHARE if scale == 1 else min(_TINY_SHARE, tiny)
         self.rounding = tiny
         self.scale = max(scale, _LEAST_SHARE)
         share = mean.clamp(tiny, 1 - _TINY_SHARE)

@@ -7,10 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.base import clone
 from torch import nn
 
 from skautoenc import (
     AutoencoderTransformer,
+    Blocks,
     ConvAutoencoderTransformer,
     PatchAutoencoderTransformer,
     TabularAutoencoderTransformer,
@@ -139,3 +141,231 @@ def test_torchs_defaults_change_no_bit(name, tmp_path):
     for dtype in (torch.float64, torch.float16, torch.bfloat16):
         with torch_defaults(dtype, "meta"):
             assert results(name, path) == expected
+
+
+# Values of any size
+
+FLOATS = [
+    *(sign * value for sign in (1, -1) for value in (1e5, 1e19, 1e25, 1e38, 3.4028e38)),
+    float(np.finfo(np.float32).min),
+    float(np.finfo(np.float32).max),
+    float(np.finfo(np.float32).tiny),
+    1e-45,
+]
+DOUBLES = [1e39, -1e100, 1e200, float(np.finfo(np.float64).max), -1.7e308, 5e-324]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", [n for n in {**OF_ROWS, **OF_COUNTS} if "pat" not in n])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_no_finite_row_is_scored_nan(name, dtype):
+    X = data_for(name)
+    estimator = ALL[name].fit(X)
+    values = FLOATS if dtype == np.float32 else FLOATS + DOUBLES
+    if name in OF_COUNTS:
+        values = [abs(value) for value in values]
+    absurd = np.tile(X[:1], (len(values), 1)).astype(dtype)
+    absurd[:, 3] = values
+    Z = np.vstack([X.astype(dtype), absurd, np.full_like(absurd[:1], values[-1])])
+    scores = estimator.score_samples(Z)
+    assert not np.isnan(scores).any()
+    large = len(X) + np.flatnonzero(np.abs(values) > 1e4)
+    assert scores[large].max() < scores[: len(X)].min()
+    assert not np.isnan(estimator.score(Z))
+    weights = np.r_[np.ones(len(X)), np.zeros(len(Z) - len(X))]
+    assert estimator.score(Z, sample_weight=weights) == pytest.approx(
+        estimator.score(X), rel=1e-4
+    )
+    assert np.isfinite(estimator.transform(Z)).all()
+    np.testing.assert_array_equal(
+        estimator.score_samples(X.astype(dtype)), scores[: len(X)]
+    )
+
+
+def test_the_more_absurd_of_two_rows_scores_lower():
+    X = rows()
+    estimator = AutoencoderTransformer(3, **SHORT).fit(X)
+    absurd = np.tile(X[:1], (25, 1))
+    absurd[:, 3] = 10.0 ** np.arange(2, 152, 6)
+    assert (np.diff(estimator.score_samples(absurd)) < 0).all()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["patches", "patches, compressed"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_no_finite_image_has_nan_features(name, dtype):
+    X = rows()
+    estimator = ALL[name].fit(X)
+    values = FLOATS if dtype == np.float32 else FLOATS + DOUBLES
+    Z = np.tile(X[:1], (len(values), 1)).astype(dtype)
+    Z[:, 5] = values
+    assert np.isfinite(estimator.transform(Z)).all()
+    assert np.isfinite(estimator.extract_patches(Z)).all()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", list(OF_TABLES))
+def test_no_finite_cell_is_scored_nan(name):
+    frame = table()
+    estimator = ALL[name].fit(frame)
+    absurd = pd.concat([frame[1:2]] * len(FLOATS + DOUBLES), ignore_index=True)
+    absurd["b"] = FLOATS + DOUBLES
+    # A gap beside it costs nothing, whatever the network makes of it.
+    absurd.loc[::2, "a"] = np.nan
+    scores = estimator.score_samples(absurd)
+    assert not np.isnan(scores).any()
+    assert not np.isnan(estimator.score(absurd))
+    assert not np.isnan(estimator.reconstruction_error(absurd)).any()
+    cells = estimator.reconstruction_error(absurd, per_column=True)
+    np.testing.assert_array_equal(np.isnan(cells), absurd.isna())
+    assert np.isfinite(estimator.transform(absurd)).all()
+    if name != "table, periodic":  # Which is cut off at the last quantile.
+        large = absurd["b"].abs() > 1e4
+        assert scores[large].max() < estimator.score_samples(frame).min()
+
+
+LOSSLESS = [n for n in OF_ROWS if n != "custom"]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", [*LOSSLESS, "counts"])
+@pytest.mark.parametrize("power", [-300, -99, 99, 300])
+def test_a_power_of_two_changes_no_bit(name, power):
+    X, factor = data_for(name), 2.0**power
+    codes, scores, backs = [], [], []
+    for unit in (1.0, factor):
+        estimator = ALL[name].fit(X * unit)
+        codes.append(estimator.transform(X * unit))
+        backs.append(estimator.inverse_transform(codes[-1]) / unit)
+        if hasattr(estimator, "score_samples"):
+            scores.append(estimator.score_samples(X * unit) / unit / unit)
+    if name in ("convolutional", "counts"):  # Sums in units of the data round.
+        np.testing.assert_allclose(*codes, atol=1e-4)
+    else:
+        np.testing.assert_array_equal(*codes)
+        np.testing.assert_allclose(*backs, rtol=1e-5, atol=1e-6)
+        if scores:
+            np.testing.assert_array_equal(*scores)
+
+
+@pytest.mark.parametrize("exponent", [-30, -20, -5, 5, 20, 30])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_scores_follow_the_square_of_the_scale(exponent, dtype):
+    X = rows().astype(dtype)
+    scaled = X * dtype(10.0**exponent)
+    expected, found = (
+        AutoencoderTransformer(3, random_state=0).fit(Z) for Z in (X, scaled)
+    )
+    unit = 100.0**exponent
+    assert found.score(scaled) / unit == pytest.approx(expected.score(X), rel=0.02)
+    samples = found.score_samples(scaled) / unit
+    assert samples.mean() == pytest.approx(expected.score(X), rel=0.02)
+
+
+@pytest.mark.parametrize("loss", ["binary_cross_entropy", "poisson"])
+@pytest.mark.parametrize("unit", [1e-6, 1e-10, 1e-30, 1e-31, 1e-38, 1e-100, 5e-324, 0])
+def test_counts_and_shares_that_all_but_vanish(loss, unit):
+    X = np.abs(rows()) / 10 * unit
+    estimator = AutoencoderTransformer(3, loss=loss, random_state=0).fit(X)
+    assert estimator.loss_ < 0.9
+    assert np.isfinite(estimator.score_samples(X)).all()
+    back = estimator.inverse_transform(estimator.transform(X))
+    assert np.isfinite(back).all()
+    if 1e-32 < unit:
+        assert ((back - X) ** 2).mean() < X.var(axis=0).mean() / 2
+
+
+def test_float32_rows_may_be_scored_in_units_that_float32_lacks():
+    X = rows() * 1e-60 + 1e-60
+    estimator = AutoencoderTransformer(3, **SHORT).fit(X)
+    scores = estimator.score_samples(np.zeros((2, 16), np.float32))
+    np.testing.assert_allclose(scores, estimator.score_samples(np.zeros((2, 16))))
+
+
+# Offsets
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e2, 1e4, -1.7e9, 1.7e12])
+@pytest.mark.parametrize("name", ["dense", "huber", "neighbors", "convolutional"])
+def test_an_offset_survives_the_way_back(name, offset, tmp_path):
+    X = rows() + offset
+    estimator = ALL[name].fit(X)
+    back = estimator.inverse_transform(estimator.transform(X))
+    assert back.dtype == (np.float64 if abs(offset) > 1e3 else np.float32)
+    assert estimator.transform(X).dtype == np.float32
+    error = ((back - X) ** 2).mean()
+    assert error == pytest.approx(-estimator.score(X), rel=1e-3)
+    estimator.save(tmp_path / "it")
+    again = load(tmp_path / "it").inverse_transform(estimator.transform(X))
+    np.testing.assert_array_equal(again, back)
+    assert again.dtype == back.dtype
+
+
+@pytest.mark.parametrize("offset", [0.0, 1.7e9])
+def test_an_offset_of_images_survives_the_way_back(offset):
+    X = rows()
+    expected, found = (
+        estimator.inverse_transform(estimator.transform(Z))
+        for Z in (X, X + offset)
+        for estimator in [PatchAutoencoderTransformer(random_state=0).fit(Z)]
+    )
+    assert found.dtype == (np.float64 if offset else np.float32)
+    np.testing.assert_allclose(found - offset, expected, atol=1e-3)
+
+
+def test_an_offset_of_a_column_survives_a_table():
+    X = pd.DataFrame(rows(width=3) + 1.7e9)
+    estimator = TabularAutoencoderTransformer(3, random_state=0).fit(X)
+    back = estimator.inverse_transform(estimator.transform(X))
+    assert ((back - X) ** 2).to_numpy().mean() < X.var().mean()
+
+
+@pytest.mark.parametrize("offset", [0.0, 1.7e9])
+@pytest.mark.parametrize("name", ["dense", "patches", "counts"])
+def test_offsets_survive_in_onnx(name, offset):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    from skautoenc.onnx import to_onnx
+
+    X = np.abs(data_for(name)) + offset
+    estimator = ALL[name].fit(X)
+    model = to_onnx(estimator, "autoencoder", dtype=np.float64)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    (found,) = session.run(None, {"X": X})
+    expected = estimator.inverse_transform(estimator.transform(X))
+    assert found.dtype == expected.dtype
+    np.testing.assert_allclose(found - offset, expected - offset, atol=1e-3)
+
+
+# Parts of one row
+
+
+@pytest.mark.parametrize("name", list(ALL))
+def test_a_stream_goes_on_with_one_row(name):
+    estimator, X = clone(ALL[name]), data_for(name)
+    if not hasattr(estimator, "partial_fit"):
+        pytest.skip("has no partial_fit")
+    before = estimator.partial_fit(X[:60]).transform(X)
+    for start in (60, 61):
+        estimator.partial_fit(X[start : start + 1])
+    after = estimator.transform(X)
+    assert np.isfinite(after).all()
+    assert not np.array_equal(before, after)
+    assert estimator.network_.training is False
+
+
+@pytest.mark.parametrize("name", ["dense", "ordered", "custom", "table"])
+def test_a_stream_cannot_begin_with_one_row(name):
+    estimator, X = ALL[name], data_for(name)
+    with pytest.raises(ValueError, match="1 sample"):
+        clone(estimator).partial_fit(X[:1])
+
+
+@pytest.mark.parametrize("ends", [[1, 2, 90], [89, 90], [1, 89, 90], range(1, 91)])
+def test_blocks_of_one_row_are_the_rows(ends):
+    X = rows()
+    blocks = np.split(X, list(ends)[:-1])
+    estimator = AutoencoderTransformer(3, **SHORT)
+    expected = estimator.fit(X).transform(X)
+    found = estimator.fit(Blocks(blocks)).transform(X)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    estimator.partial_fit(Blocks([X[:1]]))

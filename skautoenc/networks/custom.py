@@ -87,13 +87,32 @@ class CustomAutoencoder(Autoencoder):
 
     def encode(self, x: Tensor) -> Tensor:
         """Map standardised rows, (n, n_features), to codes, (n, n_components)."""
-        code: Tensor = self.module.encode(x)  # type: ignore[operator]
+        with self._normalising(len(x)):
+            code: Tensor = self.module.encode(x)  # type: ignore[operator]
         return code
 
     def decode(self, code: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """Map codes, (n, n_components), to standardised rows, (n, n_features)."""
-        reconstruction: Tensor = self.module.decode(code)  # type: ignore[operator]
+        with self._normalising(len(code)):
+            reconstruction: Tensor = self.module.decode(code)  # type: ignore[operator]
         return reconstruction
+
+    @contextmanager
+    def _normalising(self, n_rows: int) -> Iterator[None]:
+        """Let a single row be normalised as in reading: it has no moments."""
+        if not self.training or n_rows > 1:
+            yield
+            return
+        layers = [
+            m for m in self.module.modules() if isinstance(m, _BatchNorm) and m.training
+        ]
+        for layer in layers:
+            layer.eval()
+        try:
+            yield
+        finally:
+            for layer in layers:
+                layer.train()
 
 
 @contextmanager
