@@ -30,6 +30,8 @@ from ._input import (
     check_weights,
     is_binary,
     refuse,
+    row_totals,
+    with_total,
 )
 from ._neighbors import diffuse
 from ._reading import FittedAutoencoder
@@ -103,7 +105,11 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
 
     _parameter_constraints: dict[str, list[Any]] = {
         "loss": [StrOptions({"auto", *LOSSES})],
-        "normalize_rows": [None, Interval(Real, 0, None, closed="neither")],
+        "normalize_rows": [
+            None,
+            StrOptions({"total"}),
+            Interval(Real, 0, None, closed="neither"),
+        ],
         "corruption": [StrOptions(set(CORRUPTIONS))],
         "corruption_rate": [Interval(Real, 0, None, closed="left")],
         "solver": [StrOptions({"adam", "sgd"})],
@@ -139,9 +145,11 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
                 "corruption_rate",
                 f"below 1 for corruption={self.corruption!r}, of which it is a share",
             )
+        if self.normalize_rows == "total" and self.loss != "poisson":
+            refuse(self, "loss", "'poisson' for normalize_rows='total', of counts")
         if self.loss in ("binary_cross_entropy", "poisson"):
             for name in ("whiten", "normalize_rows"):
-                if getattr(self, name) is not None:
+                if getattr(self, name) not in (None, "total"):
                     refuse(
                         self,
                         name,
@@ -338,7 +346,27 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
         else:
             matrix = self._check_rows(X, reset=reset, min_rows=min_rows)
         data = TrainingData(matrix, check_weights(sample_weight, matrix))
-        return data.without_zero_weights()
+        return self._with_total(data, reset=reset).without_zero_weights()
+
+    def _with_total(self, data: TrainingData, *, reset: bool) -> TrainingData:
+        """Bring rows to one total, if asked for; each weighs by what it had.
+
+        The deviance of counts of an exposure is that of their rates, times it.
+        """
+        if reset:
+            self.__dict__.pop("row_total_", None)
+        if not (self.normalize_rows == "total" if reset else hasattr(self, "row_total_")):
+            return data
+        if isinstance(data.matrix, StreamedMatrix):
+            refuse(self, "normalize_rows", "None for Blocks; partial_fit takes 'total'")
+        weights, totals = data.weights, row_totals(data.matrix)
+        weights = totals if weights is None else weights * totals
+        if not weights.any():
+            raise ValueError("normalize_rows='total' needs rows that are not all zero.")
+        if reset:
+            self.row_total_ = float(np.average(totals, weights=data.weights))
+        matrix = with_total(data.matrix, self.row_total_)
+        return TrainingData(matrix, weights / self.row_total_)
 
     def _check_blocks(
         self, X: Blocks, *, reset: bool, min_rows: int
@@ -416,7 +444,7 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
         cpu = torch.device("cpu")
         # Factorisations could give other bits on another number of threads.
         with compute(0, cpu):
-            if self.normalize_rows is not None:
+            if self.normalize_rows not in (None, "total"):
                 normalization = learn_row_normalization(
                     self._rows(data, cpu), self.normalize_rows
                 )

@@ -80,13 +80,16 @@ class ConvAutoencoderTransformer(ImageInput, BaseAutoencoder):
         counts. "auto" is "binary_cross_entropy" for data of zeros and ones and nothing
         else, otherwise "squared_error". Whatever it is, `score` stays the squared
         error.
-    normalize_rows : float, default=None
+    normalize_rows : float or "total", default=None
         If given, each centred row is divided by its root mean square, so that faint
         and strong rows count alike: good where strength says nothing, as with the
         contrast of an image. The number, in units of the root mean square of all rows,
         is added in quadrature to keep faint rows from being blown up: 0.5 is a start.
         Rows get their lengths back on the way back, less exactly the smaller the
-        number.
+        number. "total" is for counts and ``loss="poisson"``, where how many a row has
+        says nothing, as with the depth of a cell or the length of a document: rows are
+        brought to the mean total, `row_total_`, and weigh by their own (an exposure).
+        What comes back, and what is scored, is of that total. It takes a copy of `X`.
     solver : {"adam", "sgd"}, default="adam"
         Adam with decoupled weight decay, or gradient descent with momentum.
     alpha : float, default=0.0
@@ -155,6 +158,8 @@ class ConvAutoencoderTransformer(ImageInput, BaseAutoencoder):
         Means of the columns, subtracted first.
     scale_ : float
         Root of the columns' mean variance, by which the centred rows are divided.
+    row_total_ : float
+        Mean total of the training rows, with ``normalize_rows="total"`` only.
     network_ : torch.nn.Module
         The network, in evaluation mode. Its `encode` takes standardised rows,
         normalised if asked for. Its `decode` gives such rows, or what the
@@ -231,7 +236,7 @@ class ConvAutoencoderTransformer(ImageInput, BaseAutoencoder):
         loss: Literal[
             "auto", "squared_error", "huber", "binary_cross_entropy", "poisson"
         ] = "auto",
-        normalize_rows: float | None = None,
+        normalize_rows: float | Literal["total"] | None = None,
         solver: Literal["adam", "sgd"] = "adam",
         alpha: float = 0.0,
         batch_size: int | Literal["auto"] = "auto",

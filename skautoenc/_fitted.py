@@ -84,6 +84,7 @@ SETTINGS: dict[str, Check] = {
 # What is there under some circumstances only.
 SOMETIMES = {
     "feature_names_in_",
+    "row_total_",
     "_random_state",
     "_optimizer_state",
     *SETTINGS,
@@ -119,6 +120,7 @@ _STANDARDISED: dict[str, Check] = {
     **_AUTOENCODER,
     "mean_": _array(np.float64, 1),
     "scale_": _is_scale,
+    "row_total_": _is_scale,
 }
 ATTRIBUTES: dict[str, dict[str, Check]] = {
     "AutoencoderTransformer": {

@@ -153,6 +153,25 @@ def is_binary(data: TrainingData) -> bool:
     return all(bool(((rows == 0) | (rows == 1)).all()) for rows in data.in_blocks())
 
 
+def row_totals(matrix: Any) -> NDArray[np.float64]:
+    """Return the sum of each row of a dense or CSR matrix, (n_rows,)."""
+    with np.errstate(over="ignore"):
+        totals: NDArray[np.float64] = np.asarray(matrix.sum(axis=1, dtype=np.float64))
+    return totals.ravel()
+
+
+def with_total(matrix: Any, total: float) -> Any:
+    """Copy a dense or CSR matrix, its rows scaled to one total; empty ones as is."""
+    totals = row_totals(matrix)
+    factors = np.divide(total, totals, out=np.ones_like(totals), where=totals > 0)
+    factors = factors.astype(matrix.dtype)
+    if not sparse.issparse(matrix):
+        return matrix * factors[:, np.newaxis]
+    scaled = matrix.copy()
+    scaled.data *= np.repeat(factors, np.diff(matrix.indptr))
+    return scaled
+
+
 # Offset in units of the scale, beyond which float32 gives values back in float64: of the
 # seven digits, three would be the offset's.
 _LARGE_OFFSET = 1024

@@ -24,6 +24,7 @@ from ._input import (
     check_rows,
     check_weights,
     restored_type,
+    with_total,
 )
 from ._saving import Savable, describe_tables, restore_tables
 from .losses import LOSSES, Loss
@@ -88,7 +89,7 @@ class FittedAutoencoder(
             If `X` has other columns than in `fit`, or values that are not finite.
         """
         check_is_fitted(self)
-        return self._encode(self._check_rows(X, reset=False))
+        return self._encode(self._rows_of(X))
 
     def inverse_transform(self, X: Any) -> Any:
         """Decode codes.
@@ -153,7 +154,7 @@ class FittedAutoencoder(
             If `X` has other columns than in `fit`, or values that are not finite.
         """
         check_is_fitted(self)
-        errors = self._errors(self._check_rows(X, reset=False)).astype(np.float64)
+        errors = self._errors(self._rows_of(X)).astype(np.float64)
         with np.errstate(over="ignore"):
             scores: NDArray[np.float64] = -(errors * self._error_unit)
         return scores
@@ -185,7 +186,7 @@ class FittedAutoencoder(
             If `X` has other columns than in `fit`, or values that are not finite.
         """
         check_is_fitted(self)
-        matrix = self._check_rows(X, reset=False)
+        matrix = self._rows_of(X)
         weights = check_weights(sample_weight, matrix)
         errors = self._errors(matrix).astype(np.float64)
         if weights is not None:
@@ -198,6 +199,12 @@ class FittedAutoencoder(
     def _error_unit(self) -> float:
         """What the errors of `_errors` are multiplied by for users."""
         return self.scale_**2
+
+    def _rows_of(self, X: Any) -> Any:
+        """Check rows that are to be read, and bring them to the total of the fit."""
+        matrix = self._check_rows(X, reset=False)
+        total = getattr(self, "row_total_", None)
+        return matrix if total is None else with_total(matrix, total)
 
     def _check_rows(self, X: Any, *, reset: bool, min_rows: int = 1) -> Any:
         return check_rows(self, X, reset=reset, min_rows=min_rows)

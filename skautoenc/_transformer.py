@@ -155,13 +155,16 @@ class AutoencoderTransformer(BaseAutoencoder):
         What `transform` gives: the code; the code thinned out by the sparsity rule, as
         the decoder gets it, which is the same where there is no rule; or all hidden
         activations and the code, which a network of your own does not tell.
-    normalize_rows : float, default=None
+    normalize_rows : float or "total", default=None
         If given, each centred row is divided by its root mean square, so that faint
         and strong rows count alike: good where strength says nothing, as with the
         contrast of an image. The number, in units of the root mean square of all rows,
         is added in quadrature to keep faint rows from being blown up: 0.5 is a start.
         Rows get their lengths back on the way back, less exactly the smaller the
-        number.
+        number. "total" is for counts and ``loss="poisson"``, where how many a row has
+        says nothing, as with the depth of a cell or the length of a document: rows are
+        brought to the mean total, `row_total_`, and weigh by their own (an exposure).
+        What comes back, and what is scored, is of that total. It takes a copy of `X`.
     whiten : {"zca", "pca"} or None, default=None
         Whether the network sees whitened rows, in which all directions of the data
         are about equally strong, so that fine patterns count as much as coarse ones.
@@ -260,6 +263,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         Means of the columns, subtracted first.
     scale_ : float
         Root of the columns' mean variance, by which the centred rows are divided.
+    row_total_ : float
+        Mean total of the training rows, with ``normalize_rows="total"`` only.
     whitening_, dewhitening_ : ndarray of shape (n_features_in_, n_features_in_) or None
         Maps that standardised rows are multiplied by to whiten them, and back.
     code_mean_ : ndarray of shape (n_components_,) or None
@@ -403,7 +408,7 @@ class AutoencoderTransformer(BaseAutoencoder):
             "auto", "squared_error", "huber", "binary_cross_entropy", "poisson"
         ] = "auto",
         features: Literal["code", "sparse", "stack"] = "code",
-        normalize_rows: float | None = None,
+        normalize_rows: float | Literal["total"] | None = None,
         whiten: Literal["zca", "pca"] | None = None,
         whiten_regularization: float = 0.1,
         whiten_code: bool = False,

