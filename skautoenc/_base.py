@@ -355,7 +355,8 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
         """
         if reset:
             self.__dict__.pop("row_total_", None)
-        if not (self.normalize_rows == "total" if reset else hasattr(self, "row_total_")):
+        resumes_so = not reset and hasattr(self, "row_total_")
+        if not (resumes_so or (reset and self.normalize_rows == "total")):
             return data
         if isinstance(data.matrix, StreamedMatrix):
             refuse(self, "normalize_rows", "None for Blocks; partial_fit takes 'total'")
@@ -368,9 +369,7 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
         matrix = with_total(data.matrix, self.row_total_)
         return TrainingData(matrix, weights / self.row_total_)
 
-    def _check_blocks(
-        self, X: Blocks, *, reset: bool, min_rows: int
-    ) -> StreamedMatrix:
+    def _check_blocks(self, X: Blocks, *, reset: bool, min_rows: int) -> StreamedMatrix:
         if self.n_neighbors is not None:
             refuse(
                 self, "n_neighbors", "None for Blocks, whose rows are never together"

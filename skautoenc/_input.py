@@ -172,8 +172,8 @@ def with_total(matrix: Any, total: float) -> Any:
     return scaled
 
 
-# Offset in units of the scale, beyond which float32 gives values back in float64: of the
-# seven digits, three would be the offset's.
+# Offset in units of the scale, beyond which values are given back in float64: of the
+# seven digits of float32, three would be the offset's.
 _LARGE_OFFSET = 1024
 
 

@@ -22,7 +22,7 @@ _TINY_RATE = 1e-30
 _SMALL_RATE = 1e-12
 # Where softplus is an exponential to the last digit.
 _EXPONENTIAL = -16.0
-# Output up to which rates are a softplus: rare counts reach seven times their mean by it.
+# Output up to which rates are a softplus: rare counts reach seven times their mean.
 _BEND = 2.0
 # Excess of a count, as a share of its rate, up to which its deviance is a series.
 _NEAR = 1e-2
@@ -191,7 +191,9 @@ class BinaryCrossEntropy(Loss):
         """Return the cross-entropy, less the entropy of the target."""
         share = self.data(target).clamp(0, 1)
         logit = self.logit + self.gain * output
-        entropy = -share.xlogy(share) - torch.special.xlog1py(1 - share, -share)
+        entropy: Tensor = -share.xlogy(share)
+        # Of a tiny share, one less it is one.
+        entropy = entropy - torch.special.xlog1py(1 - share, -share)
         return (nn.functional.softplus(logit) - share * logit - entropy).clamp(min=0)
 
     def mean(self, output: Tensor) -> Tensor:
@@ -249,7 +251,8 @@ class Poisson(Loss):
         shifted = self.shift + self.bend
         # An exponential's is a half.
         clamped = shifted.clamp(min=_EXPONENTIAL)
-        return clamped.sigmoid() / nn.functional.softplus(clamped) / 2
+        slope: Tensor = clamped.sigmoid() / nn.functional.softplus(clamped) / 2
+        return slope
 
     def _growth(self, output: Tensor) -> Tensor:
         """Return by what share the roots of rates exceed those at the bend."""

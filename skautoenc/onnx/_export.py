@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import DTypeLike
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, helper
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
