@@ -21,7 +21,7 @@ from skautoenc import (
     TabularAutoencoderTransformer,
     load,
 )
-from skautoenc.losses import LOSSES
+from skautoenc._objectives.losses import LOSSES
 
 SHORT = {"max_iter": 2, "random_state": 0}
 

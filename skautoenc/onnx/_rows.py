@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from .._input import restored_type
-from ..losses import BinaryCrossEntropy, Loss, Poisson
-from ..training import RowNormalization, Whitening, computing_type
-from ..training.preparation import Invertible
+from .._data.ranges import computing_type, restored_type
+from .._objectives.losses import BinaryCrossEntropy, Loss, Poisson
+from .._preparation.preparation import Invertible
+from .._preparation.row_normalization import RowNormalization
+from .._preparation.whitening import Whitening
 from ._graph import Graph
 
 
