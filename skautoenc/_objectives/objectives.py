@@ -180,7 +180,7 @@ class ReconstructionObjective:
         source, batch, target = self.draw(batch, target, generator)
         if self.contractive_penalty:
             source = source.detach().requires_grad_()
-        code = network.encode(source)
+        code, cost = network.code(source, sample_weight, generator)
         kept = truncate(code, generator) if self.ordered else code
         output = network.decode(kept, sample_weight)
         if self.corruption_weight == 1:
@@ -195,8 +195,7 @@ class ReconstructionObjective:
                 norms = squared_jacobian(code, source, generator)
             errors = errors + self.contractive_penalty / batch.shape[1] * norms
         loss = weighted_mean(errors, sample_weight)
-        penalty = network.penalty(code, sample_weight)
-        return loss if penalty is None else loss + penalty
+        return loss if cost is None else loss + cost
 
     def draw(
         self, batch: Tensor, target: Tensor, generator: torch.Generator
@@ -281,11 +280,12 @@ class TabularObjective:
     ) -> Tensor:
         """Return the loss of a training batch, a scalar; see `Objective`."""
         source, batch, target = self.draw(batch, target, generator)
-        output = network.decode(network.encode(source), sample_weight)
-        costs, seen = self.costs(output, target)
+        code, cost = network.code(source, sample_weight, generator)
+        costs, seen = self.costs(network.decode(code, sample_weight), target)
         kept = self._decoded(source) == self._decoded(target)
         weights = seen * _weights(seen, kept, self.corruption_weight)
-        return weighted_mean(_row_means(costs, weights), sample_weight)
+        loss = weighted_mean(_row_means(costs, weights), sample_weight)
+        return loss if cost is None else loss + cost
 
     def draw(
         self, batch: Tensor, target: Tensor, generator: torch.Generator
