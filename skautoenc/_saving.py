@@ -64,7 +64,7 @@ class Savable:
         if cls.__module__.startswith(f"{__package__}.") and cls.__name__ in ATTRIBUTES:
             Savable._registry[cls.__name__] = cls
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | bytes | os.PathLike[Any]) -> None:
         """Save the estimator, fitted or not, to a file.
 
         The file is in the safetensors format: weights and other arrays are its tensors,
@@ -74,7 +74,7 @@ class Savable:
 
         Parameters
         ----------
-        path : str or path-like
+        path : str, bytes or path-like
             Where to.
 
         Raises
@@ -84,7 +84,8 @@ class Savable:
             plain data: callbacks, say, or levels of a category that are objects of your
             own. Nothing is written then.
         OSError
-            If the file cannot be written. An older one is still there.
+            If the file cannot be written. An older one is still there. What is no
+            file, such as a folder, a pipe or a device, is never replaced.
 
         See Also
         --------
@@ -99,13 +100,13 @@ class Savable:
 
     @classmethod
     def load(
-        cls, path: str | os.PathLike[str], *, network: Builder | None = None
+        cls, path: str | bytes | os.PathLike[Any], *, network: Builder | None = None
     ) -> Self:
         """Load an estimator of this class from a file.
 
         Parameters
         ----------
-        path : str or path-like
+        path : str, bytes or path-like
             Where `save` has put it.
         network : callable, default=None
             What builds the network, if it is one of your own.
@@ -127,7 +128,7 @@ class Savable:
         return loaded
 
 
-def load(path: str | os.PathLike[str], *, network: Builder | None = None) -> Any:
+def load(path: str | bytes | os.PathLike[Any], *, network: Builder | None = None) -> Any:
     """Load an estimator from a file that its `save` has written.
 
     Nothing in the file is run, so that one from a stranger is safe to load: the worst
@@ -135,7 +136,7 @@ def load(path: str | os.PathLike[str], *, network: Builder | None = None) -> Any
 
     Parameters
     ----------
-    path : str or path-like
+    path : str, bytes or path-like
         Where it is.
     network : callable, default=None
         What builds the network, if the estimator has one of your own: the class or
@@ -190,12 +191,13 @@ def _dump(estimator: Savable) -> bytearray:
 
 
 def _load(
-    path: str | os.PathLike[str], kind: type[Savable], network: Builder | None
+    path: str | bytes | os.PathLike[Any], kind: type[Savable], network: Builder | None
 ) -> Any:
     try:
         return _restore(*unpack(read(path)), kind, network)
     except ValueError as error:
-        raise ValueError(f"{os.fspath(path)!r} cannot be loaded: {error}.") from error
+        name = os.fsdecode(path)
+        raise ValueError(f"{name!r} cannot be loaded: {error}.") from error
 
 
 def _migrate(document: Document, arrays: Arrays) -> tuple[Document, Arrays]:

@@ -1,0 +1,272 @@
+"""Files that a stranger has made, and places where files cannot be put."""
+
+import os
+import stat
+import sys
+import threading
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+import skautoenc
+from skautoenc import AutoencoderTransformer, _files, _safetensors
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="as POSIX has it")
+root = pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root makes devices"
+)
+
+
+def quick():
+    return AutoencoderTransformer(3, max_iter=1, random_state=0)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "estimator.safetensors"
+
+
+# The format
+
+
+def some_arrays(rng):
+    kinds = "? u1 i1 i2 u2 f2 i4 u4 f4 f8 i8 u8".split()
+    letters = [*'Aa._"\\\n\x01\x7f', "é", "中", "\u2028", "\U0001f600"]
+    arrays = {}
+    for _ in range(rng.integers(8)):
+        shape = tuple(rng.integers(4, size=rng.integers(4)))
+        array = np.asarray(100 * rng.random(shape)).astype(rng.choice(kinds))
+        name = "".join(rng.choice(letters, size=rng.integers(1, 5)))
+        arrays[name] = array.T if rng.random() < 0.3 else array
+    return arrays, {"skautoenc": "".join(rng.choice(letters, size=9))}
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_files_are_those_of_the_safetensors_library(seed):
+    arrays, metadata = some_arrays(np.random.default_rng(seed))
+    data = _safetensors.encode(arrays, metadata)
+    contiguous = {
+        name: np.ascontiguousarray(array).reshape(array.shape)
+        for name, array in arrays.items()
+    }
+    assert bytes(data) == safetensors.numpy.save(contiguous, metadata)
+    length = int.from_bytes(data[:8], "little")
+    header = _files._parse(data[8 : 8 + length].decode())
+    assert header.pop("__metadata__") == metadata
+    found = _safetensors.decode(header, memoryview(data)[8 + length :])
+    assert found.keys() == arrays.keys()
+    for name, array in found.items():
+        np.testing.assert_array_equal(array, arrays[name], strict=True)
+        assert array.flags.aligned
+        assert array.flags.writeable
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"dtype": "BF16"},
+        {"dtype": ["F32"]},
+        {"shape": [3]},
+        {"shape": [True, 2]},
+        {"shape": [-1, -2]},
+        {"shape": [2.0]},
+        {"shape": 2},
+        {"shape": [2**70, 0], "data_offsets": [0, 0]},
+        {"data_offsets": [0]},
+        {"data_offsets": [4, 12]},
+        {"data_offsets": [-8, 0]},
+        {"data_offsets": [8, 0]},
+        {"data_offsets": [False, 8]},
+        {"more": 1},
+    ],
+    ids=str,
+)
+def test_headers_that_are_not_those_of_the_bytes_are_refused(change):
+    entry = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8], **change}
+    with pytest.raises((ValueError, KeyError, TypeError)):
+        _safetensors.decode({"a": entry}, memoryview(bytes(8)))
+
+
+def test_arrays_share_no_bytes_and_leave_none_out():
+    entry = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
+    later = {**entry, "data_offsets": [8, 16]}
+    both = {"a": entry, "b": later}
+    assert _safetensors.decode(both, memoryview(bytes(16))).keys() == {"a", "b"}
+    for entries, size in (
+        ({"a": entry, "b": entry}, 8),
+        (both, 24),
+        ({"b": later}, 16),
+        ({"a": entry, "b": {**entry, "data_offsets": [4, 12]}}, 12),
+        ({}, 8),
+    ):
+        with pytest.raises(ValueError, match="leave bytes out or share some"):
+            _safetensors.decode(entries, memoryview(bytes(size)))
+
+
+# Places
+
+
+@posix
+@pytest.mark.parametrize("through_link", [False, True])
+def test_a_pipe_is_not_replaced(through_link, path):
+    os.mkfifo(path)
+    given = path
+    if through_link:
+        given = path.with_name("link")
+        given.symlink_to(path)
+    with pytest.raises(OSError, match="a pipe, a socket or a device") as caught:
+        quick().save(given)
+    assert caught.value.filename == str(given)
+    assert stat.S_ISFIFO(path.stat().st_mode)
+    assert not [name for name in os.listdir(path.parent) if "part" in name]
+
+
+@posix
+def test_the_null_device_is_not_replaced():
+    before = os.stat(os.devnull)
+    with pytest.raises(OSError, match="a pipe, a socket or a device"):
+        quick().save(os.devnull)
+    assert os.stat(os.devnull).st_rdev == before.st_rdev
+    assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
+
+
+@root
+def test_a_device_in_a_folder_of_ones_own_is_not_replaced(path):
+    try:
+        os.mknod(path, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    except OSError:
+        pytest.skip("devices cannot be made here")
+    with pytest.raises(OSError, match="a pipe, a socket or a device"):
+        quick().save(path)
+    assert stat.S_ISCHR(path.stat().st_mode)
+
+
+def test_a_folder_is_not_replaced(path):
+    path.mkdir()
+    with pytest.raises(OSError) as caught:
+        quick().save(path)
+    assert isinstance(caught.value, IsADirectoryError | PermissionError)
+    assert caught.value.filename == str(path)
+    assert os.listdir(path.parent) == [path.name]
+
+
+@pytest.mark.parametrize("length", [240, 241, 250, 255])
+def test_names_may_be_as_long_as_the_system_allows(length, tmp_path):
+    for letter in ("a", "é"):
+        path = tmp_path / (letter * (length // len(letter.encode())))
+        quick().save(path)
+        quick().save(path)
+        assert skautoenc.load(path).n_components == 3
+    assert len(os.listdir(tmp_path)) == 2
+
+
+@posix
+def test_a_name_that_is_too_long_is_an_error_that_names_it(tmp_path):
+    path = tmp_path / ("a" * 256)
+    with pytest.raises(OSError, match="name too long") as caught:
+        quick().save(path)
+    assert caught.value.filename == str(path)
+
+
+@posix
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644, 0o666, 0o400, 0o660])
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0])
+def test_at_no_moment_may_others_read_more(mode, mask, path, monkeypatch):
+    path.write_text("before")
+    path.chmod(mode)
+    seen = []
+    names = ("open", "fsync", "chmod", "replace")
+    for name in names:
+
+        def look(*args, name=name, real=getattr(os, name), **options):
+            found = real(*args, **options)
+            seen.extend(part.stat().st_mode for part in path.parent.glob(".*.part"))
+            return found
+
+        monkeypatch.setattr(os, name, look)
+    before = os.umask(mask)
+    try:
+        quick().save(path)
+    finally:
+        os.umask(before)
+    assert len(seen) >= 3
+    assert not any(stat.S_IMODE(found) & ~mode for found in seen)
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+@posix
+def test_a_new_file_is_as_the_mask_has_it(path):
+    before = os.umask(0o027)
+    try:
+        quick().save(path)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+class PathOf:
+    """A path of another library, to str or to bytes."""
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    def __fspath__(self):
+        return self.inner
+
+
+@pytest.mark.parametrize("kind", [str, os.fsencode, PathOf, os.path.abspath])
+def test_paths_are_taken_alike_by_save_and_load(kind, path):
+    given = kind(str(path))
+    quick().save(given)
+    assert skautoenc.load(given).n_components == 3
+    assert AutoencoderTransformer.load(given).n_components == 3
+    assert os.listdir(path.parent) == [path.name]
+    path.write_bytes(b"something else")
+    with pytest.raises(ValueError, match="not a file of skautoenc") as caught:
+        skautoenc.load(given)
+    assert str(caught.value).startswith(f"{str(path)!r} cannot be loaded: ")
+    quick().save(PathOf(os.fsencode(path)))
+    assert skautoenc.load(PathOf(os.fsencode(path))).n_components == 3
+
+
+@pytest.mark.parametrize("given", [0, 3, None, 1.5])
+def test_what_is_no_path_is_refused_alike(given):
+    # A number would be a file that is open: 0 is what is typed.
+    for take in (quick().save, skautoenc.load, AutoencoderTransformer.load):
+        with pytest.raises(TypeError, match="PathLike"):
+            take(given)
+
+
+def test_errors_name_the_path_that_was_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for given in ("none/estimator", tmp_path / "none" / "estimator"):
+        with pytest.raises(FileNotFoundError) as caught:
+            quick().save(given)
+        assert caught.value.filename == str(given)
+        assert ".part" not in str(caught.value)
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError) as caught:
+        quick().save("file/estimator")
+    assert caught.value.filename == "file/estimator"
+
+
+def test_the_path_is_named_when_the_disk_is_full(path, monkeypatch):
+    def fail(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        quick().save(path)
+    assert caught.value.filename == str(path)
+    assert os.listdir(path.parent) == []
+
+
+@posix
+def test_a_pipe_is_no_file_to_load(path):
+    os.mkfifo(path)
+    writer = threading.Thread(target=lambda: path.open("wb").close())
+    writer.start()
+    with pytest.raises((ValueError, OSError)):
+        skautoenc.load(path)
+    writer.join()
