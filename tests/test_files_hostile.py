@@ -1,16 +1,25 @@
 """Files that a stranger has made, and places where files cannot be put."""
 
+import datetime as dt
 import os
 import stat
 import sys
 import threading
+from contextlib import contextmanager
 
 import numpy as np
+import pandas as pd
 import pytest
 import safetensors.numpy
 
 import skautoenc
-from skautoenc import AutoencoderTransformer, _files, _safetensors
+from skautoenc import (
+    AutoencoderTransformer,
+    _files,
+    _safetensors,
+)
+from skautoenc._plain import PLAIN_CODECS, CannotBeSaved, Reader, Writer
+from skautoenc._plain_frames import FRAME_CODECS
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="as POSIX has it")
 root = pytest.mark.skipif(
@@ -270,3 +279,107 @@ def test_a_pipe_is_no_file_to_load(path):
     with pytest.raises((ValueError, OSError)):
         skautoenc.load(path)
     writer.join()
+
+
+# Time zones
+
+ZONES = ["UTC", "Europe/Berlin", "Etc/GMT-3", "America/Argentina/Buenos_Aires"]
+OFFSETS = ["UTC+01:00", "UTC-05:30"]
+NO_ZONES = [
+    "dateutil//etc/passwd",
+    "dateutil/Europe/Berlin",
+    "dateutil/:/etc/passwd",
+    "tzfile('/etc/passwd')",
+    "tzlocal()",
+    "localtime",
+    "/etc/passwd",
+    "../../etc/passwd",
+    "Europe/../../../../etc/passwd",
+    "Europe/Berlin\0",
+    "posix/Europe/Berlin",
+    "posixrules",
+    "zone.tab",
+    "",
+    "UTC+1",
+    1,
+    ["UTC"],
+]
+
+
+@contextmanager
+def opened():
+    """List the files that are opened."""
+    names, is_on = [], [True]
+
+    def note(event, arguments):
+        if event in ("open", "os.open", "os.scandir", "os.listdir") and is_on[0]:
+            names.append(str(arguments[0]))
+
+    sys.addaudithook(note)
+    yield names
+    # A hook stays for ever.
+    is_on[0] = False
+
+
+def of_zone(zone, kind):
+    """Say in the words of a file what has a time zone."""
+    if kind == "timestamp":
+        return {"timestamp": [0, "ns", zone]}
+    if kind == "pandas_type":
+        return {"pandas_type": f"datetime64[ns, {zone}]"}
+    if kind == "index":
+        return {"index": [of_zone(zone, "pandas_type"), [of_zone(zone, "timestamp")]]}
+    return {"polars_type": ["Datetime", "us", zone]}
+
+
+KINDS = ["timestamp", "pandas_type", "index", "polars_type"]
+
+
+def reader():
+    return Reader([*PLAIN_CODECS, *FRAME_CODECS], {}, [])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("zone", [*ZONES, *OFFSETS])
+def test_zones_of_the_database_and_offsets_are_read(zone, kind):
+    if kind == "polars_type":
+        pytest.importorskip("polars")
+    found = reader().read(of_zone(zone, kind))
+    tz = getattr(found, "tz", None) or getattr(found, "time_zone", None)
+    assert str(tz) == zone
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("zone", NO_ZONES, ids=str)
+def test_what_is_no_zone_is_refused_and_nothing_is_opened(zone, kind):
+    pytest.importorskip("polars")
+    # The list of zones is read once, from a fixed folder.
+    reader().read(of_zone("Europe/Berlin", "index"))
+    with opened() as names, pytest.raises((ValueError, TypeError)):
+        reader().read(of_zone(zone, kind))
+    assert not names
+
+
+def test_points_in_time_are_not_parsed():
+    text = {"index": [{"pandas_type": "datetime64[ns]"}, ["2020-01-01"]]}
+    with pytest.raises(ValueError, match="point in time"):
+        reader().read(text)
+
+
+@pytest.mark.parametrize("zone", [*ZONES, dt.timezone(dt.timedelta(hours=5.5))])
+def test_zones_come_back(zone):
+    times = pd.date_range("2020-03-28", periods=9, freq="h", tz=zone)
+    writer = Writer([*PLAIN_CODECS, *FRAME_CODECS])
+    for value in (times[0], times.dtype, times):
+        found = reader().read(writer.write(value, "here"))
+        assert type(found) is type(value)
+        assert np.all(found == value)
+
+
+def test_a_zone_that_is_a_file_is_not_saved():
+    zone = pytest.importorskip("dateutil.tz").gettz("Europe/Berlin")
+    times = pd.date_range("2020-03-28", periods=9, freq="h", tz=zone)
+    writer = Writer([*PLAIN_CODECS, *FRAME_CODECS])
+    for value in (times[0], times.dtype):
+        with pytest.raises(CannotBeSaved, match="here holds"):
+            writer.write(value, "here")
