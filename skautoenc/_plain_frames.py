@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ._hashes import check_hashes_of_pandas
 from ._plain import CannotBeSaved, Codec, Reader, Writer, is_a
 
 
@@ -71,7 +72,14 @@ def _read_index(plain: Any, reader: Reader) -> Any:
     if dtype.kind == "M" and not all(isinstance(v, pd.Timestamp) for v in values):
         # pandas would parse text.
         raise ValueError("a point in time is none")
-    return pd.Index(values, dtype=dtype)
+    found = pd.Index(values, dtype=dtype, tupleize_cols=False)
+    if isinstance(found, pd.DatetimeIndex):
+        check_hashes_of_pandas(found.asi8)
+    elif found.dtype.kind in "iuf":
+        check_hashes_of_pandas(np.asarray(found.dropna(), f"{found.dtype.kind}8"))
+    else:
+        check_hashes_of_pandas(values)
+    return found
 
 
 _PANDAS_TYPES = re.compile(

@@ -416,9 +416,10 @@ def _codecs(builder: _Builder | None) -> list[Codec]:
     return [
         *PLAIN_CODECS,
         *FRAME_CODECS,
-        Codec("requests", is_a(MetadataRequest), _write_requests, _read_requests),
-        Codec("estimator", is_a(Savable), _write_estimator, _read_estimator),
-        Codec("network", is_a(Autoencoder), _write_network, _read_network),
+        Codec("requests", is_a(MetadataRequest), _write_requests, _read_requests, 3),
+        # One, its parameter, and that fitted.
+        Codec("estimator", is_a(Savable), _write_estimator, _read_estimator, 3),
+        Codec("network", is_a(Autoencoder), _write_network, _read_network, 2),
         Codec("record", is_a(*_RECORDS.values()), _write_record, _read_record),
         Codec("builder", callable, _write_builder, (builder or _Builder(None)).read),
     ]
