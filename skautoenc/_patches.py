@@ -589,10 +589,16 @@ class PatchAutoencoderTransformer(
         return as_configured_frame(self, rows, columns, X)
 
     def _read_a_row(self) -> None:
-        """Do once all that reading does: attributes that do not fit show then."""
-        row = np.full((1, self.n_features_in_), self.mean_, dtype=np.float32)
-        pooled = torch.from_numpy(self._pooled(row, self._patch_encoder()))
-        self._compression()(pooled)
+        """Encode a patch: attributes that do not fit show then.
+
+        An image has any number of patches, and takes more than a file may ask for. All
+        that is done to their codes is bound by sizes alone.
+        """
+        *_, n_channels = self.image_shape_
+        with torch.inference_mode():
+            codes = self._patch_encoder()(torch.zeros(1, *self.patch_size_, n_channels))
+        if codes.shape != (1, 1, 1, self.autoencoder_._n_features_out):
+            raise ValueError("codes of patches are not as wide as they must be")
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
         """Name the features.

@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from ._base import BaseAutoencoder
+from ._fitted_tables import check_some_columns
 from ._frames import Columns, fill_gaps, make_frame
 from ._input import (
     TrainingData,
@@ -41,6 +42,9 @@ from .training import (
     number_of_batches,
     read,
 )
+
+# Of more than these, a row is read of one column of each sort.
+_MANY_COLUMNS = 50
 
 
 class TabularAutoencoderTransformer(BaseAutoencoder):
@@ -705,10 +709,25 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         return read(self.network_, errors, self._rows_to_read(matrix), 1).ravel()
 
     def _read_a_row(self) -> None:
+        if self.n_features_in_ > _MANY_COLUMNS:
+            check_some_columns(self._table, self._schema)
+            self._read_a_row_of_numbers()
+            return
         code = np.zeros((1, self._n_features_out), dtype=np.float32)
         row = self.inverse_transform(code)
         self.transform(row)
+        self.impute(row)
         self.score_samples(row)
+        self.reconstruction_error(row, per_column=True)
+
+    def _read_a_row_of_numbers(self) -> None:
+        """Do what the network does to a row."""
+        layout = self._table.layout
+        matrix = np.zeros((1, len(layout.cells)), dtype=np.float32)
+        self._encode(matrix)
+        self._errors(matrix)
+        code = torch.zeros(1, self.n_components_, device=device_of(self.network_))
+        self._read(code, self.network_.decode)
 
     def _read(self, source: Any, function: Any) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return numbers, and the most likely level of each category."""

@@ -1,16 +1,26 @@
 """Files that a stranger has made, and places where files cannot be put."""
 
 import datetime as dt
+import math
 import os
 import stat
 import sys
+import tempfile
 import threading
+import time
+import warnings
 from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import safetensors.numpy
+from make_files import FILES, Straight
+from sklearn.base import clone
+from test_contract import ESTIMATORS, TwoLayers
+from test_files_fuzz import bounded_memory, nodes
 
 import skautoenc
 from skautoenc import (
@@ -383,3 +393,148 @@ def test_a_zone_that_is_a_file_is_not_saved():
     for value in (times[0], times.dtype):
         with pytest.raises(CannotBeSaved, match="here holds"):
             writer.write(value, "here")
+
+
+# What a file may ask for
+
+MIB = 2**20
+EXTREMES = [-1, 0, 1, 2, 3, 5, 17, 100, 1000, 4000, 10**5, 10**6, 5 * 10**8]
+EXTREMES += [2**31, 2**40, 2**62, 2**63, 10**18, 10**30, 10**400]
+STRINGS = ["", "x" * 10_000, "Europe/Berlin", "dateutil//etc/passwd", "\ud800", "__class__"]
+STRINGS += ["category", "object", "str", "int8", "string[pyarrow]", "datetime64[s]"]
+
+
+@cache
+def originals():
+    """Save one of each estimator, as small as may be."""
+    rows = np.random.default_rng(0).poisson(3, size=(24, 16)).astype(np.float64)
+    files = {}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "file"
+        for number, estimator in enumerate(ESTIMATORS):
+            small = clone(estimator)
+            if "autoencoder" in small.get_params():
+                small.set_params(autoencoder=AutoencoderTransformer(5, max_iter=1))
+            else:
+                small.set_params(max_iter=1)
+            if small.get_params().get("n_components") == "auto":
+                small.set_params(n_components=20)
+            small.set_params(random_state=0).fit(rows).save(path)
+            files[f"{type(small).__name__}-{number}"] = path.read_bytes()
+    for path in sorted(FILES.glob("*/*.safetensors")):
+        files[path.stem] = path.read_bytes()
+    return files
+
+
+def scalars(tree, kind):
+    return [(node, key) for node, key in nodes(tree) if type(node[key]) is kind]
+
+
+def resize(array, old, new):
+    """Give an array as many of what there were `old` of, if it stays small."""
+    shape = tuple(new if length == old else length for length in array.shape)
+    size = math.prod(shape)
+    if shape == array.shape or size * array.itemsize > 256 * 1024:
+        return array
+    return np.resize(array, shape)
+
+
+def forge(data, rng):
+    """Change numbers, strings and lists, each by itself or wherever it stands."""
+    document, arrays = _files.unpack(data)
+    for _ in range(rng.integers(1, 4)):
+        kind = rng.integers(6)
+        if kind == 5:
+            node, key = choose(rng, scalars(document, str))
+            node[key] = choose(rng, STRINGS)
+        elif kind == 4:
+            node, key = choose(rng, scalars(document, list))
+            node[key] = node[key] * int(choose(rng, [0, 2, 3, 100]))
+        else:
+            places = scalars(document, int)
+            node, key = choose(rng, places)
+            old, new = node[key], choose(rng, EXTREMES)
+            node[key] = new
+            if kind >= 2:
+                # As one who knows what belongs together.
+                for node, key in places:
+                    if node[key] == old:
+                        node[key] = new
+            if kind == 3 and 0 <= new <= 4000:
+                for name, array in arrays.items():
+                    arrays[name] = resize(array, old, new)
+    return bytes(_files.pack(document, arrays))
+
+
+def choose(rng, values):
+    return values[rng.integers(len(values))]
+
+
+def load_within_bounds(path, data):
+    """Load a file, in no more memory and time than it can justify."""
+    path.write_bytes(data)
+    own = {"network": TwoLayers} if b"TwoLayers" in data else {}
+    own = {"network": Straight} if b"Straight" in data else own
+    before = time.process_time()
+    try:
+        with bounded_memory(10 * len(data) + 64 * MIB):
+            return skautoenc.load(path, **own)
+    except ValueError as error:
+        text = str(error)
+        assert text.startswith(f"{str(path)!r} cannot be loaded: "), text
+        assert "alloc" not in text, text
+        assert "MemoryError" not in text, text
+    finally:
+        seconds = time.process_time() - before
+        # Half a second is for what is imported on first use.
+        assert seconds < 0.5 + 2 * len(data) / MIB, seconds
+    return None
+
+
+def use(estimator):
+    """Call each public method that reads, on one row."""
+    if not estimator.__sklearn_is_fitted__():
+        return
+    estimator.set_output(transform="default")
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        # Numbers that overflow, and names that were not passed.
+        warnings.simplefilter("ignore")
+        names = estimator.get_feature_names_out()
+        row = estimator.inverse_transform(np.zeros((1, len(names)), np.float32))
+        assert len(row) == 1
+        if isinstance(row, np.ndarray) and row.dtype.kind == "f":
+            # Others than these would be refused as not finite.
+            row = np.nan_to_num(row, posinf=0, neginf=0)
+        assert estimator.transform(row).shape == (1, len(names))
+        for name in ("score_samples", "reconstruction_error", "impute"):
+            if hasattr(estimator, name):
+                assert len(getattr(estimator, name)(row)) == 1
+        if hasattr(estimator, "impute"):
+            estimator.reconstruction_error(row, per_column=True)
+
+
+ROUNDS = [
+    *(pytest.param(seed, 150, id=f"quick-{seed}") for seed in (0, 1)),
+    *(
+        pytest.param(seed, 5000, id=f"nightly-{seed}", marks=pytest.mark.nightly)
+        for seed in range(2, 6)
+    ),
+]
+
+
+@pytest.mark.parametrize(("seed", "n_files"), ROUNDS)
+def test_forged_sizes_take_no_more_than_a_file_can_justify(seed, n_files, path, capsys):
+    pytest.importorskip("polars")
+    files = list(originals().values())
+    for data in files:
+        use(load_within_bounds(path, data))
+    rng = np.random.default_rng(seed)
+    n_loaded = 0
+    for number in range(n_files):
+        data = forge(files[number % len(files)], rng)
+        loaded = load_within_bounds(path, data)
+        if loaded is not None:
+            n_loaded += 1
+            use(loaded)
+    with capsys.disabled():
+        print(f"\n{n_files} files forged, {n_loaded} still an estimator", end=" ")

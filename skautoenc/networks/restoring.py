@@ -28,7 +28,7 @@ _NETWORKS: dict[str, type[Autoencoder]] = {
 # Arguments that take a layer of Python objects for each of their entries.
 _LISTS_OF_LAYERS = ("hidden_layer_sizes", "hidden_channels")
 # Of Python objects, too, takes memory; a layer has a matrix and two biases at least.
-_MOST_LAYERS = 1000
+MOST_LAYERS = 1000
 _ARRAYS_OF_A_LAYER = 3
 # Arguments that are sizes or lists of sizes, and how small these may be.
 _SIZES = {
@@ -116,7 +116,7 @@ def _check_sizes(config: dict[str, Any], n_arrays: int) -> None:
         if not all(type(size) is int and size >= _SIZES[name] for size in sizes):
             raise ValueError(f"the network's {name} is no size")
     n_layers = max((len(config.get(name, ())) for name in _LISTS_OF_LAYERS), default=0)
-    if n_layers > min(n_arrays / _ARRAYS_OF_A_LAYER, _MOST_LAYERS):
+    if n_layers > min(n_arrays / _ARRAYS_OF_A_LAYER, MOST_LAYERS):
         raise ValueError("the network has more layers than weights")
     if config.get("kernel_size", 1) % 2 == 0:
         raise ValueError("the network's kernel_size is not odd")

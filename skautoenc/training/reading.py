@@ -1,6 +1,8 @@
 """The trained network, applied block by block."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,20 @@ from ..networks import Autoencoder
 from ..networks.weights import device_of
 from .resources import compute, step_work
 from .rows import Rows, blocks
+
+
+# Rows that blocks are filled up to a multiple of: whole vectors of the processor.
+_filled = ContextVar("filled", default=32)
+
+
+@contextmanager
+def unfilled() -> Iterator[None]:
+    """Read as few rows as there are, for whom the last digits do not matter."""
+    before = _filled.set(1)
+    try:
+        yield
+    finally:
+        _filled.reset(before)
 
 
 def read(
@@ -49,7 +65,7 @@ def read(
     with compute(work, device_of(network)), torch.inference_mode():
         for block in blocks(n_samples, max(network.widths)):
             batch = source[block]
-            n_missing = -len(batch) % 32
+            n_missing = -len(batch) % _filled.get()
             # A copy of a whole block would take as long as a tenth of its way.
             padded = (
                 nn.functional.pad(batch, (0, 0, 0, n_missing)) if n_missing else batch
