@@ -35,6 +35,9 @@ _PLACE = slice(8 + len(_START), 8 + len(_START) + len(_ZEROS))
 _LONGEST_HEADER = 100_000_000
 # How much of a file's name is part of that of the file which is to replace it.
 _MOST_OF_NAME = 40
+# Lists and dictionaries, of which even empty ones take memory: one to so many
+# characters is more than anything that is written has, beside some.
+_CHARACTERS_OF_A_LIST, _MOST_SHORT_LISTS = 8, 10_000
 
 
 def pack(document: dict[str, Any], arrays: Arrays) -> bytearray:
@@ -102,6 +105,9 @@ def _check_start(data: bytes) -> None:
 
 def _parse(text: str) -> Any:
     """Parse JSON, which may hold each name but once, and nothing that is no JSON."""
+    n_lists = text.count("[") + text.count("{")
+    if n_lists > len(text) / _CHARACTERS_OF_A_LIST + _MOST_SHORT_LISTS:
+        raise ValueError("it holds too many lists")
     return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
 
 

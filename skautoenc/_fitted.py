@@ -81,7 +81,7 @@ def _is_count(value: Any) -> bool:
 
 def _is_positive(value: Any) -> bool:
     """Whether it is a number of any type that is not below zero nor zero."""
-    return isinstance(value, Real) and value > 0
+    return isinstance(value, Real) and bool(value > 0)  # type: ignore[operator]
 
 
 def _is_finite(value: Any) -> bool:

@@ -183,7 +183,7 @@ def check_some_columns(table: Table, schema: Schema | None) -> None:
 
 def _check_type(column: CategoryColumn, dtype: Any, schema: Schema | None) -> None:
     assert schema is not None
-    levels = column.decode(np.arange(len(column.levels)))
+    levels = column.decode(np.arange(len(column.levels), dtype=np.float64))
     make_frame([levels], Schema(schema.library, {"level": dtype}))
 
 

@@ -54,7 +54,9 @@ def check_hashes_of_pandas(values: Collection[Any] | NDArray[Any]) -> None:
         _check_spread(_murmur(values.view(np.uint64)))
     elif values.dtype.itemsize == 8:
         bits = values.view(np.uint64)
-        _check_spread(((bits >> 33) ^ bits ^ (bits << 11)).astype(np.uint32))
+        _check_spread(
+            ((bits >> np.uint64(33)) ^ bits ^ (bits << np.uint64(11))).astype(np.uint32)
+        )
 
 
 def _check_spread(hashes: NDArray[Any]) -> None:
@@ -80,11 +82,12 @@ def _hash_object(value: Any) -> int:
 
 def _murmur(bits: NDArray[np.uint64]) -> NDArray[np.uint32]:
     """Hash 64 bits to 32 as pandas does (MurmurHash2)."""
-    multiplier = np.uint32(0x5BD1E995)
+    multiplier, half_of = np.uint32(0x5BD1E995), np.uint64(32)
     found = np.full(len(bits), 0xC70F6907 ^ 4, dtype=np.uint32)
-    for half in (bits.astype(np.uint32), (bits >> np.uint64(32)).astype(np.uint32)):
-        half = half * multiplier
-        half = (half ^ (half >> 24)) * multiplier
-        found = (found * multiplier) ^ half
-    found = (found ^ (found >> 13)) * multiplier
-    return found ^ (found >> 15)
+    for half in (bits.astype(np.uint32), (bits >> half_of).astype(np.uint32)):
+        mixed = half * multiplier
+        mixed ^= mixed >> np.uint32(24)
+        found = (found * multiplier) ^ (mixed * multiplier)
+    found ^= found >> np.uint32(13)
+    found *= multiplier
+    return found ^ (found >> np.uint32(15))

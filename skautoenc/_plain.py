@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ._files import Arrays
 from ._hashes import check_hashes
+from ._safetensors import Arrays
 
 # Deeper than anything that is written.
 _DEEPEST = 40
@@ -164,7 +164,7 @@ class Reader:
         ]
 
     def read(self, plain: Any) -> Any:
-        """Turn what JSON held into a value.
+        """Turn what JSON held into a value. Lists are used up.
 
         Raises
         ------
@@ -180,7 +180,10 @@ class Reader:
             raise ValueError("it is nested too deeply")
         try:
             if isinstance(plain, list):
-                return [self.read(value) for value in plain]
+                # In place: of millions of short lists a copy would take room.
+                for number, value in enumerate(plain):
+                    plain[number] = self.read(value)
+                return plain
             [(tag, payload)] = plain.items()
             self._left[tag] -= 1
             if self._left[tag] < 0:

@@ -15,7 +15,6 @@ import pandas as pd
 from ._hashes import check_hashes_of_pandas
 from ._plain import CannotBeSaved, Codec, Reader, Writer, is_a
 
-
 # Fixed offsets, as Python and pandas write them.
 _OFFSET = re.compile(r"UTC([+-]\d\d:\d\d)?")
 

@@ -17,11 +17,12 @@ import sklearn
 import torch
 from sklearn.utils.metadata_routing import MetadataRequest
 
-from ._files import Arrays, pack, read, unpack, write
+from ._files import pack, read, unpack, write
 from ._fitted import ATTRIBUTES, SETTINGS, SOMETIMES, check_fitted
 from ._frames import Schema
 from ._plain import PLAIN_CODECS, CannotBeSaved, Codec, Reader, Writer, is_a
 from ._plain_frames import FRAME_CODECS
+from ._safetensors import Arrays
 from ._table import CategoryColumn, DateColumn, Layout, NumberColumn, Table
 from ._version import __version__
 from .networks import Autoencoder
@@ -128,7 +129,9 @@ class Savable:
         return loaded
 
 
-def load(path: str | bytes | os.PathLike[Any], *, network: Builder | None = None) -> Any:
+def load(
+    path: str | bytes | os.PathLike[Any], *, network: Builder | None = None
+) -> Any:
     """Load an estimator from a file that its `save` has written.
 
     Nothing in the file is run, so that one from a stranger is safe to load: the worst

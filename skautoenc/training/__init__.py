@@ -60,8 +60,8 @@ __all__ = [
     "spread",
     "step_work",
     "take",
-    "unfilled",
     "train",
     "train_alone",
     "trainer",
+    "unfilled",
 ]

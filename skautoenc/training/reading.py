@@ -15,7 +15,6 @@ from ..networks.weights import device_of
 from .resources import compute, step_work
 from .rows import Rows, blocks
 
-
 # Rows that blocks are filled up to a multiple of: whole vectors of the processor.
 _filled = ContextVar("filled", default=32)
 
