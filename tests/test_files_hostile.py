@@ -30,13 +30,14 @@ from skautoenc import (
     ConvAutoencoderTransformer,
     PatchAutoencoderTransformer,
     TabularAutoencoderTransformer,
-    _files,
-    _safetensors,
 )
-from skautoenc._hashes import check_hashes, check_hashes_of_pandas
-from skautoenc._plain import PLAIN_CODECS, CannotBeSaved, Reader, Writer
-from skautoenc._plain_frames import FRAME_CODECS
-from skautoenc.networks import ConvolutionalAutoencoder, DenseAutoencoder
+from skautoenc._networks.convolutional import ConvolutionalAutoencoder
+from skautoenc._networks.dense import DenseAutoencoder
+from skautoenc._persistence import files as _files
+from skautoenc._persistence import safetensors as _safetensors
+from skautoenc._persistence.hashes import check_hashes, check_hashes_of_pandas
+from skautoenc._persistence.plain import PLAIN_CODECS, CannotBeSaved, Reader, Writer
+from skautoenc._persistence.plain_frames import FRAME_CODECS
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="as POSIX has it")
 root = pytest.mark.skipif(
