@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .columns import CategoryColumn, Table
-from .frames import Columns, Schema, make_frame
+from .frames import Columns, Schema, make_array, make_frame
 
 # Attributes that decide how a column is decoded and encoded, where it has them.
 _SORTED_BY = ("scaling", "is_integer", "is_empty", "is_text", "has_times")
@@ -38,7 +38,7 @@ def try_some_columns(table: Table, schema: Schema | None) -> None:
     codes = np.zeros((1, len(part.layout.n_codes)), np.float32)
     values = part.decode(np.zeros((1, part.layout.n_numbers), np.float32), codes)
     if schema is None:
-        rows: Any = np.column_stack(values)
+        rows: Any = make_array(values)
     else:
         names = [str(number) for number in range(len(columns))]
         rows = make_frame(

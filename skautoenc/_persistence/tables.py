@@ -27,6 +27,18 @@ def _is_scale(value: Any) -> bool:
     return _is_finite(value) and value > 0
 
 
+def _is_bound(value: Any) -> bool:
+    """Whether it is nothing, a finite float, or an integer of 64 bits."""
+    if type(value) is int:
+        return -(2**63) <= value < 2**64
+    return value is None or _is_finite(value)
+
+
+def _is_cost(value: Any) -> bool:
+    """Whether it is a cost; NaN is none."""
+    return type(value) is float and not value < 0 and not math.isinf(value)
+
+
 def _is_quantiles(value: Any) -> bool:
     """Whether it is nothing, or values and scores that rise together."""
     if value is None:
@@ -63,6 +75,8 @@ _FIELDS: dict[type, dict[str, Check]] = {
         "mean": _is_finite,
         "scale": _is_scale,
         "quantiles": _is_quantiles,
+        "lowest": _is_bound,
+        "highest": _is_bound,
     },
     DateColumn: {
         "is_text": _is(bool),
@@ -76,6 +90,8 @@ _FIELDS: dict[type, dict[str, Check]] = {
         "rare": _is_levels,
         "has_infrequent": _is(bool),
         "is_empty": _is(bool),
+        "rare_cost": _is_cost,
+        "unknown_cost": _is_cost,
     },
 }
 
@@ -140,9 +156,25 @@ def _check_column(column: Any) -> None:
         _check_column(time)
         _require(time.quantiles is None and not time.is_integer, "_time")
         _require(time.is_empty == column.is_empty, "_time")
+        if time.lowest is not None and time.highest is not None:
+            # As points in time have 64 bits.
+            _require(max(-time.lowest, time.highest) < 2**62, "_time")
     elif isinstance(column, NumberColumn):
         wanted = column.scaling == "quantile" and not column.is_empty
         _require((column.quantiles is not None) == wanted, "quantiles")
+        _check_range(column)
     else:
         _require(column.has_infrequent == (len(column.rare) > 0), "has_infrequent")
         _require(column.is_empty == (len(column.levels) == 0), "is_empty")
+
+
+def _check_range(column: NumberColumn) -> None:
+    lowest, highest = column.lowest, column.highest
+    _require((lowest is None) == (highest is None), "lowest")
+    if lowest is None or highest is None:
+        return
+    kind = int if column.is_integer else float
+    _require(type(lowest) is kind and type(highest) is kind, "lowest")
+    _require(lowest <= highest, "lowest")
+    # One type of 64 bits holds both.
+    _require(lowest >= 0 or highest < 2**63 or kind is float, "highest")
