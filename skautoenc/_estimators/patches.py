@@ -417,7 +417,7 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
             self.image_shape_, self.patch_size_, self.padding_, self.mean_, self.scale_
         )
         features = make_patch_features(
-            source, self.grid_, self._contrast, self.autoencoder_._model
+            source, self.grid_, self._contrast, self.autoencoder_._make_model()
         )
         mean, forward, backward, intercept = (
             None if array is None else readonly_tensor(array)

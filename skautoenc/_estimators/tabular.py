@@ -346,7 +346,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
             isinstance(rate, Real) and 0 <= float(rate) < 1 for rate in rates.values()
         ):
             refuse(self, "corruption_rate", "a share below 1, or a dictionary of such")
-        if not set((self.column_kinds or {}).values()) <= set(KINDS):
+        if not all(kind in KINDS for kind in (self.column_kinds or {}).values()):
             kinds = "'number', 'category' and 'date'"
             refuse(self, "column_kinds", f"None, or a dictionary to {kinds}")
 

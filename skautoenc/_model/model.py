@@ -21,6 +21,8 @@ from .matrix import MatrixSide
 from .table import TableSide
 
 Side = MatrixSide | TableSide
+# Blocks are filled up to a multiple of so many rows: whole vectors of the processor.
+FILL = 32
 SideT = TypeVar("SideT", MatrixSide, TableSide)
 
 
@@ -130,13 +132,15 @@ class Model(Generic[SideT]):
     def _n_multiplications(self) -> int:
         return self.network.n_multiplications
 
-    def encode(self, matrix: Any) -> NDArray[np.float32]:
+    def encode(self, matrix: Any, *, fill: int = FILL) -> NDArray[np.float32]:
         """Return the features of rows, (n_samples, n_features_out).
 
         Parameters
         ----------
         matrix : ndarray or CSR matrix of shape (n_samples, n_columns)
             Validated rows; of a table, encoded ones.
+        fill : int, default=32
+            Blocks are filled up to a multiple of so many rows, as `_apply` says.
         """
         here, n_components = self._where_the_network_is(), self.n_components
         read_off, prepare = here.code.read_off(self.network), here.side.prepare
@@ -144,12 +148,14 @@ class Model(Generic[SideT]):
         def encode(batch: Tensor) -> Tensor:
             return here.code.forward(read_off(prepare(batch)), n_components)
 
-        features, _ = here._read(encode, matrix, self.n_features_out)
+        features, _ = here._read(encode, matrix, self.n_features_out, fill)
         if self.code.scale is not None:
             features /= np.float32(self.code.scale)
         return features
 
-    def decode(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+    def decode(
+        self, features: NDArray[np.float32], *, fill: int = FILL
+    ) -> NDArray[np.float32]:
         """Return decoded rows, (n_samples, side.width), not yet in the user's units.
 
         Parameters
@@ -166,7 +172,7 @@ class Model(Generic[SideT]):
             return here.side.decoded(self.network.decode(here.code.inverse(batch)))
 
         source = torch.tensor(code, device=here.side.device)
-        return here._apply(decode, source, self.side.width)
+        return here._apply(decode, source, self.side.width, fill)
 
     def reconstruct(self, matrix: Any) -> NDArray[np.float32]:
         """Return reconstructed rows, (n_samples, side.width), as `decode` does."""
@@ -177,14 +183,14 @@ class Model(Generic[SideT]):
 
         return here._apply(reconstruct, here._rows(matrix), self.side.width)
 
-    def errors(self, matrix: Any) -> NDArray[np.float64]:
+    def errors(self, matrix: Any, *, fill: int = FILL) -> NDArray[np.float64]:
         """Return how badly each row is reconstructed, (n_samples,); never NaN."""
         here = self._where_the_network_is()
 
         def errors(batch: Tensor) -> Tensor:
             return here.side.errors(self.network, batch).unsqueeze(1)
 
-        read, divisors = here._read(errors, matrix, 1)
+        read, divisors = here._read(errors, matrix, 1, fill)
         found: NDArray[np.float64] = read.ravel().astype(np.float64)
         if divisors is not None:
             with np.errstate(over="ignore", invalid="ignore"):
@@ -192,7 +198,7 @@ class Model(Generic[SideT]):
             found[np.isnan(found)] = np.inf
         return found
 
-    def cell_errors(self, matrix: Any) -> NDArray[np.float32]:
+    def cell_errors(self, matrix: Any, *, fill: int = FILL) -> NDArray[np.float32]:
         """Return how badly each cell of a table is reconstructed.
 
         Returns
@@ -207,22 +213,25 @@ class Model(Generic[SideT]):
         def errors(batch: Tensor) -> Tensor:
             return side.cell_errors(self.network, batch)
 
-        found = here._apply(errors, here._rows(matrix), side.width)
+        found = here._apply(errors, here._rows(matrix), side.width, fill)
         return found[:, side.table.places]
 
     def check_usable(self) -> None:
         """Apply the model once in each way: parts that do not fit show then."""
         code = np.zeros((1, self.n_components), dtype=np.float32)
-        matrix = self.side.encode_again(self.side.restore(self.decode(code)))
-        self.encode(matrix)
-        self.errors(matrix)
+        # Of as few rows as there are: a row's last digits do not matter.
+        matrix = self.side.round_trip(self.decode(code, fill=1))
+        self.encode(matrix, fill=1)
+        self.errors(matrix, fill=1)
+        if isinstance(self.side, TableSide):
+            self.cell_errors(matrix, fill=1)
 
     def _rows(self, matrix: Any) -> Rows:
         """Return rows of the side, not prepared: that is done block by block."""
         return self.side.rows(TrainingData(self.side.admit(matrix)), prepared=False)
 
     def _read(
-        self, function: Callable[[Tensor], Tensor], matrix: Any, width: int
+        self, function: Callable[[Tensor], Tensor], matrix: Any, width: int, fill: int
     ) -> tuple[NDArray[np.float32], NDArray[np.float64] | None]:
         """Apply a function of the network to the user's rows, however large.
 
@@ -236,7 +245,7 @@ class Model(Generic[SideT]):
         divisors : ndarray of shape (n_samples,) or None
             By what rows were divided; None if none was.
         """
-        found = self._apply(function, self._rows(matrix), width)
+        found = self._apply(function, self._rows(matrix), width, fill)
         if isinstance(self.side, TableSide) or np.isfinite(found).all():
             return found, None
         large = np.flatnonzero(~np.isfinite(found).all(axis=1))
@@ -244,7 +253,7 @@ class Model(Generic[SideT]):
         for block in blocks(len(large), matrix.shape[1]):
             chosen = large[block]
             source, divisors[chosen] = self.side.scaled_down(take(matrix, chosen))
-            found[chosen] = self._apply(function, source, width)
+            found[chosen] = self._apply(function, source, width, fill)
         return found, divisors
 
     def _where_the_network_is(self) -> Model[SideT]:
@@ -259,11 +268,12 @@ class Model(Generic[SideT]):
         function: Callable[[Tensor], Tensor],
         source: Rows | Tensor,
         width: int,
+        fill: int = FILL,
     ) -> NDArray[np.float32]:
         """Apply a function of the network to rows, block by block.
 
-        Blocks are filled up to a multiple of 32 rows. Kernels round what is left over
-        after whole vectors differently, and a row's result is not to depend on its
+        Blocks are filled up to a multiple of `fill` rows. Kernels round what is left
+        over after whole vectors differently, and a row's result is not to depend on its
         position or its neighbours.
 
         Parameters
@@ -274,6 +284,8 @@ class Model(Generic[SideT]):
             Where the rows come from, on the network's device.
         width : int
             Width of the result.
+        fill : int, default=32
+            1 for no more rows than there are.
         """
         n_samples = len(source)
         result = np.empty((n_samples, width), dtype=np.float32)
@@ -282,7 +294,7 @@ class Model(Generic[SideT]):
         with compute(work, self.side.device), torch.inference_mode():
             for block in blocks(n_samples, max(self.network.widths)):
                 batch = source[block]
-                n_missing = -len(batch) % 32
+                n_missing = -len(batch) % fill
                 # A copy of a whole block would take as long as a tenth of its way.
                 padded = (
                     nn.functional.pad(batch, (0, 0, 0, n_missing))

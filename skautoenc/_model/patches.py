@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +25,7 @@ from .._preparation.patches import (
     view_patches,
 )
 from .._training.resources import compute, step_work
-from .model import Model
+from .model import FILL, Model
 
 _CPU = torch.device("cpu")
 # Images of a block: enough for whole vectors of the processor, few enough for their
@@ -142,20 +141,38 @@ class PatchFeatures:
         Regularisation of the contrast normalisation; None for none.
     inner : Model
         The autoencoder of patches.
-    encode : callable
-        Maps padded images to codes, (n, n_rows, n_columns, n_units).
+    product : PatchEncoder or None
+        What encodes patches in one product, if the autoencoder is as simple.
     """
 
     source: PatchSource
     grid: tuple[int, int]
     contrast: float | None
     inner: Model[Any]
-    encode: Callable[[Tensor], Tensor]
+    product: PatchEncoder | None
 
     @property
     def n_pooled(self) -> int:
         """Number of features of an image."""
         return int(math.prod(self.grid) * self.inner.n_features_out)
+
+    def encode(self, images: Tensor, *, fill: int = FILL) -> Tensor:
+        """Return the codes of all patches, (n, n_rows, n_columns, n_units).
+
+        Parameters
+        ----------
+        images : Tensor of shape (n, height, width, n_channels)
+            Padded images.
+        fill : int, default=32
+            See `Model.encode`.
+        """
+        if self.product is not None:
+            return self.product(images)
+        patches = cut_patches(images, self.source.patch_size)
+        if self.contrast is not None:
+            patches = normalize_patches(patches, self.contrast)
+        codes = self.inner.encode(patches.flatten(0, 2).numpy(), fill=fill)
+        return torch.from_numpy(codes).view(*patches.shape[:3], -1)
 
     def pooled(self, rows: NDArray[Any]) -> NDArray[np.float32]:
         """Return roots of the mean codes of each cell, (n, n_pooled)."""
@@ -184,22 +201,13 @@ def make_patch_features(
     inner: Model[Any],
 ) -> PatchFeatures:
     """Put together what encodes patches: one product, where the model is as simple."""
-    encode = _as_one_product(source, contrast, inner)
-    if encode is None:
-
-        def encode(images: Tensor) -> Tensor:
-            patches = cut_patches(images, source.patch_size)
-            if contrast is not None:
-                patches = normalize_patches(patches, contrast)
-            codes = inner.encode(patches.flatten(0, 2).numpy())
-            return torch.from_numpy(codes).view(*patches.shape[:3], -1)
-
-    return PatchFeatures(source, grid, contrast, inner, encode)
+    product = _as_one_product(source, contrast, inner)
+    return PatchFeatures(source, grid, contrast, inner, product)
 
 
 def _as_one_product(
     source: PatchSource, contrast: float | None, inner: Model[Any]
-) -> Callable[[Tensor], Tensor] | None:
+) -> PatchEncoder | None:
     """Return the encoder of a single rectified layer, if that is all there is."""
     network, side = inner.network, inner.side
     attributes = side.attributes()
@@ -264,10 +272,17 @@ class PatchModel:
         return result
 
     def check_usable(self) -> None:
-        """Apply the model once in each way: parts that do not fit show then."""
-        width = math.prod(self.features.source.image_shape)
-        row = np.full((1, width), self.features.source.mean)
-        self.decode(self.encode(row))
+        """Encode a patch: parts that do not fit show then.
+
+        An image has any number of patches, and takes more than a file may ask for. All
+        that is done to their codes is bound by sizes alone.
+        """
+        source = self.features.source
+        patch = torch.zeros(1, *source.patch_size, source.image_shape[2], device="cpu")
+        with torch.inference_mode():
+            codes = self.features.encode(patch, fill=1)
+        if codes.shape != (1, 1, 1, self.features.inner.n_features_out):
+            raise ValueError("codes of patches are not as wide as they must be")
 
     def _compress(self, pooled: Tensor) -> Tensor:
         mean, forward = self.compression.mean, self.compression.forward

@@ -3,29 +3,60 @@
 from __future__ import annotations
 
 import re
+import zoneinfo
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from .hashes import check_hashes_of_pandas
 from .plain import CannotBeSaved, Codec, Reader, Writer, is_a
+
+# Fixed offsets, as Python and pandas write them.
+_OFFSET = re.compile(r"UTC([+-]\d\d:\d\d)?")
+
+
+@cache
+def _zone_names() -> frozenset[str]:
+    """List the time zones of the database: "localtime" is another on each machine."""
+    return frozenset(zoneinfo.available_timezones()) - {"localtime"}
+
+
+def _check_zone(name: Any) -> None:
+    """Make sure that a name is that of a zone.
+
+    pandas takes many others, some of which are paths of files that it opens.
+    """
+    if name is None:
+        return
+    if not (_OFFSET.fullmatch(name) or name in _zone_names()):
+        raise ValueError(f"{name!r:.80} is no time zone")
 
 
 def _write_timestamp(value: pd.Timestamp, writer: Writer, place: str) -> Any:
     zone = None if value.tz is None else str(value.tz)
     plain = [int(value.asm8.astype(np.int64)), value.unit, zone]
-    _check_return(value, _read_timestamp(plain), place)
+    _check_return(value, lambda: _read_timestamp(plain), place)
     return plain
 
 
 def _read_timestamp(plain: Any, reader: Reader | None = None) -> pd.Timestamp:
     moment, unit, zone = plain
+    if unit not in ("s", "ms", "us", "ns"):
+        raise ValueError(f"{unit!r:.80} is no unit of time")
+    _check_zone(zone)
     stamp = pd.Timestamp(np.int64(moment).view(f"M8[{unit}]"))
     return stamp if zone is None else stamp.tz_localize("UTC").tz_convert(zone)
 
 
-def _check_return(value: Any, found: Any, place: str) -> None:
+def _check_return(value: Any, read: Callable[[], Any], place: str) -> None:
     """Make sure that what can be described in words is what was described."""
+    found = None
+    with suppress(Exception):
+        found = read()
     if not (type(found) is type(value) and found == value):
         raise CannotBeSaved(place, f"{value!r:.80}")
 
@@ -35,14 +66,25 @@ def _write_index(value: pd.Index, writer: Writer, place: str) -> Any:
 
 
 def _read_index(plain: Any, reader: Reader) -> Any:
-    dtype, values = plain
-    return pd.Index(reader.read_list(values), dtype=reader.read(dtype))
+    kind, items = plain
+    dtype, values = reader.read(kind), reader.read_list(items)
+    if dtype.kind == "M" and not all(isinstance(v, pd.Timestamp) for v in values):
+        # pandas would parse text.
+        raise ValueError("a point in time is none")
+    found = pd.Index(values, dtype=dtype, tupleize_cols=False)
+    if isinstance(found, pd.DatetimeIndex):
+        check_hashes_of_pandas(found.asi8)
+    elif found.dtype.kind in "iuf":
+        check_hashes_of_pandas(np.asarray(found.dropna(), f"{found.dtype.kind}8"))
+    else:
+        check_hashes_of_pandas(values)
+    return found
 
 
 _PANDAS_TYPES = re.compile(
     r"bool|boolean|object|str|string|(string|large_string|bool|u?int(8|16|32|64)|double"
     r"|float|date32\[day\])\[(python|pyarrow)\]|[uU]?[iI]nt(8|16|32|64)"
-    r"|[fF]loat(16|32|64)|datetime64\[(s|ms|us|ns)(, [\w/+:-]+)?\]"
+    r"|[fF]loat(16|32|64)|datetime64\[(s|ms|us|ns)(, (?P<zone>[\w/+:-]+))?\]"
 )
 
 
@@ -52,16 +94,21 @@ def _write_pandas_type(value: Any, writer: Writer, place: str) -> Any:
     name = str(value)
     if not _PANDAS_TYPES.fullmatch(name):
         raise CannotBeSaved(place, f"values of type {name}")
-    _check_return(value, pd.api.types.pandas_dtype(name), place)
+    _check_return(value, lambda: _read_pandas_type(name), place)
     return name
 
 
-def _read_pandas_type(plain: Any, reader: Reader) -> Any:
+def _read_pandas_type(plain: Any, reader: Reader | None = None) -> Any:
     if isinstance(plain, list):
+        assert reader is not None
         categories, ordered = map(reader.read, plain)
+        if not isinstance(categories, pd.Index):
+            raise ValueError("categories are no index")
         return pd.CategoricalDtype(categories, ordered)
-    if not _PANDAS_TYPES.fullmatch(plain):
-        raise ValueError(f"{plain} is no type of pandas")
+    found = _PANDAS_TYPES.fullmatch(plain)
+    if not found:
+        raise ValueError(f"{plain:.80} is no type of pandas")
+    _check_zone(found["zone"])
     return pd.api.types.pandas_dtype(plain)
 
 
@@ -82,7 +129,7 @@ def _write_polars_type(value: Any, writer: Writer, place: str) -> Any:
     plain = [name, *arguments]
     if name not in (*_PLAIN_POLARS_TYPES, "Datetime", "Decimal", "Enum"):
         raise CannotBeSaved(place, f"values of type {value!r}")
-    _check_return(value, _read_polars_type(plain), place)
+    _check_return(value, lambda: _read_polars_type(plain), place)
     return plain
 
 
@@ -90,6 +137,8 @@ def _read_polars_type(plain: Any, reader: Reader | None = None) -> Any:
     import polars as pl
 
     name, *arguments = plain
+    if name == "Datetime":
+        _check_zone(arguments[1])
     if arguments:
         return {"Datetime": pl.Datetime, "Decimal": pl.Decimal, "Enum": pl.Enum}[name](
             *arguments

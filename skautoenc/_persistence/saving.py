@@ -1,6 +1,6 @@
 """Estimators as safe files: `save` and `load`.
 
-`_files` knows what a file is, `_plain` what a value is in it, `_fitted` what a fitted
+`files` knows what a file is, `plain` what a value is in it, `schemas` what a fitted
 estimator holds. A file is refused before anything that it describes takes memory, and
 nothing in it can name code to be run: classes are looked up among our own.
 """
@@ -23,9 +23,10 @@ from .._networks.autoencoder import Autoencoder
 from .._networks.restoring import learned_arrays, restore
 from .._version import __version__
 from . import schemas
-from .files import Arrays, pack, read, unpack, write
+from .files import pack, read, unpack, write
 from .plain import PLAIN_CODECS, CannotBeSaved, Codec, Reader, Writer, is_a
 from .plain_frames import FRAME_CODECS
+from .safetensors import Arrays
 from .schemas import OPTIONAL, UNFITTED, check_fitted
 
 Document = dict[str, Any]
@@ -58,7 +59,7 @@ class Savable:
         if cls.__module__ == "skautoenc" and "_fitted_schema" in vars(cls):
             Savable._registry[cls.__name__] = cls
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | bytes | os.PathLike[Any]) -> None:
         """Save the estimator, fitted or not, to a file.
 
         The file is in the safetensors format: weights and other arrays are its tensors,
@@ -68,7 +69,7 @@ class Savable:
 
         Parameters
         ----------
-        path : str or path-like
+        path : str, bytes or path-like
             Where to.
 
         Raises
@@ -78,7 +79,8 @@ class Savable:
             plain data: callbacks, say, or levels of a category that are objects of your
             own. Nothing is written then.
         OSError
-            If the file cannot be written. An older one is still there.
+            If the file cannot be written. An older one is still there. What is no
+            file, such as a folder, a pipe or a device, is never replaced.
 
         See Also
         --------
@@ -93,13 +95,13 @@ class Savable:
 
     @classmethod
     def load(
-        cls, path: str | os.PathLike[str], *, network: Builder | None = None
+        cls, path: str | bytes | os.PathLike[Any], *, network: Builder | None = None
     ) -> Self:
         """Load an estimator of this class from a file.
 
         Parameters
         ----------
-        path : str or path-like
+        path : str, bytes or path-like
             Where `save` has put it.
         network : callable, default=None
             What builds the network, if it is one of your own.
@@ -121,7 +123,9 @@ class Savable:
         return loaded
 
 
-def load(path: str | os.PathLike[str], *, network: Builder | None = None) -> Any:
+def load(
+    path: str | bytes | os.PathLike[Any], *, network: Builder | None = None
+) -> Any:
     """Load an estimator from a file that its `save` has written.
 
     Nothing in the file is run, so that one from a stranger is safe to load: the worst
@@ -129,7 +133,7 @@ def load(path: str | os.PathLike[str], *, network: Builder | None = None) -> Any
 
     Parameters
     ----------
-    path : str or path-like
+    path : str, bytes or path-like
         Where it is.
     network : callable, default=None
         What builds the network, if the estimator has one of your own: the class or
@@ -194,12 +198,13 @@ def _dump(estimator: Savable) -> bytearray:
 
 
 def _load(
-    path: str | os.PathLike[str], kind: type[Savable], network: Builder | None
+    path: str | bytes | os.PathLike[Any], kind: type[Savable], network: Builder | None
 ) -> Any:
     try:
         return _restore(*unpack(read(path)), kind, network)
     except ValueError as error:
-        raise ValueError(f"{os.fspath(path)!r} cannot be loaded: {error}.") from error
+        name = os.fsdecode(path)
+        raise ValueError(f"{name!r} cannot be loaded: {error}.") from error
 
 
 def _migrate(document: Document, arrays: Arrays) -> tuple[Document, Arrays]:
@@ -421,9 +426,10 @@ def _codecs(builder: _Builder | None) -> list[Codec]:
     return [
         *PLAIN_CODECS,
         *FRAME_CODECS,
-        Codec("requests", is_a(MetadataRequest), _write_requests, _read_requests),
-        Codec("estimator", is_a(Savable), _write_estimator, _read_estimator),
-        Codec("network", is_a(Autoencoder), _write_network, _read_network),
+        Codec("requests", is_a(MetadataRequest), _write_requests, _read_requests, 3),
+        # One, its parameter, and that fitted.
+        Codec("estimator", is_a(Savable), _write_estimator, _read_estimator, 3),
+        Codec("network", is_a(Autoencoder), _write_network, _read_network, 2),
         Codec("record", is_a(*_RECORDS.values()), _write_record, _read_record),
         Codec("builder", callable, _write_builder, (builder or _Builder(None)).read),
     ]
