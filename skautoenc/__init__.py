@@ -8,6 +8,7 @@ from ._tabular import TabularAutoencoderTransformer
 from ._together import train_together
 from ._transformer import AutoencoderTransformer
 from ._version import __version__ as __version__
+from .training import clear_checkpoints
 
 __all__ = [
     "TRUSTED_TYPES",
@@ -16,6 +17,7 @@ __all__ = [
     "ConvAutoencoderTransformer",
     "PatchAutoencoderTransformer",
     "TabularAutoencoderTransformer",
+    "clear_checkpoints",
     "load",
     "train_together",
 ]

@@ -183,13 +183,12 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
         ------
         ValueError
             If a parameter or the data is not usable, if the loss stops being finite
-            before any epoch is done, or if the checkpoint is damaged.
+            before any epoch is done, if the checkpoint is damaged, or if a parameter
+            holds something that a checkpoint cannot tell from others.
         MemoryError
             If memory runs out, on the device or beside it.
         OSError
             If the checkpoint folder cannot be written to.
-        RuntimeError
-            If another process is busy with the same fit by the same checkpoint folder.
 
         Warns
         -----
@@ -319,7 +318,8 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
         if self.random_state is None:
             seed = check_random_state(None).randint(np.iinfo(np.int32).max)
         description = describe_fit(self, data, self.network_ if resumes else None)
-        return open_checkpoint(Path(self.checkpoint), description, seed)
+        folder = Path(self.checkpoint).expanduser()
+        return open_checkpoint(folder, description, seed, verbose=bool(self.verbose))
 
     def _check_training_data(
         self, X: Any, sample_weight: ArrayLike | None, *, reset: bool

@@ -93,7 +93,7 @@ class Savable:
         Notes
         -----
         Of a `network` of your own the file holds the weights. What builds it is given
-        back to `load`.
+        back to `load`. The parameter `checkpoint` is not taken over by `load`.
         """
         write(path, _dump(self))
 
@@ -144,7 +144,8 @@ def load(path: str | os.PathLike[str], *, network: Builder | None = None) -> Any
     Returns
     -------
     estimator
-        One that does exactly what the saved one did, on the CPU.
+        One that does exactly what the saved one did, on the CPU. Its `checkpoint` is
+        None: no file says where a later `fit` writes.
 
     Raises
     ------
@@ -297,6 +298,8 @@ def _read_estimator(plain: Document, reader: Reader) -> Savable:
     name = plain["class"]
     _check_class(name, Savable)
     params = {key: reader.read(value) for key, value in plain["params"].items()}
+    # Where a later `fit` writes is not a stranger's to say.
+    params.pop("checkpoint", None)
     fitted = {key: reader.read(value) for key, value in plain["fitted"].items()}
     if not fitted.keys() <= ATTRIBUTES[name].keys():
         raise ValueError("it has attributes that are not known")

@@ -16,7 +16,15 @@ from joblib.parallel import (
     SequentialBackend,
 )
 
-from .training import Fit, kind_of, most_together, train, train_alone, trainer
+from .training import (
+    Fit,
+    holds_up_others,
+    kind_of,
+    most_together,
+    train,
+    train_alone,
+    trainer,
+)
 
 # joblib takes twice as many calls from a search at once, by default.
 _AT_ONCE = 256
@@ -131,6 +139,8 @@ class _Call:
 
     def _run(self) -> None:
         trainer.set(self._train)
+        # The others go on when this one comes back, and not before.
+        holds_up_others.set(True)
         try:
             self._wait()
             self.result = self.function()

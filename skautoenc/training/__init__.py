@@ -2,10 +2,11 @@
 
 from .batches import Batches, number_of_batches
 from .budget import Budget
-from .checkpoint import Checkpoint, open_checkpoint
+from .checkpoint import Checkpoint, holds_up_others, open_checkpoint
 from .compression import Compression, learn_compression
 from .fitting import Fit, train, train_alone, trainer
 from .joint import kind_of, most_together
+from .leftovers import clear_checkpoints
 from .optimizers import SCHEDULES, make_optimizer
 from .ordering import explained_by_each
 from .preparation import Preparation
@@ -40,9 +41,11 @@ __all__ = [
     "Streams",
     "Whitening",
     "blocks",
+    "clear_checkpoints",
     "compute",
     "dead_units",
     "explained_by_each",
+    "holds_up_others",
     "is_out_of_memory",
     "kind_of",
     "learn_code_whitening",
