@@ -21,7 +21,7 @@ import threading
 import types
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from numbers import Integral, Real
 from pathlib import Path, PurePath
 from typing import Any, NoReturn
@@ -125,8 +125,14 @@ def identify(value: Any) -> str:
     if not isinstance(value, type) and hasattr(value, "__array__"):
         array = np.asarray(value)
         return identify(array) if array.dtype.kind in "biufUO" else digest(array)
-    kind = value if hasattr(value, "__qualname__") else type(value)
-    return f"{kind.__qualname__} ({digest(value)})"
+    # On its way to another process a class may lose its longer name.
+    is_code = hasattr(value, "__qualname__") and not isinstance(value, type)
+    name = value.__qualname__ if is_code else _name_of(value)
+    return f"{name} ({digest(value)})"
+
+
+def _name_of(value: Any) -> str:
+    return (value if isinstance(value, type) else type(value)).__name__
 
 
 def digest(value: Any) -> str:
@@ -317,9 +323,9 @@ class _Walk:
                 self._add_of_modules(code, names[name])
                 if not isinstance(names[name], types.ModuleType):
                     self.add(names[name])
-        for level, name in sorted(imports):
+        for level, name, parts in sorted(imports):
             with self._within(f"module {name!r}"):
-                module = _imported(level, name, names.get("__package__"))
+                module = _imported(level, name, parts, names.get("__package__"))
                 self._add_of_modules(code, module)
 
     def _add_of_modules(self, code: types.CodeType, module: Any) -> None:
@@ -344,11 +350,17 @@ class _Walk:
     def _add_class(self, kind: type) -> None:
         if self._add_installed(kind):
             return
-        with self._within(repr(kind.__qualname__)):
-            self._token("class", kind.__qualname__)
+        with self._within(repr(kind.__name__)):
+            self._token("class", kind.__name__)
             self.add(type(kind))
             self._add_all("bases", kind.__bases__)
-            content = {k: v for k, v in vars(kind).items() if k not in _NO_CONTENT}
+            # What belongs to a slot is told by the names of the slots.
+            content = {
+                name: value
+                for name, value in vars(kind).items()
+                if name not in _NO_CONTENT
+                and not isinstance(value, types.MemberDescriptorType)
+            }
             self._add_named("attributes", content, "attribute {!r}")
 
     def _add_installed(self, value: Any) -> bool:
@@ -444,8 +456,7 @@ class _Walk:
     def _add_state(self, state: Any) -> None:
         # Of a class with slots there are two dictionaries.
         if type(state) is tuple and [type(each) for each in state[1:]] == [dict]:
-            self._add_state(state[0])
-            state = state[1]
+            state = {**(state[0] or {}), **state[1]}
         if type(state) is dict:
             self._add_named("attributes", state, "attribute {!r}")
         else:
@@ -489,14 +500,16 @@ _OF_KIND: dict[Any, str] = {
 
 @functools.lru_cache(maxsize=4096)
 def _names_of(code: types.CodeType) -> tuple[frozenset[str], frozenset[Any]]:
-    """Return the globals that code may read, and the level and name of its imports."""
+    """Return the globals that code may read, and its imports.
+
+    These are a level, as of relative ones, a name, and what is taken from there.
+    """
     found, imports, stored = set(), set(), set()
-    level: Any = 0
     before: list[Any] = [0, 0]
     for step in dis.get_instructions(code):
         if step.opname == "IMPORT_NAME":
-            level = before[-2] if isinstance(before[-2], int) else 0
-            imports.add((level, step.argval))
+            level, parts = before[-2:]
+            imports.add((level or 0, step.argval, tuple(parts or ())))
         elif step.opname == "STORE_NAME":
             stored.add(step.argval)
         elif step.opname in _LOADS:
@@ -521,17 +534,20 @@ def _all_names(code: types.CodeType) -> frozenset[str]:
     return frozenset(code.co_names).union(*map(_all_names, inner))
 
 
-def _imported(level: int, name: str, package: Any) -> Any:
+def _imported(level: int, name: str, parts: tuple[str, ...], package: Any) -> Any:
     """Return a module that code imports, or None if that is of no interest."""
-    if level:
-        name = importlib.util.resolve_name("." * level + name, package)
-    if _is_installed(name):
-        return None
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        # The code itself will say so, or goes without it.
-        return None
+    # The code itself will say what is not there, or goes without it.
+    with suppress(ImportError):
+        if level:
+            name = importlib.util.resolve_name("." * level + name, package)
+        if _is_installed(name):
+            return None
+        module = importlib.import_module(name)
+        for part in parts:
+            if part != "*" and not hasattr(module, part):
+                importlib.import_module(f"{name}.{part}")
+        return module
+    return None
 
 
 def _content(cell: types.CellType) -> Any:
