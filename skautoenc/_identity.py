@@ -455,7 +455,8 @@ class _Walk:
 
     def _add_state(self, state: Any) -> None:
         # Of a class with slots there are two dictionaries.
-        if type(state) is tuple and [type(each) for each in state[1:]] == [dict]:
+        kinds = [type(each) for each in state] if type(state) is tuple else []
+        if kinds in ([type(None), dict], [dict, dict]):
             state = {**(state[0] or {}), **state[1]}
         if type(state) is dict:
             self._add_named("attributes", state, "attribute {!r}")

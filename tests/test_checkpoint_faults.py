@@ -8,15 +8,15 @@ import multiprocessing
 import os
 import pickle
 import re
+import shutil
 import signal
 import subprocess
 import sys
-import textwrap
 import threading
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 
 import numpy as np
@@ -27,21 +27,21 @@ from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from test_checkpoint import Epochs, Killed, counted, killed, result, table
+from test_checkpoint import Epochs, counted, killed, result, table
 from torch import nn
 
 import skautoenc
 from skautoenc import (
     AutoencoderTransformer,
+    PatchAutoencoderTransformer,
     TabularAutoencoderTransformer,
     clear_checkpoints,
     train_together,
 )
-from skautoenc._files import pack, unpack
+from skautoenc._files import pack
 from skautoenc._identity import identify
-from skautoenc.networks import custom
 from skautoenc.training import checkpoint as checkpoints
-from skautoenc.training import locks
+from skautoenc.training import locks, resources
 
 try:
     import cloudpickle
@@ -596,3 +596,611 @@ def clone_of(estimator):
     copy = clone(estimator)
     copy.__dict__.update(estimator.__dict__)
     return copy
+
+
+# Other processes
+
+HOLD = """
+import fcntl, sys
+file = open(sys.argv[1], "a+")
+fcntl.lockf(file, fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def held_elsewhere(path):
+    """Let another process hold a lock; yield that process."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout.readline() == b"held\n"
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def home_of(estimator, X):
+    """Return the folder of a fit, which is left as if it had not begun."""
+    estimator.fit(X)
+    (home,) = estimator.checkpoint.iterdir()
+    (home / "finished.safetensors").unlink()
+    return home
+
+
+class Slow(Epochs):
+    def on_fit_task_end(self, estimator, context, **others):
+        time.sleep(0.02)
+        return super().on_fit_task_end(estimator, context, **others)
+
+
+def fit_slowly(estimator, X):
+    clone(estimator).set_callbacks(Slow()).fit(X)
+
+
+def test_what_another_process_ends_is_read(quick, X):
+    quick.set_params(max_iter=30, tol=0, n_iter_no_change=30)
+    context = multiprocessing.get_context("forkserver")
+    first = context.Process(target=fit_slowly, args=(quick, X))
+    first.start()
+    while not list(quick.checkpoint.glob("*/unfinished.safetensors")):
+        time.sleep(0.01)
+    fitted, n_epochs = counted(quick, X)
+    first.join()
+    assert (first.exitcode, n_epochs) == (0, 0)
+    whole = clone(quick).set_params(checkpoint=None).fit(X)
+    assert result(fitted, X) == result(whole, X)
+
+
+def test_a_search_with_more_processes_than_folds_scores_all(quick, X):
+    y = X[:, 0] > 1
+    scores = []
+    for folder, n_jobs in ((None, 1), (quick.checkpoint, 3)):
+        pipeline = make_pipeline(
+            clone(quick).set_params(checkpoint=folder, max_iter=30),
+            LogisticRegression(),
+        )
+        grid = {"logisticregression__C": [0.01, 1.0, 100.0]}
+        search = GridSearchCV(pipeline, grid, cv=2, n_jobs=n_jobs, error_score="raise")
+        scores.append(search.fit(X, y).cv_results_["mean_test_score"])
+    assert np.array_equal(*scores)
+    assert len(list(quick.checkpoint.iterdir())) == 3
+
+
+def test_waiting_ends_by_an_interrupt(quick, X):
+    home = home_of(quick, X)
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    with held_elsewhere(home / "lock"):
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            quick.fit(X)
+    timer.join()
+    # No lock is left behind.
+    assert counted(quick, X)[1] == 9
+
+
+def test_other_threads_fit_while_one_waits(quick, X):
+    home = home_of(quick, X)
+    other = clone(quick).set_params(max_iter=2)
+    with ThreadPoolExecutor(2) as pool:
+        with held_elsewhere(home / "lock") as process:
+            waiting = [pool.submit(counted, quick, X) for _ in range(2)]
+            time.sleep(0.2)
+            assert counted(other, X)[1] == 2
+            assert not any(fit.done() for fit in waiting)
+            process.kill()
+        fits = [fit.result()[0] for fit in waiting]
+    assert result(fits[0], X) == result(fits[1], X)
+
+
+def test_who_would_hold_up_others_does_not_wait(quick, X):
+    home = home_of(quick, X)
+    outer = AutoencoderTransformer(
+        2,
+        max_iter=2,
+        random_state=0,
+        checkpoint=quick.checkpoint,
+        network=lambda n_features, n_components: (
+            quick.fit(X) and Net(n_features, n_components)
+        ),
+    )
+    whole = clone(quick).set_params(checkpoint=None).fit(X)
+    with held_elsewhere(home / "lock"):
+        outer.fit(X)
+    assert result(quick, X) == result(whole, X)
+    assert {path.name for path in home.iterdir()} == {"lock", "fit.json"}
+
+
+def test_fits_that_are_trained_together_do_not_wait(quick, X):
+    # The rows of the first of two folds.
+    home = home_of(quick, X[300:])
+    scores = []
+    for folder in (None, quick.checkpoint):
+        one = clone(quick).set_params(checkpoint=folder)
+        search = GridSearchCV(
+            one, {"max_iter": [9, 3]}, cv=2, error_score="raise", refit=False
+        )
+        with held_elsewhere(home / "lock"), train_together():
+            scores.append(search.fit(X).cv_results_["mean_test_score"])
+    np.testing.assert_allclose(*scores, rtol=1e-4)
+    assert {path.name for path in home.iterdir()} == {"lock", "fit.json"}
+    assert len(list(quick.checkpoint.iterdir())) == 4
+
+
+def test_a_look_at_a_lock_keeps_nobody_out(quick, X, monkeypatch):
+    tries = []
+    lock = locks._lock
+
+    def seldom(descriptor, path):
+        tries.append(path)
+        if len(tries) < 4:
+            raise locks._in_use(path)
+        lock(descriptor, path)
+
+    monkeypatch.setattr(locks, "_lock", seldom)
+    token = checkpoints.holds_up_others.set(True)
+    quick.fit(X)
+    checkpoints.holds_up_others.reset(token)
+    assert len(list(quick.checkpoint.glob("*/finished.safetensors"))) == 1
+
+
+def test_the_own_lock_is_not_free(tmp_path):
+    path = tmp_path / "lock"
+    with locks.locked(path):
+        assert not locks.is_free(path)
+        # To look has not let go of it: what another process would find.
+        code = HOLD.replace("LOCK_EX", "LOCK_EX | fcntl.LOCK_NB")
+        found = subprocess.run(
+            [sys.executable, "-c", code, str(path)], capture_output=True, check=False
+        )
+        assert b"BlockingIOError" in found.stderr
+        with pytest.raises(locks.InUseError), locks.locked(path, alone=True):
+            pass
+    assert locks.is_free(path)
+    with locks.locked(path, alone=True):
+        assert not locks.is_free(path)
+        with pytest.raises(locks.InUseError), locks.locked(path):
+            pass
+    with held_elsewhere(path):
+        assert not locks.is_free(path)
+        with pytest.raises(locks.InUseError), locks.locked(path, patience=0.05):
+            pass
+
+
+def test_a_lock_that_was_removed_is_another_one(tmp_path):
+    path = tmp_path / "home" / "lock"
+    entered = threading.Event()
+
+    def wait():
+        with locks.locked(path, patience=60):
+            entered.set()
+            return os.fstat(locks._held[os.getpid(), path.resolve()][0]).st_ino
+
+    with ThreadPoolExecutor(1) as pool:
+        with locks.locked(path, alone=True):
+            first = pool.submit(wait)
+            time.sleep(0.05)
+            path.unlink()
+            path.parent.rmdir()
+            assert not entered.is_set()
+        assert first.result() == path.stat().st_ino
+
+
+def test_a_fit_of_another_thread_was_not_left(quick, X):
+    seen = []
+
+    class Meanwhile(Epochs):
+        def on_fit_task_end(self, estimator, context, **others):
+            super().on_fit_task_end(estimator, context, **others)
+            if self.n_seen == 3:
+                # Warnings are errors here.
+                seen.append(counted(clone(quick).set_params(max_iter=2), X)[1])
+
+    clone(quick).set_callbacks(Meanwhile()).fit(X)
+    assert seen == [2]
+
+
+# Processes that are forked beside a fit
+
+
+def module_locks():
+    """Find all locks that modules of the package have."""
+    kinds = type(threading.Lock()), type(threading.RLock())
+    return {
+        f"{module}.{name}": value
+        for module in sorted(sys.modules)
+        if module.partition(".")[0] == "skautoenc"
+        for name, value in vars(sys.modules[module]).items()
+        if isinstance(value, kinds)
+    }
+
+
+def in_a_fork(function):
+    """Run a function in a fork of this process, and return how that ends."""
+    with warnings.catch_warnings():
+        # Newer versions of Python know that forks beside threads are dangerous.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        try:
+            os._exit(function() or 0)
+        finally:
+            os._exit(99)
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        found, status = os.waitpid(child, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.01)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return "it hangs"
+
+
+@needs_fork
+def test_locks_are_free_in_a_fork():
+    held = module_locks()
+    assert len(held) >= 4
+    taken, done = threading.Event(), threading.Event()
+
+    def hold():
+        with ExitStack() as stack:
+            for lock in held.values():
+                stack.enter_context(lock)
+            taken.set()
+            done.wait(60)
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(hold)
+        taken.wait()
+        ends = in_a_fork(
+            lambda: sum(not x.acquire(blocking=False) for x in module_locks().values())
+        )
+        done.set()
+    assert ends == 0
+
+
+@needs_fork
+def test_a_process_forked_beside_a_fit_fits(quick, X, tmp_path):
+    quick.set_params(network=Net, max_iter=1000, tol=0, n_iter_no_change=1000)
+    ends = threading.Event()
+
+    class Until(Epochs):
+        def on_fit_task_end(self, estimator, context, **others):
+            return ends.is_set()
+
+    def fit_in_the_fork():
+        inner = clone(quick).set_params(max_iter=2, checkpoint=tmp_path / "inner")
+        inner.fit(X)
+        return resources._running
+
+    beside = clone(quick).set_callbacks(Until())
+    with ThreadPoolExecutor(2) as pool:
+        one = pool.submit(beside.fit, X)
+        two = pool.submit(
+            clone(beside).set_params(random_state=1).set_callbacks(Until()).fit, X
+        )
+        while len(list(quick.checkpoint.glob("*/unfinished.safetensors"))) < 2:
+            time.sleep(0.01)
+        found = [in_a_fork(fit_in_the_fork) for _ in range(5)]
+        ends.set()
+        one.result(), two.result()
+    assert found == [0] * 5
+
+
+@needs_fork
+def test_a_fork_of_a_builder_builds(X):
+    found = []
+
+    def builder(n_features, n_components):
+        one = AutoencoderTransformer(2, network=Net, max_iter=1, random_state=0)
+        found.append(in_a_fork(lambda: one.fit(X) is not one))
+        return Net(n_features, n_components)
+
+    AutoencoderTransformer(2, network=builder, max_iter=1, random_state=0).fit(X)
+    assert found == [0, 0]
+
+
+# What is in the folder
+
+
+def a_directory(path):
+    path.unlink()
+    path.mkdir()
+
+
+def a_pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+def a_link_to_nothing(path):
+    path.unlink()
+    path.symlink_to("nothing")
+
+
+DAMAGES = {
+    "empty": b"",
+    "cut short": b'{"class": "Auto',
+    "not text": b"\xff\xfe\x00",
+    "a list": b"[]",
+    "a number": b"3",
+    "null": b"null",
+    "deep": b"[" * 100_000,
+    "long": b'{"class": "' + b"x" * 2_000_000 + b'"}',
+    "missing": os.unlink,
+    "a directory": a_directory,
+    "a pipe": a_pipe,
+    "a link to nothing": a_link_to_nothing,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("state", ["unfinished", "finished"])
+def test_notes_of_another_fit_stop_nobody(quick, X, damage, state):
+    killed(quick, X) if state == "unfinished" else quick.fit(X)
+    (home,) = quick.checkpoint.iterdir()
+    change = DAMAGES[damage]
+    if callable(change):
+        change(home / "fit.json")
+    else:
+        (home / "fit.json").write_bytes(change)
+    assert counted(clone(quick).set_params(random_state=1), X)[1] == 9
+    # Its own are written anew, where there can be a file.
+    if damage != "a directory":
+        assert counted(quick, X)[1] < 9
+        assert json.loads((home / "fit.json").read_text())["max_iter"] == "9"
+
+
+def test_notes_of_strange_content_are_told_in_short(quick, X):
+    killed(quick, X)
+    (home,) = quick.checkpoint.iterdir()
+    notes = json.loads((home / "fit.json").read_text())
+    notes |= {"max_iter": ["x" * 50_000], "strange": {"a": None}}
+    (home / "fit.json").write_text(json.dumps(notes))
+    with pytest.warns(UserWarning, match="strange was") as caught:
+        assert counted(clone(quick).set_params(random_state=1), X)[1] == 9
+    assert len(str(caught[0].message)) < 1000
+
+
+def test_a_thousand_leftovers_are_one_warning(quick, X):
+    killed(quick, X)
+    (home,) = quick.checkpoint.iterdir()
+    notes = json.loads((home / "fit.json").read_text())
+    for number in range(1000):
+        other = home.with_name(f"{home.name[:-16]}{number:016x}")
+        other.mkdir()
+        (other / "unfinished.safetensors").touch()
+        text = json.dumps({**notes, "alpha": str(number + 1), "tol": "5"})
+        (other / "fit.json").write_text(text)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        clone(quick).set_params(tol=0.5).fit(X)
+    (warning,) = caught
+    # The one that is most like it.
+    assert re.search(
+        rf"{home.name} was left .*: tol was 0.0001 and is now 0.5\. This fit starts "
+        r"anew\. There are 1000 more; skautoenc.clear_checkpoints removes them\.",
+        str(warning.message),
+    )
+
+
+def places(state, so_far=()):
+    """List the places of all values in a state."""
+    found = [so_far] if so_far else []
+    if isinstance(state, dict):
+        for name in state:
+            found += places(state[name], (*so_far, name))
+    elif isinstance(state, list) and state and not isinstance(state[0], float):
+        for number in range(len(state)):
+            found += places(state[number], (*so_far, number))
+    return found
+
+
+def changed(state, place, change):
+    """Return a copy of a state in which one value is changed."""
+    state = copy.deepcopy(state)
+    parent = functools.reduce(lambda value, name: value[name], place[:-1], state)
+    change(parent, place[-1])
+    return state
+
+
+CHANGES = {
+    "removed": lambda parent, name: parent.pop(name),
+    "added": lambda parent, name: (
+        parent.update(strange=1) if isinstance(parent, dict) else parent.append(1)
+    ),
+    "a string": lambda parent, name: parent.__setitem__(name, "strange"),
+    "another dictionary": lambda parent, name: parent.__setitem__(name, {"strange": 1}),
+    "an array": lambda parent, name: parent.__setitem__(name, np.zeros((2, 1), "f4")),
+    "a list": lambda parent, name: parent.__setitem__(name, ["strange"]),
+}
+REFUSALS = "Delete|Set device='strange', or delete"
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_foreign_content_is_refused(quick, X, change, early_stopping):
+    quick.set_params(early_stopping=early_stopping)
+    killed(quick, X)
+    (path,) = quick.checkpoint.glob("*/unfinished.safetensors")
+    state = checkpoints._read(path)
+    for place in places(state):
+        path.write_bytes(checkpoints._to_bytes(changed(state, place, CHANGES[change])))
+        with pytest.raises(ValueError, match=REFUSALS):
+            quick.fit(X)
+    path.write_bytes(checkpoints._to_bytes(state))
+    assert counted(quick, X)[1] < 9
+
+
+@pytest.mark.parametrize(
+    "document",
+    [{}, {"state": 1}, {"state": None}, {"state": {"dict": 3}}, {"estimator": {}}],
+)
+def test_a_file_of_another_kind_is_refused(quick, X, document):
+    killed(quick, X)
+    (path,) = quick.checkpoint.glob("*/unfinished.safetensors")
+    path.write_bytes(pack(document, {}))
+    with pytest.raises(ValueError, match=r"holds something else than .*Delete it to"):
+        quick.fit(X)
+
+
+def test_an_estimator_in_the_place_of_a_checkpoint_is_refused(quick, X):
+    killed(quick, X)
+    (path,) = quick.checkpoint.glob("*/unfinished.safetensors")
+    quick.set_params(checkpoint=None).fit(X).save(path)
+    with pytest.raises(ValueError, match="holds something else than a state"):
+        quick.set_params(checkpoint=path.parent.parent).fit(X)
+
+
+def test_a_generator_in_an_impossible_state_is_refused(quick, X):
+    killed(quick, X)
+    (path,) = quick.checkpoint.glob("*/unfinished.safetensors")
+    state = checkpoints._read(path)
+    state["run"]["generators"][0][:] = 255
+    path.write_bytes(checkpoints._to_bytes(state))
+    with pytest.raises(ValueError, match="holds something else than a state"):
+        quick.fit(X)
+
+
+def test_parts_of_dead_processes_are_removed(quick, X):
+    killed(quick, X)
+    (home,) = quick.checkpoint.iterdir()
+    for name in (".unfinished.safetensors.0123abcd.part", ".fit.json.4567cdef.part"):
+        (home / name).write_bytes(b"cut sho")
+    quick.fit(X)
+    names = {path.name for path in home.iterdir()}
+    # And nothing unfinished stands beside what is finished.
+    assert names == {"lock", "fit.json", "finished.safetensors"}
+
+
+def test_most_of_the_time_is_left_to_training(quick, X, monkeypatch):
+    written, write = [], checkpoints.write
+
+    def slowly(path, data):
+        written.append(path.name)
+        time.sleep(0.2)
+        write(path, data)
+
+    monkeypatch.setattr(checkpoints, "write", slowly)
+    quick.set_params(max_iter=40, tol=0, n_iter_no_change=40)
+    began = time.monotonic()
+    assert counted(quick, X)[1] == 40
+    took = time.monotonic() - began
+    assert written[:2] == ["fit.json", "unfinished.safetensors"]
+    assert written[-1] == "finished.safetensors"
+    # Twenty times as long as the last took, 4 seconds, lie between two.
+    assert len(written) <= 3 + took / 4
+
+
+def test_another_version_of_torch_is_another_fit(quick, X, monkeypatch):
+    assert counted(quick, X)[1] == 9
+    monkeypatch.setattr(torch, "__version__", "99.0")
+    assert counted(quick, X)[1] == 9
+    monkeypatch.undo()
+    assert counted(quick, X)[1] == 0
+    monkeypatch.setattr("skautoenc._checkpoints.__version__", "99.0")
+    assert counted(quick, X)[1] == 9
+
+
+# Tidying up
+
+
+@pytest.fixture
+def folder(quick, X):
+    """Return a folder with a finished fit and an unfinished one."""
+    quick.fit(X)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        killed(clone(quick).set_params(random_state=1), X)
+    return quick.checkpoint
+
+
+@pytest.mark.parametrize(
+    ("which", "n_left"), [("finished", 1), ("unfinished", 1), ("all", 0)]
+)
+def test_checkpoints_are_cleared(folder, which, n_left):
+    assert clear_checkpoints(folder, which=which, age_limit=timedelta(hours=1)) == []
+    removed = clear_checkpoints(str(folder), which=which)
+    left = list(folder.iterdir())
+    assert (len(removed), len(left)) == (2 - n_left, n_left)
+    assert not any(path.exists() for path in removed)
+    for home in left:
+        names = {path.stem for path in home.iterdir()}
+        assert which not in names
+    assert clear_checkpoints(folder, which=which) == []
+
+
+def test_old_checkpoints_are_cleared(folder):
+    old, new = sorted(folder.iterdir())
+    for path in old.iterdir():
+        os.utime(path, (1e9, 1e9))
+    assert clear_checkpoints(folder, age_limit=timedelta(days=30)) == [old]
+    assert list(folder.iterdir()) == [new]
+
+
+def test_what_is_in_use_stays(folder, quick, X):
+    first, second = sorted(folder.iterdir())
+    with held_elsewhere(first / "lock"), locks.locked(second / "lock"):
+        assert clear_checkpoints(folder) == []
+    found = []
+
+    class Clearing(Epochs):
+        def on_fit_task_end(self, estimator, context, **others):
+            super().on_fit_task_end(estimator, context, **others)
+            found.extend(clear_checkpoints(folder))
+
+    clone(quick).set_params(random_state=1).set_callbacks(Clearing()).fit(X)
+    assert len(found) == 1
+    assert len(list(folder.glob("*/finished.safetensors"))) == 1
+
+
+def test_nothing_else_is_cleared(folder, tmp_path):
+    for home in list(folder.iterdir()):
+        (home / "notes.txt").touch()
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "lock").touch()
+    (folder / f"Linked-{0:016x}").symlink_to(other)
+    (folder / "finished.safetensors").touch()
+    (folder / f"Empty-{0:016x}").mkdir()
+    (folder / "lock").mkdir()
+    assert clear_checkpoints(folder) == []
+    assert (other / "lock").exists()
+    assert len(list(folder.iterdir())) == 6
+
+
+def test_what_cannot_be_cleared_is_told(folder, tmp_path):
+    with pytest.raises(ValueError, match="which must be 'all', 'finished' or 'unf"):
+        clear_checkpoints(folder, which="old")
+    with pytest.raises(FileNotFoundError):
+        clear_checkpoints(tmp_path / "nothing")
+
+
+# Files
+
+
+def test_a_file_does_not_choose_where_a_fit_writes(quick, X, tmp_path):
+    quick.fit(X)
+    path = tmp_path / "autoencoder.safetensors"
+    quick.save(path)
+    shutil.rmtree(quick.checkpoint)
+    again = skautoenc.load(path)
+    assert again.checkpoint is None
+    again.fit(X)
+    patches = PatchAutoencoderTransformer(clone(quick), random_state=0)
+    patches.save(path)
+    assert skautoenc.load(path).autoencoder.checkpoint is None
+    assert not quick.checkpoint.exists()
+
+
+def test_a_folder_of_the_users_home(quick, X, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    quick.set_params(checkpoint="~/here").fit(X)
+    assert len(clear_checkpoints("~/here")) == 1
+    assert (tmp_path / "here").is_dir()

@@ -267,6 +267,7 @@ def _read(path: Path) -> Any:
     if not (
         isinstance(state, dict)
         and state.keys() == {"device", "seed", "run"}
+        and isinstance(state["device"], str)
         and isinstance(state["run"], dict)
         and (state["seed"] is None or _is_like(state["seed"], 0))
     ):
