@@ -38,10 +38,11 @@ from skautoenc import (
     clear_checkpoints,
     train_together,
 )
-from skautoenc._files import pack
-from skautoenc._identity import identify
-from skautoenc.training import checkpoint as checkpoints
-from skautoenc.training import locks, resources
+from skautoenc._persistence import checkpoint as checkpoints
+from skautoenc._persistence import locks
+from skautoenc._persistence.files import pack
+from skautoenc._persistence.identity import identify
+from skautoenc._training import resources
 
 try:
     import cloudpickle
@@ -357,7 +358,7 @@ def test_code_of_another_module_of_the_users(tmp_path):
         (tmp_path / "package" / "own_models.py").write_text(text)
         code = f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\n"
         code += "sys.dont_write_bytecode = True\n"
-        code += "from skautoenc._identity import identify\n"
+        code += "from skautoenc._persistence.identity import identify\n"
         code += f"for use in {USES!r}:\n"
         code += "    names = {'__name__': '__main__', '__package__': 'package'}\n"
         code += "    exec(use, names)\n"
@@ -1106,7 +1107,7 @@ def test_another_version_of_torch_is_another_fit(quick, X, monkeypatch):
     assert counted(quick, X)[1] == 9
     monkeypatch.undo()
     assert counted(quick, X)[1] == 0
-    monkeypatch.setattr("skautoenc._checkpoints.__version__", "99.0")
+    monkeypatch.setattr("skautoenc._persistence.fingerprint.__version__", "99.0")
     assert counted(quick, X)[1] == 9
 
 
