@@ -69,6 +69,7 @@ class BaseAutoencoder(FittedEstimator):
 
     # Values of what a subclass does not offer as a parameter.
     features: Any = "code"
+    whiten_code: Any = False
     loss: Any = "auto"
     corruption: Any = "masking"
     corruption_rate: Any = 0.0

@@ -49,7 +49,6 @@ class MatrixAutoencoder(BaseAutoencoder):
     normalize_rows: Any = None
     whiten: Any = None
     whiten_regularization: Any = 0.1
-    whiten_code: Any = False
 
     _parameter_constraints = {
         **BaseAutoencoder._parameter_constraints,

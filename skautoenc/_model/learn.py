@@ -98,7 +98,8 @@ def set_up(
     random_state : RandomState
         One number is drawn from it, the seed of everything else.
     before : Model, optional
-        What to go on from: weights and input side stay those.
+        What to go on from: its weights, and its input side as `plan.continue_side`
+        changes that.
     optimizer_state : mapping, optional
         Where the solver of the same name left off, under "solver".
 
@@ -120,6 +121,8 @@ def set_up(
             _initialise(network, side.rows(data), streams)
         else:
             side = before.side.to(_CPU)
+            if plan.continue_side is not None:
+                side = plan.continue_side(side)
         targets = _targets(plan, side, data)
     bind_generator(network.to(device), streams.noise)
     side = side.to(device)

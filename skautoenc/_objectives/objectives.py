@@ -245,6 +245,9 @@ class TabularObjective:
         Whether a cell takes the value of another row, in place of none (swap noise).
     corruption_weight : float
         Weight of the cells that were changed, where that of the others is one.
+    rare_costs, unknown_costs : Tensor of shape (n_categories,)
+        What a rare level of each category, and at least an unknown one, cost where
+        rows are scored; NaN for nothing.
     """
 
     is_random = True
@@ -260,6 +263,8 @@ class TabularObjective:
         rates: Tensor,
         swaps: bool,
         corruption_weight: float,
+        rare_costs: Tensor,
+        unknown_costs: Tensor,
     ) -> None:
         self.loss = loss
         self.n_levels = list(n_levels)
@@ -268,6 +273,8 @@ class TabularObjective:
         self.rates = rates
         self.swaps = swaps
         self.corruption_weight = corruption_weight
+        self.rare_costs = rare_costs
+        self.unknown_costs = unknown_costs
 
     def __call__(
         self,
@@ -307,6 +314,42 @@ class TabularObjective:
     def evaluate(self, network: Autoencoder, batch: Tensor) -> Tensor:
         """Return the mean cost of each row's cells, (n,)."""
         return _row_means(*self.costs(network(batch), batch))
+
+    def score(self, network: Autoencoder, batch: Tensor) -> Tensor:
+        """Return each row's mean cost to who looks for odd ones, (n,).
+
+        A row without any cell that costs something is as good as its averages.
+        """
+        costs, seen = self.surprise(network(batch), batch)
+        return _row_means(costs, seen).masked_fill((seen == 0).all(dim=1), 1.0)
+
+    def surprise(self, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Return `costs` to which those of rare and unknown levels are added.
+
+        There is nothing in the output for these. A rare level costs what its share
+        says, an unknown one at least what the least likely level of the column does.
+        """
+        costs, seen = self.costs(output, target)
+        n_categories = len(self.n_levels)
+        n_numbers = costs.shape[1] - n_categories
+        logits = torch.split(output[:, n_numbers:], self.n_levels, dim=1)
+        codes = target[:, target.shape[1] - n_categories :]
+        for number, of_column in enumerate(logits):
+            code, n_levels = codes[:, number], of_column.shape[1]
+            is_rare = code >= n_levels
+            if not is_rare.any():
+                continue
+            unknown = self.unknown_costs[number].expand(len(code))
+            if n_levels > 1:
+                least_likely = -of_column.log_softmax(dim=1).amin(dim=1)
+                # Whichever is not NaN, if one of them is.
+                unknown = torch.fmax(unknown, least_likely / self.deviances[number])
+            cost = torch.where(code > n_levels, unknown, self.rare_costs[number])
+            others = is_rare & ~cost.isnan()
+            cell = n_numbers + number
+            costs[:, cell] = torch.where(others, cost, costs[:, cell])
+            seen[:, cell] = seen[:, cell].masked_fill(others, 1.0)
+        return costs, seen
 
     def costs(self, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Return what each cell costs, and whether it is there, (n, n_cells)."""
