@@ -971,6 +971,15 @@ def test_notes_of_strange_content_are_told_in_short(quick, X):
     assert len(str(caught[0].message)) < 1000
 
 
+@pytest.mark.parametrize("warm_start", [False, True])
+def test_leftovers_are_told_at_the_line_of_the_user(quick, X, warm_start):
+    killed(quick, X)
+    quick.set_params(warm_start=warm_start, tol=0.5)
+    with pytest.warns(UserWarning, match="left unfinished") as caught:
+        quick.fit(X)
+    assert caught[0].filename == __file__
+
+
 def test_a_thousand_leftovers_are_one_warning(quick, X):
     killed(quick, X)
     (home,) = quick.checkpoint.iterdir()
