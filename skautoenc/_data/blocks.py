@@ -149,7 +149,9 @@ def _shape(block: Any) -> tuple[int, ...]:
     return shape
 
 
-def as_matrix(blocks: Blocks, check: Callable[[Any, bool], Any]) -> StreamedMatrix:
+def as_matrix(
+    blocks: Blocks, check: Callable[[Any, bool], Any], min_rows: int = 2
+) -> StreamedMatrix:
     """Read the blocks once and return them as a matrix.
 
     Parameters
@@ -159,11 +161,13 @@ def as_matrix(blocks: Blocks, check: Callable[[Any, bool], Any]) -> StreamedMatr
     check : callable
         Checks a block, the second argument being whether it is the first, and returns
         it as an array or CSR matrix. It does so in each pass.
+    min_rows : int, default=2
+        Fewest rows of all blocks together.
 
     Raises
     ------
     ValueError
-        If there are fewer than two rows.
+        If there are fewer rows.
     """
     n_rows, width, dtype = 0, 0, np.dtype(np.float32)
     for block in blocks:
@@ -171,8 +175,9 @@ def as_matrix(blocks: Blocks, check: Callable[[Any, bool], Any]) -> StreamedMatr
         n_rows += matrix.shape[0]
         width = matrix.shape[1]
         dtype = np.promote_types(dtype, matrix.dtype)
-    if n_rows < 2:
-        raise ValueError(f"Blocks have {n_rows} rows, but two are needed at least.")
+    if n_rows < min_rows:
+        needed = "two are" if min_rows == 2 else "one is"
+        raise ValueError(f"Blocks have {n_rows} rows, but {needed} needed at least.")
 
     def start() -> Iterator[Any]:
         return (check(block, False) for block in blocks)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from .frames import round_within
+from .ranges import LARGEST
 
 Floats = NDArray[np.float64]
 
@@ -102,7 +103,9 @@ class NumberColumn:
             # With a single known value, numpy takes a gap for it.
             found[np.isnan(numbers)] = np.nan
             return found
-        return (numbers - self.mean) / self.scale
+        with np.errstate(over="ignore"):
+            scaled: Floats = (numbers - self.mean) / self.scale
+        return scaled
 
     def gaps(self, values: Any) -> NDArray[np.bool_]:
         """Say where there is no value, (n,)."""
@@ -545,7 +548,8 @@ class Table:
             else:
                 numbers.append(encoded)
         matrix = np.column_stack([*numbers, *extras, *codes])
-        return matrix.astype(np.float32)
+        # Beyond that, the network's sums would overflow.
+        return np.clip(matrix, -LARGEST, LARGEST).astype(np.float32)
 
     def decode(self, numbers: NDArray[Any], codes: NDArray[Any]) -> list[NDArray[Any]]:
         """Turn numbers, and numbers of levels, into values, an array a column."""

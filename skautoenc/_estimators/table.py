@@ -59,9 +59,14 @@ class TableAutoencoder(BaseAutoencoder):
     # Reading
 
     def _read_training_data(
-        self, X: Any, sample_weight: ArrayLike | None, before: Model[Any] | None
+        self,
+        X: Any,
+        sample_weight: ArrayLike | None,
+        before: Model[Any] | None,
+        *,
+        min_rows: int = 2,
     ) -> tuple[TrainingData, Any]:
-        columns = self._check_columns(X, reset=before is None, min_rows=2)
+        columns = self._check_columns(X, reset=before is None, min_rows=min_rows)
         weights = check_weights(sample_weight, np.empty((columns.n_rows, 0)))
         schema = columns.schema()
         if weights is not None and not weights.all():
@@ -136,6 +141,7 @@ class TableAutoencoder(BaseAutoencoder):
             n_iter_no_change=self.n_iter_no_change,
             shuffle=self.shuffle,
             device=self.device,
+            single_row=in_parts and before is not None,
         )
 
     def __sklearn_tags__(self) -> Tags:

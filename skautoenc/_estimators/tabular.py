@@ -407,8 +407,9 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         Parameters
         ----------
         X : frame or array-like of shape (n_samples, n_features)
-            A part of the training data, of at least two rows. The first part also
-            sets scales and categories: let it be a fair sample of the rest.
+            A part of the training data, of any number of rows. The first part, of two
+            rows at least, also sets scales and categories: let it be a fair sample of
+            the rest.
 
         y : Ignored
             Present for API consistency.
@@ -600,7 +601,8 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         ndarray of shape (n_samples,) or (n_samples, n_features), float32
             Errors, mean over the cells of a row or each cell's own, where one is that
             of averages, on average. Missing cells have none: they are NaN. A row
-            without any value has an error of one, that of averages.
+            without any value has an error of one, that of averages. Where float32 has
+            no such number, an error is infinite.
 
             A category that was not seen in `fit` has the error of the column's least
             likely category in that row, and at least ``log(n + 1) / entropy``: what one
@@ -616,7 +618,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
             If a column is not as in `fit`.
         """
         if not per_column:
-            return self._errors(X)
+            return self._errors(X).astype(np.float32)
         check_is_fitted(self)
         errors: NDArray[np.float32] = self._model.cell_errors(self._read_rows(X))
         return errors
@@ -635,7 +637,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
             Minus the `reconstruction_error`: 0 is perfect, outliers are far below. A
             row without any value scores -1, as averages do.
         """
-        return -self._errors(X)
+        return -self.reconstruction_error(X)
 
     def score(
         self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None

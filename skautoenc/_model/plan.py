@@ -91,6 +91,9 @@ class Plan:
     continue_side : callable or None, default=None
         Takes into the side of an earlier fit, from which training goes on, what the
         new data adds to it, and returns a new side; None adds nothing.
+    single_row : bool, default=False
+        Whether one row may be all there is. Networks normalise it as they do when they
+        are applied.
     """
 
     build_network: Callable[[], Autoencoder]
@@ -106,3 +109,4 @@ class Plan:
     n_neighbors: int | None = None
     n_diffusion_steps: int = 1
     continue_side: Callable[[Any], Any] | None = None
+    single_row: bool = False

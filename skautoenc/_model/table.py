@@ -17,7 +17,7 @@ from .._data.frames import Columns, Schema, fill_gaps, make_array, make_frame
 from .._data.rows import RowMap, Rows, TrainingData
 from .._networks.autoencoder import Autoencoder
 from .._objectives.losses import LOSSES, Loss
-from .._objectives.objectives import TabularObjective
+from .._objectives.objectives import TabularObjective, without_nan
 
 _CPU = torch.device("cpu")
 
@@ -62,6 +62,10 @@ class TableSide:
         if device == self.device:
             return self
         return replace(self, loss=self.loss.to(device), device=device)
+
+    def admit(self, matrix: Any) -> Any:
+        """Bring an encoded table to what `rows` takes: it is that."""
+        return matrix
 
     def rows(
         self,
@@ -139,7 +143,7 @@ class TableSide:
     def cell_errors(self, network: Autoencoder, batch: Tensor) -> Tensor:
         """Return the cost of each cell, (n, width); NaN where there is nothing."""
         costs, seen = self.objective().surprise(network(batch), batch)
-        return costs.masked_fill(seen == 0, torch.nan)
+        return without_nan(costs).masked_fill(seen == 0, torch.nan)
 
     def restore(self, rows: NDArray[np.float32]) -> list[NDArray[Any]]:
         """Turn decoded rows into values, an array a column."""

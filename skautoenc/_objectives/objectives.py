@@ -186,8 +186,9 @@ class ReconstructionObjective:
         if self.corruption_weight == 1:
             errors = self.loss.rows(output, target)
         else:
-            weights = torch.where(source == batch, 1.0, self.corruption_weight)
-            errors = _row_means(self.loss.entries(output, target), weights)
+            entries = self.loss.entries(output, target)
+            weights = _weights(entries, source == batch, self.corruption_weight)
+            errors = _row_means(entries, weights)
         if self.contractive_penalty:
             norms = network.squared_jacobian(code)
             if norms is None:
@@ -289,7 +290,7 @@ class TabularObjective:
         code, cost = network.code(source, sample_weight, generator)
         costs, seen = self.costs(network.decode(code, sample_weight), target)
         kept = self._decoded(source) == self._decoded(target)
-        weights = seen * torch.where(kept, 1.0, self.corruption_weight)
+        weights = seen * _weights(seen, kept, self.corruption_weight)
         loss = weighted_mean(_row_means(costs, weights), sample_weight)
         return loss if cost is None else loss + cost
 
@@ -298,9 +299,7 @@ class TabularObjective:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return rows without some of their cells, the rows, the target."""
         n = len(batch)
-        multiple = torch.empty(n, 1, device=batch.device).uniform_(
-            0, 2, generator=generator
-        )
+        multiple = batch.new_empty(n, 1).uniform_(0, 2, generator=generator)
         chance = (multiple * self.rates).clamp(max=1)
         changed = torch.empty_like(chance).uniform_(generator=generator) < chance
         changed = changed[:, self.cells]
@@ -313,7 +312,8 @@ class TabularObjective:
 
     def evaluate(self, network: Autoencoder, batch: Tensor) -> Tensor:
         """Return the mean cost of each row's cells, (n,)."""
-        return _row_means(*self.costs(network(batch), batch))
+        costs, seen = self.costs(network(batch), batch)
+        return _row_means(without_nan(costs).masked_fill(seen == 0, 0), seen)
 
     def score(self, network: Autoencoder, batch: Tensor) -> Tensor:
         """Return each row's mean cost to who looks for odd ones, (n,).
@@ -321,6 +321,7 @@ class TabularObjective:
         A row without any cell that costs something is as good as its averages.
         """
         costs, seen = self.surprise(network(batch), batch)
+        costs = without_nan(costs).masked_fill(seen == 0, 0)
         return _row_means(costs, seen).masked_fill((seen == 0).all(dim=1), 1.0)
 
     def surprise(self, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -381,6 +382,19 @@ class TabularObjective:
         n_numbers = len(self.rates) - len(self.n_levels)
         codes = rows[:, rows.shape[1] - len(self.n_levels) :]
         return torch.cat([rows[:, :n_numbers], codes], dim=1)
+
+
+def without_nan(costs: Tensor) -> Tensor:
+    """Make costs infinite where a network's overflow has left no number."""
+    return costs.nan_to_num(nan=torch.inf, posinf=torch.inf)
+
+
+def _weights(like: Tensor, kept: Tensor, of_changed: float) -> Tensor:
+    """Weigh entries, those that are not kept by `of_changed`; in the type of `like`.
+
+    `torch.where` of two numbers would take the type that the user has set for torch.
+    """
+    return torch.full_like(like, of_changed).masked_fill(kept, 1.0)
 
 
 def _row_means(costs: Tensor, weights: Tensor) -> Tensor:
