@@ -176,6 +176,16 @@ class BaseAutoencoder(FittedEstimator):
             Whether the data is a part of a stream, trained on for one epoch.
         """
 
+    def _columns_of(self, form: Any) -> Any:
+        """Return what tells columns from others that give the same rows, if anything.
+
+        Parameters
+        ----------
+        form : object
+            What `_read_training_data` has found.
+        """
+        return None
+
     def _attributes_of(self, learnt: Learnt) -> dict[str, Any]:
         """Return fitted attributes that only a subclass has."""
         return {}
@@ -198,7 +208,7 @@ class BaseAutoencoder(FittedEstimator):
             task["metadata"] = {"sample_weight": sample_weight}
         with (
             _says_what_to_lower(self),
-            self._open_checkpoint(data, before) as checkpoint,
+            self._open_checkpoint(data, form, before) as checkpoint,
             torch.inference_mode(False),
             torch.enable_grad(),
         ):
@@ -320,17 +330,22 @@ class BaseAutoencoder(FittedEstimator):
         return self._model if self.__sklearn_is_fitted__() else None
 
     def _open_checkpoint(
-        self, data: TrainingData, before: Model[Any] | None
+        self, data: TrainingData, form: Any, before: Model[Any] | None
     ) -> AbstractContextManager[Checkpoint | None]:
         if self.checkpoint is None:
             return nullcontext()
         seed = None
         if self.random_state is None:
             seed = check_random_state(None).randint(np.iinfo(np.int32).max)
+        first_fit = None
+        if before is not None:
+            weights = before.network.state()["weights"]
+            first_fit = {**before.side.attributes(), "network_": weights}
         description = describe_fit(
-            self, data, None if before is None else before.network
+            self, data, columns=self._columns_of(form), first_fit=first_fit
         )
-        return open_checkpoint(Path(self.checkpoint), description, seed)
+        folder = Path(self.checkpoint).expanduser()
+        return open_checkpoint(folder, description, seed, verbose=bool(self.verbose))
 
     # What parameters of all subclasses resolve to
 

@@ -603,13 +603,12 @@ class AutoencoderTransformer(MatrixAutoencoder):
         ------
         ValueError
             If a parameter or the data is not usable, if the loss stops being finite
-            before any epoch is done, or if the checkpoint is damaged.
+            before any epoch is done, if the checkpoint is damaged, or if a parameter
+            holds something that a checkpoint cannot tell from others.
         MemoryError
             If memory runs out, on the device or beside it.
         OSError
             If the checkpoint folder cannot be written to.
-        RuntimeError
-            If another process is busy with the same fit by the same checkpoint folder.
 
         Warns
         -----

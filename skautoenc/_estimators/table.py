@@ -95,6 +95,12 @@ class TableAutoencoder(BaseAutoencoder):
             handle_unknown=self.handle_unknown,
         )
 
+    def _columns_of(self, form: Any) -> Any:
+        # Parameters may go by their names and kinds.
+        table, _ = form
+        names = [(column.name, column.kind) for column in table.columns]
+        return [names, table.layout.n_codes, table.layout.n_levels]
+
     def _read_rows(self, X: Any) -> Any:
         table = self._model.side.table
         return table.encode(self._check_columns(X, reset=False))

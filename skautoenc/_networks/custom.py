@@ -1,5 +1,6 @@
 """A network of the user's own."""
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,16 @@ from .layers import Dropout
 # A user's layers draw their first weights from the global generator: only one network
 # at a time may be built from it. A builder may itself build others.
 _building = threading.RLock()
+
+
+def _after_fork() -> None:
+    """Let a forked process build where a thread of its parent's built."""
+    global _building
+    _building = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class CustomAutoencoder(Autoencoder):

@@ -17,6 +17,7 @@ from joblib.parallel import (
     SequentialBackend,
 )
 
+from .._persistence.checkpoint import holds_up_others
 from .._training.fitting import Fit, train, train_alone, training_strategy
 from .._training.joint import kind_of, most_together
 
@@ -135,6 +136,8 @@ class _Call:
 
     def _run(self) -> None:
         training_strategy.set(self._train)
+        # The others go on when this one comes back, and not before.
+        holds_up_others.set(True)
         try:
             self._wait()
             np.seterr(**self._errors)

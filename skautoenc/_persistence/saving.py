@@ -89,7 +89,7 @@ class Savable:
         Notes
         -----
         Of a `network` of your own the file holds the weights. What builds it is given
-        back to `load`.
+        back to `load`. The parameter `checkpoint` is not taken over by `load`.
         """
         write(path, _dump(self))
 
@@ -142,7 +142,8 @@ def load(
     Returns
     -------
     estimator
-        One that does exactly what the saved one did, on the CPU.
+        One that does exactly what the saved one did, on the CPU. Its `checkpoint` is
+        None: no file says where a later `fit` writes.
 
     Raises
     ------
@@ -308,6 +309,8 @@ def _read_estimator(plain: Document, reader: Reader) -> Savable:
     name = plain["class"]
     _check_class(name, Savable)
     params = {key: reader.read(value) for key, value in plain["params"].items()}
+    # Where a later `fit` writes is not a stranger's to say.
+    params.pop("checkpoint", None)
     fitted = {key: reader.read(value) for key, value in plain["fitted"].items()}
     kind = Savable._registry[name]
     if not fitted.keys() <= kind._fitted_schema.keys():
