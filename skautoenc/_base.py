@@ -21,6 +21,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
+from torch import Tensor
 
 from ._blocks import Blocks, as_matrix
 from ._checkpoints import describe_fit
@@ -55,6 +56,7 @@ from .training import (
     StreamedMatrix,
     Streams,
     compute,
+    dead_layer,
     dead_units,
     is_out_of_memory,
     learn_code_whitening,
@@ -113,7 +115,10 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
             Interval(Integral, 1, None, closed="left"),
         ],
         "learning_rate": [StrOptions(set(SCHEDULES))],
-        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "learning_rate_init": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, None, closed="neither"),
+        ],
         "momentum": [Interval(Real, 0, 1, closed="left")],
         "max_grad_norm": [None, Interval(Real, 0, None, closed="neither")],
         "max_iter": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -195,6 +200,7 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
         -----
         ConvergenceWarning
             If the loss stops being finite later: the best weights until then stay.
+            If most of the rectified units of a hidden layer are dead.
         UserWarning
             If training was interrupted from the keyboard; the estimator is usable.
             If the checkpoint folder has an unfinished fit, but of something else, or
@@ -250,6 +256,7 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
             except KeyboardInterrupt:
                 warnings.warn("Training interrupted by user.", stacklevel=4)
             self._conclude(run, resumes=resumes)
+            self._report_dead_layer(run)
         context.call_on_fit_task_end(**task, reconstruction_attributes={})
 
     @available_if(_can_stream)
@@ -356,7 +363,8 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
         if not resumes:
             self.loss_function_ = self._resolve_loss(data, incremental=incremental)
         self._check_loss(data)
-        budget = self._resolve_budget(len(data))
+        rate, factors = self._resolve_rates(network)
+        budget = self._resolve_budget(len(data), rate)
         if incremental:
             budget = budget.for_one_epoch()
         data = _in_batches(data, network, budget)
@@ -376,7 +384,7 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
                 targets = diffuse(
                     self._rows(data, cpu), self.n_neighbors, self.n_diffusion_steps
                 )
-        step = self._make_step(network, budget, streams, device)
+        step = self._make_step(network, budget, factors, streams, device)
         return Run(
             step,
             self._rows(data, device, targets=targets),
@@ -450,6 +458,7 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
         self,
         network: Autoencoder,
         budget: Budget,
+        factors: dict[Tensor, float],
         streams: Streams,
         device: torch.device,
     ) -> Step:
@@ -459,6 +468,7 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
             learning_rate_init=budget.learning_rate_init,
             momentum=self.momentum,
             alpha=self.alpha,
+            factors=factors,
         )
         state = getattr(self, "_optimizer_state", None)
         if state is not None and state["solver"] == self.solver:
@@ -484,7 +494,15 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
         with compute(0, device):
             network.initialise(streams.weights, rows[sample], rows.weights(sample))
 
-    def _resolve_budget(self, n_samples: int) -> Budget:
+    def _resolve_rates(self, network: Autoencoder) -> tuple[float, dict[Tensor, float]]:
+        """Return the learning rate, and what single parameters get of it."""
+        is_auto, is_adam = self.learning_rate_init == "auto", self.solver == "adam"
+        if is_auto and is_adam:
+            return network.adam_rates()
+        rate = network.learning_rate if is_auto else float(self.learning_rate_init)
+        return rate, network.safe_factors(rate) if is_adam else {}
+
+    def _resolve_budget(self, n_samples: int, learning_rate_init: float) -> Budget:
         """Say how long and how fast to train on `n_samples` rows."""
         batch_size = 128 if self.batch_size == "auto" else int(self.batch_size)
         n_batches = number_of_batches(n_samples, batch_size)
@@ -495,7 +513,7 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
                 if self.max_iter == "auto"
                 else int(self.max_iter)
             ),
-            learning_rate_init=float(self.learning_rate_init),
+            learning_rate_init=learning_rate_init,
             learning_rate=self.learning_rate,
         )
 
@@ -585,7 +603,13 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
             "features_": self.features,
             "loss_curve_": losses,
             "n_iter_": len(losses),
-            "loss_": losses[-1] if losses else math.nan,
+            "loss_": (
+                run.stopping.best_loss
+                if run.went_back
+                else losses[-1]
+                if losses
+                else math.nan
+            ),
             "best_loss_": min(losses, default=math.nan),
             "validation_scores_": scores or None,
             "best_validation_score_": (
@@ -613,6 +637,25 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
                 found["code_whitening_"] = own_array(whitening.matrix)
                 found["code_dewhitening_"] = own_array(whitening.inverse_matrix)
         return found
+
+    def _report_dead_layer(self, run: Run) -> None:
+        """Warn if most of a hidden layer is no use any more."""
+        network, rows = run.step.network, run.rows
+        if not network.rectifiers():
+            return
+        with compute(0, rows.device):
+            found = dead_layer(network, rows[rows.spread(N_SAMPLE)])
+        if found is None:
+            return
+        warnings.warn(
+            f"{found[0]} of {found[1]} rectified units of a hidden layer are zero for "
+            "all training rows, and learn nothing more. "
+            f"{'Lower' if self.learning_rate_init != 'auto' else 'Set'} "
+            f"learning_rate_init (now {run.budget.learning_rate_init:g}), or choose "
+            "activation='silu' or 'leaky_relu'.",
+            ConvergenceWarning,
+            stacklevel=5,
+        )
 
     def _report_divergence(self, run: Run) -> None:
         advice = (

@@ -11,7 +11,7 @@ from .ordering import explained_by_each
 from .preparation import Preparation
 from .reading import read
 from .resources import compute, is_out_of_memory, resolve_device, step_work
-from .revival import dead_units
+from .revival import dead_layer, dead_units
 from .row_normalization import RowNormalization, learn_row_normalization
 from .rows import RowMap, Rows, blocks, spread, take
 from .run import N_SAMPLE, Run
@@ -41,6 +41,7 @@ __all__ = [
     "Whitening",
     "blocks",
     "compute",
+    "dead_layer",
     "dead_units",
     "explained_by_each",
     "is_out_of_memory",

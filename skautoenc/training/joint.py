@@ -158,6 +158,7 @@ class JointOptimizer:
             values, gradients, *buffers = memory[:, start : start + size]
             piece = Piece(
                 leader.decay,
+                leader.factor,
                 [values],
                 [gradients],
                 {name: [buffer] for name, buffer in zip(names, buffers, strict=True)},

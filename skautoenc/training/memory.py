@@ -17,6 +17,7 @@ class Piece:
     """What one call updates: lists with a tensor for each piece of memory."""
 
     decay: float
+    factor: float
     values: list[Tensor]
     gradients: list[Tensor]
     buffers: dict[str, list[Tensor]]
@@ -24,7 +25,7 @@ class Piece:
 
 
 class Group:
-    """Parameters of one weight decay, each in its own place.
+    """Parameters of one weight decay and one step size, each in its own place.
 
     Parameters
     ----------
@@ -32,18 +33,25 @@ class Group:
         They are given a ``grad``.
     decay : float
         Weight decay of all of them.
+    factor : float
+        Step size of all of them, in units of the optimizer's learning rate.
     names : sequence of str
         What is remembered of each.
     """
 
     def __init__(
-        self, parameters: list[nn.Parameter], decay: float, names: Sequence[str]
+        self,
+        parameters: list[nn.Parameter],
+        decay: float,
+        factor: float,
+        names: Sequence[str],
     ) -> None:
         self.parameters = parameters
         for parameter in parameters:
             parameter.grad = torch.zeros_like(parameter)
         self.piece = Piece(
             decay,
+            factor,
             values=list(parameters),
             gradients=[p.grad for p in parameters if p.grad is not None],
             buffers={n: [torch.zeros_like(p) for p in parameters] for n in names},
@@ -62,7 +70,11 @@ class FlatGroup(Group):
     """
 
     def __init__(
-        self, parameters: list[nn.Parameter], decay: float, names: Sequence[str]
+        self,
+        parameters: list[nn.Parameter],
+        decay: float,
+        factor: float,
+        names: Sequence[str],
     ) -> None:
         self.parameters = parameters
         self._places = []
@@ -74,6 +86,7 @@ class FlatGroup(Group):
         memory = self.memory(len(names))
         self.piece = Piece(
             decay,
+            factor,
             values=[],
             gradients=[],
             buffers={n: [m] for n, m in zip(names, memory[2:], strict=True)},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -18,6 +18,9 @@ from ..networks.weights import own_array
 from .memory import FlatGroup, Group, Piece
 
 Schedule = Callable[[float], float]
+
+# Step sizes of parameters in units of the learning rate, where they are not one.
+Factors = Mapping[Tensor, float]
 
 
 def _constant(progress: float) -> float:
@@ -65,18 +68,24 @@ class Optimizer(ABC):
     """
 
     def __init__(
-        self, network: Autoencoder, learning_rate: float, alpha: float
+        self,
+        network: Autoencoder,
+        learning_rate: float,
+        alpha: float,
+        factors: Factors | None = None,
     ) -> None:
         self.learning_rate = learning_rate
         self._parameters = [p for p in network.parameters() if p.requires_grad]
-        matrices = [p for p in self._parameters if p.ndim > 1]
-        others = [p for p in self._parameters if p.ndim <= 1]
-        groups = (
-            [(matrices, alpha), (others, 0.0)] if alpha else [(self._parameters, 0.0)]
-        )
+        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+        # Matrices first.
+        for parameter in sorted(self._parameters, key=lambda p: alpha and p.ndim <= 1):
+            decay = alpha if parameter.ndim > 1 else 0.0
+            factor = (factors or {}).get(parameter, 1.0)
+            groups.setdefault((decay, factor), []).append(parameter)
         kind = FlatGroup if network.is_movable else Group
         self.groups = [
-            kind(group, decay, self._names) for group, decay in groups if group
+            kind(group, decay, factor, self._names)
+            for (decay, factor), group in groups.items()
         ]
 
     @property
@@ -136,8 +145,8 @@ class Optimizer(ABC):
     @property
     def settings(self) -> tuple[Any, ...]:
         """What updates depend on besides the learning rate."""
-        decays = (group.piece.decay for group in self.groups)
-        return type(self), *decays
+        pieces = [group.piece for group in self.groups]
+        return type(self), *((piece.decay, piece.factor) for piece in pieces)
 
     @property
     def n_steps(self) -> float:
@@ -207,7 +216,7 @@ class Adam(Optimizer):
         buffers = piece.buffers
         moments = piece.gradients, buffers["mean"], buffers["square"]
         numbers: dict[str, Any] = {
-            "lr": self.learning_rate,
+            "lr": piece.factor * self.learning_rate,
             "beta1": 0.9,
             "beta2": 0.999,
             "weight_decay": piece.decay,
@@ -240,10 +249,15 @@ class SGD(Optimizer):
     """
 
     def __init__(
-        self, network: Autoencoder, learning_rate: float, alpha: float, momentum: float
+        self,
+        network: Autoencoder,
+        learning_rate: float,
+        alpha: float,
+        momentum: float,
+        factors: Factors | None = None,
     ) -> None:
         self.momentum = momentum
-        super().__init__(network, learning_rate, alpha)
+        super().__init__(network, learning_rate, alpha, factors)
 
     @property
     def _names(self) -> tuple[str, ...]:
@@ -262,7 +276,7 @@ class SGD(Optimizer):
             piece.gradients,
             [*piece.buffers["momentum"]] if self.momentum else without,
             fused=True,
-            lr=self.learning_rate,
+            lr=piece.factor * self.learning_rate,
             momentum=self.momentum,
             nesterov=self.momentum > 0,
             weight_decay=piece.decay,
@@ -278,6 +292,7 @@ def make_optimizer(
     learning_rate_init: float,
     momentum: float,
     alpha: float,
+    factors: Factors | None = None,
 ) -> Optimizer:
     """Build the optimiser of `network`.
 
@@ -293,7 +308,9 @@ def make_optimizer(
         Momentum of "sgd".
     alpha : float
         Weight decay.
+    factors : mapping of torch.nn.Parameter to float, optional
+        Step sizes of single parameters, in units of the learning rate.
     """
     if solver == "adam":
-        return Adam(network, learning_rate_init, alpha)
-    return SGD(network, learning_rate_init, alpha, momentum)
+        return Adam(network, learning_rate_init, alpha, factors)
+    return SGD(network, learning_rate_init, alpha, momentum, factors)
