@@ -162,10 +162,10 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("rates.csv"))
     arguments = parser.parse_args()
 
-    table = []
+    table: list[dict[Any, Any]] = []
     if arguments.output.exists():
         read = pd.read_csv(arguments.output, keep_default_na=False)
-        table = read.to_dict("records")
+        table += read.to_dict("records")
     names = list(FACTORS)
     done = {tuple(str(line[name]) for name in names) for line in table}
     with pinned(1):
