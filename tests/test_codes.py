@@ -8,10 +8,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import NearestNeighbors
 
 from skautoenc import AutoencoderTransformer
-from skautoenc.networks import DenseAutoencoder
-from skautoenc.objectives import squared_jacobian, truncate
-from skautoenc.training import make_optimizer
-from skautoenc.training.revival import dead_units, revive
+from skautoenc._networks.dense import DenseAutoencoder
+from skautoenc._objectives.objectives import squared_jacobian, truncate
+from skautoenc._training.optimizers import make_optimizer
+from skautoenc._training.revival import dead_units, revive
 
 
 def reconstruct(estimator, X):
@@ -127,14 +127,18 @@ def test_contraction_makes_codes_move_less(train_rows, test_rows, parameters):
 
     def movement(penalty):
         estimator = AutoencoderTransformer(
-            contractive_penalty=penalty, tied_weights=True, random_state=0, **parameters
+            contractive_penalty=penalty,
+            tied_weights=True,
+            learning_rate_init=0.005,
+            random_state=0,
+            **parameters,
         ).fit(train_rows)
         assert r2(estimator, test_rows) > 0.5
         code = estimator.transform(test_rows)
         moved = estimator.transform(test_rows + noise) - code
         return (moved**2).mean() / code.var(axis=0).mean()
 
-    assert movement(0.3) < 0.85 * movement(0)
+    assert movement(0.3) < 0.8 * movement(0)
 
 
 # Order

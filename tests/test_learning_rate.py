@@ -1,5 +1,6 @@
 """Learning rates that follow the network, and fits that end with their best weights."""
 
+import copy
 import sys
 import warnings
 from pathlib import Path
@@ -19,8 +20,10 @@ from skautoenc import (
     load,
     train_together,
 )
-from skautoenc.networks import DenseAutoencoder
-from skautoenc.training import Run, Stopping, make_optimizer
+from skautoenc._networks.dense import DenseAutoencoder
+from skautoenc._training.optimizers import make_optimizer
+from skautoenc._training.run import Run
+from skautoenc._training.stopping import Stopping
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -309,14 +312,9 @@ def test_a_dead_hidden_layer_is_told(train_rows):
         with torch.no_grad():
             bias.fill_(10.0)
             bias[:n_dead] = -1e3
-        later = clone(estimator).set_params(
+        later = copy.deepcopy(estimator).set_params(
             warm_start=True, learning_rate_init=1e-9, max_iter=1
         )
-        later.__dict__.update(
-            {k: v for k, v in vars(estimator).items() if k.endswith("_")}
-        )
-        later._row_normalization = estimator._row_normalization
-        later._loss_constants = estimator._loss_constants
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             later.fit(train_rows)
