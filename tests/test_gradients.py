@@ -18,6 +18,7 @@ from skautoenc._objectives.losses import SquaredError
 from skautoenc._objectives.objectives import ReconstructionObjective
 from skautoenc._training import optimizers
 from skautoenc._training.optimizers import make_optimizer
+from skautoenc._training.step import Step
 
 GENERATOR = torch.Generator()
 
@@ -167,6 +168,46 @@ def test_a_whole_fit_is_the_same(train_rows, monkeypatch, parameters):
     np.testing.assert_allclose(
         fast.transform(train_rows), code, atol=0.01 * np.abs(code).max()
     )
+
+
+# Steps
+
+
+def make_step(network, max_grad_norm=None):
+    loss = SquaredError(torch.zeros(12), 1.0)
+    return Step(
+        network,
+        ReconstructionObjective(loss),
+        make_adam(network),
+        max_grad_norm=max_grad_norm,
+        generator=GENERATOR,
+    )
+
+
+@torch.no_grad()
+def train(step, rows, n_steps=3):
+    for _ in range(n_steps):
+        step(rows, rows, None)
+    return [parameter.clone() for parameter in step.network.parameters()]
+
+
+@pytest.mark.parametrize("shape", [{}, {"normalization": "layer"}], ids=repr)
+def test_a_step_after_relocation_trains_the_network(shape):
+    """Whoever relocates parameters need not tell those who hold views of them."""
+    rows = torch.randn(30, 12, generator=torch.Generator().manual_seed(1))
+    step, unmoved = make_step(make_network(**shape)), make_step(make_network(**shape))
+    before = train(step, rows)
+    train(unmoved, rows)
+    version = step.optimizer.version
+    with torch.no_grad():
+        for group in step.optimizer.groups:
+            group.relocate(group.memory(len(group.update_args.buffers)))
+    assert step.optimizer.version > version
+    for old, found, expected in zip(
+        before, train(step, rows), train(unmoved, rows), strict=True
+    ):
+        assert not torch.equal(found, old)
+        assert torch.equal(found, expected)
 
 
 # Optimisers
@@ -393,9 +434,9 @@ def test_the_learning_rate_falls_within_an_epoch(train_rows, monkeypatch):
     rates = []
     update = optimizers.Adam.update
 
-    def spy(optimizer, piece):
+    def spy(optimizer, args):
         rates.append(optimizer.learning_rate)
-        update(optimizer, piece)
+        update(optimizer, args)
 
     monkeypatch.setattr(optimizers.Adam, "update", spy)
     AutoencoderTransformer(

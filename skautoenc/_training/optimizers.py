@@ -15,7 +15,7 @@ from torch.optim.sgd import sgd
 
 from .._networks.autoencoder import Autoencoder
 from .._networks.weights import own_array
-from .memory import FlatGroup, Group, Piece
+from .memory import FlatGroup, Group, UpdateArgs
 
 Schedule = Callable[[float], float]
 
@@ -91,21 +91,21 @@ class Optimizer(ABC):
     @property
     @abstractmethod
     def _names(self) -> tuple[str, ...]:
-        """What is remembered of each parameter."""
+        """Names of the optimizer state of each parameter."""
 
     @abstractmethod
-    def update(self, piece: Piece) -> None:
-        """Update one piece."""
+    def update(self, args: UpdateArgs) -> None:
+        """Update the parameters of one group, or of several networks."""
 
     def step(self) -> None:
         """Update the parameters by their gradients, where autograd is off."""
         for group in self.groups:
-            self.update(group.piece)
+            self.update(group.update_args)
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
         for group in self.groups:
-            for gradient in group.piece.gradients:
+            for gradient in group.update_args.gradients:
                 gradient.zero_()
 
     def clip_gradients(self, max_norm: float) -> None:
@@ -115,10 +115,15 @@ class Optimizer(ABC):
     @property
     def values(self) -> list[Tensor]:
         """All that is trained, in as few tensors as there are pieces of memory."""
-        return [value for group in self.groups for value in group.piece.values]
+        return [value for group in self.groups for value in group.update_args.values]
+
+    @property
+    def version(self) -> int:
+        """A number that grows whenever parameters are relocated."""
+        return sum(group.version for group in self.groups)
 
     def moments(self, parameter: Tensor) -> list[Tensor]:
-        """Return what is remembered of one parameter, to be changed in place."""
+        """Return the optimizer state tensors of one parameter (views of them)."""
         return [
             view
             for owner, buffers in self._by_parameter()
@@ -127,10 +132,10 @@ class Optimizer(ABC):
         ]
 
     def _by_parameter(self) -> Iterator[tuple[nn.Parameter, dict[str, Tensor]]]:
-        """Run through the network's parameters and what is remembered of them."""
+        """Iterate over the network's parameters and their optimizer state."""
         found = {}
         for group in self.groups:
-            held = group.piece.buffers
+            held = group.update_args.buffers
             views = {name: group.by_parameter(held[name]) for name in held}
             for number, parameter in enumerate(group.parameters):
                 found[parameter] = {name: views[name][number] for name in views}
@@ -145,16 +150,16 @@ class Optimizer(ABC):
     @property
     def settings(self) -> tuple[Any, ...]:
         """What updates depend on besides the learning rate."""
-        pieces = [group.piece for group in self.groups]
-        return type(self), *((piece.decay, piece.factor) for piece in pieces)
+        held = [group.update_args for group in self.groups]
+        return type(self), *((args.decay, args.factor) for args in held)
 
     @property
     def n_steps(self) -> float:
         """Number of updates so far."""
-        return float(self.groups[0].piece.steps[0])
+        return float(self.groups[0].update_args.steps[0])
 
     def state(self) -> dict[str, Any]:
-        """Copy what is remembered into plain values and arrays."""
+        """Copy the optimizer state into plain values and arrays."""
         return {
             "n_steps": self.n_steps,
             "moments": [
@@ -166,7 +171,7 @@ class Optimizer(ABC):
     def load(self, state: dict[str, Any]) -> None:
         """Take over what `state` gave for parameters of the same shapes."""
         for group in self.groups:
-            for step in group.piece.steps:
+            for step in group.update_args.steps:
                 step.fill_(state["n_steps"])
         for (_, buffers), arrays in zip(
             self._by_parameter(), state["moments"], strict=True
@@ -211,26 +216,26 @@ class Adam(Optimizer):
 
     _names = ("mean", "square")
 
-    def update(self, piece: Piece) -> None:
-        """Update one piece."""
-        buffers = piece.buffers
-        moments = piece.gradients, buffers["mean"], buffers["square"]
+    def update(self, args: UpdateArgs) -> None:
+        """Update the parameters of one group, or of several networks."""
+        buffers = args.buffers
+        moments = args.gradients, buffers["mean"], buffers["square"]
         numbers: dict[str, Any] = {
-            "lr": piece.factor * self.learning_rate,
+            "lr": args.factor * self.learning_rate,
             "beta1": 0.9,
             "beta2": 0.999,
-            "weight_decay": piece.decay,
+            "weight_decay": args.decay,
             "eps": 1e-8,
             "amsgrad": False,
             "maximize": False,
         }
         if _has_fused_adamw():
-            for step in piece.steps:
+            for step in args.steps:
                 step += 1
-            torch._fused_adamw_(piece.values, *moments, [], piece.steps, **numbers)
+            torch._fused_adamw_(args.values, *moments, [], args.steps, **numbers)
         else:
             numbers = {**numbers, "fused": True, "decoupled_weight_decay": True}
-            adam(piece.values, *moments, [], piece.steps, **numbers)
+            adam(args.values, *moments, [], args.steps, **numbers)
 
 
 class SGD(Optimizer):
@@ -268,18 +273,18 @@ class SGD(Optimizer):
         """What updates depend on besides the learning rate."""
         return *super().settings, self.momentum
 
-    def update(self, piece: Piece) -> None:
-        """Update one piece."""
-        without: list[Tensor | None] = [None] * len(piece.values)
+    def update(self, args: UpdateArgs) -> None:
+        """Update the parameters of one group, or of several networks."""
+        without: list[Tensor | None] = [None] * len(args.values)
         sgd(
-            piece.values,
-            piece.gradients,
-            [*piece.buffers["momentum"]] if self.momentum else without,
+            args.values,
+            args.gradients,
+            [*args.buffers["momentum"]] if self.momentum else without,
             fused=True,
-            lr=piece.factor * self.learning_rate,
+            lr=args.factor * self.learning_rate,
             momentum=self.momentum,
             nesterov=self.momentum > 0,
-            weight_decay=piece.decay,
+            weight_decay=args.decay,
             dampening=0.0,
             maximize=False,
         )

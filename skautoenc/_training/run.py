@@ -140,8 +140,8 @@ class Run:
         rate = self.budget.learning_rate_init * schedule(progress)
         self.step.optimizer.learning_rate = rate
 
-    def part(self) -> None:
-        """Do nothing: nobody else is trained together with it."""
+    def leave_group(self) -> None:
+        """Do nothing: a single run is in no group."""
 
     @property
     def n_bytes(self) -> int:

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from .._networks.autoencoder import Autoencoder
 from .._networks.gradients import closed_form_gradients
-from .._networks.weights import places
+from .._networks.weights import tensor_owners
 from .._objectives.objectives import Objective
 from .optimizers import Optimizer
 
@@ -43,15 +43,16 @@ class Step:
         self.generator = generator
         self._others = [
             (module, name)
-            for module, name in places(network)
+            for module, name in tensor_owners(network)
             if not getattr(module, name).requires_grad
         ]
-        self.find_gradients()
+        self._find_gradients()
 
-    def find_gradients(self) -> None:
-        """Find closed-form gradients, if there are any, for parameters as they lie."""
+    def _find_gradients(self) -> None:
+        """Find closed-form gradients, if there are any, for the present memory."""
         known = self.objective.is_squared_error
         self._gradients = closed_form_gradients([self.network]) if known else None
+        self._version = self.optimizer.version
 
     def tensors(self) -> list[Tensor]:
         """Return all that training changes, in as few tensors as can be."""
@@ -68,6 +69,9 @@ class Step:
         if self._gradients is None:
             loss = self._by_autograd(batch, target, sample_weight)
         else:
+            # Closed forms hold views: stale ones train memory that nobody reads.
+            if self._version != self.optimizer.version:
+                self._find_gradients()
             source, _, target = self.objective.draw(batch, target, self.generator)
             loss = self._gradients(source, target, sample_weight)
         self.clip_gradients()
