@@ -32,6 +32,9 @@ def joint_key(run: Run) -> Hashable | None:
     network = step.network
     if not step.has_closed_form or rows.device.type != "cpu":
         return None
+    # It may wait for other processes, in which steps are not joined alike.
+    if step.reduce is not None:
+        return None
     # Ignore `sparsity_rate`: thresholds are computed per network, so fits with
     # different rates can share a step.
     config = {**network.config, "sparsity_rate": None}

@@ -104,9 +104,8 @@ class Optimizer(ABC):
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
-        for group in self.groups:
-            for gradient in group.update_args.gradients:
-                gradient.zero_()
+        for gradient in self.gradients:
+            gradient.zero_()
 
     def clip_gradients(self, max_norm: float) -> None:
         """Scale the gradients down to a norm of `max_norm` altogether."""
@@ -116,6 +115,11 @@ class Optimizer(ABC):
     def values(self) -> list[Tensor]:
         """All that is trained, in as few tensors as there are pieces of memory."""
         return [value for group in self.groups for value in group.update_args.values]
+
+    @property
+    def gradients(self) -> list[Tensor]:
+        """All gradients, in as few tensors as there are pieces of memory."""
+        return [g for group in self.groups for g in group.update_args.gradients]
 
     @property
     def version(self) -> int:

@@ -1,5 +1,7 @@
 """One step of training."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -8,6 +10,9 @@ from .._networks.gradients import closed_form_gradients
 from .._networks.weights import tensor_owners
 from .._objectives.objectives import Objective
 from .optimizers import Optimizer
+
+# Changes the gradients of a step in place, before they are clipped and used.
+Reduce = Callable[[list[Tensor]], None]
 
 
 class Step:
@@ -25,6 +30,10 @@ class Step:
         Bound on the norm of all gradients together.
     generator : torch.Generator
         Source of the noise.
+    reduce : callable, optional
+        Is called with the gradients of each step, a flat tensor for each piece of
+        memory, and changes them in place before they are clipped and used: to average
+        them over several processes, for example. Called where autograd is off.
     """
 
     def __init__(
@@ -35,12 +44,14 @@ class Step:
         *,
         max_grad_norm: float | None,
         generator: torch.Generator,
+        reduce: Reduce | None = None,
     ) -> None:
         self.network = network
         self.objective = objective
         self.optimizer = optimizer
         self.max_grad_norm = max_grad_norm
         self.generator = generator
+        self.reduce = reduce
         self._others = [
             (module, name)
             for module, name in tensor_owners(network)
@@ -74,6 +85,8 @@ class Step:
                 self._find_gradients()
             source, _, target = self.objective.draw(batch, target, self.generator)
             loss = self._gradients(source, target, sample_weight)
+        if self.reduce is not None:
+            self.reduce(self.optimizer.gradients)
         self.clip_gradients()
         self.optimizer.step()
         return loss
