@@ -24,6 +24,9 @@ from benchmarks import (
 from examples import plot_table
 from skautoenc import AutoencoderTransformer
 
+# Whole searches and tables on real data: estimators are tested elsewhere.
+pytestmark = pytest.mark.slow
+
 
 def test_reconstruction(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(reconstruction, "SEEDS", (0,))

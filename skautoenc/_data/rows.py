@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
+from .ranges import computing_type
 from .streamed import StreamedMatrix
 
 Index = NDArray[np.int64] | slice
 RowMap = Callable[[Tensor], Tensor]
-
 
 _BLOCK_VALUES = 2**20
 # Enough rows to tell a dead unit from a rare one: of units that are active for one row
@@ -218,8 +218,9 @@ class Rows:
         targets: NDArray[np.float32] | None = None,
     ) -> None:
         self.matrix = matrix
-        self.mean = mean.astype(matrix.dtype)
-        self.scale = matrix.dtype.type(scale)
+        dtype = computing_type(matrix.dtype, mean, scale)
+        self.mean = mean.astype(dtype)
+        self.scale = dtype.type(scale)
         self.device = device
         self.index = index
         self.prepare = prepare
@@ -258,9 +259,11 @@ class Rows:
 
     def standardised(self, chosen: Index) -> Tensor:
         """Return chosen rows before they are prepared."""
-        block = take(self.matrix, chosen, self.index) - self.mean
-        block /= self.scale
-        block = block.astype(np.float32, copy=False)
+        # Values beyond float32 become infinite; who reads them sees to that.
+        with np.errstate(over="ignore"):
+            block = take(self.matrix, chosen, self.index) - self.mean
+            block /= self.scale
+            block = block.astype(np.float32, copy=False)
         return torch.from_numpy(block).to(self.device)
 
     @property

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .._data.rows import Rows, TrainingData, blocks
+from .._data.rows import Rows, TrainingData, blocks, take
 from .._networks.autoencoder import Autoencoder
 from .._networks.weights import own_array
 from .._preparation.whitening import Whitening
@@ -144,7 +144,7 @@ class Model(Generic[SideT]):
         def encode(batch: Tensor) -> Tensor:
             return here.code.forward(read_off(prepare(batch)), n_components)
 
-        features = here._apply(encode, here._rows(matrix), self.n_features_out)
+        features, _ = here._read(encode, matrix, self.n_features_out)
         if self.code.scale is not None:
             features /= np.float32(self.code.scale)
         return features
@@ -177,14 +177,20 @@ class Model(Generic[SideT]):
 
         return here._apply(reconstruct, here._rows(matrix), self.side.width)
 
-    def errors(self, matrix: Any) -> NDArray[np.float32]:
-        """Return how badly each row is reconstructed, (n_samples,)."""
+    def errors(self, matrix: Any) -> NDArray[np.float64]:
+        """Return how badly each row is reconstructed, (n_samples,); never NaN."""
         here = self._where_the_network_is()
 
         def errors(batch: Tensor) -> Tensor:
             return here.side.errors(self.network, batch).unsqueeze(1)
 
-        return here._apply(errors, here._rows(matrix), 1).ravel()
+        read, divisors = here._read(errors, matrix, 1)
+        found: NDArray[np.float64] = read.ravel().astype(np.float64)
+        if divisors is not None:
+            with np.errstate(over="ignore", invalid="ignore"):
+                found *= divisors**2
+            found[np.isnan(found)] = np.inf
+        return found
 
     def cell_errors(self, matrix: Any) -> NDArray[np.float32]:
         """Return how badly each cell of a table is reconstructed.
@@ -213,7 +219,33 @@ class Model(Generic[SideT]):
 
     def _rows(self, matrix: Any) -> Rows:
         """Return rows of the side, not prepared: that is done block by block."""
-        return self.side.rows(TrainingData(matrix), prepared=False)
+        return self.side.rows(TrainingData(self.side.admit(matrix)), prepared=False)
+
+    def _read(
+        self, function: Callable[[Tensor], Tensor], matrix: Any, width: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64] | None]:
+        """Apply a function of the network to the user's rows, however large.
+
+        Rows of a matrix that are too large for float32 are divided by a number first.
+        Tables cut their values off.
+
+        Returns
+        -------
+        found : ndarray of shape (n_samples, width), float32
+            The function's values.
+        divisors : ndarray of shape (n_samples,) or None
+            By what rows were divided; None if none was.
+        """
+        found = self._apply(function, self._rows(matrix), width)
+        if isinstance(self.side, TableSide) or np.isfinite(found).all():
+            return found, None
+        large = np.flatnonzero(~np.isfinite(found).all(axis=1))
+        divisors = np.ones(len(found))
+        for block in blocks(len(large), matrix.shape[1]):
+            chosen = large[block]
+            source, divisors[chosen] = self.side.scaled_down(take(matrix, chosen))
+            found[chosen] = self._apply(function, source, width)
+        return found, divisors
 
     def _where_the_network_is(self) -> Model[SideT]:
         """Return the model with all of it on the device of the network."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn.utils.random import sample_without_replacement
 from torch import Tensor, nn
 
+from .._data.ranges import LARGEST, computing_type, restored_type
 from .._data.rows import TrainingData, take
 from .._networks.dense import DenseAutoencoder
 from .._preparation.compression import Compression
@@ -62,8 +63,11 @@ class PatchSource:
 
     def standardised(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Return standardised rows, (n, n_features)."""
-        kind = rows.dtype.type
-        return np.ascontiguousarray((rows - kind(self.mean)) / kind(self.scale))
+        kind = computing_type(rows.dtype, np.array(self.mean), self.scale).type
+        # Beyond the largest, sums over a patch would overflow.
+        with np.errstate(over="ignore"):
+            scaled = (rows - kind(self.mean)) / kind(self.scale)
+        return np.ascontiguousarray(np.clip(scaled, -LARGEST, LARGEST))
 
     def images(self, rows: NDArray[Any]) -> Tensor:
         """Return standardised, padded images, (n, height, width, n_channels)."""
@@ -262,7 +266,7 @@ class PatchModel:
     def check_usable(self) -> None:
         """Apply the model once in each way: parts that do not fit show then."""
         width = math.prod(self.features.source.image_shape)
-        row = np.full((1, width), self.features.source.mean, dtype=np.float32)
+        row = np.full((1, width), self.features.source.mean)
         self.decode(self.encode(row))
 
     def _compress(self, pooled: Tensor) -> Tensor:
@@ -271,12 +275,14 @@ class PatchModel:
             return pooled
         return (pooled - mean) @ forward
 
-    def decode(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+    def decode(self, features: NDArray[np.float32]) -> NDArray[Any]:
         """Return images, (n_samples, n_features), in the units of the data."""
         source = self.features.source
         backward = self.compression.backward.numpy()
-        rows: NDArray[np.float32] = features @ backward
-        rows += self.compression.intercept.numpy()
-        rows *= np.float32(source.scale)
-        rows += np.float32(source.mean)
+        decoded: NDArray[np.float32] = features @ backward
+        decoded += self.compression.intercept.numpy()
+        dtype = restored_type(source.mean, source.scale)
+        rows: NDArray[Any] = decoded.astype(dtype, copy=False)
+        rows *= dtype.type(source.scale)
+        rows += dtype.type(source.mean)
         return rows
