@@ -21,7 +21,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._data.rows import TrainingData
 from .._data.validation import check_weights
-from .._model.learn import Learnt, Training, conclude, set_up, snapshot
+from .._model.learn import (
+    Learnt,
+    Training,
+    conclude,
+    report_dead_layer,
+    set_up,
+    snapshot,
+)
 from .._model.model import CodeMap, Model, Side
 from .._model.plan import Plan, Solver
 from .._objectives.corruption import CORRUPTIONS
@@ -77,7 +84,7 @@ class BaseAutoencoder(FittedEstimator):
     alpha: Any = 0.0
     batch_size: Any = "auto"
     learning_rate: Any = "cosine"
-    learning_rate_init: Any = 0.005
+    learning_rate_init: Any = "auto"
     momentum: Any = 0.9
     max_grad_norm: Any = None
     max_iter: Any = "auto"
@@ -103,7 +110,10 @@ class BaseAutoencoder(FittedEstimator):
             Interval(Integral, 1, None, closed="left"),
         ],
         "learning_rate": [StrOptions(set(SCHEDULES))],
-        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "learning_rate_init": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, None, closed="neither"),
+        ],
         "momentum": [Interval(Real, 0, 1, closed="left")],
         "max_grad_norm": [None, Interval(Real, 0, None, closed="neither")],
         "max_iter": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -261,6 +271,7 @@ class BaseAutoencoder(FittedEstimator):
         except KeyboardInterrupt:
             warn("Training interrupted by user.")
         self.__dict__.update(self._attributes(conclude(training), run, goes_on=goes_on))
+        report_dead_layer(training)
         context.call_on_fit_task_end(**task, reconstruction_attributes={})
 
     def _epochs(
@@ -360,7 +371,6 @@ class BaseAutoencoder(FittedEstimator):
                 if self.max_iter == "auto"
                 else int(self.max_iter)
             ),
-            learning_rate_init=float(self.learning_rate_init),
             learning_rate=self.learning_rate,
         )
         return budget.for_one_epoch() if in_parts else budget
@@ -370,7 +380,14 @@ class BaseAutoencoder(FittedEstimator):
         return min(max(5, math.ceil(1000 / n_batches)), 50)
 
     def _solver(self) -> Solver:
-        return Solver(self.solver, self.momentum, self.alpha, self.max_grad_norm)
+        rate = self.learning_rate_init
+        return Solver(
+            self.solver,
+            rate if rate == "auto" else float(rate),
+            self.momentum,
+            self.alpha,
+            self.max_grad_norm,
+        )
 
     def _corruption(self) -> Change | None:
         """Return what is done to a batch before it is encoded, if anything."""
@@ -387,6 +404,7 @@ class BaseAutoencoder(FittedEstimator):
         scores = [1 - loss for loss in run.validation_losses]
         if goes_on:
             scores = (self.validation_scores_ or []) + scores
+        last = losses[-1] if losses else math.nan
         return {
             **model.side.attributes(),
             "network_": model.network,
@@ -394,7 +412,7 @@ class BaseAutoencoder(FittedEstimator):
             "features_": model.code.features,
             "loss_curve_": losses,
             "n_iter_": len(losses),
-            "loss_": losses[-1] if losses else math.nan,
+            "loss_": run.stopping.best_loss if run.went_back else last,
             "best_loss_": min(losses, default=math.nan),
             "validation_scores_": scores or None,
             "best_validation_score_": (

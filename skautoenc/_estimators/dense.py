@@ -187,8 +187,13 @@ class AutoencoderTransformer(MatrixAutoencoder):
     learning_rate : {"constant", "linear", "cosine"}, default="cosine"
         How the learning rate falls in the course of the fit: not at all, linearly to
         zero, or along half a cosine.
-    learning_rate_init : float, default=0.005
-        Learning rate at the start.
+    learning_rate_init : float or "auto", default="auto"
+        Learning rate at the start. "auto" suits the network. With hidden layers it is
+        0.01, or 0.005 where some activations are noisy at that: a layer of more than
+        64 inputs takes steps that are smaller in proportion. Without hidden layers,
+        for `solver="sgd"` and for a network of your own it is 0.005. A number is what
+        all layers take, except that wide layers of rectified units ("relu" without
+        normalisation) take smaller steps where the number would kill them.
     momentum : float in [0, 1), default=0.9
         Momentum of `solver="sgd"`.
     max_grad_norm : float, default=None
@@ -279,8 +284,11 @@ class AutoencoderTransformer(MatrixAutoencoder):
         variance of the data (of the deviance, for other losses than the squared
         error): 1 is no better than the mean, 0 is perfect. With `n_neighbors` it is
         still the variance of the rows, of which the targets have less.
-    loss_, best_loss_ : float
-        Its last and its lowest value.
+    loss_ : float
+        Its last value; the lowest where the fit went back to the weights of its best
+        epoch, because the last one's loss was far above it (by a fifth or more).
+    best_loss_ : float
+        Its lowest value.
     validation_scores_ : list of float or None
         Share of the variance (deviance) of the held-out rows that is explained, R²
         (D²), after each epoch trained with `early_stopping`; None without.
@@ -422,7 +430,7 @@ class AutoencoderTransformer(MatrixAutoencoder):
         alpha: float = 0.0,
         batch_size: int | Literal["auto"] = "auto",
         learning_rate: Literal["constant", "linear", "cosine"] = "cosine",
-        learning_rate_init: float = 0.005,
+        learning_rate_init: float | Literal["auto"] = "auto",
         momentum: float = 0.9,
         max_grad_norm: float | None = None,
         max_iter: int | Literal["auto"] = "auto",

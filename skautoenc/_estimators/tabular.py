@@ -113,8 +113,8 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         Fewest rows in a batch, if there are as many; "auto" is 128.
     learning_rate : {"constant", "linear", "cosine"}, default="cosine"
         How the learning rate falls over the epochs.
-    learning_rate_init : float, default=0.003
-        Learning rate at the start.
+    learning_rate_init : float or "auto", default="auto"
+        Learning rate at the start; "auto" is 0.003.
     momentum : float, default=0.9
         Momentum of "sgd".
     max_grad_norm : float or None, default=None
@@ -174,8 +174,11 @@ class TabularAutoencoderTransformer(TableAutoencoder):
     loss_curve_ : list of float of length n_iter_
         Mean training loss of each epoch, as a share of the columns' deviance: 1 is no
         better than averages, 0 is perfect.
-    loss_, best_loss_ : float
-        Its last and its lowest value.
+    loss_ : float
+        Its last value; the lowest where the fit went back to the weights of its best
+        epoch, because the last one's loss was far above it (by a fifth or more).
+    best_loss_ : float
+        Its lowest value.
     validation_scores_ : list of float or None
         Share of the held-out rows' deviance that is explained, after each epoch trained
         with `early_stopping`, with no cell hidden.
@@ -288,7 +291,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         alpha: float = 0.01,
         batch_size: int | Literal["auto"] = "auto",
         learning_rate: Literal["constant", "linear", "cosine"] = "cosine",
-        learning_rate_init: float = 0.003,
+        learning_rate_init: float | Literal["auto"] = "auto",
         momentum: float = 0.9,
         max_grad_norm: float | None = None,
         max_iter: int | Literal["auto"] = "auto",

@@ -40,6 +40,8 @@ class Autoencoder(nn.Module, ABC):
         Whether a row of weight two counts as two rows in all that it does.
     is_movable : bool
         Whether parameters may be moved in memory: nothing else holds a view of them.
+    learning_rate : float
+        Learning rate that suits most networks of the class.
     """
 
     config: dict[str, Any]
@@ -47,6 +49,7 @@ class Autoencoder(nn.Module, ABC):
     smallest_batch = 1
     weighs_rows = True
     is_movable = True
+    learning_rate = 0.005
 
     registry: ClassVar[dict[str, type["Autoencoder"]]] = {}
 
@@ -116,6 +119,33 @@ class Autoencoder(nn.Module, ABC):
         """Multiplications by weights that one row takes on its way through, about."""
         return count_parameters(self)
 
+    def adam_rates(self) -> tuple[float, dict[Tensor, float]]:
+        """Return the learning rate that suits Adam, and what wide layers get of it.
+
+        Returns
+        -------
+        learning_rate : float
+            Of all parameters but those in `factors`.
+        factors : dict of Tensor to float
+            Shares of the learning rate, by parameter.
+        """
+        return self.learning_rate, {}
+
+    def safe_factors(self, learning_rate: float) -> dict[Tensor, float]:
+        """Return what wide layers get of a learning rate that would kill their units.
+
+        Parameters
+        ----------
+        learning_rate : float
+            Of Adam, as a user has chosen it.
+
+        Returns
+        -------
+        dict of Tensor to float
+            Shares of the learning rate, by parameter; the others get all of it.
+        """
+        return {}
+
     def penalty(self, code: Tensor, sample_weight: Tensor | None) -> Tensor | None:
         """Return what the codes of a batch cost by themselves, a scalar, if anything.
 
@@ -158,6 +188,13 @@ class Autoencoder(nn.Module, ABC):
             Which of them the units are to stand for.
         """
         raise NotImplementedError
+
+    def rectifiers(self) -> list[nn.Module]:
+        """List the modules that rectify hidden units, which may die of it.
+
+        Their outputs have the units in the last dimension.
+        """
+        return [module for module in self.modules() if isinstance(module, nn.ReLU)]
 
     def state(self) -> dict[str, Any]:
         """Describe the network by plain values and arrays, for any machine to load."""

@@ -96,6 +96,10 @@ class CustomAutoencoder(Autoencoder):
             reconstruction = self.decode(code)
             _check_shape("decode", reconstruction, (len(rows[:2]), self.widths[0]))
 
+    def rectifiers(self) -> list[nn.Module]:
+        """Return none: which dimension of an output has the units is not known."""
+        return []
+
     def encode(self, x: Tensor) -> Tensor:
         """Map standardised rows, (n, n_features), to codes, (n, n_components)."""
         with self._normalising(len(x)):

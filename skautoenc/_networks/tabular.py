@@ -48,6 +48,7 @@ class TabularAutoencoder(Autoencoder):
     is linear in a table, which is most, need not be learnt by them.
     """
 
+    learning_rate = 0.003
     offsets: Tensor
     gaps: Tensor
     last: Tensor
