@@ -180,6 +180,12 @@ class FittedAutoencoder(
         return check_rows(self, X, reset=reset, min_rows=min_rows)
 
     def _encode(self, matrix: Any) -> NDArray[np.float32]:
+        rows = self._rows_to_read(matrix)
+        width = self._n_features_out
+        return read(self.network_, self._encoder(), rows, width, name="encode")
+
+    def _encoder(self) -> RowMap:
+        """Return what maps standardised rows to codes."""
         network, device = self.network_, device_of(self.network_)
         read_off = {
             "code": network.encode,
@@ -195,11 +201,16 @@ class FittedAutoencoder(
             hidden, code = values.tensor_split([-self.n_components_], dim=1)
             return torch.cat([hidden, whitening.forward(code)], dim=1)
 
-        rows = self._rows_to_read(matrix)
-        return read(network, encode, rows, self._n_features_out)
+        return encode
 
     def _decode(self, code: NDArray[np.float32]) -> NDArray[np.float32]:
         """Decode to standardised rows."""
+        source = torch.tensor(code, device=device_of(self.network_))
+        width = self.n_features_in_
+        return read(self.network_, self._decoder(), source, width, name="decode")
+
+    def _decoder(self) -> RowMap:
+        """Return what maps codes to standardised rows."""
         network, device = self.network_, device_of(self.network_)
         to_rows, whitening = self._to_rows(device), self._code_whitening(device)
 
@@ -208,11 +219,15 @@ class FittedAutoencoder(
                 batch = whitening.inverse(batch)
             return to_rows(network.decode(batch))
 
-        source = torch.tensor(code, device=device)
-        return read(network, decode, source, self.n_features_in_)
+        return decode
 
     def _errors(self, matrix: Any) -> NDArray[np.float32]:
         """Mean squared error of each standardised row."""
+        rows = self._rows_to_read(matrix)
+        return read(self.network_, self._error(), rows, 1, name="error").ravel()
+
+    def _error(self) -> RowMap:
+        """Return what maps standardised rows to their mean squared errors, (n, 1)."""
         network, device = self.network_, device_of(self.network_)
         prepare, to_rows = self._preparation(device), self._to_rows(device)
 
@@ -220,14 +235,18 @@ class FittedAutoencoder(
             reconstruction = to_rows(network(prepare.forward(batch)))
             return (reconstruction - batch).square().mean(dim=1, keepdim=True)
 
-        return read(network, error, self._rows_to_read(matrix), 1).ravel()
+        return error
 
     def _read_a_row(self) -> None:
         """Do once all that reading does: attributes that do not fit show then."""
-        row = self.mean_[np.newaxis]
-        self._encode(row)
-        self._errors(row)
-        self._decode(np.zeros((1, self.n_components_), dtype=np.float32))
+        rows = self._rows_to_read(self.mean_[np.newaxis])
+        row = rows.standardised(slice(None))
+        code = row.new_zeros(1, self.n_components_)
+        with torch.inference_mode():
+            found = self._encoder()(row), self._error()(row), self._decoder()(code)
+        widths = [values.shape[1] for values in found]
+        if widths != [self._n_features_out, 1, self.n_features_in_]:
+            raise ValueError(f"Rows of widths {widths} came out")
 
     # From attributes to what they stand for
 

@@ -597,8 +597,9 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         check_is_fitted(self)
         code = check_codes(self, X, self.n_components_, self._n_features_out)
         code = code[:, -self.n_components_ :] * np.float32(self.features_scale_)
-        source = torch.tensor(code, device=device_of(self.network_))
-        decoded = self._table.decode(*self._read(source, self.network_.decode))
+        network = self.network_
+        source = torch.tensor(code, device=device_of(network))
+        decoded = self._table.decode(*self._read(source, network.decode, name="decode"))
         if self._schema is None:
             return np.column_stack(decoded)
         return make_frame(decoded, self._schema)
@@ -629,7 +630,8 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         columns = self._check_columns(X, reset=False)
         matrix = self._table.encode(columns)
         rows = self._rows_to_read(matrix)
-        values = self._table.decode(*self._read(rows, self.network_.forward))
+        read_off = self.network_.forward
+        values = self._table.decode(*self._read(rows, read_off, name="impute"))
         gaps = [column.gaps(columns[n]) for n, column in enumerate(self._table.columns)]
         if columns.is_frame:
             return fill_gaps(columns.native, gaps, values)
@@ -674,7 +676,11 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
             return found.masked_fill(seen == 0, torch.nan)
 
         found = read(
-            self.network_, costs, self._rows_to_read(matrix), self._table.layout.n_cells
+            self.network_,
+            costs,
+            self._rows_to_read(matrix),
+            self._table.layout.n_cells,
+            name="costs",
         )
         return found[:, self._table.places]
 
@@ -702,7 +708,8 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         def errors(batch: Tensor) -> Tensor:
             return objective.evaluate(self.network_, batch).unsqueeze(1)
 
-        return read(self.network_, errors, self._rows_to_read(matrix), 1).ravel()
+        rows = self._rows_to_read(matrix)
+        return read(self.network_, errors, rows, 1, name="errors").ravel()
 
     def _read_a_row(self) -> None:
         code = np.zeros((1, self._n_features_out), dtype=np.float32)
@@ -710,7 +717,9 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         self.transform(row)
         self.score_samples(row)
 
-    def _read(self, source: Any, function: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+    def _read(
+        self, source: Any, function: Any, *, name: str
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return numbers, and the most likely level of each category."""
         layout = self._table.layout
 
@@ -725,7 +734,7 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
             return torch.cat([numbers, *levels], dim=1)
 
         width = layout.n_numbers + len(layout.n_levels)
-        found = read(self.network_, decode, source, width)
+        found = read(self.network_, decode, source, width, name=name)
         return found[:, : layout.n_numbers], found[:, layout.n_numbers :]
 
     def __sklearn_tags__(self) -> Tags:

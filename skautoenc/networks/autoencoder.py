@@ -24,6 +24,8 @@ class Autoencoder(nn.Module, ABC):
         Whether a row of weight two counts as two rows in all that it does.
     is_movable : bool
         Whether parameters may be moved in memory: nothing else holds a view of them.
+    runs_in_threads : bool
+        Whether several threads may apply it at the same time.
     """
 
     config: dict[str, Any]
@@ -31,6 +33,7 @@ class Autoencoder(nn.Module, ABC):
     smallest_batch = 1
     weighs_rows = True
     is_movable = True
+    runs_in_threads = True
 
     registry: ClassVar[dict[str, type["Autoencoder"]]] = {}
 
@@ -52,6 +55,13 @@ class Autoencoder(nn.Module, ABC):
         sample_weight : Tensor of shape (n,) or None
             Their weights; None if all are equal.
         """
+
+    def noise(self, n: int, generator: torch.Generator) -> Tensor | None:
+        """Draw rows to try the network with, (n, n_features), if that is safe."""
+        width = self.widths[0]
+        return torch.randn(
+            n, width, generator=generator, dtype=torch.float32, device="cpu"
+        )
 
     @abstractmethod
     def encode(self, x: Tensor) -> Tensor:

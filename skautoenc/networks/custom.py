@@ -39,6 +39,8 @@ class CustomAutoencoder(Autoencoder):
 
     # A user may have tied weights by their memory, or kept a view of them.
     is_movable = False
+    # It may keep what it computed.
+    runs_in_threads = False
 
     def __init__(
         self, *, builder: Callable[..., nn.Module], n_features: int, n_components: int
@@ -54,6 +56,9 @@ class CustomAutoencoder(Autoencoder):
         if any(isinstance(m, _BatchNorm) for m in self.module.modules()):
             self.smallest_batch = 2
             self.weighs_rows = False
+
+    def noise(self, n: int, generator: torch.Generator) -> None:
+        """Draw nothing: the user's module may look things up by its input."""
 
     def _build(self, seed: int) -> nn.Module:
         config: dict[str, Any] = dict(self.config)

@@ -135,6 +135,18 @@ class Rows:
         block = block.astype(np.float32, copy=False)
         return torch.from_numpy(block).to(self.device)
 
+    def standardise_into(self, memory: Tensor, chosen: Index) -> None:
+        """Write `standardised` rows into memory, (n_chosen, n_features), float32."""
+        rows = take(self.matrix, chosen, self.index)
+        if rows.dtype == np.float32 and memory.device.type == "cpu":
+            block = memory.numpy()
+            np.subtract(rows, self.mean, out=block)
+            block /= self.scale
+        else:
+            block = rows - self.mean
+            block /= self.scale
+            memory.copy_(torch.from_numpy(block))
+
     @property
     def n_bytes(self) -> int:
         """Size of the matrix in memory."""
