@@ -19,6 +19,9 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from .training import StreamedMatrix, blocks, take
 
+# Of two, for weights: products and sums of many stay far from the ends of float64.
+_LARGEST_EXPONENT = 500
+
 
 def check_rows(
     estimator: BaseEstimator, X: Any, *, reset: bool, min_rows: int = 1
@@ -180,12 +183,20 @@ def check_codes(estimator: Any, X: Any, *widths: int) -> NDArray[np.float32]:
 
 
 def check_weights(sample_weight: ArrayLike | None, matrix: Any) -> NDArray[Any] | None:
-    """Check the sample weights: one a row, none negative, not all zero."""
+    """Check the sample weights: one a row, none negative, not all zero.
+
+    Weights so large that their sum overflows, or so small that they have lost digits,
+    are multiplied by a power of two: only their ratios matter.
+    """
     if sample_weight is None:
         return None
     weights: NDArray[Any] = _check_sample_weight(
         sample_weight, matrix, dtype=np.float64, ensure_non_negative=True
     )
+    exponent = int(np.frexp(weights.max())[1])
+    if abs(exponent) > _LARGEST_EXPONENT:
+        wanted = int(np.copysign(_LARGEST_EXPONENT, exponent))
+        weights = np.ldexp(weights, wanted - exponent)
     return weights
 
 

@@ -16,7 +16,7 @@ from sklearn.utils import Tags, check_random_state, check_scalar
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.random import sample_without_replacement
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
-from torch import Tensor, nn
+from torch import Tensor
 
 from ._images import IMAGE_SHAPE_CONSTRAINT, ImageInput
 from ._input import (
@@ -29,6 +29,7 @@ from ._input import (
 from ._saving import Savable
 from ._transformer import AutoencoderTransformer
 from .networks import DenseAutoencoder
+from .networks.layers import CPU_FLOAT32
 from .networks.patches import (
     PatchEncoder,
     cut_patches,
@@ -39,18 +40,23 @@ from .networks.patches import (
 )
 from .networks.weights import to_read
 from .training import (
+    Block,
+    RowMap,
+    Rows,
     compute,
     learn_compression,
+    read,
     spread,
-    step_work,
     take,
 )
 
-# Images of a block: enough for whole vectors of the processor, few enough for their
-# codes to stay in its cache.
-_BLOCK = 16
-# Images whose features are mapped at a time: enough for matrix products at full speed.
-_N_MAPPED = 256
+# Images of a block: enough for whole tiles of matrix products, few enough for their
+# codes to stay in the cache; and blocks of fewer, which may do for a few images.
+_BLOCK = 24
+_SMALLER = (1, 4)
+# Rows of features that are mapped at a time, and images whose features are held.
+_MAPPED_BLOCK = 96
+_N_MAPPED = 288
 # Images that covariances are learnt from, and the way back.
 _N_IMAGES = 10_000
 
@@ -456,33 +462,50 @@ class PatchAutoencoderTransformer(
         encode, compress = self._patch_encoder(), self._compression()
         for start in range(0, n_samples, _N_MAPPED):
             block = slice(start, min(start + _N_MAPPED, n_samples))
-            pooled = torch.from_numpy(self._pooled(take(matrix, block), encode))
-            # A row's result is not to depend on how many others there are.
-            pooled = nn.functional.pad(pooled, (0, 0, 0, -len(pooled) % 32))
-            with compute(2.0 * result.size * pooled.shape[1], torch.device("cpu")):
-                mapped = compress(pooled)
-            result[block] = mapped[: block.stop - start].numpy()
+            pooled = self._pooled(take(matrix, block), encode)
+            result[block] = self._map_rows(compress, pooled, "compress", self.code_map_)
         return result
+
+    def _map_rows(
+        self,
+        function: RowMap,
+        rows: NDArray[np.float32],
+        name: str,
+        matrix: NDArray[np.float32] | None,
+    ) -> NDArray[np.float32]:
+        """Apply a map, which multiplies rows by a matrix."""
+        if matrix is None:
+            return rows
+        network = self.autoencoder_.network_
+        block = Block(_MAPPED_BLOCK, matrix.size)
+        source, width = torch.tensor(rows, device="cpu"), matrix.shape[1]
+        return read(network, function, source, width, name=name, block=block)
 
     def _pooled(
         self, rows: NDArray[Any], encode: Callable[[Tensor], Tensor]
     ) -> NDArray[np.float32]:
         """Return roots of the mean codes of each cell."""
-        n_samples = len(rows)
-        result = np.empty((n_samples, self._n_pooled), dtype=np.float32)
-        n_multiplications = self.autoencoder_.network_.n_multiplications
-        work = step_work(n_multiplications, math.prod(self._places) * n_samples)
-        with compute(work, torch.device("cpu")), torch.inference_mode():
-            for start in range(0, n_samples, _BLOCK):
-                block = slice(start, min(start + _BLOCK, n_samples))
-                images = self._images(rows[block])
-                missing = _BLOCK - len(images)
-                images = nn.functional.pad(images, (0, 0, 0, 0, 0, 0, 0, missing))
-                pooled = pool(encode(images), self.grid_).flatten(1)
-                # Of codes that may be negative, as a dense autoencoder has them.
-                root = pooled.abs().sqrt_().copysign_(pooled)
-                result[block] = root[: _BLOCK - missing].numpy()
-        return result
+        network, cpu = self.autoencoder_.network_, torch.device("cpu")
+        n_multiplications = network.n_multiplications * math.prod(self._places)
+        return read(
+            network,
+            self._pooling(encode),
+            Rows(rows, np.full(self.n_features_in_, self.mean_), self.scale_, cpu),
+            self._n_pooled,
+            name="pool",
+            block=Block(_BLOCK, n_multiplications, _SMALLER),
+        )
+
+    def _pooling(self, encode: Callable[[Tensor], Tensor]) -> RowMap:
+        """Return what maps standardised images to roots of the mean codes."""
+
+        def roots(batch: Tensor) -> Tensor:
+            images = pad_edges(batch.view(-1, *self.image_shape_), self.padding_)
+            pooled = pool(encode(images), self.grid_).flatten(1)
+            # Of codes that may be negative, as a dense autoencoder has them.
+            return pooled.abs().sqrt_().copysign_(pooled)
+
+        return roots
 
     def _compression(self) -> Callable[[Tensor], Tensor]:
         """Return what is done to pooled codes."""
@@ -582,7 +605,10 @@ class PatchAutoencoderTransformer(
         """
         check_is_fitted(self)
         features = check_codes(self, X, self._n_features_out)
-        rows = features @ self.decoder_map_ + self.decoder_mean_
+        matrix, mean = to_read(self.decoder_map_), to_read(self.decoder_mean_)
+        rows = self._map_rows(
+            lambda batch: batch @ matrix + mean, features, "decode", self.decoder_map_
+        )
         rows *= np.float32(self.scale_)
         rows += np.float32(self.mean_)
         columns = getattr(self, "feature_names_in_", None)
@@ -590,9 +616,13 @@ class PatchAutoencoderTransformer(
 
     def _read_a_row(self) -> None:
         """Do once all that reading does: attributes that do not fit show then."""
-        row = np.full((1, self.n_features_in_), self.mean_, dtype=np.float32)
-        pooled = torch.from_numpy(self._pooled(row, self._patch_encoder()))
-        self._compression()(pooled)
+        with torch.inference_mode():
+            row = torch.zeros(1, self.n_features_in_, **CPU_FLOAT32)
+            pooled = self._pooling(self._patch_encoder())(row)
+            features = self._compression()(pooled)
+        width = features.shape[1], self.decoder_map_.shape[0]
+        if pooled.shape[1] != self._n_pooled or width != (self._n_features_out,) * 2:
+            raise ValueError(f"Features of widths {width} came out")
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
         """Name the features.

@@ -9,7 +9,7 @@ from .joint import kind_of, most_together
 from .optimizers import SCHEDULES, make_optimizer
 from .ordering import explained_by_each
 from .preparation import Preparation
-from .reading import read
+from .reading import Block, read
 from .resources import compute, is_out_of_memory, resolve_device, step_work
 from .revival import dead_units
 from .row_normalization import RowNormalization, learn_row_normalization
@@ -25,6 +25,7 @@ __all__ = [
     "N_SAMPLE",
     "SCHEDULES",
     "Batches",
+    "Block",
     "Budget",
     "Checkpoint",
     "Compression",

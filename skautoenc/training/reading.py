@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -29,6 +30,25 @@ _ACCELERATOR_VALUES = 2**22
 _SMALL = (8, 16, 32, _TILE)
 
 _verified: WeakKeyDictionary[Autoencoder, dict[str, list[int]]] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class Block:
+    """How a function is applied to rows.
+
+    Parameters
+    ----------
+    size : int
+        Number of rows: whole tiles, whatever the number of all rows.
+    n_multiplications : int
+        Multiplications that a row takes, there and back.
+    smaller : tuple of int
+        Sizes that may do for fewer rows, ascending.
+    """
+
+    size: int
+    n_multiplications: int
+    smaller: tuple[int, ...] = _SMALL
 
 
 def _block_size(network: Autoencoder, device: torch.device) -> int:
@@ -83,6 +103,7 @@ def read(
     width: int,
     *,
     name: str,
+    block: Block | None = None,
 ) -> NDArray[Any]:
     """Apply a function of the network to rows.
 
@@ -104,6 +125,8 @@ def read(
         Width of the result.
     name : str
         Tells the functions of one network apart.
+    block : Block, optional
+        What the network does not say of functions that do more than apply it.
 
     Returns
     -------
@@ -111,11 +134,12 @@ def read(
         The function's values.
     """
     device, n_samples = device_of(network), len(source)
-    size = _fitting(_sizes(network, function, source, name), n_samples)
+    block = block or Block(_block_size(network, device), network.n_multiplications)
+    size = _fitting(_sizes(network, function, source, name, block), n_samples)
     # A third of a step is spent on the way forward. Of a network of the user's the
     # operations share threads, alike for one row and for many.
     at_once = n_samples if network.runs_in_threads else size
-    work = step_work(network.n_multiplications, at_once) / 3
+    work = step_work(block.n_multiplications, at_once) / 3
     result = np.empty((n_samples, width), dtype=np.float32)
     whole = [
         slice(start, min(start + size, n_samples))
@@ -124,9 +148,9 @@ def read(
 
     def apply(blocks: Sequence[slice]) -> None:
         with torch.inference_mode():
-            for block, batch in _padded(source, blocks, size):
-                values = function(batch)[: block.stop - block.start]
-                result[block] = values.cpu().numpy()
+            for chosen, batch in _padded(source, blocks, size):
+                values = function(batch)[: chosen.stop - chosen.start]
+                result[chosen] = values.cpu().numpy()
 
     with compute(work, device):
         if network.runs_in_threads:
@@ -140,7 +164,8 @@ def _fitting(sizes: Sequence[int], n_samples: int) -> int:
     """Choose the size of the blocks that rows are read in."""
     if n_samples >= sizes[-1]:
         return sizes[-1]
-    return next(size for size in sizes if size >= min(n_samples, _TILE))
+    # Those that leave the fewest rows to be filled up, in as few blocks as can be.
+    return min(sizes, key=lambda size: (-(-n_samples // size) * size, -size))
 
 
 def _sizes(
@@ -148,24 +173,29 @@ def _sizes(
     function: RowMap,
     source: Rows | Tensor,
     name: str,
+    block: Block,
 ) -> list[int]:
     """List the sizes of blocks that round alike, ascending; find out once."""
     known = _verified.setdefault(network, {})
     if name not in known:
         device = device_of(network)
-        size = _block_size(network, device)
+        n_inputs = _n_inputs(source)
         draws = torch.Generator("cpu").manual_seed(0)
         rows = (
-            network.noise(size, draws)
-            if isinstance(source, Rows)
-            else torch.randn(size, source.shape[1], generator=draws, **CPU_FLOAT32)
+            network.noise(block.size, draws)
+            if isinstance(source, Rows) and n_inputs == network.widths[0]
+            else torch.randn(block.size, n_inputs, generator=draws, **CPU_FLOAT32)
         )
         if not network.runs_in_threads or rows is None or device.type != "cpu":
-            known[name] = [size]
+            known[name] = [block.size]
         else:
             with compute(0, device), torch.inference_mode():
-                known[name] = same_rounding(function, rows)
+                known[name] = same_rounding(function, rows, block.smaller)
     return known[name]
+
+
+def _n_inputs(source: Rows | Tensor) -> int:
+    return int((source.matrix if isinstance(source, Rows) else source).shape[1])
 
 
 def _padded(source: Rows | Tensor, blocks: Sequence[slice], size: int) -> Any:
@@ -174,8 +204,9 @@ def _padded(source: Rows | Tensor, blocks: Sequence[slice], size: int) -> Any:
     A new one has the alignment that torch gives, and its rows are contiguous, however
     the rows of the source lie.
     """
-    n_inputs = (source.matrix if isinstance(source, Rows) else source).shape[1]
-    memory = torch.empty(size, n_inputs, dtype=torch.float32, device=source.device)
+    memory = torch.empty(
+        size, _n_inputs(source), dtype=torch.float32, device=source.device
+    )
     for block in blocks:
         n_rows = block.stop - block.start
         if isinstance(source, Rows):
