@@ -28,6 +28,7 @@ from ._input import (
     TrainingData,
     check_range,
     check_weights,
+    first_row,
     is_binary,
     refuse,
 )
@@ -337,8 +338,13 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
                 self, "n_neighbors", "None for Blocks, whose rows are never together"
             )
 
-        def check(block: Any, is_first: bool) -> Any:
-            return self._check_rows(block, reset=reset and is_first)
+        def check(block: Any, first: int, *, is_new: bool) -> Any:
+            # Errors name the row of the stream.
+            token = first_row.set(first)
+            try:
+                return self._check_rows(block, reset=reset and is_new and first == 0)
+            finally:
+                first_row.reset(token)
 
         return as_matrix(X, check)
 
@@ -357,6 +363,8 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, ABC):
             self.loss_function_ = self._resolve_loss(data, incremental=incremental)
         self._check_loss(data)
         budget = self._resolve_budget(len(data))
+        if self.max_iter == "auto" and data.is_wide_sparse and network.starts_as_pca:
+            budget = budget.for_wide_sparse_rows()
         if incremental:
             budget = budget.for_one_epoch()
         data = _in_batches(data, network, budget)

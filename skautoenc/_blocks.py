@@ -87,7 +87,7 @@ class Blocks:
         )
 
 
-def as_matrix(blocks: Blocks, check: Callable[[Any, bool], Any]) -> StreamedMatrix:
+def as_matrix(blocks: Blocks, check: Callable[..., Any]) -> StreamedMatrix:
     """Read the blocks once and return them as a matrix.
 
     Parameters
@@ -95,8 +95,8 @@ def as_matrix(blocks: Blocks, check: Callable[[Any, bool], Any]) -> StreamedMatr
     blocks : Blocks
         The data.
     check : callable
-        Checks a block, the second argument being whether it is the first, and returns
-        it as an array or CSR matrix. It does so in each pass.
+        Checks a block, the second argument being the number of its first row, and
+        `is_new` whether this is the first pass; returns it as an array or CSR matrix.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def as_matrix(blocks: Blocks, check: Callable[[Any, bool], Any]) -> StreamedMatr
     """
     n_rows, width, dtype = 0, 0, np.dtype(np.float32)
     for block in blocks:
-        matrix = check(block, n_rows == 0)
+        matrix = check(block, n_rows, is_new=True)
         n_rows += matrix.shape[0]
         width = matrix.shape[1]
         dtype = np.promote_types(dtype, matrix.dtype)
@@ -113,7 +113,11 @@ def as_matrix(blocks: Blocks, check: Callable[[Any, bool], Any]) -> StreamedMatr
         raise ValueError(f"Blocks have {n_rows} rows, but two are needed at least.")
 
     def start() -> Iterator[Any]:
-        return (check(block, False) for block in blocks)
+        n_read = 0
+        for block in blocks:
+            matrix = check(block, n_read, is_new=False)
+            n_read += matrix.shape[0]
+            yield matrix
 
     capacity = (
         max(1, _BUFFER_BYTES // (width * dtype.itemsize))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, NoReturn
@@ -19,6 +20,11 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from .training import StreamedMatrix, blocks, take
 
+# Number of the first row that is checked, of those of a stream.
+first_row: ContextVar[int] = ContextVar("first_row", default=0)
+
+# Columns beyond which steps over sparse rows take far longer than other methods do.
+_WIDE = 1000
 # Of two, for weights: products and sums of many stay far from the ends of float64.
 _LARGEST_EXPONENT = 500
 
@@ -99,10 +105,11 @@ def _check_finite(matrix: Any, names: NDArray[Any] | None) -> None:
         faults = np.argwhere(~np.isfinite(rows))
         if len(faults):
             row, column = faults[0]
+            first = first_row.get() + block.start
             what = "NaN" if np.isnan(rows[row, column]) else "infinity"
             label = column if names is None else repr(str(names[column]))
             raise ValueError(
-                f"Input X contains {what}: row {block.start + row}, column {label}. "
+                f"Input X contains {what}: row {first + row}, column {label}. "
                 "Fill the gaps (SimpleImputer) or drop the rows first."
             )
 
@@ -232,6 +239,11 @@ class TrainingData:
         ends = np.searchsorted(self.index, self.index + capacity)
         sizes = (ends - np.arange(len(self)))[ends < len(self)]
         return int(sizes.min(initial=len(self)))
+
+    @property
+    def is_wide_sparse(self) -> bool:
+        """Whether the rows are sparse and wide, as those of words are."""
+        return bool(sparse.issparse(self.matrix) and self.matrix.shape[1] > _WIDE)
 
     def in_blocks(self) -> Iterator[NDArray[Any]]:
         """Run through the rows, a dense block at a time."""

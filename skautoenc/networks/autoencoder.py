@@ -114,6 +114,11 @@ class Autoencoder(nn.Module, ABC):
         return self.encode(x)
 
     @property
+    def starts_as_pca(self) -> bool:
+        """Whether the first weights already reconstruct as PCA does."""
+        return getattr(self, "projection", None) is not None
+
+    @property
     def is_sparse(self) -> bool:
         """Whether a unit that is zero says nothing."""
         return False

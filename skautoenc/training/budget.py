@@ -26,6 +26,14 @@ class Budget:
     learning_rate_init: float
     learning_rate: str
 
+    def for_wide_sparse_rows(self) -> Budget:
+        """Return the budget of a network that starts as PCA, for wide sparse rows.
+
+        A step costs what it costs for dense rows, far more than all of a truncated SVD,
+        and further epochs overfit the words that only a few rows have.
+        """
+        return replace(self, max_iter=min(self.max_iter, 3))
+
     def for_one_epoch(self) -> Budget:
         """Return the budget of one epoch of a stream of unknown length."""
         return replace(self, max_iter=1, learning_rate="constant")

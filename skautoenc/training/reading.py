@@ -22,6 +22,7 @@ from .rows import RowMap, Rows
 # Kernels work on tiles of rows (6 or 8 of matrix products) and on vectors of values (32
 # of elementwise functions), and round what is left over after whole ones differently.
 _TILE = 96
+_VECTOR = 32
 # Of a block: what is worth a call, and still fits the cache.
 _BLOCK_VALUES = 2**18
 # Accelerators want more, and have the memory.
@@ -51,12 +52,19 @@ class Block:
     smaller: tuple[int, ...] = _SMALL
 
 
-def _block_size(network: Autoencoder, device: torch.device) -> int:
-    """Say how many rows a block has: whole tiles, whatever the number of rows."""
-    if not network.runs_in_threads:
-        return _TILE
+def _block_of(network: Autoencoder, device: torch.device) -> Block:
+    """Say how a network is applied."""
     values = _BLOCK_VALUES if device.type == "cpu" else _ACCELERATOR_VALUES
-    return max(1, values // max(network.widths) // _TILE) * _TILE
+    n_tiles = max(1, values // max(network.widths) // _TILE)
+    if not network.runs_in_threads:
+        n_tiles = 1
+    # What is left over after whole vectors differs too seldom for a trial to show.
+    smaller = tuple(
+        size
+        for size in _SMALL
+        if all(size * width % _VECTOR == 0 for width in network.widths)
+    )
+    return Block(n_tiles * _TILE, network.n_multiplications, smaller)
 
 
 def same_rounding(
@@ -134,7 +142,7 @@ def read(
         The function's values.
     """
     device, n_samples = device_of(network), len(source)
-    block = block or Block(_block_size(network, device), network.n_multiplications)
+    block = block or _block_of(network, device)
     size = _fitting(_sizes(network, function, source, name, block), n_samples)
     # A third of a step is spent on the way forward. Of a network of the user's the
     # operations share threads, alike for one row and for many.

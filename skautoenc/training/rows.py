@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import sparse
 from torch import Tensor
 
 Index = NDArray[np.int64] | slice
@@ -130,13 +131,32 @@ class Rows:
 
     def standardised(self, chosen: Index) -> Tensor:
         """Return chosen rows before they are prepared."""
+        if sparse.issparse(self.matrix):
+            return torch.from_numpy(self._of_sparse(chosen)).to(self.device)
         block = take(self.matrix, chosen, self.index) - self.mean
         block /= self.scale
         block = block.astype(np.float32, copy=False)
         return torch.from_numpy(block).to(self.device)
 
+    def _of_sparse(self, chosen: Index) -> NDArray[np.float32]:
+        """Standardise what is not zero, and once for all what is."""
+        found = self.matrix[chosen if self.index is None else self.index[chosen]]
+        if not found.has_canonical_format:
+            found = found.copy()
+            found.sum_duplicates()
+        zeros = ((0 - self.mean) / self.scale).astype(np.float32)
+        rows = np.empty(found.shape, dtype=np.float32)
+        rows[:] = zeros
+        values = (found.data - self.mean[found.indices]) / self.scale
+        numbers = np.repeat(np.arange(found.shape[0]), np.diff(found.indptr))
+        rows[numbers, found.indices] = values
+        return rows
+
     def standardise_into(self, memory: Tensor, chosen: Index) -> None:
         """Write `standardised` rows into memory, (n_chosen, n_features), float32."""
+        if sparse.issparse(self.matrix):
+            memory.copy_(torch.from_numpy(self._of_sparse(chosen)))
+            return
         rows = take(self.matrix, chosen, self.index)
         if rows.dtype == np.float32 and memory.device.type == "cpu":
             block = memory.numpy()
