@@ -463,7 +463,9 @@ class PatchAutoencoderTransformer(
         for start in range(0, n_samples, _N_MAPPED):
             block = slice(start, min(start + _N_MAPPED, n_samples))
             pooled = self._pooled(take(matrix, block), encode)
-            result[block] = self._map_rows(compress, pooled, "compress", self.code_map_)
+            result[block] = self._map_rows(
+                compress, pooled, "map features", self.code_map_
+            )
         return result
 
     def _map_rows(
@@ -478,7 +480,7 @@ class PatchAutoencoderTransformer(
             return rows
         network = self.autoencoder_.network_
         block = Block(_MAPPED_BLOCK, matrix.size)
-        source, width = torch.tensor(rows, device="cpu"), matrix.shape[1]
+        source, width = torch.tensor(rows.copy(), device="cpu"), matrix.shape[1]
         return read(network, function, source, width, name=name, block=block)
 
     def _pooled(
@@ -492,7 +494,7 @@ class PatchAutoencoderTransformer(
             self._pooling(encode),
             Rows(rows, np.full(self.n_features_in_, self.mean_), self.scale_, cpu),
             self._n_pooled,
-            name="pool",
+            name="pool patches",
             block=Block(_BLOCK, n_multiplications, _SMALLER),
         )
 
@@ -607,7 +609,10 @@ class PatchAutoencoderTransformer(
         features = check_codes(self, X, self._n_features_out)
         matrix, mean = to_read(self.decoder_map_), to_read(self.decoder_mean_)
         rows = self._map_rows(
-            lambda batch: batch @ matrix + mean, features, "decode", self.decoder_map_
+            lambda batch: batch @ matrix + mean,
+            features,
+            "decode features",
+            self.decoder_map_,
         )
         rows *= np.float32(self.scale_)
         rows += np.float32(self.mean_)

@@ -23,7 +23,7 @@ from skautoenc.training import reading
 from skautoenc.training.compression import learn_compression
 
 # Odd ones leave tiles and vectors short, 700 lets products sum up in pieces.
-WIDTHS = [*range(1, 71, 3), 5, 13, 30, 32, 64, 300, 700]
+WIDTHS = [1, 2, 3, 5, 7, 8, 11, 13, 16, 22, 30, 31, 32, 47, 59, 64, 70, 300, 700]
 N_ROWS = 131
 
 
