@@ -369,3 +369,17 @@ def test_sparse_rows_are_standardised_as_dense_ones():
         found = estimator.fit(matrix.copy()).transform(matrix.copy())
         expected = estimator.fit(matrix.toarray()).transform(matrix.toarray())
         np.testing.assert_array_equal(found, expected)
+
+
+def test_graphs_keep_shares_below_one():
+    onnx = pytest.importorskip("skautoenc.onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    rows = (np.random.default_rng(0).random((61, 40)) < np.linspace(0.1, 0.9, 40)) * 1.0
+    estimator = AutoencoderTransformer(3, max_iter=2, random_state=0).fit(rows)
+    assert estimator.loss_function_ == "binary_cross_entropy"
+    model = onnx.to_onnx(estimator, "autoencoder").SerializeToString()
+    session = runtime.InferenceSession(model)
+    # So far away that shares are one, but for the rounding of mean and scale.
+    (found,) = session.run(None, {"X": (rows * 1e4).astype(np.float32)})
+    assert found.max() == 1
+    assert found.min() == 0
