@@ -9,11 +9,14 @@ import torch
 from torch import nn
 
 from skautoenc import AutoencoderTransformer
-from skautoenc.losses import SquaredError
-from skautoenc.networks import ACTIVATIONS, DenseAutoencoder, write_out
-from skautoenc.networks.convolutional import ConvolutionalAutoencoder
-from skautoenc.objectives import ReconstructionObjective
-from skautoenc.training import make_optimizer, optimizers
+from skautoenc._networks.convolutional import ConvolutionalAutoencoder
+from skautoenc._networks.dense import DenseAutoencoder
+from skautoenc._networks.gradients import write_out
+from skautoenc._networks.layers import ACTIVATIONS
+from skautoenc._objectives.losses import SquaredError
+from skautoenc._objectives.objectives import ReconstructionObjective
+from skautoenc._training import optimizers
+from skautoenc._training.optimizers import make_optimizer
 
 GENERATOR = torch.Generator()
 

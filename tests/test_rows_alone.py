@@ -19,8 +19,8 @@ from skautoenc import (
     PatchAutoencoderTransformer,
     TabularAutoencoderTransformer,
 )
-from skautoenc.training import reading
-from skautoenc.training.compression import learn_compression
+from skautoenc._model import blocks
+from skautoenc._preparation.compression import learn_compression
 
 # Odd ones leave tiles and vectors short, 700 lets products sum up in pieces.
 WIDTHS = [1, 2, 3, 5, 7, 8, 11, 13, 16, 22, 30, 31, 32, 47, 59, 64, 70, 300, 700]
@@ -67,7 +67,7 @@ def read_all(estimator, rows):
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
     # Several whole blocks of few rows.
-    monkeypatch.setattr(reading, "_BLOCK_VALUES", 2**12)
+    monkeypatch.setattr(blocks, "_BLOCK_VALUES", 2**12)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -234,8 +234,8 @@ def test_blocks_are_only_smaller_where_they_round_alike():
         return rows * (1 if len(rows) >= 96 else 1 + 2**-20)
 
     rows = torch.randn(192, 3)
-    assert reading.same_rounding(fickle, rows) == [96, 192]
-    assert reading.same_rounding(lambda rows: 2 * rows, rows) == [8, 16, 32, 96, 192]
+    assert blocks.same_rounding(fickle, rows) == [96, 192]
+    assert blocks.same_rounding(lambda rows: 2 * rows, rows) == [8, 16, 32, 96, 192]
 
 
 def test_blocks_all_have_one_shape(monkeypatch):
@@ -324,9 +324,9 @@ def test_compression_heeds_weights():
 def test_a_fault_in_blocks_is_named_by_its_row_in_the_stream():
     rows = draw(3, 90)
     rows[71, 2] = np.nan
-    blocks = Blocks([rows[:40], rows[40:60], rows[60:]])
+    parts = Blocks([rows[:40], rows[40:60], rows[60:]])
     with pytest.raises(ValueError, match=r"row 71, column 2"):
-        AutoencoderTransformer(2, max_iter=1).fit(blocks)
+        AutoencoderTransformer(2, max_iter=1).fit(parts)
 
 
 def test_a_fault_that_comes_later_is_named_by_its_row_in_the_stream():

@@ -28,13 +28,9 @@ from sklearn.model_selection import (
 from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from skautoenc import (
-    AutoencoderTransformer,
-    ConvAutoencoderTransformer,
-    _together,
-    train_together,
-)
-from skautoenc.training import fitting, joint, optimizers
+from skautoenc import AutoencoderTransformer, ConvAutoencoderTransformer, train_together
+from skautoenc._parallel import together as _together
+from skautoenc._training import fitting, joint, optimizers
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from ..losses import BinaryCrossEntropy, Loss, Poisson
-from ..training import RowNormalization, Whitening
-from ..training.preparation import Invertible
+from .._objectives.losses import BinaryCrossEntropy, Loss, Poisson
+from .._preparation.preparation import Invertible
+from .._preparation.row_normalization import RowNormalization
+from .._preparation.whitening import Whitening
 from ._graph import Graph
 
 

@@ -1,0 +1,250 @@
+"""What a fit has learnt, ready to be applied."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .._data.rows import Rows, TrainingData
+from .._networks.autoencoder import Autoencoder
+from .._networks.weights import device_of, own_array
+from .._preparation.whitening import Whitening
+from .._training.resources import one_thread
+from .blocks import Blockwise, block_of
+from .matrix import MatrixSide
+from .table import TableSide
+
+Side = MatrixSide | TableSide
+SideT = TypeVar("SideT", MatrixSide, TableSide)
+
+
+@dataclass(frozen=True)
+class CodeMap:
+    """What lies between the network's code and the features that users get.
+
+    Parameters
+    ----------
+    features : {"code", "sparse", "stack"}
+        What is read off the network.
+    whitening : Whitening or None, default=None
+        Map of the code.
+    scale : float or None, default=None
+        What the features are divided by.
+    """
+
+    features: str
+    whitening: Whitening | None = None
+    scale: float | None = None
+
+    def to(self, device: torch.device) -> CodeMap:
+        """Return the same on another device."""
+        if self.whitening is None:
+            return self
+        return replace(self, whitening=self.whitening.to(device))
+
+    def read_off(self, network: Autoencoder) -> Callable[[Tensor], Tensor]:
+        """Return the function of the network that gives the features."""
+        by_name: dict[str, Callable[[Tensor], Tensor]] = {
+            "code": network.encode,
+            "sparse": network.sparse,
+            "stack": network.stack,
+        }
+        return by_name[self.features]
+
+    def forward(self, values: Tensor, n_components: int) -> Tensor:
+        """Map what was read off, (n, n_features_out); the code comes last."""
+        if self.whitening is None:
+            return values
+        hidden, code = values.tensor_split([-n_components], dim=1)
+        return torch.cat([hidden, self.whitening.forward(code)], dim=1)
+
+    def inverse(self, code: Tensor) -> Tensor:
+        """Turn mapped codes, (n, n_components), into those of the network."""
+        return code if self.whitening is None else self.whitening.inverse(code)
+
+    def attributes(self) -> dict[str, Any]:
+        """Return what users see of the maps, as plain values and arrays."""
+        names = "code_mean_", "code_whitening_", "code_dewhitening_"
+        found: dict[str, Any] = dict.fromkeys(names)
+        if self.whitening is not None and self.whitening.mean is not None:
+            found["code_mean_"] = own_array(self.whitening.mean)
+            found["code_whitening_"] = own_array(self.whitening.matrix)
+            found["code_dewhitening_"] = own_array(self.whitening.inverse_matrix)
+        if self.scale is not None:
+            found["features_scale_"] = self.scale
+        return found
+
+    @classmethod
+    def from_attributes(cls, attributes: Mapping[str, Any]) -> CodeMap:
+        """Put together again, on the CPU, what `attributes` described."""
+        whitening = None
+        if attributes["code_whitening_"] is not None:
+            names = "code_whitening_", "code_dewhitening_", "code_mean_"
+            whitening = Whitening(
+                *(torch.tensor(attributes[name], device="cpu") for name in names)
+            )
+        scale = attributes.get("features_scale_")
+        return cls(attributes["features_"], whitening, scale)
+
+
+@dataclass(frozen=True)
+class Model(Generic[SideT]):
+    """Input side, network and code map: all that `transform` and its kin need.
+
+    Nothing in it changes, so threads may apply it at the same time. It is made once, at
+    the end of a fit or when an estimator is loaded.
+
+    Parameters
+    ----------
+    side : MatrixSide or TableSide
+        What lies between the user's rows and the network.
+    network : Autoencoder
+        In evaluation mode.
+    code : CodeMap
+        What lies between the network's code and the user's features.
+    """
+
+    side: SideT
+    network: Autoencoder
+    code: CodeMap
+
+    @property
+    def n_components(self) -> int:
+        """Width of the code."""
+        return int(self.network.config["n_components"])
+
+    @property
+    def n_features_out(self) -> int:
+        """Number of features that `encode` gives."""
+        if self.code.features == "stack":
+            return int(sum(self.network.widths[1:]))
+        return self.n_components
+
+    def encode(self, matrix: Any) -> NDArray[np.float32]:
+        """Return the features of rows, (n_samples, n_features_out).
+
+        Parameters
+        ----------
+        matrix : ndarray or CSR matrix of shape (n_samples, n_columns)
+            Validated rows; of a table, encoded ones.
+        """
+        here, width = self._where_the_network_is(), self.n_features_out
+        features = here._blockwise.apply(
+            "encode", here._encode, here._rows(matrix), width
+        )
+        if self.code.scale is not None:
+            features /= np.float32(self.code.scale)
+        return features
+
+    def decode(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return decoded rows, (n_samples, side.width), not yet in the user's units.
+
+        Parameters
+        ----------
+        features : ndarray of shape (n_samples, n), float32
+            The code in the last `n_components` columns.
+        """
+        here, width = self._where_the_network_is(), self.side.width
+        code = np.ascontiguousarray(features[:, -self.n_components :])
+        if self.code.scale is not None:
+            code = code * np.float32(self.code.scale)
+        source = torch.tensor(code, device=here.side.device)
+        return here._blockwise.apply("decode", here._decode, source, width)
+
+    def reconstruct(self, matrix: Any) -> NDArray[np.float32]:
+        """Return reconstructed rows, (n_samples, side.width), as `decode` does."""
+        here, width = self._where_the_network_is(), self.side.width
+
+        def reconstruct(batch: Tensor) -> Tensor:
+            return here.side.decoded(self.network(here.side.prepare(batch)))
+
+        rows = here._rows(matrix)
+        return here._blockwise.apply("reconstruct", reconstruct, rows, width)
+
+    def errors(self, matrix: Any) -> NDArray[np.float32]:
+        """Return how badly each row is reconstructed, (n_samples,)."""
+        here = self._where_the_network_is()
+        rows = here._rows(matrix)
+        return here._blockwise.apply("errors", here._errors, rows, 1).ravel()
+
+    def cell_errors(self, matrix: Any) -> NDArray[np.float32]:
+        """Return how badly each cell of a table is reconstructed.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_columns), float32
+            In the order of the table's columns; NaN where there is nothing.
+        """
+        here = self._where_the_network_is()
+        side = here.side
+        assert isinstance(side, TableSide)
+
+        def errors(batch: Tensor) -> Tensor:
+            return side.cell_errors(self.network, batch)
+
+        rows = here._rows(matrix)
+        found = here._blockwise.apply("cell errors", errors, rows, side.width)
+        return found[:, side.table.places]
+
+    def check_usable(self) -> None:
+        """Apply the network to single rows: parts that do not fit show then.
+
+        Without padding and without a trial of blocks: the last digits do not matter.
+        """
+        here = self._where_the_network_is()
+        device = here.side.device
+        code = torch.zeros(1, self.n_components, dtype=torch.float32, device=device)
+        with one_thread(device), torch.inference_mode():
+            decoded = here._decode(code)
+            restored = self.side.restore(decoded.cpu().numpy())
+            rows = here._rows(self.side.encode_again(restored))
+            row = rows.standardised(slice(None))
+            features, errors = here._encode(row), here._errors(row)
+        shapes = [tuple(values.shape) for values in (features, decoded, errors)]
+        if shapes != [(1, self.n_features_out), (1, self.side.width), (1, 1)]:
+            raise ValueError(f"Rows of shapes {shapes} came out")
+
+    def _encode(self, batch: Tensor) -> Tensor:
+        """Map standardised rows to features, (n, n_features_out), not yet scaled."""
+        values = self.code.read_off(self.network)(self.side.prepare(batch))
+        return self.code.forward(values, self.n_components)
+
+    def _decode(self, batch: Tensor) -> Tensor:
+        """Map codes, (n, n_components), to decoded rows, (n, side.width)."""
+        return self.side.decoded(self.network.decode(self.code.inverse(batch)))
+
+    def _errors(self, batch: Tensor) -> Tensor:
+        """Map standardised rows to how badly they are reconstructed, (n, 1)."""
+        return self.side.errors(self.network, batch).unsqueeze(1)
+
+    def _rows(self, matrix: Any) -> Rows:
+        """Return rows of the side, not prepared: that is done block by block."""
+        return self.side.rows(TrainingData(matrix), prepared=False)
+
+    @cached_property
+    def _blockwise(self) -> Blockwise:
+        """What applies functions of the network, on the device of the side."""
+        block = block_of(self.network, self.side.device)
+        return Blockwise(block, self.network.noise)
+
+    @cached_property
+    def _elsewhere(self) -> dict[torch.device, Model[SideT]]:
+        """The model on other devices."""
+        return {}
+
+    def _where_the_network_is(self) -> Model[SideT]:
+        """Return the model with all of it on the device of the network."""
+        device = device_of(self.network)
+        if device == self.side.device:
+            return self
+        if device not in self._elsewhere:
+            side, code = self.side.to(device), self.code.to(device)
+            self._elsewhere[device] = replace(self, side=side, code=code)
+        return self._elsewhere[device]

@@ -1,0 +1,319 @@
+"""What a patch autoencoder has learnt, ready to be applied to images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.utils.random import sample_without_replacement
+from torch import Tensor
+
+from .._data.rows import Rows, TrainingData, take
+from .._networks.dense import DenseAutoencoder
+from .._networks.layers import CPU_FLOAT32
+from .._networks.weights import readonly_tensor
+from .._preparation.compression import Compression
+from .._preparation.patches import (
+    PatchEncoder,
+    cut_patches,
+    normalize_patches,
+    pad_edges,
+    pool,
+    view_patches,
+)
+from .._training.resources import one_thread
+from .blocks import Block, Blockwise
+from .model import Model
+
+_CPU = torch.device("cpu")
+# Images of a block: enough for whole tiles of matrix products, few enough for their
+# codes to stay in the cache; and sizes of blocks that may do for a few images.
+_BLOCK = 24
+_SMALLER = (1, 4)
+# Rows of features that are mapped at a time, and images whose features are held.
+_MAPPED_BLOCK = 96
+_N_MAPPED = 288
+
+
+@dataclass(frozen=True)
+class PatchSource:
+    """Rows as standardised images, and images as patches.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        ``(height, width, n_channels)`` of a row.
+    patch_size, padding : tuple of int
+        Down and across.
+    mean, scale : float
+        Of all pixels.
+    """
+
+    image_shape: tuple[int, int, int]
+    patch_size: tuple[int, int]
+    padding: tuple[int, int]
+    mean: float
+    scale: float
+
+    @property
+    def n_positions(self) -> tuple[int, int]:
+        """Number of positions of a patch, down and across."""
+        return count_positions(self.image_shape, self.patch_size, self.padding)
+
+    def standardised(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Return standardised rows, (n, n_features)."""
+        kind = rows.dtype.type
+        return np.ascontiguousarray((rows - kind(self.mean)) / kind(self.scale))
+
+    def images(self, rows: NDArray[Any]) -> Tensor:
+        """Return standardised, padded images, (n, height, width, n_channels)."""
+        images = torch.from_numpy(self.standardised(rows).astype(np.float32))
+        return pad_edges(images.view(-1, *self.image_shape), self.padding)
+
+    def draw(
+        self, data: TrainingData, n_patches: int, random_state: np.random.RandomState
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Draw patches, without replacement, and tell which images they are of.
+
+        Parameters
+        ----------
+        data : TrainingData
+            The images.
+        n_patches : int
+            How many, at most.
+        random_state : RandomState
+            Source of the choice.
+
+        Returns
+        -------
+        patches : ndarray of shape (n, n_values)
+            In the order of images and positions.
+        images : ndarray of shape (n,)
+            Positions of their images in the data.
+        """
+        n_rows, n_columns = self.n_positions
+        n_all = len(data) * n_rows * n_columns
+        if n_all <= n_patches:
+            chosen = np.arange(n_all)
+        else:
+            chosen = sample_without_replacement(
+                n_all, n_patches, random_state=random_state
+            )
+            chosen.sort()
+        images, position = np.divmod(chosen, n_rows * n_columns)
+        row, column = np.divmod(position, n_columns)
+        patches = []
+        for part in np.array_split(np.arange(len(chosen)), -(-len(chosen) // 2000)):
+            needed, which = np.unique(images[part], return_inverse=True)
+            padded = self.images(take(data.matrix, needed, data.index))
+            views = view_patches(padded, self.patch_size)
+            patches.append(views[which, row[part], column[part]].flatten(1).numpy())
+        return np.concatenate(patches), images
+
+
+def count_positions(
+    image_shape: tuple[int, int, int],
+    patch_size: tuple[int, int],
+    padding: tuple[int, int],
+) -> tuple[int, int]:
+    """Return the number of positions of a patch in a padded image, down and across."""
+    (height, width, _), (down, across) = image_shape, padding
+    return (
+        height + 2 * down - patch_size[0] + 1,
+        width + 2 * across - patch_size[1] + 1,
+    )
+
+
+@dataclass(frozen=True)
+class PatchFeatures:
+    """Codes of all patches, averaged over the cells of a grid.
+
+    Parameters
+    ----------
+    source : PatchSource
+        Where patches come from.
+    grid : tuple of int
+        Number of cells, down and across.
+    contrast : float or None
+        Regularisation of the contrast normalisation; None for none.
+    inner : Model
+        The autoencoder of patches.
+    encode : callable
+        Maps padded images to codes, (n, n_rows, n_columns, n_units).
+    """
+
+    source: PatchSource
+    grid: tuple[int, int]
+    contrast: float | None
+    inner: Model[Any]
+    encode: Callable[[Tensor], Tensor]
+
+    @property
+    def n_pooled(self) -> int:
+        """Number of features of an image."""
+        return int(math.prod(self.grid) * self.inner.n_features_out)
+
+    def pooled(self, rows: NDArray[Any]) -> NDArray[np.float32]:
+        """Return roots of the mean codes of each cell, (n, n_pooled)."""
+        mean = np.full(rows.shape[1], self.source.mean)
+        source = Rows(rows, mean, self.source.scale, _CPU)
+        return self._blockwise.apply("pool", self._pool, source, self.n_pooled)
+
+    @cached_property
+    def _blockwise(self) -> Blockwise:
+        network = self.inner.network
+        n_multiplications = network.n_multiplications * math.prod(
+            self.source.n_positions
+        )
+        in_threads = network.runs_in_threads
+        smaller = _SMALLER if in_threads else ()
+        return Blockwise(Block(_BLOCK, n_multiplications, smaller, in_threads))
+
+    def _pool(self, batch: Tensor) -> Tensor:
+        """Map standardised rows to roots of the mean codes, (n, n_pooled)."""
+        images = batch.view(-1, *self.source.image_shape)
+        codes = self.encode(pad_edges(images, self.source.padding))
+        pooled = pool(codes, self.grid).flatten(1)
+        # Of codes that may be negative, as a dense autoencoder has them.
+        return pooled.abs().sqrt_().copysign_(pooled)
+
+
+def make_patch_features(
+    source: PatchSource,
+    grid: tuple[int, int],
+    contrast: float | None,
+    inner: Model[Any],
+) -> PatchFeatures:
+    """Put together what encodes patches: one product, where the model is as simple."""
+    encode = _as_one_product(source, contrast, inner)
+    if encode is None:
+
+        def encode(images: Tensor) -> Tensor:
+            patches = cut_patches(images, source.patch_size)
+            if contrast is not None:
+                patches = normalize_patches(patches, contrast)
+            codes = inner.encode(patches.flatten(0, 2).numpy())
+            return torch.from_numpy(codes).view(*patches.shape[:3], -1)
+
+    return PatchFeatures(source, grid, contrast, inner, encode)
+
+
+def _as_one_product(
+    source: PatchSource, contrast: float | None, inner: Model[Any]
+) -> Callable[[Tensor], Tensor] | None:
+    """Return the encoder of a single rectified layer, if that is all there is."""
+    network, side = inner.network, inner.side
+    attributes = side.attributes()
+    if not (
+        isinstance(network, DenseAutoencoder)
+        and len(network.encoder) == 1
+        and network.is_sparse
+        and inner.code.features != "sparse"
+        and inner.code.whitening is None
+        and attributes["_row_normalization"] is None
+    ):
+        return None
+    weight, bias = (p.detach().cpu() for p in network.encoder[0].parameters())
+    inward = weight.t().double() / side.scale
+    if attributes["whitening_"] is not None:
+        inward = torch.from_numpy(attributes["whitening_"]).double() @ inward
+    shift = bias.double() - torch.tensor(side.mean, device="cpu") @ inward
+    return PatchEncoder(
+        inward.float().contiguous(), shift.float(), source.patch_size, contrast
+    )
+
+
+@dataclass(frozen=True)
+class PatchModel:
+    """Features of patches, what is done to them, and the way back to images.
+
+    Parameters
+    ----------
+    features : PatchFeatures
+        Pooled codes.
+    compression : Compression
+        Map of the features, and the regression back to standardised images.
+    """
+
+    features: PatchFeatures
+    compression: Compression
+
+    @property
+    def n_features_out(self) -> int:
+        """Number of features that `encode` gives."""
+        forward = self.compression.forward
+        return self.features.n_pooled if forward is None else forward.shape[1]
+
+    def encode(self, matrix: Any) -> NDArray[np.float32]:
+        """Return the features of images, (n_samples, n_features_out).
+
+        Parameters
+        ----------
+        matrix : ndarray or CSR matrix of shape (n_samples, n_features)
+            Validated rows.
+        """
+        n_samples, width = matrix.shape[0], self.n_features_out
+        result = np.empty((n_samples, width), dtype=np.float32)
+        for start in range(0, n_samples, _N_MAPPED):
+            block = slice(start, min(start + _N_MAPPED, n_samples))
+            pooled = self.features.pooled(take(matrix, block))
+            if self.compression.forward is not None:
+                source = torch.from_numpy(pooled)
+                pooled = self._forward.apply("compress", self._compress, source, width)
+            result[block] = pooled
+        return result
+
+    def decode(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return images, (n_samples, n_features), in the units of the data."""
+        source, n_columns = self.features.source, self.compression.backward.shape[1]
+        codes = readonly_tensor(np.ascontiguousarray(features))
+        rows = self._backward.apply("decode", self._decode, codes, n_columns)
+        rows *= np.float32(source.scale)
+        rows += np.float32(source.mean)
+        return rows
+
+    def check_usable(self) -> None:
+        """Apply the network and the maps to single rows: parts that do not fit show.
+
+        To a patch and to its features, not to an image, which may have any number of
+        patches: all else that is done to these is bound by their sizes.
+        """
+        source, inner = self.features.source, self.features.inner
+        inner.check_usable()
+        width, n_columns = math.prod(source.image_shape), inner.side.width
+        with one_thread(_CPU), torch.inference_mode():
+            pooled = torch.zeros(1, self.features.n_pooled, **CPU_FLOAT32)
+            features = self._compress(pooled)
+            decoded = self._decode(features)
+        shapes = [tuple(values.shape) for values in (features, decoded)]
+        if shapes != [(1, self.n_features_out), (1, width)]:
+            raise ValueError(f"Rows of shapes {shapes} came out")
+        if n_columns != math.prod(source.patch_size) * source.image_shape[2]:
+            raise ValueError(f"Patches of {n_columns} values are encoded")
+
+    def _compress(self, pooled: Tensor) -> Tensor:
+        """Map pooled codes to features, (n, n_features_out)."""
+        mean, forward = self.compression.mean, self.compression.forward
+        if mean is None or forward is None:
+            return pooled
+        return (pooled - mean) @ forward
+
+    def _decode(self, features: Tensor) -> Tensor:
+        """Map features to standardised images, (n, n_features)."""
+        return features @ self.compression.backward + self.compression.intercept
+
+    @cached_property
+    def _forward(self) -> Blockwise:
+        n_multiplications = self.features.n_pooled * self.n_features_out
+        return Blockwise(Block(_MAPPED_BLOCK, n_multiplications))
+
+    @cached_property
+    def _backward(self) -> Blockwise:
+        n_multiplications = self.compression.backward.numel()
+        return Blockwise(Block(_MAPPED_BLOCK, n_multiplications))

@@ -1,0 +1,225 @@
+"""The input side of a table: what lies between columns of all kinds and the network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .._data.columns import Table
+from .._data.frames import Columns, Schema, make_frame
+from .._data.rows import RowMap, Rows, TrainingData
+from .._networks.autoencoder import Autoencoder
+from .._objectives.losses import LOSSES, Loss
+from .._objectives.objectives import TabularObjective
+
+_CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class TableSide:
+    """Columns as numbers and codes of categories; missing values are NaN.
+
+    Parameters
+    ----------
+    table : Table
+        The columns.
+    schema : Schema or None
+        Types of the frame; None for an array.
+    loss : Loss
+        What an error of a number costs.
+    loss_name : str
+        Its key in `LOSSES`.
+    deviances : list of float
+        Cross-entropy of each category under its frequencies.
+    device : torch.device, default=cpu
+        Where its tensors are.
+    """
+
+    table: Table
+    schema: Schema | None
+    loss: Loss
+    loss_name: str
+    deviances: list[float]
+    device: torch.device = _CPU
+
+    error_unit = 1.0  # Costs are shares of deviance already.
+
+    @property
+    def width(self) -> int:
+        """Number of columns of a decoded row."""
+        layout = self.table.layout
+        return layout.n_numbers + len(layout.n_levels)
+
+    def to(self, device: torch.device) -> TableSide:
+        """Return the same on another device."""
+        if device == self.device:
+            return self
+        return replace(self, loss=self.loss.to(device), device=device)
+
+    def rows(
+        self,
+        data: TrainingData,
+        *,
+        prepared: bool = True,
+        targets: NDArray[np.float32] | None = None,
+    ) -> Rows:
+        """Return the encoded table as rows; the columns are at one scale already."""
+        return Rows(
+            data.matrix,
+            np.zeros(data.matrix.shape[1]),
+            1.0,
+            self.device,
+            index=data.index,
+            weights=data.weights,
+            targets=targets,
+        )
+
+    @property
+    def prepare(self) -> RowMap:
+        """What a batch goes through before the network: nothing."""
+        return lambda batch: batch
+
+    def objective(
+        self,
+        rates: Sequence[float] | None = None,
+        *,
+        swaps: bool = False,
+        corruption_weight: float = 1.0,
+    ) -> TabularObjective:
+        """Return what training minimises; without `rates`, to evaluate by.
+
+        Parameters
+        ----------
+        rates : sequence of float of length n_cells, optional
+            Share of the rows that lose each cell.
+        swaps : bool, default=False
+            Whether a cell takes the value of another row, in place of none.
+        corruption_weight : float, default=1.0
+            Weight of the cells that were changed.
+        """
+        layout, device = self.table.layout, self.device
+        if rates is None:
+            rates = [0.0] * layout.n_cells
+        return TabularObjective(
+            self.loss,
+            n_levels=layout.n_levels,
+            deviances=torch.tensor(self.deviances, dtype=torch.float32, device=device),
+            cells=torch.tensor(layout.cells, device=device),
+            rates=torch.tensor(rates, dtype=torch.float32, device=device),
+            swaps=swaps,
+            corruption_weight=corruption_weight,
+        )
+
+    def decoded(self, output: Tensor) -> Tensor:
+        """Turn the network's output into numbers and most likely levels, (n, width)."""
+        layout = self.table.layout
+        numbers, logits = output.tensor_split([layout.n_numbers], dim=1)
+        levels = [
+            of_column.argmax(dim=1, keepdim=True)
+            if of_column.shape[1]
+            else of_column.new_zeros(len(output), 1)
+            for of_column in torch.split(logits, list(layout.n_levels), dim=1)
+        ]
+        return torch.cat([numbers, *levels], dim=1)
+
+    def errors(self, network: Autoencoder, batch: Tensor) -> Tensor:
+        """Return the mean cost of each row's cells, (n,)."""
+        return self.objective().evaluate(network, batch)
+
+    def cell_errors(self, network: Autoencoder, batch: Tensor) -> Tensor:
+        """Return the cost of each cell, (n, width); NaN where there is nothing."""
+        costs, seen = self.objective().costs(network(batch), batch)
+        return costs.masked_fill(seen == 0, torch.nan)
+
+    def restore(self, rows: NDArray[np.float32]) -> list[NDArray[Any]]:
+        """Turn decoded rows into values, an array a column."""
+        n_numbers = self.table.layout.n_numbers
+        return self.table.decode(rows[:, :n_numbers], rows[:, n_numbers:])
+
+    def as_frame(self, values: list[NDArray[Any]]) -> Any:
+        """Make what `restore` gives a frame as that of the fit, or an array."""
+        if self.schema is None:
+            return np.column_stack(values)
+        return make_frame(values, self.schema)
+
+    def encode_again(self, values: list[NDArray[Any]]) -> NDArray[np.float32]:
+        """Turn what `restore` gives into what `rows` takes."""
+        return self.table.encode(Columns(self.as_frame(values)))
+
+    def attributes(self) -> dict[str, Any]:
+        """Return what users see of it, as plain values and arrays."""
+        columns = self.table.columns
+        return {
+            "_table": self.table,
+            "_schema": self.schema,
+            "column_kinds_": {column.name: column.kind for column in columns},
+            "loss_function_": self.loss_name,
+            # What estimators of matrices have, and files therefore hold.
+            "_row_normalization": None,
+            "whitening_": None,
+            "dewhitening_": None,
+            "_deviances": self.deviances,
+            "_loss_constants": {},
+        }
+
+    @classmethod
+    def from_attributes(cls, attributes: Mapping[str, Any]) -> TableSide:
+        """Put together again, on the CPU, what `attributes` described."""
+        table, schema, name, deviances = (
+            attributes[key]
+            for key in ("_table", "_schema", "loss_function_", "_deviances")
+        )
+        constants = attributes["_loss_constants"]
+        return cls(table, schema, _make_loss(name, constants), name, deviances)
+
+
+def _make_loss(name: str, constants: Mapping[str, float]) -> Loss:
+    nothing = torch.zeros(0, dtype=torch.float32, device="cpu")
+    return LOSSES[name](nothing, 1.0, **constants)
+
+
+def learn_table_side(
+    data: TrainingData, *, table: Table, schema: Schema | None, loss: str
+) -> TableSide:
+    """Measure what costs are divided by.
+
+    Parameters
+    ----------
+    data : TrainingData
+        The encoded rows.
+    table : Table
+        What encoded them.
+    schema : Schema or None
+        Types of the frame; None for an array.
+    loss : str
+        Key of `LOSSES`.
+    """
+    n_levels = table.layout.n_levels
+    codes = data.matrix[:, data.matrix.shape[1] - len(n_levels) :]
+    codes = codes if data.index is None else codes[data.index]
+    deviances = [
+        _entropy(codes[:, number], count, data.weights)
+        for number, count in enumerate(n_levels)
+    ]
+    return TableSide(table, schema, _make_loss(loss, {}), loss, deviances)
+
+
+def _entropy(
+    codes: NDArray[np.float32], n_levels: int, weights: NDArray[Any] | None
+) -> float:
+    """Return the cross-entropy of levels under their own frequencies."""
+    seen = codes < n_levels
+    counts = np.bincount(
+        codes[seen].astype(np.int64),
+        weights=None if weights is None else weights[seen],
+        minlength=n_levels,
+    )
+    shares = counts[counts > 0] / max(counts.sum(), 1e-300)
+    # An almost constant column is not to outweigh all others by one rare level.
+    return max(float(-(shares * np.log(shares)).sum()), 0.05)
