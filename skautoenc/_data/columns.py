@@ -1,11 +1,14 @@
 """Tables of numbers, categories and dates, as one matrix of numbers and back.
 
 The matrix has a column for each number and date, then what else is known of dates, then
-a column for each category that holds the number of the level. Gaps are NaN.
+a column for each category that holds the number of the level. The next number stands
+for rare levels, the one after it for levels that were not there in `fit`. Gaps are NaN.
 """
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +19,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from .frames import round_within
+from .ranges import LARGEST
+
 Floats = NDArray[np.float64]
 
 KINDS = ("number", "category", "date")
@@ -23,6 +29,8 @@ KINDS = ("number", "category", "date")
 _N_QUANTILES = 1000
 _DAY = 86_400e6  # In microseconds.
 _YEAR = 365.2425 * _DAY
+# Up to here float64 holds every integer.
+_EXACT = 2**53
 
 
 def _refuse(name: Any, problem: str, way_out: str) -> ValueError:
@@ -41,9 +49,18 @@ class NumberColumn:
         distribution by its quantiles (RankGauss).
     is_integer : bool
         Whether decoded values are rounded.
+
+    Attributes
+    ----------
+    lowest, highest : float or int or None
+        The range of the values seen, within which decoded ones are kept: integers for a
+        column of integers, exact where float64 is not. None, as in files that are older
+        than this, is no bound.
     """
 
     kind = "number"
+    lowest: float | None = None
+    highest: float | None = None
 
     def __init__(self, name: Any, scaling: str, *, is_integer: bool) -> None:
         self.name = name
@@ -54,8 +71,6 @@ class NumberColumn:
         """Learn the scale; gaps are left out."""
         numbers = self._to_numbers(values)
         seen = ~np.isnan(numbers)
-        if weights is not None:
-            seen &= weights > 0
         self.is_empty = not seen.any()
         self.mean, self.scale = 0.0, 1.0
         self.quantiles: tuple[Floats, Floats] | None = None
@@ -63,6 +78,7 @@ class NumberColumn:
             return self
         # Each value once: weights and repetitions, in any order, are then the same.
         known, inverse = np.unique(numbers[seen], return_inverse=True)
+        self.lowest, self.highest = self._range(values, known)
         share = None if weights is None else weights[seen]
         counts = np.bincount(inverse, share).astype(np.float64)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -87,14 +103,19 @@ class NumberColumn:
             # With a single known value, numpy takes a gap for it.
             found[np.isnan(numbers)] = np.nan
             return found
-        return (numbers - self.mean) / self.scale
+        with np.errstate(over="ignore"):
+            scaled: Floats = (numbers - self.mean) / self.scale
+        return scaled
 
     def gaps(self, values: Any) -> NDArray[np.bool_]:
         """Say where there is no value, (n,)."""
         return np.isnan(self._to_numbers(values))
 
-    def decode(self, numbers: Floats) -> Floats:
-        """Turn scaled numbers, (n,), into values; a column of gaps stays one."""
+    def decode(self, numbers: Floats) -> NDArray[Any]:
+        """Turn scaled numbers, (n,), into values seen; a column of gaps stays one.
+
+        They are float64, or integers where it does not hold those exactly.
+        """
         if self.is_empty:
             return np.full(len(numbers), np.nan)
         if self.quantiles is not None:
@@ -102,12 +123,41 @@ class NumberColumn:
             values = np.interp(numbers, scores, known)
         else:
             values = numbers * self.scale + self.mean
+        if self.lowest is None or self.highest is None:
+            return np.round(values) if self.is_integer else values
+        if self.is_integer and max(-self.lowest, self.highest) > _EXACT:
+            return round_within(values, int(self.lowest), int(self.highest))
+        values = np.clip(values, self.lowest, self.highest)
         return np.round(values) if self.is_integer else values
 
+    def widened(self, values: Any) -> NumberColumn:
+        """Return the column with a range that holds other values, too."""
+        numbers = self._to_numbers(values)
+        known = numbers[~np.isnan(numbers)]
+        found = copy.copy(self)
+        if self.lowest is not None and self.highest is not None and len(known):
+            lowest, highest = self._range(values, known)
+            found.lowest = min(self.lowest, lowest)
+            found.highest = max(self.highest, highest)
+        return found
+
+    def _range(self, values: Any, known: Floats) -> tuple[float, float]:
+        """Return the lowest and the highest value, of which `known` are floats."""
+        lowest, highest = float(known.min()), float(known.max())
+        if not self.is_integer:
+            return lowest, highest
+        if max(-lowest, highest) < _EXACT:
+            return int(lowest), int(highest)
+        return int(values.min()), int(values.max())
+
     def _to_numbers(self, values: Any) -> Floats:
+        is_array = isinstance(values, np.ndarray)
+        is_typed = values.dtype != object if is_array else values.dtype.is_numeric()
+        if not is_typed and _is_missing(values):
+            return np.full(len(values), np.nan)
         try:
-            if not isinstance(values, np.ndarray):
-                values = values.cast(nw.Float64).to_numpy()
+            if not is_array:
+                values = _to_float64(values)
             numbers = np.asarray(values, dtype=np.float64)
         except (ValueError, TypeError) as error:
             raise _refuse(
@@ -186,8 +236,7 @@ class DateColumn:
     def decode(self, numbers: Floats) -> NDArray[Any]:
         """Turn scaled numbers, (n,), into dates, of whole days if all were."""
         moments = self._time.decode(numbers)
-        unit = 1e6 if self.has_times else _DAY
-        whole = np.nan_to_num(np.round(moments / unit) * unit).astype(np.int64)
+        whole = np.nan_to_num(self._round(moments)).astype(np.int64)
         dates = whole.astype("datetime64[us]")
         dates[np.isnan(moments)] = np.datetime64("NaT")
         if not self.is_text:
@@ -197,11 +246,31 @@ class DateColumn:
         found[np.isnat(dates)] = None
         return found
 
+    def _round(self, moments: Floats) -> Floats:
+        """Round to whole seconds or days, within the range of those seen."""
+        unit = 1e6 if self.has_times else _DAY
+        whole: Floats = np.round(moments / unit) * unit
+        lowest, highest = self._time.lowest, self._time.highest
+        if lowest is None or highest is None:
+            return whole
+        first, last = math.ceil(lowest / unit) * unit, highest // unit * unit
+        # Within one second, say, there may be no whole one.
+        return np.clip(whole, *(first, last) if first <= last else (lowest, highest))
+
+    def widened(self, values: Any) -> DateColumn:
+        """Return the column with a range that holds other dates, too."""
+        found = copy.copy(self)
+        found._time = self._time.widened(self._moments(values))
+        return found
+
     def _moments(self, values: Any) -> Floats:
         """Return microseconds since 1970."""
+        is_date = isinstance(values.dtype, nw.Date | nw.Datetime)
+        if not is_date and _is_missing(values):
+            return np.full(len(values), np.nan)
         if self.is_text:
             return self._read(values)
-        if not isinstance(values.dtype, nw.Date | nw.Datetime):
+        if not is_date:
             raise _refuse(
                 self.name,
                 f"holds {values.dtype}, but held dates in fit",
@@ -248,9 +317,17 @@ class CategoryColumn:
         Those with a number of their own, the most frequent first.
     has_infrequent : bool
         Whether one more number stands for all rare levels. It is never decoded to.
+    rare_cost, unknown_cost : float
+        What a rare level, and one that was not there in `fit`, cost where rows are
+        scored: minus the logarithm of their share, for an unknown level that of one in
+        one more row, and at least that of the rarest level; divided by the entropy of
+        all levels. NaN is no cost: of columns that held nothing, of rare levels where
+        all are, and in files that are older than this.
     """
 
     kind = "category"
+    rare_cost = math.nan
+    unknown_cost = math.nan
 
     def __init__(
         self,
@@ -273,18 +350,25 @@ class CategoryColumn:
         counts = np.bincount(codes[seen], share, minlength=len(levels))
         # Where rows stand must not show: names decide among equally frequent levels.
         order = np.lexsort((np.array(list(map(str, levels)), dtype=str), -counts))
-        order = order[counts[order] > 0]
         least = self.min_frequency or 0
         if isinstance(least, float):
             least *= counts.sum()
-        n_frequent = int((counts >= max(least, 1e-300)).sum())
+        n_frequent = int((counts >= least).sum())
         if self.max_categories is not None and len(order) > self.max_categories:
             n_frequent = min(n_frequent, self.max_categories - 1)
         self.levels = pd.Index(levels[order[:n_frequent]], dtype=object)
         self.rare = pd.Index(levels[order[n_frequent:]], dtype=object)
         self.has_infrequent = len(self.rare) > 0
         self.is_empty = len(self.levels) == 0
+        if len(counts):
+            self._learn_costs(counts, counts[order[n_frequent:]].sum())
         return self
+
+    def _learn_costs(self, counts: NDArray[Any], n_rare: float) -> None:
+        n, scale = counts.sum(), entropy(counts)
+        self.unknown_cost = float(max(np.log1p(n), np.log(n / counts.min())) / scale)
+        if 0 < n_rare < n:
+            self.rare_cost = float(np.log(n / n_rare) / scale)
 
     @property
     def n_codes(self) -> int:
@@ -292,22 +376,25 @@ class CategoryColumn:
         return len(self.levels) + self.has_infrequent
 
     def encode(self, values: Any) -> Floats:
-        """Turn levels into their numbers, (n,), gaps and unknown ones into NaN."""
+        """Turn levels into their numbers, (n,), gaps into NaN.
+
+        Rare levels have the number after these, unknown ones that after it.
+        """
         objects = _objects(values)
         codes = self.levels.get_indexer(pd.Index(objects, dtype=object))
         numbers = codes.astype(np.float64)
         gaps = pd.isna(objects)
         others = (codes < 0) & ~gaps
-        if self.handle_unknown == "error" and others.any():
-            unknown = others & (self.rare.get_indexer(pd.Index(objects)) < 0)
-            if unknown.any():
-                level = objects[np.argmax(unknown)]
+        if others.any():
+            rare = self.rare.get_indexer(pd.Index(objects[others], dtype=object)) >= 0
+            if self.handle_unknown == "error" and not rare.all():
+                level = objects[others][np.argmin(rare)]
                 raise _refuse(
                     self.name,
                     f"has the level {level!r}, which was not there in fit",
                     "Use handle_unknown='infrequent_if_exist' to let it pass.",
                 )
-        numbers[others] = len(self.levels) if self.has_infrequent else np.nan
+            numbers[others] = len(self.levels) + np.where(rare, 0, 1)
         numbers[gaps] = np.nan
         found: Floats = numbers
         return found
@@ -322,6 +409,33 @@ class CategoryColumn:
             return np.full(len(numbers), None, dtype=object)
         found: NDArray[Any] = self.levels.to_numpy()[numbers.astype(np.int64)]
         return found
+
+
+def entropy(counts: NDArray[Any]) -> float:
+    """Return the cross-entropy of levels under their own frequencies."""
+    shares = counts[counts > 0] / max(counts.sum(), 1e-300)
+    # An almost constant column is not to outweigh all others by one rare level.
+    return max(float(-(shares * np.log(shares)).sum()), 0.05)
+
+
+def _is_missing(values: Any) -> bool:
+    """Whether a column holds no value at all.
+
+    Nothing has no type of its own: readers of files take it for floats or objects.
+    """
+    if isinstance(values, np.ndarray):
+        return bool(pd.isna(values).all())
+    if values.dtype.is_float():
+        values = values.fill_nan(None)
+    return bool(values.is_null().all())
+
+
+def _to_float64(values: Any) -> Any:
+    native = values.to_native()
+    if isinstance(native, pd.Series) and values.dtype.is_integer():
+        # Arrow casts no integer that float64 does not hold exactly.
+        return native.to_numpy(dtype=np.float64, na_value=np.nan)
+    return values.cast(nw.Float64).to_numpy()
 
 
 def _objects(values: Any) -> NDArray[Any]:
@@ -379,7 +493,7 @@ class Table:
     def __init__(self, columns: Sequence[Any]) -> None:
         self.columns = columns
         numbers = [c for c in columns if c.kind != "category"]
-        categories = [c for c in columns if c.kind == "category"]
+        categories = self.categories
         places = {id(column): n for n, column in enumerate(self.in_order)}
         self.places = [places[id(column)] for column in columns]
         extras = [
@@ -402,6 +516,23 @@ class Table:
         """The columns in the order of the cells: categories come last."""
         return sorted(self.columns, key=lambda column: column.kind == "category")
 
+    @property
+    def categories(self) -> list[CategoryColumn]:
+        """The columns of categories."""
+        return [column for column in self.columns if column.kind == "category"]
+
+    def widened(self, columns: Mapping[int, Any]) -> Table:
+        """Return a table whose ranges hold a later part of the data, too.
+
+        Models share the old one, which stays as it is.
+        """
+        return Table(
+            [
+                column if column.kind == "category" else column.widened(columns[place])
+                for place, column in enumerate(self.columns)
+            ]
+        )
+
     def encode(self, columns: Mapping[int, Any]) -> NDArray[np.float32]:
         """Turn the values of all columns, by their place, into one matrix."""
         numbers: list[Floats] = []
@@ -417,7 +548,8 @@ class Table:
             else:
                 numbers.append(encoded)
         matrix = np.column_stack([*numbers, *extras, *codes])
-        return matrix.astype(np.float32)
+        # Beyond that, the network's sums would overflow.
+        return np.clip(matrix, -LARGEST, LARGEST).astype(np.float32)
 
     def decode(self, numbers: NDArray[Any], codes: NDArray[Any]) -> list[NDArray[Any]]:
         """Turn numbers, and numbers of levels, into values, an array a column."""

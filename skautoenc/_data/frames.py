@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -64,6 +65,12 @@ class Columns(Mapping[int, Any]):
         if self.is_frame:
             return self._X.get_column(self.names[place])
         return self._X[:, place]
+
+    def take(self, chosen: NDArray[np.bool_]) -> Columns:
+        """Return the columns with some of the rows."""
+        if isinstance(self.native, np.ndarray | pd.DataFrame):
+            return Columns(self.native[chosen])
+        return Columns(self.native.filter(chosen))
 
     @property
     def n_rows(self) -> int:
@@ -128,29 +135,103 @@ class Columns(Mapping[int, Any]):
         return Schema("polars", dict(self.native.schema))
 
 
-def _make_column(values: NDArray[Any], dtype: Any, library: str) -> Any:
-    """Return values as a column of a type of a library, as far as it can hold them."""
-    if library == "polars":
-        import polars as pl
+def round_within(values: NDArray[Any], lowest: int, highest: int) -> NDArray[Any]:
+    """Round numbers to the integers of a range, none of which a float need hold.
 
-        if values.dtype.kind == "M":
-            return pl.Series(values).cast(pl.Datetime("us")).cast(dtype)
-        if dtype == pl.Boolean and values.dtype.kind == "f":
+    Parameters
+    ----------
+    values : ndarray of shape (n,)
+        Floats, none of them missing, or integers.
+    lowest, highest : int
+        The range.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        int64 or uint64, whichever holds the range, or else objects.
+    """
+    if values.dtype.kind in "iu":
+        bounds = np.iinfo(values.dtype)
+        found: NDArray[Any] = np.clip(
+            values, max(lowest, bounds.min), min(highest, bounds.max)
+        )
+        return found
+    kinds = [k for k in (np.int64, np.uint64) if _holds(k, lowest, highest)]
+    rounded = np.round(values)
+    # The ends as floats may be outside of the range, all floats between are within.
+    is_low, is_high = rounded <= float(lowest), rounded >= float(highest)
+    found = np.empty(len(values), dtype=kinds[0] if kinds else object)
+    found[is_high] = highest
+    found[is_low] = lowest
+    inner = rounded[~(is_low | is_high)]
+    found[~(is_low | is_high)] = inner if kinds else [int(each) for each in inner]
+    return found
+
+
+def _holds(kind: type[np.integer], lowest: int, highest: int) -> bool:
+    bounds = np.iinfo(kind)
+    return bool(bounds.min <= lowest and highest <= bounds.max)
+
+
+def _make_column(values: NDArray[Any], dtype: Any, library: str) -> Any:
+    """Return values as a column of a type of a library, as far as it can hold them.
+
+    Without a type, it is the one that the library takes the values for. Values are
+    missing all together, where there was nothing to learn, or not at all.
+    """
+    is_missing = values.dtype.kind in "fO" and bool(pd.isna(values).any())
+    make = _make_polars if library == "polars" else _make_pandas
+    return make(values, dtype, is_missing=is_missing)
+
+
+def _make_polars(values: NDArray[Any], dtype: Any, *, is_missing: bool) -> Any:
+    import polars as pl
+
+    if is_missing:
+        return pl.Series([None] * len(values), dtype=dtype)
+    if values.dtype.kind == "M":
+        series = pl.Series(values).cast(pl.Datetime("us"))
+        return series if dtype is None else series.cast(dtype)
+    if dtype is None:
+        return pl.Series(values.tolist())
+    if values.dtype.kind in "iuf":
+        if dtype == pl.Boolean:
             return pl.Series(values > 0.5)
-        if dtype.is_integer() and values.dtype.kind == "f":
-            return pl.Series(values, nan_to_null=True).cast(dtype)
-        return pl.Series(list(values), dtype=dtype, strict=False)
-    series = pd.Series(values)
+        if dtype.is_integer():
+            whole = round_within(values, *_polars_bounds(dtype))
+            if whole.dtype == object:
+                return pl.Series(whole.tolist(), dtype=dtype)
+            return pl.Series(whole).cast(dtype)
+    return pl.Series(list(values), dtype=dtype, strict=False)
+
+
+def _polars_bounds(dtype: Any) -> tuple[int, int]:
+    n_bits = int(re.sub(r"\D", "", str(dtype)))
+    if dtype.is_unsigned_integer():
+        return 0, 2**n_bits - 1
+    return -(2 ** (n_bits - 1)), 2 ** (n_bits - 1) - 1
+
+
+def _make_pandas(values: NDArray[Any], dtype: Any, *, is_missing: bool) -> Any:
+    kind = getattr(dtype, "kind", "")
+    if is_missing and kind in ("i", "u", "b") and isinstance(dtype, np.dtype):
+        return pd.Series(values)  # The type has no way to say that all is missing.
+    if values.dtype.kind in "iuf" and not is_missing:
+        if kind == "b":
+            values = values > 0.5
+        elif kind in ("i", "u"):
+            bounds = np.iinfo(getattr(dtype, "numpy_dtype", dtype))
+            values = round_within(values, int(bounds.min), int(bounds.max))
+    # Told nothing, pandas makes its own timestamps of dates that are objects.
+    series = pd.Series(values, dtype=object if str(dtype) == "object" else None)
     if isinstance(dtype, pd.DatetimeTZDtype):
         series = series.dt.tz_localize("UTC")
-    if series.isna().any() and getattr(dtype, "kind", "") in "iub":
-        return series  # Gaps that could not be filled, in a type without gaps.
-    if getattr(dtype, "kind", "") == "b" and series.dtype.kind == "f":
-        series = series > 0.5
-    return series.astype(dtype)
+    return series if dtype is None else series.astype(dtype)
 
 
-def make_frame(values: Sequence[NDArray[Any]], schema: Schema) -> Any:
+def make_frame(
+    values: Sequence[NDArray[Any]], schema: Schema, index: Any = None
+) -> Any:
     """Make a frame like the one that `schema` describes.
 
     Parameters
@@ -159,6 +240,8 @@ def make_frame(values: Sequence[NDArray[Any]], schema: Schema) -> Any:
         Those of each column.
     schema : Schema
         Names and types.
+    index : pandas.Index, optional
+        Names of the rows, which a frame of polars has none of.
     """
     columns = {
         name: _make_column(found, dtype, schema.library)
@@ -168,13 +251,37 @@ def make_frame(values: Sequence[NDArray[Any]], schema: Schema) -> Any:
         import polars as pl
 
         return pl.DataFrame(columns)
-    return pd.DataFrame(columns)
+    frame = pd.DataFrame(columns)
+    if index is not None:
+        frame.index = index
+    return frame
+
+
+def make_array(values: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Make an array of the values of each column; integers become floats."""
+    return np.column_stack([_to_floats(each) for each in values])
+
+
+def _to_floats(values: NDArray[Any]) -> NDArray[Any]:
+    """Return integers that no float64 equals as those next to them, towards zero."""
+    if values.dtype.kind not in "iu":
+        return values
+    found = values.astype(np.float64)
+    pairs = zip(found.tolist(), values.tolist(), strict=True)
+    outside = [abs(as_float) > abs(value) for as_float, value in pairs]
+    return np.where(outside, np.nextafter(found, 0), found)
 
 
 def fill_gaps(
-    frame: Any, gaps: Sequence[NDArray[np.bool_]], values: Sequence[NDArray[Any]]
+    frame: Any,
+    gaps: Sequence[NDArray[np.bool_]],
+    values: Sequence[NDArray[Any]],
+    schema: Schema | None,
 ) -> Any:
     """Return a copy of a frame in which only the gaps are filled.
+
+    A column keeps its type, unless nothing is in it or its categories lack one that it
+    is filled with.
 
     Parameters
     ----------
@@ -183,32 +290,116 @@ def fill_gaps(
     gaps : sequence of ndarray of bool
         Where each column is to be filled.
     values : sequence of ndarray
-        What with, one for each row.
+        What with, one for each row. Where they are missing, gaps stay.
+    schema : Schema or None
+        Of the frame in `fit`, if it was one.
     """
-    if not isinstance(frame, pd.DataFrame):
-        import polars as pl
-
-        filled = [
-            pl.select(
-                pl.when(pl.Series(gap))
-                .then(_make_column(found, c.dtype, "polars"))
-                .otherwise(c)
-            )
-            .to_series()
-            .alias(c.name)
-            if gap.any()
-            else c
-            for c, gap, found in zip(frame.get_columns(), gaps, values, strict=True)
-        ]
-        return pl.DataFrame(filled)
-    found = frame.copy()
-    for place, (gap, column) in enumerate(zip(gaps, values, strict=True)):
-        if gap.any():
-            old = frame.iloc[:, place]
-            new = _make_column(column[gap], old.dtype, "pandas")
-            new.index = old.index[gap]
-            merged: Any = old.copy()
-            merged[gap] = new
-            # As a Series: pandas would make strings of bare objects.
-            found.isetitem(place, merged)
+    library = "pandas" if isinstance(frame, pd.DataFrame) else "polars"
+    fill = _fill_pandas if library == "pandas" else _fill_polars
+    types: list[Any] = [None] * len(gaps)
+    if schema is not None and schema.library == library:
+        types = list(schema.types.values())
+    found = frame.copy() if library == "pandas" else frame.clone()
+    for place, (gap, filling) in enumerate(zip(gaps, values, strict=True)):
+        if gap.any() and not pd.isna(filling[gap]).all():
+            fill(found, place, gap, filling, types[place])
     return found
+
+
+def _fill_pandas(
+    frame: pd.DataFrame,
+    place: int,
+    gap: NDArray[np.bool_],
+    values: NDArray[Any],
+    fitted: Any,
+) -> None:
+    old = frame.iloc[:, place]
+    filling = values[gap]
+    if gap.all():
+        is_number = values.dtype.kind in "iuf" and pd.api.types.is_numeric_dtype(old)
+        dtype = old.dtype if fitted is None and is_number else fitted
+        merged: Any = _make_column(filling, dtype, "pandas")
+        merged.index = old.index
+    else:
+        dtype = _type_for_pandas(filling, old.dtype, fitted)
+        new = _make_column(filling, dtype, "pandas")
+        if dtype == old.dtype:
+            merged = old.copy()
+            # As an array: of a Series pandas would make timestamps of dates, too.
+            merged[gap] = new.array
+        else:
+            # The new type need not have gaps.
+            parts = pd.concat([old[~gap].astype(dtype), new])
+            order = np.concatenate([np.flatnonzero(~gap), np.flatnonzero(gap)])
+            merged = parts.iloc[np.argsort(order)].set_axis(old.index)
+    # As a Series: pandas would make strings of bare objects.
+    frame.isetitem(place, merged)
+
+
+def _type_for_pandas(filling: NDArray[Any], own: Any, fitted: Any) -> Any:
+    """Return a type that holds a column's values and what its gaps are filled with."""
+    if getattr(own, "kind", "") in ("i", "u"):
+        bounds = np.iinfo(getattr(own, "numpy_dtype", own))
+        if _are_within(filling, int(bounds.min), int(bounds.max)):
+            return own
+        return np.dtype(np.int64) if fitted is None else fitted
+    if not isinstance(own, pd.CategoricalDtype):
+        return own
+    lacking = _lacking(filling, own.categories)
+    is_alike = isinstance(fitted, pd.CategoricalDtype)
+    if lacking and is_alike and not _lacking(own.categories, fitted.categories):
+        return fitted
+    # Where the new ones belong in an order, nothing says.
+    return pd.CategoricalDtype([*own.categories, *lacking]) if lacking else own
+
+
+def _fill_polars(
+    frame: Any, place: int, gap: NDArray[np.bool_], values: NDArray[Any], fitted: Any
+) -> None:
+    import polars as pl
+
+    old = frame.to_series(place)
+    if gap.all():
+        is_number = values.dtype.kind in "iuf" and old.dtype.is_numeric()
+        dtype = old.dtype if fitted is None and is_number else fitted
+        filled = _make_column(values, dtype, "polars")
+    else:
+        dtype = _type_for_polars(values[gap], old.dtype, fitted)
+        new = _make_column(values, dtype, "polars")
+        if new.filter(gap).null_count():
+            raise ValueError(
+                f"Column {old.name!r} holds {dtype}, which cannot hold "
+                f"{values[gap][0]!r:.40}. Bring it to the type of fit first."
+            )
+        merged = pl.when(pl.Series(gap)).then(new).otherwise(old.cast(dtype))
+        filled = pl.select(merged).to_series()
+    frame.replace_column(place, filled.alias(old.name))
+
+
+def _type_for_polars(filling: NDArray[Any], own: Any, fitted: Any) -> Any:
+    """Return a type that holds a column's values and what its gaps are filled with."""
+    import polars as pl
+
+    if own.is_integer() and not _are_within(filling, *_polars_bounds(own)):
+        return pl.Int64() if fitted is None else fitted
+    if not isinstance(own, pl.Enum):
+        return own
+    lacking = _lacking(filling, own.categories)
+    is_alike = isinstance(fitted, pl.Enum)
+    if lacking and is_alike and not _lacking(own.categories, fitted.categories):
+        return fitted
+    return pl.Enum([*own.categories, *lacking]) if lacking else own
+
+
+def _are_within(values: NDArray[Any], lowest: int, highest: int) -> bool:
+    """Whether an integer type holds all values that are integers, not rounded ones."""
+    if values.dtype.kind not in "iuO":
+        return True
+    whole = (each for each in values.tolist() if isinstance(each, int))
+    return all(lowest <= each <= highest for each in whole)
+
+
+def _lacking(values: Any, categories: Any) -> list[Any]:
+    """Return the values that are no categories, each once, in order."""
+    known = set(categories)
+    return [value for value in dict.fromkeys(values) if value not in known]

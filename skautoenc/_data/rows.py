@@ -13,11 +13,11 @@ from scipy import sparse
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
+from .ranges import computing_type
 from .streamed import StreamedMatrix
 
 Index = NDArray[np.int64] | slice
 RowMap = Callable[[Tensor], Tensor]
-
 
 _BLOCK_VALUES = 2**20
 # Columns beyond which steps over sparse rows take far longer than other methods do.
@@ -226,8 +226,9 @@ class Rows:
         targets: NDArray[np.float32] | None = None,
     ) -> None:
         self.matrix = matrix
-        self.mean = mean.astype(matrix.dtype)
-        self.scale = matrix.dtype.type(scale)
+        dtype = computing_type(matrix.dtype, mean, scale)
+        self.mean = mean.astype(dtype)
+        self.scale = dtype.type(scale)
         self.device = device
         self.index = index
         self.prepare = prepare
@@ -268,9 +269,11 @@ class Rows:
         """Return chosen rows before they are prepared."""
         if sparse.issparse(self.matrix):
             return torch.from_numpy(self._of_sparse(chosen)).to(self.device)
-        block = take(self.matrix, chosen, self.index) - self.mean
-        block /= self.scale
-        block = block.astype(np.float32, copy=False)
+        # Values beyond float32 become infinite; who reads them sees to that.
+        with np.errstate(over="ignore"):
+            block = take(self.matrix, chosen, self.index) - self.mean
+            block /= self.scale
+            block = block.astype(np.float32, copy=False)
         return torch.from_numpy(block).to(self.device)
 
     def _of_sparse(self, chosen: Index) -> NDArray[np.float32]:
@@ -279,12 +282,12 @@ class Rows:
         if not found.has_canonical_format:
             found = found.copy()
             found.sum_duplicates()
-        zeros = ((0 - self.mean) / self.scale).astype(np.float32)
         rows = np.empty(found.shape, dtype=np.float32)
-        rows[:] = zeros
-        values = (found.data - self.mean[found.indices]) / self.scale
         numbers = np.repeat(np.arange(found.shape[0]), np.diff(found.indptr))
-        rows[numbers, found.indices] = values
+        with np.errstate(over="ignore"):
+            rows[:] = (0 - self.mean) / self.scale
+            values = (found.data - self.mean[found.indices]) / self.scale
+            rows[numbers, found.indices] = values
         return rows
 
     def standardise_into(self, memory: Tensor, chosen: Index) -> None:
@@ -293,14 +296,14 @@ class Rows:
             memory.copy_(torch.from_numpy(self._of_sparse(chosen)))
             return
         rows = take(self.matrix, chosen, self.index)
-        if rows.dtype == np.float32 and memory.device.type == "cpu":
+        is_float32 = np.result_type(rows, self.mean) == np.float32
+        if is_float32 and memory.device.type == "cpu":
             block = memory.numpy()
-            np.subtract(rows, self.mean, out=block)
-            block /= self.scale
+            with np.errstate(over="ignore"):
+                np.subtract(rows, self.mean, out=block)
+                block /= self.scale
         else:
-            block = rows - self.mean
-            block /= self.scale
-            memory.copy_(torch.from_numpy(block))
+            memory.copy_(self.standardised(chosen))
 
     @property
     def n_bytes(self) -> int:

@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils._set_output import ADAPTERS_MANAGER, _get_output_config
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from .explain import advise_on_missing, explain, refuse_unread
 from .rows import TrainingData, blocks, take
 
 # Of two, for weights: products and sums of many stay far from the ends of float64.
@@ -53,11 +54,12 @@ def check_rows(
     ValueError
         If `X` has the wrong shape or names, or values that are not finite numbers.
     TypeError
-        If `X` has entries that are not numbers.
+        If `X` has entries that are not numbers, or gives data but is none.
     """
     if not reset and _is_as_in_fit(estimator, X, min_rows):
         _check_finite(X, None, first_row)
         return X
+    refuse_unread(X)
     try:
         matrix = validate_data(
             estimator,
@@ -69,13 +71,10 @@ def check_rows(
             reset=reset,
         )
     except (ValueError, TypeError) as error:
-        column = _column_without_numbers(X)
-        if column is None:
+        better = explain(estimator, X, error)
+        if better is None:
             raise
-        raise type(error)(
-            f"Column {column!r} of X does not hold numbers ({error}). Encode it, with "
-            "OrdinalEncoder or OneHotEncoder for one, or leave it out."
-        ) from error
+        raise better from error
     _check_finite(matrix, getattr(estimator, "feature_names_in_", None), first_row)
     return matrix
 
@@ -97,21 +96,6 @@ def _is_as_in_fit(estimator: BaseEstimator, X: Any, min_rows: int) -> bool:
     )
 
 
-def _column_without_numbers(X: Any) -> str | None:
-    """Name the first column of a frame that cannot be read as numbers."""
-    if not hasattr(X, "columns"):
-        return None
-    for name in X.columns:
-        column = np.asarray(X[name])
-        try:
-            column.astype(np.float64)
-        except (ValueError, TypeError):
-            return str(name)
-        if column.dtype.kind in "mM":
-            return str(name)
-    return None
-
-
 def _check_finite(matrix: Any, names: NDArray[Any] | None, first_row: int) -> None:
     """Raise a ValueError that names row and column of the first value that is not."""
     values = matrix.data if sparse.issparse(matrix) else matrix
@@ -126,10 +110,7 @@ def _check_finite(matrix: Any, names: NDArray[Any] | None, first_row: int) -> No
             what = "NaN" if np.isnan(rows[row, column]) else "infinity"
             label = column if names is None else repr(str(names[column]))
             row += first_row + block.start
-            raise ValueError(
-                f"Input X contains {what}: row {row}, column {label}. "
-                "Fill the gaps (SimpleImputer) or drop the rows first."
-            )
+            raise ValueError(advise_on_missing(what, row, label))
 
 
 def refuse(estimator: BaseEstimator, name: str, expected: str) -> NoReturn:

@@ -50,7 +50,7 @@ def can_stream(estimator: BaseAutoencoder) -> bool:
         "whiten_code": "the code of a stream changes with every part",
     }
     for name, reason in reasons.items():
-        if getattr(estimator, name):
+        if getattr(estimator, name, False):
             raise AttributeError(
                 f"partial_fit does not support {name}=True: {reason}. Set "
                 f"{name}=False, or use fit."
@@ -73,6 +73,7 @@ class BaseAutoencoder(FittedEstimator):
 
     # Values of what a subclass does not offer as a parameter.
     features: Any = "code"
+    whiten_code: Any = False
     loss: Any = "auto"
     corruption: Any = "masking"
     corruption_rate: Any = 0.0
@@ -128,7 +129,12 @@ class BaseAutoencoder(FittedEstimator):
 
     @abstractmethod
     def _read_training_data(
-        self, X: Any, sample_weight: ArrayLike | None, before: Model[Any] | None
+        self,
+        X: Any,
+        sample_weight: ArrayLike | None,
+        before: Model[Any] | None,
+        *,
+        min_rows: int = 2,
     ) -> tuple[TrainingData, Any]:
         """Validate the data of a fit.
 
@@ -140,6 +146,8 @@ class BaseAutoencoder(FittedEstimator):
             Weights of the rows.
         before : Model or None
             What training goes on from; None for a fit from the beginning.
+        min_rows : int, default=2
+            Fewest rows accepted.
 
         Returns
         -------
@@ -185,7 +193,9 @@ class BaseAutoencoder(FittedEstimator):
         data, form = self._read_training_data(X, sample_weight, before)
         # A fit that fails from here on leaves nothing that looks fitted.
         forgotten = ["_optimizer_state", "_random_state"]
-        for name in forgotten if before else [*forgotten, "network_", "_model"]:
+        if before is None:
+            forgotten += ["network_", "_model", "row_total_"]
+        for name in forgotten:
             self.__dict__.pop(name, None)
         task = {"estimator": self, "X": X, "y": X if y is None else y}
         if sample_weight is not None:
@@ -281,7 +291,9 @@ class BaseAutoencoder(FittedEstimator):
         """Train for one epoch on a part of the data."""
         self._validate_params()
         before = self._model_to_go_on_from()
-        data, form = self._read_training_data(X, sample_weight, before)
+        data, form = self._read_training_data(
+            X, sample_weight, before, min_rows=2 if before is None else 1
+        )
         if not hasattr(self, "_random_state"):
             self._random_state = check_random_state(self.random_state)
         with (
@@ -392,21 +404,26 @@ class BaseAutoencoder(FittedEstimator):
 
     # Applying
 
-    def _errors(self, X: Any) -> NDArray[np.float32]:
+    def _errors(self, X: Any) -> NDArray[np.float64]:
         """Return how badly each row is reconstructed, in the user's units."""
         check_is_fitted(self)
         model = self._model
-        errors = model.errors(self._read_rows(X)) * model.side.error_unit
-        found: NDArray[np.float32] = errors.astype(np.float32)
-        return found
+        errors: NDArray[np.float64] = model.errors(self._read_rows(X))
+        with np.errstate(over="ignore"):
+            errors *= model.side.error_unit
+        return errors
 
     def _mean_error(self, X: Any, sample_weight: ArrayLike | None) -> float:
         """Return the weighted mean of the rows' errors, in the user's units."""
         check_is_fitted(self)
         model, matrix = self._model, self._read_rows(X)
         weights = check_weights(sample_weight, matrix)
-        errors = model.errors(matrix).astype(np.float64)
-        return float(np.average(errors, weights=weights) * model.side.error_unit)
+        errors = model.errors(matrix)
+        if weights is not None:
+            # Infinity times nothing is no number.
+            errors[weights == 0] = 0
+        with np.errstate(over="ignore"):
+            return float(np.average(errors, weights=weights) * model.side.error_unit)
 
 
 @contextmanager

@@ -151,13 +151,16 @@ class AutoencoderTransformer(MatrixAutoencoder):
         What `transform` gives: the code; the code thinned out by the sparsity rule, as
         the decoder gets it, which is the same where there is no rule; or all hidden
         activations and the code, which a network of your own does not tell.
-    normalize_rows : float, default=None
+    normalize_rows : float or "total", default=None
         If given, each centred row is divided by its root mean square, so that faint
         and strong rows count alike: good where strength says nothing, as with the
         contrast of an image. The number, in units of the root mean square of all rows,
         is added in quadrature to keep faint rows from being blown up: 0.5 is a start.
         Rows get their lengths back on the way back, less exactly the smaller the
-        number.
+        number. "total" is for counts and ``loss="poisson"``, where how many a row has
+        says nothing, as with the depth of a cell or the length of a document: rows are
+        brought to the mean total, `row_total_`, and weigh by their own (an exposure).
+        What comes back, and what is scored, is of that total. It takes a copy of `X`.
     whiten : {"zca", "pca"} or None, default=None
         Whether the network sees whitened rows, in which all directions of the data
         are about equally strong, so that fine patterns count as much as coarse ones.
@@ -258,6 +261,8 @@ class AutoencoderTransformer(MatrixAutoencoder):
         Means of the columns, subtracted first.
     scale_ : float
         Root of the columns' mean variance, by which the centred rows are divided.
+    row_total_ : float
+        Mean total of the training rows, with ``normalize_rows="total"`` only.
     whitening_, dewhitening_ : ndarray of shape (n_features_in_, n_features_in_) or None
         Maps that standardised rows are multiplied by to whiten them, and back.
     code_mean_ : ndarray of shape (n_components_,) or None
@@ -411,7 +416,7 @@ class AutoencoderTransformer(MatrixAutoencoder):
             "auto", "squared_error", "huber", "binary_cross_entropy", "poisson"
         ] = "auto",
         features: Literal["code", "sparse", "stack"] = "code",
-        normalize_rows: float | None = None,
+        normalize_rows: float | Literal["total"] | None = None,
         whiten: Literal["zca", "pca"] | None = None,
         whiten_regularization: float = 0.1,
         whiten_code: bool = False,
@@ -629,8 +634,10 @@ class AutoencoderTransformer(MatrixAutoencoder):
         Parameters
         ----------
         X : {array-like, sparse matrix, frame} of shape (n_samples, n_features)
-            A part of the training data, of at least two rows. The first part also
-            sets mean, scale and whitening: let it be a fair sample of the rest.
+            A part of the training data, of any number of rows. The first part, of two
+            rows at least, also sets mean, scale and whitening: let it be a fair sample
+            of the rest. A part of one row is normalised by what came before it, with
+            batch normalisation.
 
         y : Ignored
             Present for API consistency.
@@ -695,9 +702,11 @@ class AutoencoderTransformer(MatrixAutoencoder):
 
         Returns
         -------
-        ndarray or frame of shape (n_samples, n_features), float32
-            The reconstruction, in the units of the training data, to the seven digits
-            of float32. A frame with the training data's columns if the estimator was
+        ndarray or frame of shape (n_samples, n_features), float32 or float64
+            The reconstruction, in the units of the training data. It is float64 if
+            float32 could not hold the data: with columns further than 1024 times
+            `scale_` from zero, such as timestamps, or a `scale_` outside of 2**-100 to
+            2**100. A frame with the training data's columns if the estimator was
             fitted on a frame and `set_output` asks for one.
 
         Raises
@@ -710,7 +719,7 @@ class AutoencoderTransformer(MatrixAutoencoder):
         """
         return self._inverse_transform(X)
 
-    def score_samples(self, X: Any) -> NDArray[np.float32]:
+    def score_samples(self, X: Any) -> NDArray[np.float64]:
         """Score each row by how well it is reconstructed.
 
         Parameters
@@ -720,9 +729,10 @@ class AutoencoderTransformer(MatrixAutoencoder):
 
         Returns
         -------
-        ndarray of shape (n_samples,), float32
+        ndarray of shape (n_samples,), float64
             Minus the mean squared error of each row's reconstruction, in the squared
-            units of the data: 0 is perfect, and outliers are far below.
+            units of the data: 0 is perfect, and outliers are far below, at minus
+            infinity where float64 has no such number. Never NaN.
 
         Raises
         ------

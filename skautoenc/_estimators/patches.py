@@ -508,9 +508,10 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
 
         Returns
         -------
-        ndarray or frame of shape (n_samples, n_features), float32
-            A linear reconstruction. Pooling forgets where in its cell a patch was, so
-            fine detail is lost.
+        ndarray or frame of shape (n_samples, n_features), float32 or float64
+            A linear reconstruction, float64 if float32 could not hold the data, as
+            from an `AutoencoderTransformer`. Pooling forgets where in its cell a patch
+            was, so fine detail is lost.
 
         Raises
         ------

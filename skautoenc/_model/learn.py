@@ -98,7 +98,8 @@ def set_up(
     random_state : RandomState
         One number is drawn from it, the seed of everything else.
     before : Model, optional
-        What to go on from: weights and input side stay those.
+        What to go on from: its weights, and its input side as `plan.continue_side`
+        changes that.
     optimizer_state : mapping, optional
         Where the solver of the same name left off, under "solver".
 
@@ -109,7 +110,7 @@ def set_up(
     """
     network = _network_to_train(plan, before)
     budget = plan.budget.with_network(network)
-    data = _in_batches(data, network, budget)
+    data = _in_batches(data, network, budget, single_row=plan.single_row)
     n_samples = len(data)
     work = step_work(network.n_multiplications, min(budget.batch_size, n_samples))
     device = resolve_device(plan.device, work)
@@ -120,6 +121,8 @@ def set_up(
             _initialise(network, side.rows(data), streams)
         else:
             side = before.side.to(_CPU)
+            if plan.continue_side is not None:
+                side = plan.continue_side(side)
         targets = _targets(plan, side, data)
     bind_generator(network.to(device), streams.noise)
     side = side.to(device)
@@ -209,12 +212,12 @@ def _network_to_train(plan: Plan, before: Model[Any] | None) -> Autoencoder:
 
 
 def _in_batches(
-    data: TrainingData, network: Autoencoder, budget: Budget
+    data: TrainingData, network: Autoencoder, budget: Budget, *, single_row: bool
 ) -> TrainingData:
     """Bring the rows into the form in which they are batched."""
     n_batches = number_of_batches(len(data), budget.batch_size)
     smallest = len(data) // n_batches
-    if smallest < network.smallest_batch:
+    if smallest < network.smallest_batch and not (single_row and len(data) == 1):
         raise ValueError(
             f"Batch normalisation needs {network.smallest_batch} rows in a batch, got "
             f"{smallest}. Raise batch_size (now {budget.batch_size}), give weight to "

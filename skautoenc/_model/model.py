@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .._data.rows import Rows, TrainingData
+from .._data.rows import RowMap, Rows, TrainingData, blocks, take
 from .._networks.autoencoder import Autoencoder
 from .._networks.weights import device_of, own_array
 from .._preparation.whitening import Whitening
@@ -136,9 +136,7 @@ class Model(Generic[SideT]):
             Validated rows; of a table, encoded ones.
         """
         here, width = self._where_the_network_is(), self.n_features_out
-        features = here._blockwise.apply(
-            "encode", here._encode, here._rows(matrix), width
-        )
+        features, _ = here._read("encode", here._encode, matrix, width)
         if self.code.scale is not None:
             features /= np.float32(self.code.scale)
         return features
@@ -168,11 +166,16 @@ class Model(Generic[SideT]):
         rows = here._rows(matrix)
         return here._blockwise.apply("reconstruct", reconstruct, rows, width)
 
-    def errors(self, matrix: Any) -> NDArray[np.float32]:
-        """Return how badly each row is reconstructed, (n_samples,)."""
+    def errors(self, matrix: Any) -> NDArray[np.float64]:
+        """Return how badly each row is reconstructed, (n_samples,); never NaN."""
         here = self._where_the_network_is()
-        rows = here._rows(matrix)
-        return here._blockwise.apply("errors", here._errors, rows, 1).ravel()
+        read, divisors = here._read("errors", here._errors, matrix, 1)
+        found: NDArray[np.float64] = read.ravel().astype(np.float64)
+        if divisors is not None:
+            with np.errstate(over="ignore", invalid="ignore"):
+                found *= divisors**2
+            found[np.isnan(found)] = np.inf
+        return found
 
     def cell_errors(self, matrix: Any) -> NDArray[np.float32]:
         """Return how badly each cell of a table is reconstructed.
@@ -226,7 +229,33 @@ class Model(Generic[SideT]):
 
     def _rows(self, matrix: Any) -> Rows:
         """Return rows of the side, not prepared: that is done block by block."""
-        return self.side.rows(TrainingData(matrix), prepared=False)
+        return self.side.rows(TrainingData(self.side.admit(matrix)), prepared=False)
+
+    def _read(
+        self, name: str, function: RowMap, matrix: Any, width: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64] | None]:
+        """Apply a function of the network to the user's rows, however large.
+
+        Rows of a matrix that are too large for float32 are divided by a number first.
+        Tables cut their values off.
+
+        Returns
+        -------
+        found : ndarray of shape (n_samples, width), float32
+            The function's values.
+        divisors : ndarray of shape (n_samples,) or None
+            By what rows were divided; None if none was.
+        """
+        found = self._blockwise.apply(name, function, self._rows(matrix), width)
+        if isinstance(self.side, TableSide) or np.isfinite(found).all():
+            return found, None
+        large = np.flatnonzero(~np.isfinite(found).all(axis=1))
+        divisors = np.ones(len(found))
+        for block in blocks(len(large), matrix.shape[1]):
+            chosen = large[block]
+            source, divisors[chosen] = self.side.scaled_down(take(matrix, chosen))
+            found[chosen] = self._blockwise.apply(name, function, source, width)
+        return found, divisors
 
     @cached_property
     def _blockwise(self) -> Blockwise:

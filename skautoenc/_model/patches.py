@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from sklearn.utils.random import sample_without_replacement
 from torch import Tensor
 
-from .._data.rows import Rows, TrainingData, take
+from .._data.ranges import LARGEST, computing_type, restored_type
+from .._data.rows import TrainingData, take
 from .._networks.dense import DenseAutoencoder
 from .._networks.layers import CPU_FLOAT32
 from .._networks.weights import readonly_tensor
@@ -68,8 +69,11 @@ class PatchSource:
 
     def standardised(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Return standardised rows, (n, n_features)."""
-        kind = rows.dtype.type
-        return np.ascontiguousarray((rows - kind(self.mean)) / kind(self.scale))
+        kind = computing_type(rows.dtype, np.array(self.mean), self.scale).type
+        # Beyond the largest, sums over a patch would overflow.
+        with np.errstate(over="ignore"):
+            scaled = (rows - kind(self.mean)) / kind(self.scale)
+        return np.ascontiguousarray(np.clip(scaled, -LARGEST, LARGEST))
 
     def images(self, rows: NDArray[Any]) -> Tensor:
         """Return standardised, padded images, (n, height, width, n_channels)."""
@@ -161,8 +165,8 @@ class PatchFeatures:
 
     def pooled(self, rows: NDArray[Any]) -> NDArray[np.float32]:
         """Return roots of the mean codes of each cell, (n, n_pooled)."""
-        mean = np.full(rows.shape[1], self.source.mean)
-        source = Rows(rows, mean, self.source.scale, _CPU)
+        standardised = self.source.standardised(rows).astype(np.float32, copy=False)
+        source = torch.from_numpy(standardised)
         return self._blockwise.apply("pool", self._pool, source, self.n_pooled)
 
     @cached_property
@@ -269,13 +273,15 @@ class PatchModel:
             result[block] = pooled
         return result
 
-    def decode(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+    def decode(self, features: NDArray[np.float32]) -> NDArray[Any]:
         """Return images, (n_samples, n_features), in the units of the data."""
         source, n_columns = self.features.source, self.compression.backward.shape[1]
         codes = readonly_tensor(np.ascontiguousarray(features))
-        rows = self._backward.apply("decode", self._decode, codes, n_columns)
-        rows *= np.float32(source.scale)
-        rows += np.float32(source.mean)
+        decoded = self._backward.apply("decode", self._decode, codes, n_columns)
+        dtype = restored_type(source.mean, source.scale)
+        rows: NDArray[Any] = decoded.astype(dtype, copy=False)
+        rows *= dtype.type(source.scale)
+        rows += dtype.type(source.mean)
         return rows
 
     def check_usable(self) -> None:

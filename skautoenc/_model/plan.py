@@ -88,6 +88,12 @@ class Plan:
         Number of neighbours along which targets are smoothed; None for no smoothing.
     n_diffusion_steps : int, default=1
         How often they are.
+    continue_side : callable or None, default=None
+        Takes into the side of an earlier fit, from which training goes on, what the
+        new data adds to it, and returns a new side; None adds nothing.
+    single_row : bool, default=False
+        Whether one row may be all there is. Networks normalise it as they do when they
+        are applied.
     """
 
     build_network: Callable[[], Autoencoder]
@@ -102,3 +108,5 @@ class Plan:
     device: str | torch.device
     n_neighbors: int | None = None
     n_diffusion_steps: int = 1
+    continue_side: Callable[[Any], Any] | None = None
+    single_row: bool = False

@@ -1,13 +1,29 @@
 """What every network of the package can do."""
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from .layers import CPU_FLOAT32
 from .weights import count_parameters, from_arrays, to_arrays
+
+
+class Code(NamedTuple):
+    """The codes of a training batch, and what they cost by themselves.
+
+    Parameters
+    ----------
+    values : Tensor of shape (n, n_components)
+        What is decoded.
+    cost : Tensor or None
+        A scalar that is added to the loss, in its units: a penalty of sparsity, or the
+        divergence of a posterior from its prior. None where codes cost nothing.
+    """
+
+    values: Tensor
+    cost: Tensor | None
 
 
 class Autoencoder(nn.Module, ABC):
@@ -64,6 +80,23 @@ class Autoencoder(nn.Module, ABC):
     @abstractmethod
     def encode(self, x: Tensor) -> Tensor:
         """Map standardised rows, (n, n_features), to codes, (n, n_components)."""
+
+    def code(
+        self, x: Tensor, sample_weight: Tensor | None, generator: torch.Generator
+    ) -> Code:
+        """Encode a training batch.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, n_features)
+            Rows to encode.
+        sample_weight : Tensor of shape (n,) or None
+            Their weights.
+        generator : torch.Generator
+            Source of noise, for networks whose training codes are drawn.
+        """
+        values = self.encode(x)
+        return Code(values, self.penalty(values, sample_weight))
 
     def stack(self, x: Tensor) -> Tensor:
         """Map rows to the hidden activations, if any are known, and the code."""

@@ -1,7 +1,8 @@
 """A network of the user's own."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -61,7 +62,7 @@ class CustomAutoencoder(Autoencoder):
         config: dict[str, Any] = dict(self.config)
         builder = config.pop("builder")
         generator = torch.default_generator
-        with _building, torch.device("cpu"):
+        with _building, torch.device("cpu"), _float32():
             before = generator.get_state()
             generator.manual_seed(seed)
             try:
@@ -88,13 +89,46 @@ class CustomAutoencoder(Autoencoder):
 
     def encode(self, x: Tensor) -> Tensor:
         """Map standardised rows, (n, n_features), to codes, (n, n_components)."""
-        code: Tensor = self.module.encode(x)  # type: ignore[operator]
+        with self._normalising(len(x)):
+            code: Tensor = self.module.encode(x)  # type: ignore[operator]
         return code
 
     def decode(self, code: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """Map codes, (n, n_components), to standardised rows, (n, n_features)."""
-        reconstruction: Tensor = self.module.decode(code)  # type: ignore[operator]
+        with self._normalising(len(code)):
+            reconstruction: Tensor = self.module.decode(code)  # type: ignore[operator]
         return reconstruction
+
+    @contextmanager
+    def _normalising(self, n_rows: int) -> Iterator[None]:
+        """Let a single row be normalised as in reading: it has no moments."""
+        if not self.training or n_rows > 1:
+            yield
+            return
+        layers = [
+            m for m in self.module.modules() if isinstance(m, _BatchNorm) and m.training
+        ]
+        for layer in layers:
+            layer.eval()
+        try:
+            yield
+        finally:
+            for layer in layers:
+                layer.train()
+
+
+@contextmanager
+def _float32() -> Iterator[None]:
+    """Make float32 torch's default type: draws in another type are other weights."""
+    before = torch.get_default_dtype()
+    if before == torch.float32:
+        yield
+        return
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def _check_module(module: Any) -> None:

@@ -268,7 +268,8 @@ class LayerNorm(_Normalization):
 class BatchNorm(_Normalization):
     """Give each activation mean zero and variance one over the batch [1]_.
 
-    Reading uses running means of the moments met in training.
+    Reading uses running means of the moments met in training, and so does training by
+    a single row, which has no moments of its own.
 
     Parameters
     ----------
@@ -292,7 +293,7 @@ class BatchNorm(_Normalization):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise rows of shape (n, width)."""
-        if not self.training:
+        if not self.training or len(x) == 1:
             return self._affine(x, self.mean, self.variance)
         variance, mean = torch.var_mean(x, dim=0, unbiased=False)
         self.n_batches += 1

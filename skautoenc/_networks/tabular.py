@@ -19,7 +19,9 @@ class TabularAutoencoder(Autoencoder):
 
     A row has ``n_numbers`` numbers, ``n_extras`` numbers that are not decoded, and the
     code of each category; gaps are NaN. Each level of each category has an embedding as
-    wide as what is next, to which it is added; a gap has one of its own.
+    wide as what is next, to which it is added; a gap has one of its own. Codes above
+    ``n_levels``, those of unknown levels, are read as ``n_levels`` is: as a rare level,
+    or as a gap where the category has no code for these.
 
     Parameters
     ----------
@@ -48,6 +50,7 @@ class TabularAutoencoder(Autoencoder):
 
     offsets: Tensor
     gaps: Tensor
+    last: Tensor
 
     def __init__(
         self,
@@ -102,6 +105,8 @@ class TabularAutoencoder(Autoencoder):
         gaps = torch.tensor([end - 1 for end in ends], **whole)
         self.register_buffer("offsets", offsets, persistent=False)
         self.register_buffer("gaps", gaps, persistent=False)
+        last = torch.tensor(n_levels, **CPU_FLOAT32)
+        self.register_buffer("last", last, persistent=False)
 
     @torch.no_grad()
     def initialise(
@@ -164,6 +169,7 @@ class TabularAutoencoder(Autoencoder):
         if self.number_encoding is not None:
             encoded = self.number_encoding(known[:, : self.n_numbers])
             inputs.append(encoded.flatten(1))
+        codes = torch.minimum(codes, self.last)
         places = torch.where(
             codes.isnan(), self.gaps, codes.nan_to_num() + self.offsets
         )

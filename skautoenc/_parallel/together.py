@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextvars import copy_context
 from typing import Any
 
+import numpy as np
 from joblib import Parallel, cpu_count, delayed, parallel_config
 from joblib.parallel import (
     FallbackToBackend,
@@ -104,6 +105,8 @@ class _Call:
         self._go_on = threading.Semaphore(0)
         self._back = threading.Semaphore(0)
         self._warnings = _warnings_state()
+        # Those of numpy are a thread's own before its version 2.
+        self._errors = np.geterr()
         # Settings such as those of `numpy.errstate` are those of the caller.
         self._thread = threading.Thread(
             target=copy_context().run, args=(self._run,), name="_run", daemon=True
@@ -134,6 +137,7 @@ class _Call:
         training_strategy.set(self._train)
         try:
             self._wait()
+            np.seterr(**self._errors)
             self.result = self.function()
         except BaseException as error:
             self.error = error

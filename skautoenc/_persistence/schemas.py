@@ -78,6 +78,7 @@ UNFITTED: Schema = {
 # What is there under some circumstances only.
 OPTIONAL = {
     "feature_names_in_",
+    "row_total_",
     "_random_state",
     "_optimizer_state",
     *UNFITTED,
@@ -113,6 +114,7 @@ MATRIX_AUTOENCODER: Schema = {
     **ANY_AUTOENCODER,
     "mean_": array(np.float64, 1),
     "scale_": is_scale,
+    "row_total_": is_scale,
 }
 
 

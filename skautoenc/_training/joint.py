@@ -9,7 +9,7 @@ from itertools import chain
 import torch
 from torch import Tensor
 
-from .._networks.gradients import write_out
+from .._networks.gradients import closed_form_gradients
 from .._networks.weights import count_parameters
 from .memory import FlatGroup, Group, Piece
 from .optimizers import Optimizer
@@ -30,7 +30,7 @@ def kind_of(run: Run) -> Hashable | None:
     """
     step, rows = run.step, run.rows
     network = step.network
-    if not step.has_written_out or rows.device.type != "cpu":
+    if not step.has_closed_form or rows.device.type != "cpu":
         return None
     # What a rule of sparsity keeps is found for each network by itself.
     config = {**network.config, "sparsity_rate": None}
@@ -78,9 +78,9 @@ class JointRun:
         )
         self._is_random = any(step.objective.is_random for step in self._steps)
         self._clipped = [s for s in self._steps if s.max_grad_norm is not None]
-        written_out = write_out([step.network for step in self._steps])
-        assert written_out is not None
-        self._gradients = written_out
+        gradients = closed_form_gradients([step.network for step in self._steps])
+        assert gradients is not None
+        self._gradients = gradients
 
     def advance(self) -> None:
         """Train for one epoch."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.adam import adam
+from torch.optim.adamw import adamw
 from torch.optim.sgd import sgd
 
 from .._networks.autoencoder import Autoencoder
@@ -220,8 +220,8 @@ class Adam(Optimizer):
                 step += 1
             torch._fused_adamw_(piece.values, *moments, [], piece.steps, **numbers)
         else:
-            numbers = {**numbers, "fused": True, "decoupled_weight_decay": True}
-            adam(piece.values, *moments, [], piece.steps, **numbers)
+            # Adam with a choice of weight decays is younger than the oldest torch.
+            adamw(piece.values, *moments, [], piece.steps, fused=True, **numbers)
 
 
 class SGD(Optimizer):

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from .._networks.autoencoder import Autoencoder
-from .._networks.gradients import write_out
+from .._networks.gradients import closed_form_gradients
 from .._networks.weights import places
 from .._objectives.objectives import Objective
 from .optimizers import Optimizer
@@ -49,9 +49,9 @@ class Step:
         self.find_gradients()
 
     def find_gradients(self) -> None:
-        """Write out the gradients, if they are known, for parameters as they lie."""
+        """Find closed-form gradients, if there are any, for parameters as they lie."""
         known = self.objective.is_squared_error
-        self._written_out = write_out([self.network]) if known else None
+        self._gradients = closed_form_gradients([self.network]) if known else None
 
     def tensors(self) -> list[Tensor]:
         """Return all that training changes, in as few tensors as can be."""
@@ -65,11 +65,11 @@ class Step:
 
         To be called where autograd is off: it is turned on where it is needed.
         """
-        if self._written_out is None:
+        if self._gradients is None:
             loss = self._by_autograd(batch, target, sample_weight)
         else:
             source, _, target = self.objective.draw(batch, target, self.generator)
-            loss = self._written_out(source, target, sample_weight)
+            loss = self._gradients(source, target, sample_weight)
         self.clip_gradients()
         self.optimizer.step()
         return loss
@@ -80,9 +80,9 @@ class Step:
             self.optimizer.clip_gradients(self.max_grad_norm)
 
     @property
-    def has_written_out(self) -> bool:
+    def has_closed_form(self) -> bool:
         """Whether autograd is not needed."""
-        return self._written_out is not None
+        return self._gradients is not None
 
     def _by_autograd(
         self, batch: Tensor, target: Tensor, sample_weight: Tensor | None

@@ -1,0 +1,174 @@
+"""From frames and arrays to a table: what is checked, and what each column is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import validate_data
+
+from .columns import CategoryColumn, DateColumn, NumberColumn, Table
+from .frames import Columns
+
+
+def check_columns(
+    estimator: BaseEstimator,
+    X: Any,
+    *,
+    reset: bool,
+    min_rows: int = 1,
+    only_numbers: bool = True,
+) -> Columns:
+    """Check names and sizes; values are checked when they are encoded.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        Whose `n_features_in_` and `feature_names_in_` are set or compared.
+    X : frame or array-like of shape (n_samples, n_features)
+        The data.
+    reset : bool
+        Whether to set these attributes rather than compare.
+    min_rows : int, default=1
+        Fewest rows accepted.
+    only_numbers : bool, default=True
+        Whether the values of an array must be numbers.
+
+    Raises
+    ------
+    ValueError
+        If `X` has the wrong shape or names, or holds infinity.
+    """
+    if not hasattr(X, "columns"):
+        array = validate_data(
+            estimator,
+            X,
+            reset=reset,
+            dtype="numeric" if only_numbers else None,
+            ensure_all_finite="allow-nan",
+            ensure_min_samples=min_rows,
+        )
+        return Columns(array)
+    validate_data(estimator, X, reset=reset, skip_check_array=True)
+    columns = Columns(X)
+    if columns.n_rows < min_rows:
+        raise ValueError(
+            f"Found array with {columns.n_rows} sample(s) (shape="
+            f"{(columns.n_rows, len(columns))}) while a minimum of {min_rows} "
+            "is required."
+        )
+    if len(columns) == 0:
+        raise ValueError(
+            f"Found array with 0 feature(s) (shape={(columns.n_rows, 0)}) "
+            "while a minimum of 1 is required."
+        )
+    return columns
+
+
+def names_columns(categorical_features: Any, column_kinds: Any) -> bool:
+    """Whether parameters say what columns are, whatever their types."""
+    is_set = not (categorical_features is None or isinstance(categorical_features, str))
+    return is_set or bool(column_kinds)
+
+
+def named_kinds(
+    columns: Columns,
+    categorical_features: Any,
+    column_kinds: Mapping[Any, str] | None,
+    refuse: Callable[[str, str], NoReturn],
+) -> dict[int, str]:
+    """Map the positions of columns whose kind is set by a parameter to that kind.
+
+    Parameters
+    ----------
+    columns : Columns
+        The data.
+    categorical_features : "from_dtype", array-like or None
+        Names, positions or a mask of columns to take for categories.
+    column_kinds : mapping or None
+        From names or positions of columns to kinds.
+    refuse : callable
+        Raises the error of a parameter, given its name and what it must be.
+
+    Raises
+    ------
+    ValueError
+        If a parameter names no column of the data, or a kind that a column cannot be.
+    """
+    if names_columns(categorical_features, None):
+        chosen = np.asarray(categorical_features)
+    else:
+        chosen = np.asarray([])
+    if chosen.dtype == bool:
+        if len(chosen) != len(columns):
+            refuse("categorical_features", f"a mask of {len(columns)} columns")
+        chosen = np.flatnonzero(chosen)
+    given: dict[str, Mapping[Any, str]] = {
+        "categorical_features": dict.fromkeys(chosen.tolist(), "category"),
+        "column_kinds": column_kinds or {},
+    }
+    named = {}
+    for parameter, kinds in given.items():
+        for name, kind in kinds.items():
+            place = columns.place(name)
+            if place is None:
+                refuse(parameter, "made of columns of X")
+            if not columns.can_be(place, kind):
+                raise ValueError(
+                    f"Column {name!r} cannot be taken for a {kind}, as column_kinds "
+                    f"says: it holds {columns.type_name(place)}. Convert it first."
+                )
+            named[place] = kind
+    return named
+
+
+def learn_table(
+    columns: Columns,
+    weights: NDArray[np.float64] | None,
+    named: Mapping[int, str],
+    *,
+    scaling: str,
+    min_frequency: float | None,
+    max_categories: int | None,
+    handle_unknown: str,
+) -> Table:
+    """Learn scales, ranges and levels of all columns.
+
+    Parameters
+    ----------
+    columns : Columns
+        The data; all rows weigh something.
+    weights : ndarray of shape (n_samples,) or None
+        Weights of the rows.
+    named : mapping
+        Kinds of columns by their position, where these are not those of their types.
+    scaling : {"standard", "quantile"}
+        How numbers are brought to one scale.
+    min_frequency : int, float or None
+        Fewest rows, or smallest share of them, for a level of its own.
+    max_categories : int or None
+        Most levels of a column, that of the rare ones included.
+    handle_unknown : {"infrequent_if_exist", "error"}
+        What is done about a level that was not there in `fit`.
+    """
+    found: list[Any] = []
+    for place, name in enumerate(columns.names):
+        kind = named.get(place) or columns.kind(place)
+        column: Any
+        if kind == "category":
+            column = CategoryColumn(
+                name,
+                min_frequency=min_frequency,
+                max_categories=max_categories,
+                handle_unknown=handle_unknown,
+            )
+        elif kind == "date":
+            column = DateColumn(name, is_text=columns.is_text(place))
+        else:
+            is_integer = columns.is_integer(place)
+            column = NumberColumn(name, scaling, is_integer=is_integer)
+        found.append(column.fit(columns[place], weights))
+    return Table(found)
