@@ -134,7 +134,9 @@ class TabularAutoencoder(Autoencoder):
         rows = torch.randn(n, self.widths[0], generator=generator, **CPU_FLOAT32)
         n_codes = self.config["n_codes"]
         for column, number in enumerate(n_codes, start=rows.shape[1] - len(n_codes)):
-            codes = torch.randint(max(1, number), (n,), generator=generator)
+            codes = torch.randint(
+                max(1, number), (n,), generator=generator, device="cpu"
+            )
             rows[:, column] = codes if number else torch.nan
         return rows
 
