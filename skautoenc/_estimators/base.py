@@ -45,6 +45,10 @@ from .._training.run import Run
 from .._warnings import warn
 from .fitted import FittedEstimator
 
+# A step over wide sparse rows costs what it costs for dense ones, far more than all of
+# a truncated SVD, and further epochs overfit the words that only a few rows have.
+_WIDE_SPARSE_EPOCHS = 3
+
 
 def can_stream(estimator: BaseAutoencoder) -> bool:
     """Whether the data may come in parts; an AttributeError says why not."""
@@ -360,16 +364,18 @@ class BaseAutoencoder(FittedEstimator):
 
     # What parameters of all subclasses resolve to
 
-    def _budget(self, n_samples: int, *, in_parts: bool) -> Budget:
-        """Say how long and how fast to train on `n_samples` rows."""
+    def _budget(self, data: TrainingData, *, in_parts: bool) -> Budget:
+        """Say how long and how fast to train on these rows."""
+        is_auto = self.max_iter == "auto"
         batch_size = 128 if self.batch_size == "auto" else int(self.batch_size)
-        n_batches = number_of_batches(n_samples, batch_size)
+        n_batches = number_of_batches(len(data), batch_size)
         budget = Budget(
             batch_size=batch_size,
             max_iter=(
-                self._default_max_iter(n_batches)
-                if self.max_iter == "auto"
-                else int(self.max_iter)
+                self._default_max_iter(n_batches) if is_auto else int(self.max_iter)
+            ),
+            max_iter_from_pca=(
+                _WIDE_SPARSE_EPOCHS if is_auto and data.is_wide_sparse else None
             ),
             learning_rate=self.learning_rate,
         )

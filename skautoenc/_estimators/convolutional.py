@@ -111,7 +111,8 @@ class ConvAutoencoderTransformer(ImageInput, MatrixAutoencoder):
         Bound on the norm of the gradient; None for no bound.
     max_iter : int or "auto", default="auto"
         Most epochs. "auto" takes as many as make about 1000 steps, but at least 5 and
-        at most 50.
+        at most 50; for a sparse matrix of more than 1000 columns, and with
+        `linear_skip`, 3 at most.
     shuffle : bool, default=True
         Whether each epoch visits the rows in a new order.
     tol : float, default=1e-4

@@ -134,7 +134,7 @@ class TableAutoencoder(BaseAutoencoder):
             learn_side=partial(learn_table_side, table=table, schema=schema, loss=loss),
             continue_side=partial(replace, table=table),
             make_objective=self._make_objective,
-            budget=self._budget(len(data), in_parts=in_parts),
+            budget=self._budget(data, in_parts=in_parts),
             solver=self._solver(),
             code=CodePlan(self.features, n_columns=len(table.columns)),
             tol=self.tol,

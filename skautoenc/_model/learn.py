@@ -110,7 +110,7 @@ def set_up(
     """
     network = _network_to_train(plan, before)
     rate, factors = _learning_rates(plan.solver, network)
-    budget = replace(plan.budget, learning_rate_init=rate)
+    budget = replace(plan.budget.with_network(network), learning_rate_init=rate)
     data = _in_batches(data, network, budget, single_row=plan.single_row)
     n_samples = len(data)
     work = step_work(network.n_multiplications, min(budget.batch_size, n_samples))

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from .layers import CPU_FLOAT32
 from .weights import count_parameters, from_arrays, to_arrays
 
 
@@ -42,6 +43,8 @@ class Autoencoder(nn.Module, ABC):
         Whether parameters may be moved in memory: nothing else holds a view of them.
     learning_rate : float
         Learning rate that suits most networks of the class.
+    runs_in_threads : bool
+        Whether several threads may apply it at the same time.
     """
 
     config: dict[str, Any]
@@ -50,6 +53,7 @@ class Autoencoder(nn.Module, ABC):
     weighs_rows = True
     is_movable = True
     learning_rate = 0.005
+    runs_in_threads = True
 
     registry: ClassVar[dict[str, type["Autoencoder"]]] = {}
 
@@ -71,6 +75,10 @@ class Autoencoder(nn.Module, ABC):
         sample_weight : Tensor of shape (n,) or None
             Their weights; None if all are equal.
         """
+
+    def noise(self, n: int, generator: torch.Generator) -> Tensor:
+        """Draw rows that the network may see, to try it out, (n, n_features)."""
+        return torch.randn(n, self.widths[0], generator=generator, **CPU_FLOAT32)
 
     @abstractmethod
     def encode(self, x: Tensor) -> Tensor:
@@ -165,6 +173,11 @@ class Autoencoder(nn.Module, ABC):
     def sparse(self, x: Tensor) -> Tensor:
         """Map rows to codes as the decoder gets them, (n, n_components)."""
         return self.encode(x)
+
+    @property
+    def starts_as_pca(self) -> bool:
+        """Whether the first weights already reconstruct as PCA does."""
+        return getattr(self, "projection", None) is not None
 
     @property
     def is_sparse(self) -> bool:

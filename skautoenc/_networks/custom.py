@@ -51,6 +51,8 @@ class CustomAutoencoder(Autoencoder):
 
     # A user may have tied weights by their memory, or kept a view of them.
     is_movable = False
+    # It may keep what it computed.
+    runs_in_threads = False
 
     def __init__(
         self, *, builder: Callable[..., nn.Module], n_features: int, n_components: int
