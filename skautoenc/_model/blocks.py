@@ -27,6 +27,9 @@ _ACCELERATOR_VALUES = 2**22
 # Sizes of blocks for fewer rows, where these round as they do in a whole block.
 _SMALL = (8, 16, 32, _TILE)
 
+# What a call costs beside its rows, in multiplications.
+_CALL = 2**19
+
 Noise = Callable[[int, torch.Generator], Tensor]
 
 
@@ -153,7 +156,7 @@ class Blockwise:
         """
         n_samples, device, block = len(source), source.device, self.block
         sizes = self._sizes.get(name) or self._try_out(name, function, source)
-        size = _fitting(sizes, n_samples)
+        size = _fitting(sizes, n_samples, _CALL / max(1, block.n_multiplications))
         result = np.empty((n_samples, width), dtype=np.float32)
         starts = range(0, n_samples, size)
 
@@ -192,12 +195,21 @@ class Blockwise:
         return sizes
 
 
-def _fitting(sizes: Sequence[int], n_samples: int) -> int:
-    """Choose the size of the blocks that rows are put into."""
+def _fitting(sizes: Sequence[int], n_samples: int, call: float) -> int:
+    """Choose the size of the blocks that rows are put into.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Sizes that round alike, ascending.
+    n_samples : int
+        Number of rows.
+    call : float
+        What a call costs beside its rows, in rows.
+    """
     if n_samples >= sizes[-1]:
         return sizes[-1]
-    # The one that leaves the fewest rows to be padded, in as few blocks as can be.
-    return min(sizes, key=lambda size: (-(-n_samples // size) * size, -size))
+    return min(sizes, key=lambda size: -(-n_samples // size) * (size + call))
 
 
 def _n_columns(source: Rows | Tensor) -> int:
