@@ -25,7 +25,7 @@ _BLOCK_VALUES = 2**18
 # Accelerators want more, and have the memory.
 _ACCELERATOR_VALUES = 2**22
 # Sizes of blocks for fewer rows, where these round as they do in a whole block.
-_SMALL = (8, 16, 32, _TILE)
+_SMALL = (8, 16, 32, _TILE, 4 * _TILE, 16 * _TILE)
 
 # What a call costs beside its rows, in multiplications.
 _CALL = 2**19
@@ -99,8 +99,8 @@ def same_rounding(
     whole = function(rows.clone())[:_TILE].view(torch.int32)
 
     def rounds_alike(size: int) -> bool:
-        parts = torch.split(rows[:_TILE], size)
-        values = torch.cat([function(part.clone()) for part in parts])
+        parts = torch.split(rows[: max(size, _TILE)], size)
+        values = torch.cat([function(part.clone()) for part in parts])[:_TILE]
         return torch.equal(values.view(torch.int32), whole)
 
     alike = [size for size in sizes if size < len(rows) and rounds_alike(size)]
