@@ -75,14 +75,13 @@ class Savable:
         Parameters
         ----------
         path : str or path-like
-            Where to.
+            Where to; a leading ``~`` is your home folder.
 
         Raises
         ------
         ValueError
             If a parameter is not valid, or if the estimator holds something that is not
-            plain data: callbacks, say, or levels of a category that are objects of your
-            own. Nothing is written then.
+            plain data: callbacks, say. Nothing is written then.
         OSError
             If the file cannot be written. An older one is still there.
 
@@ -95,7 +94,7 @@ class Savable:
         Of a `network` of your own the file holds the weights. What builds it is given
         back to `load`.
         """
-        write(path, _dump(self))
+        write(os.path.expanduser(path), _dump(self))
 
     @classmethod
     def load(
@@ -193,7 +192,7 @@ def _load(
     path: str | os.PathLike[str], kind: type[Savable], network: Builder | None
 ) -> Any:
     try:
-        return _restore(*unpack(read(path)), kind, network)
+        return _restore(*unpack(read(os.path.expanduser(path))), kind, network)
     except ValueError as error:
         raise ValueError(f"{os.fspath(path)!r} cannot be loaded: {error}.") from error
 
