@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from numbers import Integral, Real
@@ -18,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from ._base import BaseAutoencoder
-from ._frames import Columns, fill_gaps, make_frame
+from ._frames import Columns, fill_gaps, find_fault, is_frame, make_frame
 from ._input import (
     TrainingData,
     check_codes,
@@ -77,7 +78,9 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
     column_kinds : dict or None, default=None
         What columns, by their names or places, are to be taken for whatever their type:
         "number", which booleans and strings of numbers can be, "date", which strings in
-        ISO 8601 can be, or "category".
+        ISO 8601 can be, or "category". Columns of objects or strings that hold nothing
+        but numbers or dates are categories by default, with a warning, unless they are
+        named here.
     scaling : {"standard", "quantile"}, default="standard"
         How numbers are brought to one scale: centred and divided by their standard
         deviation, or mapped to a normal distribution by their ranks (RankGauss), which
@@ -95,7 +98,10 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         Most codes of a column. With more levels, the rarest share one.
     handle_unknown : {"infrequent_if_exist", "error"}, default="infrequent_if_exist"
         A level that was not there in `fit` is read as a rare one, if the column has
-        some, otherwise as a gap; or it is an error.
+        some, otherwise as a gap; or it is an error. There is a warning where more than
+        half of a column's values are such levels, among ten values or more, or among
+        fewer if none of the levels of `fit` has their type: integers where `fit` had
+        strings, for one.
     corruption : {"masking", "swap"}, default="masking"
         What is done to cells that are to be reconstructed: they become gaps, or take
         the value of another row.
@@ -359,7 +365,7 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
                 name: column.kind
                 for name, column in zip(columns.names, self._table.columns, strict=True)
             }
-        matrix = self._table.encode(columns)
+        matrix = self._table.encode(columns, warns=not reset)
         return TrainingData(matrix, weights).without_zero_weights()
 
     def _check_rows(self, X: Any, *, reset: bool, min_rows: int = 1) -> Any:
@@ -368,9 +374,9 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
 
     def _check_columns(self, X: Any, *, reset: bool, min_rows: int = 1) -> Columns:
         """Check names and sizes; what is in the columns is checked as it is encoded."""
-        if hasattr(X, "columns"):
-            validate_data(self, X, reset=reset, skip_check_array=True)
+        if is_frame(X):
             columns = Columns(X)
+            validate_data(self, columns.native, reset=reset, skip_check_array=True)
             if columns.n_rows < min_rows:
                 raise ValueError(
                     f"Found array with {columns.n_rows} sample(s) (shape="
@@ -382,17 +388,30 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
                     f"Found array with 0 feature(s) (shape={(columns.n_rows, 0)}) "
                     "while a minimum of 1 is required."
                 )
+            if not reset:
+                for place, column in enumerate(self._table.columns):
+                    columns.check_type(place, column.kind)
             return columns
-        array = validate_data(
-            self,
-            X,
-            reset=reset,
-            # Categories may be strings.
-            dtype=None if self._names_columns else "numeric",
-            ensure_all_finite="allow-nan",
-            ensure_min_samples=min_rows,
-        )
-        return Columns(array)
+        return Columns(self._check_array(X, reset=reset, min_rows=min_rows))
+
+    def _check_array(self, X: Any, *, reset: bool, min_rows: int) -> NDArray[Any]:
+        try:
+            array: NDArray[Any] = validate_data(
+                self,
+                X,
+                reset=reset,
+                # Categories may be strings.
+                dtype=None if self._names_columns else "numeric",
+                ensure_all_finite="allow-nan",
+                ensure_min_samples=min_rows,
+            )
+        except (ValueError, TypeError) as error:
+            fault = find_fault(X)
+            if fault is None:
+                raise
+            kind = ValueError if isinstance(error, ValueError) else TypeError
+            raise kind(f"{fault} ({error})") from error
+        return array
 
     @property
     def _names_columns(self) -> bool:
@@ -424,6 +443,9 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
                     name, self.scaling, is_integer=columns.is_integer(place)
                 )
             found.append(column.fit(columns[place], weights))
+        for place, column in enumerate(found):
+            if place not in forced and columns.is_text(place):
+                _warn_of_kind(column)
         return Table(found)
 
     def _forced_kinds(self, columns: Columns) -> dict[int, str]:
@@ -585,6 +607,7 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         ndarray or frame of shape (n_samples, n_features)
             The reconstruction. Fitted on a frame, it gives one of the same library with
             the same columns and types: integers are rounded, categories are levels.
+            Dates in text are written as in `fit`, with the time zone that most had.
 
         Raises
         ------
@@ -616,7 +639,8 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         frame or ndarray of shape (n_samples, n_features)
             A copy in which each gap holds what the network makes of the rest of the
             row. Only columns that held nothing in `fit`, or nothing but rare levels,
-            keep theirs.
+            keep theirs. Columns keep their types, which need not be those of `fit`:
+            integers are rounded, dates in text are written like the others in `X`.
 
         Raises
         ------
@@ -629,10 +653,15 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         columns = self._check_columns(X, reset=False)
         matrix = self._table.encode(columns)
         rows = self._rows_to_read(matrix)
-        values = self._table.decode(*self._read(rows, self.network_.forward))
+        found = self._read(rows, self.network_.forward)
+        values = self._table.decode(*found, like=columns if columns.is_frame else None)
         gaps = [column.gaps(columns[n]) for n, column in enumerate(self._table.columns)]
+        values = [
+            columns.suit(n, filling) if gap.any() and not gap.all() else filling
+            for n, (gap, filling) in enumerate(zip(gaps, values, strict=True))
+        ]
         if columns.is_frame:
-            return fill_gaps(columns.native, gaps, values)
+            return columns.as_given(fill_gaps(columns.native, gaps, values))
         filled = np.array(columns.native, copy=True)
         for place, (gap, column) in enumerate(zip(gaps, values, strict=True)):
             filled[gap, place] = column[gap]
@@ -735,6 +764,19 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         tags.input_tags.categorical = True
         tags.input_tags.string = True
         return tags
+
+
+def _warn_of_kind(column: CategoryColumn) -> None:
+    """Warn where a category is made of numbers or dates, as objects or as strings."""
+    kind = column.suggested_kind()
+    if kind is None:
+        return
+    warnings.warn(
+        f"Column {column.name!r} holds nothing but {kind}s, as objects or as strings, "
+        f"and is taken for a category. Say what it is, with column_kinds="
+        f"{{{column.name!r}: {kind!r}}}, or with 'category' if it is one.",
+        stacklevel=6,
+    )
 
 
 def _entropy(
