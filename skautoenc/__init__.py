@@ -1,13 +1,16 @@
 """Autoencoder features for scikit-learn, backed by PyTorch."""
 
-from ._blocks import Blocks
-from ._convolutional import ConvAutoencoderTransformer
-from ._patches import PatchAutoencoderTransformer
-from ._saving import TRUSTED_TYPES, load
-from ._tabular import TabularAutoencoderTransformer
-from ._together import train_together
-from ._transformer import AutoencoderTransformer
+from ._data.blocks import Blocks
+from ._estimators.convolutional import ConvAutoencoderTransformer
+from ._estimators.dense import AutoencoderTransformer
+from ._estimators.patches import PatchAutoencoderTransformer
+from ._estimators.tabular import TabularAutoencoderTransformer
+from ._parallel.together import train_together
+from ._persistence.saving import load, trusted_types
 from ._version import __version__ as __version__
+
+# What `skops.io.load` needs to be told to trust, for estimators of the package.
+TRUSTED_TYPES = trusted_types()
 
 __all__ = [
     "TRUSTED_TYPES",

@@ -19,7 +19,7 @@ from skautoenc import (
     PatchAutoencoderTransformer,
     TabularAutoencoderTransformer,
 )
-from skautoenc._saving import FORMAT_VERSION
+from skautoenc._persistence.saving import FORMAT_VERSION
 
 FILES = Path(__file__).parent / "files"
 

@@ -17,7 +17,7 @@ from skautoenc import (
     PatchAutoencoderTransformer,
     TabularAutoencoderTransformer,
 )
-from skautoenc.training import Batches
+from skautoenc._training.batches import Batches
 
 
 @pytest.fixture

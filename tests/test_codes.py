@@ -8,10 +8,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import NearestNeighbors
 
 from skautoenc import AutoencoderTransformer
-from skautoenc.networks import DenseAutoencoder
-from skautoenc.objectives import squared_jacobian, truncate
-from skautoenc.training import make_optimizer
-from skautoenc.training.revival import dead_units, revive
+from skautoenc._networks.dense import DenseAutoencoder
+from skautoenc._objectives.objectives import squared_jacobian, truncate
+from skautoenc._training.optimizers import make_optimizer
+from skautoenc._training.revival import dead_units, revive
 
 
 def reconstruct(estimator, X):

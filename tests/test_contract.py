@@ -2,15 +2,18 @@
 
 import pytest
 import torch
+from sklearn.base import BaseEstimator
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+import skautoenc
 from skautoenc import (
     AutoencoderTransformer,
     ConvAutoencoderTransformer,
     PatchAutoencoderTransformer,
     TabularAutoencoderTransformer,
 )
+from skautoenc._persistence.saving import public_estimators
 
 
 class TwoLayers(torch.nn.Module):
@@ -65,6 +68,20 @@ MORE_CHECKS = [
     "check_transformer_get_feature_names_out",
     "check_transformer_get_feature_names_out_pandas",
 ]
+
+
+def test_every_public_estimator_is_listed():
+    assert {type(estimator) for estimator in ESTIMATORS} == set(public_estimators())
+    public = {value for value in vars(skautoenc).values() if isinstance(value, type)}
+    estimators = {value for value in public if issubclass(value, BaseEstimator)}
+    assert estimators == set(public_estimators())
+
+
+def test_names_of_public_classes_are_those_of_imports():
+    for kind in public_estimators():
+        assert kind.__module__ == "skautoenc"
+        assert getattr(skautoenc, kind.__name__) is kind
+        assert f"skautoenc.{kind.__name__}" in skautoenc.TRUSTED_TYPES
 
 
 @parametrize_with_checks(ESTIMATORS)

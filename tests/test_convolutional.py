@@ -11,12 +11,12 @@ from sklearn.decomposition import PCA
 from torch import nn
 
 from skautoenc import ConvAutoencoderTransformer, PatchAutoencoderTransformer
-from skautoenc.augmentation import shift
-from skautoenc.networks.convolutional import (
+from skautoenc._networks.convolutional import (
     Convolution,
     ConvolutionalAutoencoder,
     TransposedConvolution,
 )
+from skautoenc._objectives.augmentation import shift
 
 QUICK = {"hidden_channels": (4, 6), "max_iter": 3, "random_state": 0}
 

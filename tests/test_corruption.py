@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from skautoenc.corruption import CORRUPTIONS
+from skautoenc._objectives.corruption import CORRUPTIONS
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 from make_files import FILES, Straight
 
 import skautoenc
-from skautoenc import _files
+from skautoenc._persistence import files as _files
 
 SEEDS = [path.read_bytes() for path in sorted(FILES.glob("*/*.safetensors"))]
 _MOST_MEMORY = 100 * 1024 * 1024

@@ -8,8 +8,8 @@ import pytest
 from make_files import FILES, Straight, estimators
 
 import skautoenc
-from skautoenc._files import unpack
-from skautoenc._saving import FORMAT_VERSION
+from skautoenc._persistence.files import unpack
+from skautoenc._persistence.saving import FORMAT_VERSION
 
 STORED = sorted(FILES.glob("*/*.safetensors"))
 

@@ -9,7 +9,7 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import d2_tweedie_score, mean_poisson_deviance
 
 from skautoenc import AutoencoderTransformer
-from skautoenc.losses import LOSSES
+from skautoenc._objectives.losses import LOSSES
 
 
 @pytest.fixture(scope="module")

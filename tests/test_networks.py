@@ -5,9 +5,10 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from skautoenc.networks import NORMALIZATIONS, DenseAutoencoder
-from skautoenc.networks.codes import SPARSITIES, share_threshold
-from skautoenc.networks.numbers import PiecewiseLinear
+from skautoenc._networks.codes import SPARSITIES, share_threshold
+from skautoenc._networks.dense import DenseAutoencoder
+from skautoenc._networks.layers import NORMALIZATIONS
+from skautoenc._networks.numbers import PiecewiseLinear
 
 
 @pytest.fixture

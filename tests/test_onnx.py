@@ -29,7 +29,7 @@ from skautoenc import (
     PatchAutoencoderTransformer,
     TabularAutoencoderTransformer,
 )
-from skautoenc.networks.layers import ACTIVATIONS
+from skautoenc._networks.layers import ACTIVATIONS
 from skautoenc.onnx import to_onnx
 
 # Enough to leave the first weights: numbers are compared, not quality.

@@ -16,8 +16,8 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from skautoenc import AutoencoderTransformer, PatchAutoencoderTransformer
-from skautoenc._input import TrainingData
-from skautoenc.networks.patches import cut_patches, pool
+from skautoenc._data.rows import TrainingData
+from skautoenc._preparation.patches import cut_patches, pool
 
 RULES = {"sparsity": "topk", "sparsity_rate": 0.1, "hidden_layer_sizes": ()}
 
@@ -407,7 +407,7 @@ def test_few_patches_of_many_images_take_little_memory():
     estimator = PatchAutoencoderTransformer(quick(), n_patches=1000, random_state=0)
     estimator.fit(images[:200])
     tracemalloc.start()
-    patches, _ = estimator._draw(
+    patches, _ = estimator._model.features.source.draw(
         TrainingData(images.reshape(4000, -1)), 1000, np.random.RandomState(0)
     )
     _, peak = tracemalloc.get_traced_memory()

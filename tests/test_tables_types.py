@@ -798,7 +798,7 @@ def test_lazy_frames_are_to_be_collected(recwarn):
     lazy = pl.LazyFrame({"x": ROWS * 1.0})
     fitted = fit(lazy.collect())
     for use in (fit, fitted.transform, fitted.impute, fitted.score):
-        with pytest.raises(TypeError, match=r"LazyFrame.* collect\(\)"):
+        with pytest.raises(TypeError, match=r"LazyFrame.*\.collect\(\)"):
             use(lazy)
     assert not recwarn.list
 

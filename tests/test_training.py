@@ -8,7 +8,9 @@ import torch
 from joblib import Parallel, delayed
 
 from skautoenc import AutoencoderTransformer
-from skautoenc.training import SCHEDULES, Batches, compute, resolve_device
+from skautoenc._training.batches import Batches
+from skautoenc._training.optimizers import SCHEDULES
+from skautoenc._training.resources import compute, resolve_device
 
 CPU = torch.device("cpu")
 

@@ -11,25 +11,14 @@ from skl2onnx import update_registered_converter
 from skl2onnx.common.data_types import FloatTensorType, guess_proto_type
 from sklearn.utils.validation import check_is_fitted
 
-from .._convolutional import ConvAutoencoderTransformer
-from .._patches import PatchAutoencoderTransformer
-from .._tabular import TabularAutoencoderTransformer
-from .._transformer import AutoencoderTransformer
+from .._persistence.saving import public_estimators
 from ._estimators import features
 from ._graph import OPSET, Graph
-
-_ESTIMATORS = (
-    AutoencoderTransformer,
-    ConvAutoencoderTransformer,
-    PatchAutoencoderTransformer,
-    # For an error that says why not.
-    TabularAutoencoderTransformer,
-)
 
 
 def register() -> None:
     """Tell skl2onnx of the estimators."""
-    for kind in _ESTIMATORS:
+    for kind in public_estimators():
         name = f"Skautoenc{kind.__name__}"
         update_registered_converter(kind, name, _set_shape, _convert)
 
@@ -39,7 +28,7 @@ def _set_shape(operator: Any) -> None:
     estimator = operator.raw_operator
     check_is_fitted(estimator)
     n_rows = operator.inputs[0].get_first_dimension()
-    operator.outputs[0].type.shape = [n_rows, estimator._n_features_out]
+    operator.outputs[0].type.shape = [n_rows, estimator._model.n_features_out]
 
 
 def _convert(scope: Any, operator: Any, container: Any) -> None:
@@ -51,7 +40,7 @@ def _convert(scope: Any, operator: Any, container: Any) -> None:
         )
     graph = Graph(scope.get_unique_variable_name)
     dtype, rows = _rows(graph, operator.inputs)
-    found = features(operator.raw_operator, graph, rows, dtype)
+    found = features(operator.raw_operator._model, graph, rows, dtype)
     for tensor in graph.constants:
         container.add_initializer(tensor.name, tensor.data_type, tensor.dims, tensor)
     for node in graph.nodes:

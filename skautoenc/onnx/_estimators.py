@@ -1,4 +1,4 @@
-"""What each estimator gives, as nodes."""
+"""What each model gives, as nodes."""
 
 from __future__ import annotations
 
@@ -7,28 +7,32 @@ from functools import singledispatch
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
 
-from .._patches import PatchAutoencoderTransformer
-from .._reading import FittedAutoencoder
-from .._tabular import TabularAutoencoderTransformer
-from ..losses import LOSSES
-from ..networks.patches import PatchEncoder, cut_patches, pad_edges, pooling_windows
+from .._data.ranges import restored_type
+from .._model.model import Model
+from .._model.patches import PatchFeatures, PatchModel
+from .._model.table import TableSide
+from .._preparation.patches import (
+    PatchEncoder,
+    cut_patches,
+    pad_edges,
+    pooling_windows,
+)
 from ._graph import Graph
 from ._networks import decode, encode, thin_out
-from ._rows import forward, inverse, mean, restore, standardise
+from ._rows import forward, inverse, mean, restore, standardise, with_total
 
 _CPU = torch.device("cpu")
 
 
 @singledispatch
-def features(estimator: BaseEstimator, graph: Graph, rows: str, dtype: np.dtype) -> str:
+def features(model: object, graph: Graph, rows: str, dtype: np.dtype) -> str:
     """Emit what `transform` gives.
 
     Parameters
     ----------
-    estimator : BaseEstimator
-        Fitted.
+    model : Model or PatchModel
+        What an estimator has learnt.
     graph : Graph
         Where the nodes go.
     rows : str
@@ -44,70 +48,65 @@ def features(estimator: BaseEstimator, graph: Graph, rows: str, dtype: np.dtype)
     Raises
     ------
     TypeError
-        If the estimator has no form in ONNX.
+        If the model has no form in ONNX.
     """
-    raise TypeError(
-        f"to_onnx takes a fitted autoencoder, got {type(estimator).__name__}. For a "
-        "pipeline, import skautoenc.onnx and call skl2onnx.to_onnx."
-    )
+    raise TypeError(f"{type(model).__name__} cannot be exported to ONNX.")
 
 
 @singledispatch
-def reconstruction(estimator: BaseEstimator, graph: Graph, values: str) -> str:
+def reconstruction(model: object, graph: Graph, values: str) -> str:
     """Emit what `inverse_transform` gives of features of the name `values`."""
-    raise TypeError(f"{type(estimator).__name__} has no way back in ONNX.")
-
-
-@features.register
-def _(
-    estimator: TabularAutoencoderTransformer, graph: Graph, rows: str, dtype: np.dtype
-) -> str:
-    raise TypeError(
-        "TabularAutoencoderTransformer cannot be exported to ONNX: it takes frames, "
-        "whose strings, dates and gaps have no place in a graph of numbers. Encode the "
-        "columns by scikit-learn's encoders and use AutoencoderTransformer."
-    )
+    raise TypeError(f"{type(model).__name__} has no way back in ONNX.")
 
 
 # Autoencoders of rows
 
 
 @features.register
-def _(estimator: FittedAutoencoder, graph: Graph, rows: str, dtype: np.dtype) -> str:
-    x = standardise(graph, rows, estimator.mean_, estimator.scale_, dtype)
-    for step in estimator._preparation(_CPU).steps:
+def _(model: Model, graph: Graph, rows: str, dtype: np.dtype) -> str:
+    side, code_map = model.side.to(_CPU), model.code.to(_CPU)
+    if isinstance(side, TableSide):
+        raise TypeError(
+            "TabularAutoencoderTransformer cannot be exported to ONNX: it takes "
+            "frames, whose strings, dates and gaps have no place in a graph of "
+            "numbers. Encode the columns by scikit-learn's encoders and use "
+            "AutoencoderTransformer."
+        )
+    if side.row_total is not None:
+        rows = with_total(graph, rows, side.row_total, dtype)
+    x = standardise(graph, rows, side.mean, side.scale, dtype)
+    for step in side.preparation.steps:
         x = forward(step, graph, x)
-    *hidden, code = encode(estimator.network_, graph, x)
-    if estimator.features_ == "sparse":
-        code = thin_out(estimator.network_, graph, code)
-    whitening = estimator._code_whitening(_CPU)
-    if whitening is not None:
-        code = forward(whitening, graph, code)
-    if estimator.features_ == "stack":
+    *hidden, code = encode(model.network, graph, x)
+    if code_map.features == "sparse":
+        code = thin_out(model.network, graph, code)
+    if code_map.whitening is not None:
+        code = forward(code_map.whitening, graph, code)
+    if code_map.features == "stack":
         return graph.add("Concat", *hidden, code, axis=1)
     return code
 
 
 @reconstruction.register
-def _(estimator: FittedAutoencoder, graph: Graph, values: str) -> str:
-    if estimator.features_ == "stack":
-        width = estimator._n_features_out
-        start = width - estimator.n_components_
+def _(model: Model, graph: Graph, values: str) -> str:
+    side, code_map = model.side.to(_CPU), model.code.to(_CPU)
+    if code_map.features == "stack":
+        width = model.n_features_out
+        start = width - model.n_components
         values = graph.add("Slice", values, [start], [width], [1])
-    whitening = estimator._code_whitening(_CPU)
-    if whitening is not None:
-        values = inverse(whitening, graph, values)
-    output = decode(estimator.network_, graph, values)
-    rows = mean(estimator._loss(_CPU), graph, output)
-    for step in reversed(estimator._preparation(_CPU).steps):
+    if code_map.whitening is not None:
+        values = inverse(code_map.whitening, graph, values)
+    output = decode(model.network, graph, values)
+    rows = mean(side.loss, graph, output)
+    for step in reversed(side.preparation.steps):
         rows = inverse(step, graph, rows)
-    rows = restore(graph, rows, estimator.mean_, estimator.scale_)
-    kind = LOSSES[estimator.loss_function_]
+    rows = restore(graph, rows, side.mean, side.scale)
+    dtype = restored_type(side.mean, side.scale)
     # Rounding may have led out of the range.
-    if kind.lowest > -math.inf:
-        rows = graph.add("Max", rows, kind.lowest)
-    if kind.highest < math.inf:
-        rows = graph.add("Min", rows, kind.highest)
+    if side.loss.lowest > -math.inf:
+        rows = graph.add("Max", rows, np.asarray(side.loss.lowest, dtype=dtype))
+    if side.loss.highest < math.inf:
+        rows = graph.add("Min", rows, np.asarray(side.loss.highest, dtype=dtype))
     return rows
 
 
@@ -115,54 +114,53 @@ def _(estimator: FittedAutoencoder, graph: Graph, values: str) -> str:
 
 
 @features.register
-def _(
-    estimator: PatchAutoencoderTransformer, graph: Graph, rows: str, dtype: np.dtype
-) -> str:
-    rows = standardise(graph, rows, estimator.mean_, estimator.scale_, dtype)
-    patches = _normalized_patches(estimator, graph, rows)
-    pooled = _pooled(estimator, graph, _codes(estimator, graph, patches))
+def _(model: PatchModel, graph: Graph, rows: str, dtype: np.dtype) -> str:
+    source, compression = model.features.source, model.compression
+    rows = standardise(graph, rows, source.mean, source.scale, dtype)
+    patches = _normalized_patches(model.features, graph, rows)
+    pooled = _pooled(model.features, graph, _codes(model.features, graph, patches))
     root = graph.add("Sqrt", graph.add("Abs", pooled))
     # Of codes that may be negative, as a dense autoencoder has them.
     pooled = graph.add("Mul", root, graph.add("Sign", pooled))
-    if estimator.code_map_ is None:
+    if compression.forward is None:
         return pooled
-    centred = graph.add("Sub", pooled, estimator.code_mean_)
-    return graph.add("MatMul", centred, estimator.code_map_)
+    centred = graph.add("Sub", pooled, compression.mean)
+    return graph.add("MatMul", centred, compression.forward)
 
 
-def _normalized_patches(
-    estimator: PatchAutoencoderTransformer, graph: Graph, rows: str
-) -> str:
+def _normalized_patches(features: PatchFeatures, graph: Graph, rows: str) -> str:
     """Emit all patches of standardised images, one a row."""
-    shape, size = estimator.image_shape_, estimator.patch_size_
+    source = features.source
     # Which pixel each value of each patch is: padding and cutting in one node.
-    pixels = torch.arange(math.prod(shape)).view(1, *shape)
-    places = cut_patches(pad_edges(pixels, estimator.padding_), size).flatten(0, 2)
-    width = places.shape[1]
-    patches = graph.add("Gather", rows, places, axis=1)
+    shape = source.image_shape
+    pixels = torch.arange(math.prod(shape), device=_CPU).view(1, *shape)
+    padded = pad_edges(pixels, source.padding)
+    positions = cut_patches(padded, source.patch_size).flatten(0, 2)
+    width = positions.shape[1]
+    patches = graph.add("Gather", rows, positions, axis=1)
     patches = graph.add("Reshape", patches, [-1, width])
-    if estimator._contrast is None:
+    if features.contrast is None:
         return patches
     centred = graph.add("Sub", patches, graph.mean(patches, width))
     square = graph.mean(graph.add("Mul", centred, centred), width)
-    contrast = graph.add("Sqrt", graph.add("Add", square, estimator._contrast**2))
+    contrast = graph.add("Sqrt", graph.add("Add", square, features.contrast**2))
     return graph.add("Div", centred, contrast)
 
 
-def _codes(estimator: PatchAutoencoderTransformer, graph: Graph, patches: str) -> str:
+def _codes(of_patches: PatchFeatures, graph: Graph, patches: str) -> str:
     """Emit the codes of patches, one a row."""
-    encoder = estimator._patch_encoder()
+    encoder = of_patches.encode
     if isinstance(encoder, PatchEncoder):
         # All that is linear is one product, as in the estimator.
         codes = graph.add("Gemm", patches, encoder.weight, encoder.bias)
         return graph.add("Relu", codes)
-    return features(estimator.autoencoder_, graph, patches, np.dtype(np.float32))
+    return features(of_patches.inner, graph, patches, np.dtype(np.float32))
 
 
-def _pooled(estimator: PatchAutoencoderTransformer, graph: Graph, codes: str) -> str:
+def _pooled(features: PatchFeatures, graph: Graph, codes: str) -> str:
     """Emit means of the codes over the cells of the grid, (n, n_pooled)."""
-    (n_rows, n_columns), (down, across) = estimator._places, estimator.grid_
-    n_units = estimator.autoencoder_._n_features_out
+    (n_rows, n_columns), (down, across) = features.source.n_positions, features.grid
+    n_units = features.inner.n_features_out
     stripes = graph.add("Reshape", codes, [-1, n_rows, n_columns * n_units])
     stripes = graph.add("MatMul", pooling_windows(n_rows, down), stripes)
     cells = graph.add("Reshape", stripes, [0, down, n_columns, n_units])
@@ -171,7 +169,8 @@ def _pooled(estimator: PatchAutoencoderTransformer, graph: Graph, codes: str) ->
 
 
 @reconstruction.register
-def _(estimator: PatchAutoencoderTransformer, graph: Graph, values: str) -> str:
-    rows = graph.add("MatMul", values, estimator.decoder_map_)
-    rows = graph.add("Add", rows, estimator.decoder_mean_)
-    return restore(graph, rows, estimator.mean_, estimator.scale_)
+def _(model: PatchModel, graph: Graph, values: str) -> str:
+    source, compression = model.features.source, model.compression
+    rows = graph.add("MatMul", values, compression.backward)
+    rows = graph.add("Add", rows, compression.intercept)
+    return restore(graph, rows, source.mean, source.scale)

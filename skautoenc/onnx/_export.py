@@ -8,10 +8,12 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import DTypeLike
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, helper
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from .._data.ranges import restored_type
+from .._estimators.fitted import FittedEstimator
 from .._version import __version__
 from ._estimators import features, reconstruction
 from ._graph import OPSET, Graph
@@ -83,18 +85,25 @@ def to_onnx(
     dtype = np.dtype(dtype)
     if dtype not in (np.float32, np.float64):
         raise ValueError(f"dtype must be float32 or float64, got {dtype.name}.")
+    if not isinstance(estimator, FittedEstimator):
+        raise TypeError(
+            f"to_onnx takes a fitted autoencoder, got {type(estimator).__name__}. For "
+            "a pipeline, import skautoenc.onnx and call skl2onnx.to_onnx."
+        )
     check_is_fitted(estimator)
+    model = estimator._model
     numbers = count()
     graph = Graph(lambda word: f"{word}_{next(numbers)}")
-    found = features(estimator, graph, "X", dtype)
-    width = estimator._n_features_out
+    found = features(model, graph, "X", dtype)
+    width, found_type = model.n_features_out, np.dtype(np.float32)
     if part == "autoencoder":
-        found = reconstruction(estimator, graph, found)
+        found = reconstruction(model, graph, found)
         width = estimator.n_features_in_
+        found_type = restored_type(estimator.mean_, estimator.scale_)
     name = _OUTPUTS[part]
     graph.nodes.append(helper.make_node("Identity", [found], [name]))
-    kind = helper.np_dtype_to_tensor_dtype(dtype)
-    model = helper.make_model(
+    kind, found_kind = map(helper.np_dtype_to_tensor_dtype, (dtype, found_type))
+    exported = helper.make_model(
         helper.make_graph(
             graph.nodes,
             type(estimator).__name__,
@@ -103,7 +112,7 @@ def to_onnx(
                     "X", kind, [None, estimator.n_features_in_]
                 )
             ],
-            [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, width])],
+            [helper.make_tensor_value_info(name, found_kind, [None, width])],
             graph.constants,
         ),
         opset_imports=_OPSETS,
@@ -112,8 +121,8 @@ def to_onnx(
         producer_name="skautoenc",
         producer_version=__version__,
     )
-    helper.set_model_props(model, _names(estimator))
-    return model
+    helper.set_model_props(exported, _names(estimator))
+    return exported
 
 
 def _names(estimator: BaseEstimator) -> dict[str, str]:

@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from ..networks import Autoencoder, ConvolutionalAutoencoder, DenseAutoencoder
-from ..networks.codes import DenseCode, TopKSparsity, _BatchSparsity
-from ..networks.convolutional import (
+from .._networks.autoencoder import Autoencoder
+from .._networks.codes import DenseCode, TopKSparsity, _BatchSparsity
+from .._networks.convolutional import (
     STRIDE,
     Convolution,
+    ConvolutionalAutoencoder,
     TransposedConvolution,
     _OfPlaces,
 )
-from ..networks.layers import BatchNorm, Dropout, LayerNorm, Linear, TransposedLinear
+from .._networks.dense import DenseAutoencoder
+from .._networks.layers import BatchNorm, Dropout, LayerNorm, Linear, TransposedLinear
 from ._graph import Graph
 
 

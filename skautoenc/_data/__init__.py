@@ -1,0 +1,1 @@
+"""What comes in, as rows of numbers."""

@@ -1,0 +1,190 @@
+"""Training data that comes in blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from numbers import Integral
+from typing import Any, Literal, NoReturn
+
+import numpy as np
+import torch
+from torch.utils import data
+
+from .streamed import StreamedMatrix
+
+_BUFFER_BYTES = 2**28
+# Samplers whose order is another one in each pass.
+_RANDOM = (
+    data.RandomSampler,
+    data.SubsetRandomSampler,
+    data.WeightedRandomSampler,
+)
+
+
+class Blocks:
+    """Training data for `fit` that need not fit into memory, block by block.
+
+    Each pass over the data reads the blocks anew: one to check and count them, two or
+    three before training, and one an epoch. The rows are shuffled within a buffer.
+
+    Parameters
+    ----------
+    source : iterable or callable
+        What gives the blocks, in the same order each time: an iterable that can be run
+        through again, such as a list of (memory-mapped) arrays, or a function without
+        arguments that returns a new iterator. A block is what `fit` takes: an array, a
+        sparse matrix or a frame of shape (n_rows, n_features), of any number of rows.
+        A `torch.utils.data.DataLoader` that does not shuffle is taken too: where its
+        batches have several fields, such as rows and labels, the first is the block.
+    buffer_size : int or "auto", default="auto"
+        Rows that are held in memory, among which each epoch draws its order. "auto" is
+        as many as fill 256 MiB. Where neighbouring rows are alike, have many, or write
+        the blocks in a random order once.
+
+    See Also
+    --------
+    AutoencoderTransformer.partial_fit : Goes on with each part as it comes.
+
+    Notes
+    -----
+    Beyond the buffer, a fit holds the block at hand, and eight bytes a row for their
+    order. `transform` takes one block at a time: loop over the object itself.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skautoenc import AutoencoderTransformer, Blocks
+    >>> X = np.random.default_rng(0).normal(size=(1000, 8))
+    >>> blocks = Blocks([X[:300], X[300:]], buffer_size=200)
+    >>> autoencoder = AutoencoderTransformer(2, random_state=0).fit(blocks)
+    >>> [autoencoder.transform(block).shape for block in blocks]
+    [(300, 2), (700, 2)]
+    """
+
+    def __init__(
+        self,
+        source: Iterable[Any] | Callable[[], Iterable[Any]],
+        *,
+        buffer_size: int | Literal["auto"] = "auto",
+    ) -> None:
+        _check_source(source)
+        if buffer_size != "auto" and not (
+            isinstance(buffer_size, Integral) and buffer_size > 0
+        ):
+            raise ValueError(
+                "The 'buffer_size' parameter of Blocks must be 'auto' or a positive "
+                f"integer. Got {buffer_size!r} instead."
+            )
+        self.source = source
+        self.buffer_size = buffer_size
+
+    def __iter__(self) -> Iterator[Any]:
+        """Run through the blocks, but for those without rows."""
+        if isinstance(self.source, data.DataLoader):
+            blocks: Iterable[Any] = _read_loader(self.source)
+        else:
+            blocks = self.source() if callable(self.source) else self.source
+        return (block for block in blocks if _shape(block)[:1] != (0,))
+
+    def __array__(self, *arguments: Any, **others: Any) -> NoReturn:
+        raise TypeError(
+            "Blocks are for fit and partial_fit of AutoencoderTransformer and "
+            "ConvAutoencoderTransformer. Pass one block at a time elsewhere."
+        )
+
+
+def _check_source(source: Any) -> None:
+    """Raise a TypeError or a ValueError if blocks cannot be read from `source`."""
+    if callable(source):
+        return
+    name = type(source).__name__
+    is_mapping = isinstance(source, Mapping)
+    if is_mapping or hasattr(source, "columns") or getattr(source, "ndim", 3) < 3:
+        raise TypeError(
+            f"Blocks takes several blocks, got one {name}. Put it in a list, "
+            "Blocks([X]), or pass it to fit as it is."
+        )
+    if not isinstance(source, Iterable) or isinstance(source, Iterator):
+        raise TypeError(
+            f"Blocks needs to read its source more than once, got {name}. Pass a list, "
+            "or the function that makes the iterator."
+        )
+    if isinstance(source, data.DataLoader):
+        samplers = source.sampler, getattr(source.batch_sampler, "sampler", None)
+        if any(isinstance(sampler, _RANDOM) for sampler in samplers):
+            raise ValueError(
+                "Blocks needs a DataLoader that gives its batches in the same order "
+                "each time. Set shuffle=False: each epoch shuffles within the buffer "
+                "of Blocks, whose size is buffer_size."
+            )
+
+
+def _read_loader(loader: data.DataLoader[Any]) -> Iterator[Any]:
+    """Give the batches of a loader, of several fields the first."""
+    # A loader draws the seed of its workers from the global generator, which is the
+    # user's. Put back, it also gives workers the same seed in each pass.
+    before = torch.get_rng_state()
+    try:
+        batches = iter(loader)
+    finally:
+        torch.set_rng_state(before)
+    for batch in batches:
+        yield batch[0] if isinstance(batch, list | tuple) else batch
+
+
+def _shape(block: Any) -> tuple[int, ...]:
+    """Return the shape of a block; a ValueError says if it has no rows at all."""
+    try:
+        shape: tuple[int, ...] = np.shape(block)
+    except ValueError as error:
+        raise ValueError(
+            f"A block is a {type(block).__name__} of entries of different shapes. Give "
+            "its rows alone, without labels or weights."
+        ) from error
+    if len(shape) == 1 and shape != (0,):
+        raise ValueError(
+            f"A block has shape {shape}, but a block is of shape (n_rows, n_features). "
+            "To pass a single array X, put it in a list: Blocks([X])."
+        )
+    return shape
+
+
+def as_matrix(
+    blocks: Blocks, check: Callable[[Any, bool], Any], min_rows: int = 2
+) -> StreamedMatrix:
+    """Read the blocks once and return them as a matrix.
+
+    Parameters
+    ----------
+    blocks : Blocks
+        The data.
+    check : callable
+        Checks a block, the second argument being whether it is the first, and returns
+        it as an array or CSR matrix. It does so in each pass.
+    min_rows : int, default=2
+        Fewest rows of all blocks together.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer rows.
+    """
+    n_rows, width, dtype = 0, 0, np.dtype(np.float32)
+    for block in blocks:
+        matrix = check(block, n_rows == 0)
+        n_rows += matrix.shape[0]
+        width = matrix.shape[1]
+        dtype = np.promote_types(dtype, matrix.dtype)
+    if n_rows < min_rows:
+        needed = "two are" if min_rows == 2 else "one is"
+        raise ValueError(f"Blocks have {n_rows} rows, but {needed} needed at least.")
+
+    def start() -> Iterator[Any]:
+        return (check(block, False) for block in blocks)
+
+    capacity = (
+        max(1, _BUFFER_BYTES // (width * dtype.itemsize))
+        if blocks.buffer_size == "auto"
+        else int(blocks.buffer_size)
+    )
+    return StreamedMatrix(start, (n_rows, width), dtype, capacity)

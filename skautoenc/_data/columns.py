@@ -1,0 +1,788 @@
+"""Tables of numbers, categories and dates, as one matrix of numbers and back.
+
+The matrix has a column for each number and date, then what else is known of dates, then
+a column for each category that holds the number of the level. The next number stands
+for rare levels, the one after it for levels that were not there in `fit`. Gaps are NaN.
+"""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from numbers import Real
+from typing import Any, NoReturn
+
+import narwhals.stable.v2 as nw
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+from .._warnings import warn
+from .date_text import Forms, is_date_text, read_forms, write_dates
+from .frames import round_within
+from .ranges import LARGEST
+
+Floats = NDArray[np.float64]
+
+KINDS = ("number", "category", "date")
+# Knots of the map to a normal distribution.
+_N_QUANTILES = 1000
+_DAY = 86_400e6  # In microseconds.
+_YEAR = 365.2425 * _DAY
+# Fewer values than these may all be new by chance.
+_FEW = 10
+# Up to here float64 holds every integer.
+_EXACT = 2**53
+
+
+def _refuse(name: Any, problem: str, way_out: str) -> ValueError:
+    return ValueError(f"Column {name!r} {problem}. {way_out}")
+
+
+class NumberColumn:
+    """A column of numbers, brought to a common scale.
+
+    Parameters
+    ----------
+    name : object
+        Its name, for messages.
+    scaling : {"standard", "quantile"}
+        Centred and divided by the standard deviation, or mapped to a normal
+        distribution by its quantiles (RankGauss).
+    is_integer : bool
+        Whether decoded values are rounded.
+
+    Attributes
+    ----------
+    lowest, highest : float or int or None
+        The range of the values seen, within which decoded ones are kept: integers for a
+        column of integers, exact where float64 is not. None, as in files that are older
+        than this, is no bound.
+    """
+
+    kind = "number"
+    lowest: float | None = None
+    highest: float | None = None
+
+    def __init__(self, name: Any, scaling: str, *, is_integer: bool) -> None:
+        self.name = name
+        self.scaling = scaling
+        self.is_integer = is_integer
+
+    def fit(self, values: Any, weights: Floats | None) -> NumberColumn:
+        """Learn the scale; gaps are left out."""
+        numbers = self._to_numbers(values)
+        seen = ~np.isnan(numbers)
+        self.is_empty = not seen.any()
+        self.mean, self.scale = 0.0, 1.0
+        self.quantiles: tuple[Floats, Floats] | None = None
+        if self.is_empty:
+            return self
+        # Each value once: weights and repetitions, in any order, are then the same.
+        known, inverse = np.unique(numbers[seen], return_inverse=True)
+        self.lowest, self.highest = self._range(values, known)
+        share = None if weights is None else weights[seen]
+        counts = np.bincount(inverse, share).astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            self.mean = float(np.average(known, weights=counts))
+            variance = float(np.average((known - self.mean) ** 2, weights=counts))
+        if not np.isfinite(variance):
+            raise _refuse(
+                self.name, "has values whose variance overflows", "Scale it first."
+            )
+        if variance > 0:
+            self.scale = float(np.sqrt(variance))
+        if self.scaling == "quantile":
+            self.quantiles = _normal_quantiles(known, counts)
+        return self
+
+    def encode(self, values: Any) -> Floats:
+        """Turn values into scaled numbers, (n,), gaps into NaN."""
+        numbers = self._to_numbers(values)
+        if self.quantiles is not None:
+            known, scores = self.quantiles
+            found: Floats = np.interp(numbers, known, scores)
+            # With a single known value, numpy takes a gap for it.
+            found[np.isnan(numbers)] = np.nan
+            return found
+        with np.errstate(over="ignore"):
+            scaled: Floats = (numbers - self.mean) / self.scale
+        return scaled
+
+    def gaps(self, values: Any) -> NDArray[np.bool_]:
+        """Say where there is no value, (n,)."""
+        return np.isnan(self._to_numbers(values))
+
+    def decode(self, numbers: Floats) -> NDArray[Any]:
+        """Turn scaled numbers, (n,), into values seen; a column of gaps stays one.
+
+        They are float64, or integers where it does not hold those exactly.
+        """
+        if self.is_empty:
+            return np.full(len(numbers), np.nan)
+        if self.quantiles is not None:
+            known, scores = self.quantiles
+            values = np.interp(numbers, scores, known)
+        else:
+            values = numbers * self.scale + self.mean
+        if self.lowest is None or self.highest is None:
+            return np.round(values) if self.is_integer else values
+        if self.is_integer and max(-self.lowest, self.highest) > _EXACT:
+            return round_within(values, int(self.lowest), int(self.highest))
+        values = np.clip(values, self.lowest, self.highest)
+        return np.round(values) if self.is_integer else values
+
+    def widened(self, values: Any) -> NumberColumn:
+        """Return the column with a range that holds other values, too."""
+        numbers = self._to_numbers(values)
+        known = numbers[~np.isnan(numbers)]
+        found = copy.copy(self)
+        if self.lowest is not None and self.highest is not None and len(known):
+            lowest, highest = self._range(values, known)
+            found.lowest = min(self.lowest, lowest)
+            found.highest = max(self.highest, highest)
+        return found
+
+    def _range(self, values: Any, known: Floats) -> tuple[float, float]:
+        """Return the lowest and the highest value, of which `known` are floats."""
+        lowest, highest = float(known.min()), float(known.max())
+        if not self.is_integer:
+            return lowest, highest
+        if max(-lowest, highest) < _EXACT or not _is_numeric(values):
+            return int(lowest), int(highest)
+        return int(values.min()), int(values.max())
+
+    def _to_numbers(self, values: Any) -> Floats:
+        if not _is_numeric(values) and _is_missing(values):
+            return np.full(len(values), np.nan)
+        try:
+            if not isinstance(values, np.ndarray):
+                # Polars casts no objects.
+                is_object = values.dtype == nw.Object
+                values = _objects(values) if is_object else _to_float64(values)
+            numbers = np.asarray(values, dtype=np.float64)
+        except Exception as error:  # Each library raises its own.
+            raise _refuse(
+                self.name,
+                f"does not hold numbers ({error})",
+                "Name it in categorical_features to take it as a category.",
+            ) from error
+        is_infinite = np.isinf(numbers)
+        if is_infinite.any():
+            raise _refuse(
+                self.name,
+                f"holds infinity in row {np.argmax(is_infinite)}",
+                "Replace it by a number or by a gap.",
+            )
+        return numbers
+
+
+def _normal_quantiles(values: Floats, counts: Floats) -> tuple[Floats, Floats]:
+    """Return ascending values, and the normal scores of their ranks (RankGauss).
+
+    scikit-learn's QuantileTransformer knows no weights.
+    """
+    ranks = (np.cumsum(counts) - counts / 2) / counts.sum()
+    scores: Floats = ndtri(ranks)
+    if len(values) > _N_QUANTILES:
+        wanted = np.linspace(scores[0], scores[-1], _N_QUANTILES)
+        values, scores = np.interp(wanted, scores, values), wanted
+    return values, scores
+
+
+class DateColumn:
+    """A column of dates, as a scaled point in time.
+
+    Parameters
+    ----------
+    name : object
+        Its name, for messages.
+    is_text : bool
+        Whether the dates are strings or objects.
+
+    Attributes
+    ----------
+    form : str or None
+        How strings are written, or the class of objects.
+    is_zoned : bool or None
+        Whether the dates say their time zone; None where that is not known, of columns
+        that held nothing and in files that are older than this.
+    """
+
+    kind = "date"
+    form: str | None = None
+    is_zoned: bool | None = None
+    # In which objects are decoded; files do not hold it.
+    _zone: datetime.tzinfo | None = datetime.UTC
+
+    def __init__(self, name: Any, *, is_text: bool) -> None:
+        self.name = name
+        self.is_text = is_text
+        self._time = NumberColumn(name, "standard", is_integer=False)
+
+    def fit(self, values: Any, weights: Floats | None) -> DateColumn:
+        """Learn the scale, and whether the times of day matter."""
+        moments = self._moments(values)
+        self._time.fit(moments, weights)
+        self.is_empty = self._time.is_empty
+        seen = moments[~np.isnan(moments)]
+        self.has_times = bool((seen % _DAY != 0).any())
+        forms = self._forms(values, moments)
+        if len(forms.zoned) and len(forms.naive):
+            _refuse_mixed(self.name, _objects(values), forms)
+        self.is_zoned = bool(len(forms.zoned)) if len(seen) else None
+        self.form = forms.form
+        return self
+
+    def encode(self, values: Any) -> Floats:
+        """Turn dates into scaled numbers, (n, 1 + n_extras), gaps into NaN.
+
+        After the point in time comes where in the year, the week and the day each date
+        is, as a point on a circle, so that the last day is next to the first.
+        """
+        moments = self._moments(values)
+        self._check_zones(values, moments)
+        lengths = [_YEAR, 7 * _DAY] + [_DAY] * self.has_times
+        angles = 2 * np.pi * moments[:, None] / np.array(lengths)
+        times = self._time.encode(moments)
+        return np.column_stack([times, np.sin(angles), np.cos(angles)])
+
+    @property
+    def n_extras(self) -> int:
+        """Number of columns after the point in time."""
+        return 6 if self.has_times else 4
+
+    def gaps(self, values: Any) -> NDArray[np.bool_]:
+        """Say where there is no value, (n,)."""
+        return np.isnan(self._moments(values))
+
+    def decode(self, numbers: Floats) -> NDArray[Any]:
+        """Turn scaled numbers, (n,), into dates, of whole days if all were."""
+        moments = self._time.decode(numbers)
+        whole = np.nan_to_num(self._round(moments)).astype(np.int64)
+        dates = whole.astype("datetime64[us]")
+        dates[np.isnan(moments)] = np.datetime64("NaT")
+        if not self.is_text:
+            return dates
+        if self.form is not None:
+            return write_dates(dates, self.form, self._zone if self.is_zoned else None)
+        text = np.datetime_as_string(dates, unit="s" if self.has_times else "D")
+        found: NDArray[Any] = text.astype(object)
+        found[np.isnat(dates)] = None
+        return found
+
+    def _round(self, moments: Floats) -> Floats:
+        """Round to whole seconds or days, within the range of those seen."""
+        unit = 1e6 if self.has_times else _DAY
+        whole: Floats = np.round(moments / unit) * unit
+        lowest, highest = self._time.lowest, self._time.highest
+        if lowest is None or highest is None:
+            return whole
+        first, last = math.ceil(lowest / unit) * unit, highest // unit * unit
+        # Within one second, say, there may be no whole one.
+        return np.clip(whole, *(first, last) if first <= last else (lowest, highest))
+
+    def widened(self, values: Any) -> DateColumn:
+        """Return the column with a range that holds other dates, too."""
+        found = copy.copy(self)
+        found._time = self._time.widened(self._moments(values))
+        return found
+
+    def written_as(self, values: Any) -> DateColumn:
+        """Return a column that decodes dates as other values have them."""
+        if not self.is_text:
+            return self
+        found = copy.copy(self)
+        if _has_dates(values):
+            found.is_text = False
+            return found
+        forms = read_forms(_objects(values))
+        if forms.form is not None:
+            found.form, found._zone = forms.form, forms.zone
+        return found
+
+    def _forms(self, values: Any, moments: Floats) -> Forms:
+        """Say how dates are written, and which of them say their time zone."""
+        if self.is_text and not _has_dates(values):
+            return read_forms(_objects(values))
+        nothing = np.zeros(0, dtype=np.int64)
+        seen = np.flatnonzero(~np.isnan(moments))
+        is_zoned = getattr(values.dtype, "time_zone", None) is not None
+        return Forms(None, None, *((seen, nothing) if is_zoned else (nothing, seen)))
+
+    def _check_zones(self, values: Any, moments: Floats) -> None:
+        """Refuse dates with a time zone if `fit` had none, and the other way round."""
+        if self.is_zoned is None:
+            return
+        forms = self._forms(values, moments)
+        wrong = forms.naive if self.is_zoned else forms.zoned
+        if not len(wrong):
+            return
+        date = f"{_objects(values)[wrong[0]]!s:.40} in row {wrong[0]}"
+        if self.is_zoned:
+            raise _refuse(
+                self.name,
+                f"holds dates without a time zone ({date}), but held dates with one in "
+                "fit",
+                "Say which zone they are of, with dt.tz_localize in pandas or "
+                "dt.replace_time_zone in polars.",
+            )
+        raise _refuse(
+            self.name,
+            f"holds dates with a time zone ({date}), but held dates without one in fit",
+            "Bring them to the zone that those were of (dt.tz_convert in pandas, "
+            "dt.convert_time_zone in polars), and take it away (dt.tz_localize(None), "
+            "dt.replace_time_zone(None)).",
+        )
+
+    def _moments(self, values: Any) -> Floats:
+        """Return microseconds since 1970."""
+        is_date = _has_dates(values)
+        if not is_date and _is_missing(values):
+            return np.full(len(values), np.nan)
+        if self.is_text:
+            return self._read(values)
+        if not is_date:
+            raise _refuse(
+                self.name,
+                f"holds {values.dtype}, but held dates in fit",
+                "Convert it first.",
+            )
+        return np.asarray(
+            values.dt.timestamp("us").cast(nw.Float64).to_numpy(), dtype=np.float64
+        )
+
+    def _read(self, values: Any) -> Floats:
+        try:
+            dates = pd.to_datetime(
+                pd.Series(_objects(values)), format="ISO8601", utc=True
+            )
+        except (ValueError, TypeError) as error:
+            raise _refuse(
+                self.name,
+                f"does not hold dates in ISO 8601 ({error})",
+                "Convert it first, or take it for a category.",
+            ) from error
+        moments = dates.dt.tz_localize(None).to_numpy("datetime64[us]")
+        found: Floats = moments.astype(np.int64).astype(np.float64)
+        found[np.isnat(moments)] = np.nan
+        return found
+
+
+def _has_dates(values: Any) -> bool:
+    return isinstance(values.dtype, nw.Date | nw.Datetime)
+
+
+def _refuse_mixed(name: Any, dates: NDArray[Any], forms: Forms) -> NoReturn:
+    zoned, naive = (
+        f"{dates[rows[0]]!s:.40} in row {rows[0]}"
+        for rows in (forms.zoned, forms.naive)
+    )
+    raise _refuse(
+        name,
+        f"holds dates with a time zone ({zoned}) and without one ({naive})",
+        "Give all of them one, or none.",
+    )
+
+
+class CategoryColumn:
+    """A column of categories.
+
+    Parameters
+    ----------
+    name : object
+        Its name, for messages.
+    min_frequency : int or float or None
+        Fewest rows, or smallest share of them, for a level of its own.
+    max_categories : int or None
+        Most levels, that of the rare ones included.
+    handle_unknown : {"infrequent_if_exist", "error"}
+        What is done about a level that was not there in `fit`.
+
+    Attributes
+    ----------
+    levels : pandas.Index
+        Those with a number of their own, the most frequent first.
+    has_infrequent : bool
+        Whether one more number stands for all rare levels. It is never decoded to.
+    rare_cost, unknown_cost : float
+        What a rare level, and one that was not there in `fit`, cost where rows are
+        scored: minus the logarithm of their share, for an unknown level that of one in
+        one more row, and at least that of the rarest level; divided by the entropy of
+        all levels. NaN is no cost: of columns that held nothing, of rare levels where
+        all are, and in files that are older than this.
+    """
+
+    kind = "category"
+    rare_cost = math.nan
+    unknown_cost = math.nan
+
+    def __init__(
+        self,
+        name: Any,
+        *,
+        min_frequency: float | None,
+        max_categories: int | None,
+        handle_unknown: str,
+    ) -> None:
+        self.name = name
+        self.min_frequency = min_frequency
+        self.max_categories = max_categories
+        self.handle_unknown = handle_unknown
+
+    def fit(self, values: Any, weights: Floats | None) -> CategoryColumn:
+        """Learn the levels."""
+        objects = _objects(values)
+        with _naming_unhashable(self.name, objects):
+            codes, levels = pd.factorize(objects)
+        seen = codes >= 0
+        share = None if weights is None else weights[seen]
+        counts = np.bincount(codes[seen], share, minlength=len(levels))
+        # Where rows stand must not show: names decide among equally frequent levels.
+        order = np.lexsort((np.array(list(map(str, levels)), dtype=str), -counts))
+        least = self.min_frequency or 0
+        if isinstance(least, float):
+            least *= counts.sum()
+        n_frequent = int((counts >= least).sum())
+        if self.max_categories is not None and len(order) > self.max_categories:
+            n_frequent = min(n_frequent, self.max_categories - 1)
+        self.levels = pd.Index(levels[order[:n_frequent]], dtype=object)
+        self.rare = pd.Index(levels[order[n_frequent:]], dtype=object)
+        self.has_infrequent = len(self.rare) > 0
+        self.is_empty = len(self.levels) == 0
+        if len(counts):
+            self._learn_costs(counts, counts[order[n_frequent:]].sum())
+        return self
+
+    def _learn_costs(self, counts: NDArray[Any], n_rare: float) -> None:
+        n, scale = counts.sum(), entropy(counts)
+        self.unknown_cost = float(max(np.log1p(n), np.log(n / counts.min())) / scale)
+        if 0 < n_rare < n:
+            self.rare_cost = float(np.log(n / n_rare) / scale)
+
+    @property
+    def n_codes(self) -> int:
+        """Number of codes: levels, and one for the rare ones if there are any."""
+        return len(self.levels) + self.has_infrequent
+
+    def encode(self, values: Any) -> Floats:
+        """Turn levels into their numbers, (n,), gaps into NaN.
+
+        Rare levels have the number after these, unknown ones that after it.
+        """
+        objects = _objects(values)
+        with _naming_unhashable(self.name, objects):
+            codes = self.levels.get_indexer(pd.Index(objects, dtype=object))
+        numbers = codes.astype(np.float64)
+        gaps = pd.isna(objects)
+        others = (codes < 0) & ~gaps
+        if others.any():
+            rare = self.rare.get_indexer(pd.Index(objects[others], dtype=object)) >= 0
+            if self.handle_unknown == "error" and not rare.all():
+                level = objects[others][np.argmin(rare)]
+                raise _refuse(
+                    self.name,
+                    f"has the level {level!r}, which was not there in fit",
+                    "Use handle_unknown='infrequent_if_exist' to let it pass.",
+                )
+            numbers[others] = len(self.levels) + np.where(rare, 0, 1)
+        numbers[gaps] = np.nan
+        found: Floats = numbers
+        return found
+
+    def warn_of_unknown(self, values: Any, codes: Floats) -> None:
+        """Warn where most values were not there in `fit`.
+
+        Parameters
+        ----------
+        values : Series or ndarray of shape (n,)
+            The values.
+        codes : ndarray of shape (n,)
+            What `encode` makes of them.
+        """
+        if 2 * int((codes < len(self.levels)).sum()) >= len(codes):
+            return
+        objects = _objects(values)
+        present = objects[~pd.isna(objects)]
+        learnt = self.levels.append(self.rare)
+        unknown = present[learnt.get_indexer(pd.Index(present, dtype=object)) < 0]
+        if 2 * len(unknown) <= len(present):
+            return
+        is_other_type = not _types(learnt) & _types(unknown)
+        # A few values may be new by chance, but a new type is a mistake.
+        if len(present) < _FEW and not is_other_type:
+            return
+        was = f"held such as {_example(learnt)}" if len(learnt) else "held nothing"
+        warn(
+            f"Column {self.name!r}: {len(unknown)} of {len(present)} values, such as "
+            f"{_example(unknown)}, were not there in fit, where it {was}. They are "
+            f"read as {'rare categories' if self.has_infrequent else 'missing values'}."
+            " If they are the same ones, give the column the type that it had in fit."
+        )
+
+    def suggested_kind(self) -> str | None:
+        """Return what else the levels, all of them, look like: a number or a date."""
+        levels = [*self.levels, *self.rare]
+        if not levels or any(isinstance(level, bool | np.bool_) for level in levels):
+            return None
+        if all(isinstance(level, str) for level in levels):
+            return self._suggested_for_text(levels)
+        if all(isinstance(level, Real | Decimal) for level in levels):
+            return "number"
+        if not all(isinstance(each, datetime.date | np.datetime64) for each in levels):
+            return None
+        # Dates with and without time zones are refused as a column of dates.
+        has_zone = {getattr(level, "tzinfo", None) is not None for level in levels}
+        return "date" if len(has_zone) == 1 else None
+
+    def _suggested_for_text(self, levels: list[str]) -> str | None:
+        if is_date_text(levels):
+            return "date"
+        if not all(map(_is_number_text, levels)):
+            return None
+        # Whole numbers may be identifiers, unless there are too many to be kept apart.
+        is_whole = all(level.lstrip("+-").isdecimal() for level in levels)
+        return None if is_whole and self.has_infrequent is False else "number"
+
+    def gaps(self, values: Any) -> NDArray[np.bool_]:
+        """Say where there is no value, (n,); an unknown level is none."""
+        return np.asarray(pd.isna(_objects(values)))
+
+    def decode(self, numbers: Floats) -> NDArray[Any]:
+        """Turn numbers of levels, (n,), into levels."""
+        if self.is_empty:
+            return np.full(len(numbers), None, dtype=object)
+        found: NDArray[Any] = self.levels.to_numpy()[numbers.astype(np.int64)]
+        return found
+
+
+@contextmanager
+def _naming_unhashable(name: Any, objects: NDArray[Any]) -> Iterator[None]:
+    """Name the cell that is not hashable, a list for one, and so cannot be a level."""
+    try:
+        yield
+    except TypeError as error:
+        for row, value in enumerate(objects):
+            if not _is_hashable(value):
+                raise _refuse(
+                    name,
+                    f"holds a {type(value).__name__} in row {row}, which cannot be a "
+                    "category",
+                    "Make columns of what is in it, or turn it into a string.",
+                ) from error
+        raise
+
+
+def _is_hashable(value: Any) -> bool:
+    # Tuples have a method for it, whatever is in them.
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
+
+
+def _types(values: Any) -> set[str]:
+    """Name the types of values, of which all numbers are one."""
+    return {
+        "number" if isinstance(value, Real | Decimal) else type(value).__name__
+        for value in values
+    }
+
+
+def _example(values: Any) -> str:
+    value = values[0]
+    return f"{value!r:.40} ({type(value).__name__})"
+
+
+def _is_number_text(text: str) -> bool:
+    """Whether a string is a number, and no code such as 007."""
+    digits = text.strip().lstrip("+-")
+    if digits[:1] == "0" and digits[1:2].isdecimal():
+        return False
+    try:
+        return bool(np.isfinite(float(text)))
+    except ValueError:
+        return False
+
+
+def entropy(counts: NDArray[Any]) -> float:
+    """Return the cross-entropy of levels under their own frequencies."""
+    shares = counts[counts > 0] / max(counts.sum(), 1e-300)
+    # An almost constant column is not to outweigh all others by one rare level.
+    return max(float(-(shares * np.log(shares)).sum()), 0.05)
+
+
+def _is_numeric(values: Any) -> bool:
+    """Whether a column holds numbers by its type."""
+    if isinstance(values, np.ndarray):
+        return bool(values.dtype != object)
+    return bool(values.dtype.is_numeric())
+
+
+def _is_missing(values: Any) -> bool:
+    """Whether a column holds no value at all.
+
+    Nothing has no type of its own: readers of files take it for floats or objects.
+    """
+    if isinstance(values, np.ndarray):
+        return bool(pd.isna(values).all())
+    if values.dtype.is_float():
+        values = values.fill_nan(None)
+    return bool(values.is_null().all())
+
+
+def _to_float64(values: Any) -> Any:
+    native = values.to_native()
+    if isinstance(native, pd.Series) and values.dtype.is_integer():
+        # Arrow casts no integer that float64 does not hold exactly.
+        return native.to_numpy(dtype=np.float64, na_value=np.nan)
+    return values.cast(nw.Float64).to_numpy()
+
+
+def _objects(values: Any) -> NDArray[Any]:
+    """Return a column as an array of objects, gaps as they are."""
+    if isinstance(values, np.ndarray):
+        return values.astype(object)
+    native = values.to_native()
+    if isinstance(native, pd.Series):
+        return native.astype(object).to_numpy()
+    found = np.empty(len(values), dtype=object)
+    found[:] = values.to_list()
+    return found
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which columns of the matrix stand for what.
+
+    Parameters
+    ----------
+    n_numbers : int
+        Columns of numbers and dates, which are decoded.
+    n_extras : int
+        Columns of what else is known of dates, which are not.
+    n_codes : tuple of int
+        Number of codes of each category.
+    n_levels : tuple of int
+        How many of them are decoded to.
+    cells : tuple of int
+        The cell that each column of the matrix belongs to: those of numbers and dates,
+        then those of categories.
+    """
+
+    n_numbers: int
+    n_extras: int
+    n_codes: tuple[int, ...]
+    n_levels: tuple[int, ...]
+    cells: tuple[int, ...]
+
+    @property
+    def n_cells(self) -> int:
+        """Number of cells of a row."""
+        return self.n_numbers + len(self.n_codes)
+
+
+class Table:
+    """The columns of a frame or of an array.
+
+    Parameters
+    ----------
+    columns : sequence of NumberColumn, DateColumn and CategoryColumn
+        One for each column, in order.
+    """
+
+    def __init__(self, columns: Sequence[Any]) -> None:
+        self.columns = columns
+        numbers = [c for c in columns if c.kind != "category"]
+        categories = self.categories
+        places = {id(column): n for n, column in enumerate(self.in_order)}
+        self.places = [places[id(column)] for column in columns]
+        extras = [
+            n
+            for n, column in enumerate(numbers)
+            if column.kind == "date"
+            for _ in range(column.n_extras)
+        ]
+        n_numbers = len(numbers)
+        self.layout = Layout(
+            n_numbers,
+            len(extras),
+            tuple(column.n_codes for column in categories),
+            tuple(len(column.levels) for column in categories),
+            (*range(n_numbers), *extras, *range(n_numbers, len(columns))),
+        )
+
+    @property
+    def in_order(self) -> list[Any]:
+        """The columns in the order of the cells: categories come last."""
+        return sorted(self.columns, key=lambda column: column.kind == "category")
+
+    @property
+    def categories(self) -> list[CategoryColumn]:
+        """The columns of categories."""
+        return [column for column in self.columns if column.kind == "category"]
+
+    def widened(self, columns: Mapping[int, Any]) -> Table:
+        """Return a table whose ranges hold a later part of the data, too.
+
+        Models share the old one, which stays as it is.
+        """
+        return Table(
+            [
+                column if column.kind == "category" else column.widened(columns[place])
+                for place, column in enumerate(self.columns)
+            ]
+        )
+
+    def encode(
+        self, columns: Mapping[int, Any], *, warns: bool = True
+    ) -> NDArray[np.float32]:
+        """Turn the values of all columns, by their place, into one matrix.
+
+        Warns where most values of a category are unknown, unless it is told not to.
+        """
+        numbers: list[Floats] = []
+        extras: list[Floats] = []
+        codes: list[Floats] = []
+        for place, column in enumerate(self.columns):
+            encoded = column.encode(columns[place])
+            if column.kind == "category":
+                codes.append(encoded)
+                if warns:
+                    column.warn_of_unknown(columns[place], encoded)
+            elif column.kind == "date":
+                numbers.append(encoded[:, 0])
+                extras.append(encoded[:, 1:])
+            else:
+                numbers.append(encoded)
+        matrix = np.column_stack([*numbers, *extras, *codes])
+        # Beyond that, the network's sums would overflow.
+        return np.clip(matrix, -LARGEST, LARGEST).astype(np.float32)
+
+    def decode(
+        self,
+        numbers: NDArray[Any],
+        codes: NDArray[Any],
+        like: Mapping[int, Any] | None = None,
+    ) -> list[NDArray[Any]]:
+        """Turn numbers, and numbers of levels, into values, an array a column.
+
+        Dates in text are written as in the columns that they are to be `like`.
+        """
+        found = []
+        pairs = zip(self.columns, self.places, strict=True)
+        for n, (column, place) in enumerate(pairs):
+            if column.kind == "date" and like is not None:
+                column = column.written_as(like[n])
+            if column.kind == "category":
+                found.append(column.decode(codes[:, place - numbers.shape[1]]))
+            else:
+                found.append(column.decode(numbers[:, place].astype(np.float64)))
+        return found

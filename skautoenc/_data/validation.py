@@ -1,0 +1,201 @@
+"""What estimators take in and give back: checks, weights, frames."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_array
+from sklearn.utils._param_validation import InvalidParameterError
+from sklearn.utils._set_output import ADAPTERS_MANAGER, _get_output_config
+from sklearn.utils.validation import _check_sample_weight, validate_data
+
+from .explain import advise_on_missing, explain, refuse_unread
+from .rows import TrainingData, blocks, take
+
+
+def check_rows(
+    estimator: BaseEstimator, X: Any, *, reset: bool, min_rows: int = 1
+) -> Any:
+    """Check the data of `fit`, `transform` and their kin.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        Whose `n_features_in_` and `feature_names_in_` are set or compared.
+    X : array-like, sparse matrix or frame of shape (n_samples, n_features)
+        The data.
+    reset : bool
+        Whether to set these attributes rather than compare.
+    min_rows : int, default=1
+        Fewest rows accepted.
+
+    Returns
+    -------
+    ndarray or CSR matrix of shape (n_samples, n_features)
+        float32 as it came, everything else float64.
+
+    Raises
+    ------
+    ValueError
+        If `X` has the wrong shape or names, or values that are not finite numbers.
+    TypeError
+        If `X` has entries that are not numbers, or gives data but is none.
+    """
+    if not reset and _is_as_in_fit(estimator, X, min_rows):
+        _check_finite(X, None)
+        return X
+    refuse_unread(X)
+    try:
+        matrix = validate_data(
+            estimator,
+            X,
+            accept_sparse="csr",
+            dtype=[np.float64, np.float32],
+            ensure_all_finite=False,
+            ensure_min_samples=min_rows,
+            reset=reset,
+        )
+    except (ValueError, TypeError) as error:
+        better = explain(estimator, X, error)
+        if better is None:
+            raise
+        raise better from error
+    _check_finite(matrix, getattr(estimator, "feature_names_in_", None))
+    return matrix
+
+
+def _is_as_in_fit(estimator: BaseEstimator, X: Any, min_rows: int) -> bool:
+    """Whether scikit-learn's checks could only let the data pass as it is.
+
+    For a single row they take as long as the network.
+    """
+    return (
+        type(X) is np.ndarray
+        and X.ndim == 2
+        and X.dtype in (np.float64, np.float32)
+        and X.dtype.isnative
+        and len(X) >= max(min_rows, 1)
+        and X.shape[1] == estimator.n_features_in_
+        # Names would have to be compared, and missed.
+        and not hasattr(estimator, "feature_names_in_")
+    )
+
+
+def _check_finite(matrix: Any, names: NDArray[Any] | None) -> None:
+    """Raise a ValueError that names the column of the first value that is not."""
+    values = matrix.data if sparse.issparse(matrix) else matrix
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(np.sum(values)):
+            return
+    for block in blocks(*matrix.shape):
+        rows = take(matrix, block)
+        faults = np.argwhere(~np.isfinite(rows))
+        if len(faults):
+            row, column = faults[0]
+            what = "NaN" if np.isnan(rows[row, column]) else "infinity"
+            label = column if names is None else repr(str(names[column]))
+            raise ValueError(advise_on_missing(what, block.start + row, label))
+
+
+def refuse(estimator: BaseEstimator, name: str, expected: str) -> NoReturn:
+    """Raise the error of a parameter that is not as expected."""
+    raise InvalidParameterError(
+        f"The {name!r} parameter of {type(estimator).__name__} must be {expected}. Got "
+        f"{getattr(estimator, name)!r} instead."
+    )
+
+
+def check_layer_sizes(estimator: BaseEstimator) -> None:
+    """Raise the error of `hidden_layer_sizes` that are no widths, nor "auto"."""
+    sizes = estimator.hidden_layer_sizes
+    if not isinstance(sizes, str) and not all(
+        isinstance(size, Integral) and int(size) > 0 for size in sizes
+    ):
+        refuse(
+            estimator,
+            "hidden_layer_sizes",
+            "'auto' or a sequence of positive integers, such as (256, 128)",
+        )
+
+
+def check_range(data: TrainingData, lowest: float, highest: float, why: str) -> None:
+    """Raise a ValueError if values are outside a range.
+
+    Parameters
+    ----------
+    data : TrainingData
+        The rows.
+    lowest, highest : float
+        The range; infinite for none.
+    why : str
+        What asks for it, to begin the message with.
+    """
+    for rows in data.in_blocks():
+        # Scalers leave the range by rounding.
+        outside = (rows < lowest - 1e-6) | (rows > highest + 1e-6)
+        if outside.any():
+            what = "between 0 and 1" if np.isfinite(highest) else "of 0 and more"
+            raise ValueError(
+                f"{why} needs values {what}, got {rows[outside][0]:g}. Bring X into "
+                "that range first, or train anew with loss='squared_error'."
+            )
+
+
+def is_binary(data: TrainingData) -> bool:
+    """Whether the data is zeros and ones only."""
+    return all(bool(((rows == 0) | (rows == 1)).all()) for rows in data.in_blocks())
+
+
+def check_codes(estimator: Any, X: Any, *widths: int) -> NDArray[np.float32]:
+    """Check what `inverse_transform` is given.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        Named in the error.
+    X : array-like or frame of shape (n_samples, n_features_out)
+        The codes.
+    *widths : int
+        Numbers of columns that are accepted, that of `transform` last.
+
+    Raises
+    ------
+    ValueError
+        If `X` has another number of columns, or values that are not finite.
+    """
+    codes: NDArray[np.float32] = check_array(X, dtype=np.float32, input_name="X")
+    if codes.shape[1] not in widths:
+        raise ValueError(
+            f"X has {codes.shape[1]} columns, but transform of this "
+            f"{type(estimator).__name__} gives {widths[-1]}. Pass what it returned."
+        )
+    return codes
+
+
+def check_weights(sample_weight: ArrayLike | None, matrix: Any) -> NDArray[Any] | None:
+    """Check the sample weights: one a row, none negative, not all zero."""
+    if sample_weight is None:
+        return None
+    weights: NDArray[Any] = _check_sample_weight(
+        sample_weight, matrix, dtype=np.float64, ensure_non_negative=True
+    )
+    return weights
+
+
+def as_configured_frame(
+    estimator: BaseEstimator, values: NDArray[Any], columns: Any, original: Any
+) -> Any:
+    """Wrap `values` in the frame that `set_output` asks for, if it asks for one.
+
+    scikit-learn does so for `transform` alone, and with the output's names.
+    """
+    library = _get_output_config("transform", estimator)["dense"]
+    if library == "default" or columns is None:
+        return values
+    adapter = ADAPTERS_MANAGER.adapters[library]
+    return adapter.create_container(values, original, columns=columns)

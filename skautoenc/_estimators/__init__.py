@@ -1,0 +1,1 @@
+"""One file an estimator: parameters, documentation, scikit-learn's contract."""

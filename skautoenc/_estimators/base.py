@@ -1,0 +1,436 @@
+"""The fit of every autoencoder, and scikit-learn's contract of it."""
+
+from __future__ import annotations
+
+import math
+import os
+from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from .._data.rows import TrainingData
+from .._data.validation import check_weights
+from .._model.learn import Learnt, Training, conclude, set_up, snapshot
+from .._model.model import CodeMap, Model, Side
+from .._model.plan import Plan, Solver
+from .._objectives.corruption import CORRUPTIONS
+from .._objectives.losses import LOSSES
+from .._objectives.objectives import Change
+from .._persistence.checkpoint import Checkpoint, open_checkpoint
+from .._persistence.fingerprint import describe_fit
+from .._training.batches import number_of_batches
+from .._training.budget import Budget
+from .._training.fitting import Fit, train_alone, training_strategy
+from .._training.optimizers import SCHEDULES
+from .._training.resources import compute, is_out_of_memory
+from .._training.run import Run
+from .._warnings import warn
+from .fitted import FittedEstimator
+
+
+def can_stream(estimator: BaseAutoencoder) -> bool:
+    """Whether the data may come in parts; an AttributeError says why not."""
+    reasons = {
+        "early_stopping": "it cannot hold out rows of a stream",
+        "whiten_code": "the code of a stream changes with every part",
+    }
+    for name, reason in reasons.items():
+        if getattr(estimator, name, False):
+            raise AttributeError(
+                f"partial_fit does not support {name}=True: {reason}. Set "
+                f"{name}=False, or use fit."
+            )
+    return True
+
+
+class BaseAutoencoder(FittedEstimator):
+    """Fit a network to reconstruct its input, and apply it.
+
+    A subclass stores its parameters, reads its kind of data, and resolves both into a
+    `Plan`. Everything below works on values that are handed down; what it comes to is
+    handed up, and stored once, at the end.
+    """
+
+    _last_attribute = "network_"
+    # What lies between the data and the network.
+    _side: ClassVar[type[Side]]
+    _model: Model[Any]
+
+    # Values of what a subclass does not offer as a parameter.
+    features: Any = "code"
+    whiten_code: Any = False
+    loss: Any = "auto"
+    corruption: Any = "masking"
+    corruption_rate: Any = 0.0
+    solver: Any = "adam"
+    alpha: Any = 0.0
+    batch_size: Any = "auto"
+    learning_rate: Any = "cosine"
+    learning_rate_init: Any = 0.005
+    momentum: Any = 0.9
+    max_grad_norm: Any = None
+    max_iter: Any = "auto"
+    shuffle: Any = True
+    tol: Any = 1e-4
+    n_iter_no_change: Any = 10
+    early_stopping: Any = False
+    validation_fraction: Any = 0.1
+    warm_start: Any = False
+    checkpoint: Any = None
+    device: Any = "auto"
+    random_state: Any = None
+    verbose: Any = False
+
+    _parameter_constraints: dict[str, list[Any]] = {
+        "loss": [StrOptions({"auto", *LOSSES})],
+        "corruption": [StrOptions(set(CORRUPTIONS))],
+        "corruption_rate": [Interval(Real, 0, None, closed="left")],
+        "solver": [StrOptions({"adam", "sgd"})],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+        ],
+        "learning_rate": [StrOptions(set(SCHEDULES))],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "momentum": [Interval(Real, 0, 1, closed="left")],
+        "max_grad_norm": [None, Interval(Real, 0, None, closed="neither")],
+        "max_iter": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "shuffle": ["boolean"],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "n_iter_no_change": [
+            Interval(Integral, 1, None, closed="left"),
+        ],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "warm_start": ["boolean"],
+        "checkpoint": [str, os.PathLike, None],
+        "device": [str, torch.device],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    # What a subclass says
+
+    @abstractmethod
+    def _read_training_data(
+        self,
+        X: Any,
+        sample_weight: ArrayLike | None,
+        before: Model[Any] | None,
+        *,
+        min_rows: int = 2,
+    ) -> tuple[TrainingData, Any]:
+        """Validate the data of a fit.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix, frame or Blocks
+            The data.
+        sample_weight : array-like of shape (n_samples,) or None
+            Weights of the rows.
+        before : Model or None
+            What training goes on from; None for a fit from the beginning.
+        min_rows : int, default=2
+            Fewest rows accepted.
+
+        Returns
+        -------
+        data : TrainingData
+            The rows, of which those without weight are left out.
+        form : object
+            What else the data told; `_plan` gets it.
+        """
+
+    @abstractmethod
+    def _plan(
+        self,
+        data: TrainingData,
+        form: Any,
+        before: Model[Any] | None,
+        *,
+        in_parts: bool,
+    ) -> Plan:
+        """Resolve the parameters for the data.
+
+        Parameters
+        ----------
+        data : TrainingData
+            The training rows.
+        form : object
+            What `_read_training_data` has found.
+        before : Model or None
+            What training goes on from.
+        in_parts : bool
+            Whether the data is a part of a stream, trained on for one epoch.
+        """
+
+    def _attributes_of(self, learnt: Learnt) -> dict[str, Any]:
+        """Return fitted attributes that only a subclass has."""
+        return {}
+
+    # Fitting
+
+    def _fit(self, X: Any, y: Any, sample_weight: ArrayLike | None) -> None:
+        """Train from the beginning, or from where `checkpoint` stands."""
+        self._validate_params()
+        before = self._model_to_go_on_from() if self.warm_start else None
+        data, form = self._read_training_data(X, sample_weight, before)
+        # A fit that fails from here on leaves nothing that looks fitted.
+        forgotten = ["_optimizer_state", "_random_state"]
+        if before is None:
+            forgotten += ["network_", "_model", "row_total_"]
+        for name in forgotten:
+            self.__dict__.pop(name, None)
+        task = {"estimator": self, "X": X, "y": X if y is None else y}
+        if sample_weight is not None:
+            task["metadata"] = {"sample_weight": sample_weight}
+        with (
+            _says_what_to_lower(self),
+            self._open_checkpoint(data, before) as checkpoint,
+            torch.inference_mode(False),
+            torch.enable_grad(),
+        ):
+            training = self._set_up(data, form, checkpoint, before)
+            self._train(training, task, checkpoint, before)
+
+    def _set_up(
+        self,
+        data: TrainingData,
+        form: Any,
+        checkpoint: Checkpoint | None,
+        before: Model[Any] | None,
+    ) -> Training:
+        """Resolve the parameters, and set up the run."""
+        seed = self.random_state
+        if checkpoint is not None and seed is None:
+            seed = checkpoint.seed
+        random_state = check_random_state(seed)
+        held_out = None
+        if self.early_stopping:
+            data, held_out = data.split(self.validation_fraction, random_state)
+        # A user's network builder may itself call `fit`. Train such nested fits at
+        # once: queueing them would deadlock the outer one.
+        token = training_strategy.set(train_alone)
+        try:
+            plan = self._plan(data, form, before, in_parts=False)
+            training = set_up(plan, data, held_out, random_state, before=before)
+        finally:
+            training_strategy.reset(token)
+        if checkpoint is not None:
+            checkpoint.restore(training.run)
+        return training
+
+    def _train(
+        self,
+        training: Training,
+        task: dict[str, Any],
+        checkpoint: Checkpoint | None,
+        before: Model[Any] | None,
+    ) -> None:
+        """Train to the end, and take over what that comes to."""
+        run = training.run
+        context = self._init_callback_context(max_subtasks=run.budget.max_iter)
+        context.call_on_fit_task_begin(**task)
+
+        goes_on = before is not None
+        epochs = self._epochs(training, context, task, checkpoint, goes_on=goes_on)
+        try:
+            training_strategy.get()(Fit(run, epochs))
+        except KeyboardInterrupt:
+            warn("Training interrupted by user.")
+        self.__dict__.update(self._attributes(conclude(training), run, goes_on=goes_on))
+        context.call_on_fit_task_end(**task, reconstruction_attributes={})
+
+    def _epochs(
+        self,
+        training: Training,
+        context: Any,
+        task: dict[str, Any],
+        checkpoint: Checkpoint | None,
+        *,
+        goes_on: bool,
+    ) -> Iterator[None]:
+        """Tell callbacks and the user of each epoch, which is trained in between."""
+        run = training.run
+
+        def now() -> dict[str, Any]:
+            return self._attributes(snapshot(training), run, goes_on=goes_on)
+
+        if goes_on and not run.has_begun:
+            run.resume()
+        is_done = run.finished if checkpoint is None else checkpoint.is_done
+        while not is_done:
+            epoch = context.subcontext("epoch").call_on_fit_task_begin(**task)
+            yield
+            if self.verbose:
+                print(f"[{type(self).__name__}] {run.summary()}")
+            stops = epoch.call_on_fit_task_end(**task, reconstruction_attributes=now)
+            is_done = bool(stops) or run.finished
+            # Save after the callbacks: on resume they are not called again for this
+            # epoch, so their decision to stop must already be in `is_done`.
+            if checkpoint is not None:
+                checkpoint.save(run, is_done=is_done)
+
+    def _partial_fit(self, X: Any, sample_weight: ArrayLike | None) -> None:
+        """Train for one epoch on a part of the data."""
+        self._validate_params()
+        before = self._model_to_go_on_from()
+        data, form = self._read_training_data(
+            X, sample_weight, before, min_rows=2 if before is None else 1
+        )
+        if not hasattr(self, "_random_state"):
+            self._random_state = check_random_state(self.random_state)
+        with (
+            _says_what_to_lower(self),
+            torch.inference_mode(False),
+            torch.enable_grad(),
+        ):
+            training = set_up(
+                self._plan(data, form, before, in_parts=True),
+                data,
+                None,
+                self._random_state,
+                before=before,
+                optimizer_state=getattr(self, "_optimizer_state", None),
+            )
+            run = training.run
+            with compute(run.work, run.rows.device):
+                run.advance()
+            learnt = conclude(training)
+        attributes = self._attributes(learnt, run, goes_on=before is not None)
+        self.__dict__.update(attributes)
+        self._optimizer_state = {
+            "solver": self.solver,
+            **run.step.optimizer.state(),
+        }
+
+    def _model_to_go_on_from(self) -> Model[Any] | None:
+        return self._model if self.__sklearn_is_fitted__() else None
+
+    def _open_checkpoint(
+        self, data: TrainingData, before: Model[Any] | None
+    ) -> AbstractContextManager[Checkpoint | None]:
+        if self.checkpoint is None:
+            return nullcontext()
+        seed = None
+        if self.random_state is None:
+            seed = check_random_state(None).randint(np.iinfo(np.int32).max)
+        description = describe_fit(
+            self, data, None if before is None else before.network
+        )
+        return open_checkpoint(Path(self.checkpoint), description, seed)
+
+    # What parameters of all subclasses resolve to
+
+    def _budget(self, n_samples: int, *, in_parts: bool) -> Budget:
+        """Say how long and how fast to train on `n_samples` rows."""
+        batch_size = 128 if self.batch_size == "auto" else int(self.batch_size)
+        n_batches = number_of_batches(n_samples, batch_size)
+        budget = Budget(
+            batch_size=batch_size,
+            max_iter=(
+                self._default_max_iter(n_batches)
+                if self.max_iter == "auto"
+                else int(self.max_iter)
+            ),
+            learning_rate_init=float(self.learning_rate_init),
+            learning_rate=self.learning_rate,
+        )
+        return budget.for_one_epoch() if in_parts else budget
+
+    def _default_max_iter(self, n_batches: int) -> int:
+        """Return the maximum number of epochs, of `n_batches` steps each."""
+        return min(max(5, math.ceil(1000 / n_batches)), 50)
+
+    def _solver(self) -> Solver:
+        return Solver(self.solver, self.momentum, self.alpha, self.max_grad_norm)
+
+    def _corruption(self) -> Change | None:
+        """Return what is done to a batch before it is encoded, if anything."""
+        if self.corruption_rate == 0:
+            return None
+        return partial(CORRUPTIONS[self.corruption], rate=self.corruption_rate)
+
+    # What a fit leaves
+
+    def _attributes(self, learnt: Learnt, run: Run, *, goes_on: bool) -> dict[str, Any]:
+        """Describe what was learnt, as users see it."""
+        model = learnt.model
+        losses = [*(self.loss_curve_ if goes_on else []), *run.losses]
+        scores = [1 - loss for loss in run.validation_losses]
+        if goes_on:
+            scores = (self.validation_scores_ or []) + scores
+        return {
+            **model.side.attributes(),
+            "network_": model.network,
+            "n_components_": model.n_components,
+            "features_": model.code.features,
+            "loss_curve_": losses,
+            "n_iter_": len(losses),
+            "loss_": losses[-1] if losses else math.nan,
+            "best_loss_": min(losses, default=math.nan),
+            "validation_scores_": scores or None,
+            "best_validation_score_": (
+                None if run.validation is None else 1 - run.stopping.best_loss
+            ),
+            "n_dead_": learnt.n_dead,
+            **model.code.attributes(),
+            **self._attributes_of(learnt),
+            "_model": model,
+        }
+
+    def _make_model(self) -> Model[Any]:
+        attributes = vars(self)
+        side = self._side.from_attributes(attributes)
+        return Model(side, self.network_, CodeMap.from_attributes(attributes))
+
+    # Applying
+
+    def _errors(self, X: Any) -> NDArray[np.float64]:
+        """Return how badly each row is reconstructed, in the user's units."""
+        check_is_fitted(self)
+        model = self._model
+        errors: NDArray[np.float64] = model.errors(self._read_rows(X))
+        with np.errstate(over="ignore"):
+            errors *= model.side.error_unit
+        return errors
+
+    def _mean_error(self, X: Any, sample_weight: ArrayLike | None) -> float:
+        """Return the weighted mean of the rows' errors, in the user's units."""
+        check_is_fitted(self)
+        model, matrix = self._model, self._read_rows(X)
+        weights = check_weights(sample_weight, matrix)
+        errors = model.errors(matrix)
+        if weights is not None:
+            # Infinity times nothing is no number.
+            errors[weights == 0] = 0
+        with np.errstate(over="ignore"):
+            return float(np.average(errors, weights=weights) * model.side.error_unit)
+
+
+@contextmanager
+def _says_what_to_lower(estimator: BaseAutoencoder) -> Iterator[None]:
+    """Raise a MemoryError with advice where memory runs out."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise MemoryError(
+            f"Memory ran out in the fit of {type(estimator).__name__}. Lower "
+            f"batch_size (now {estimator.batch_size!r}), n_components (now "
+            f"{estimator.n_components!r}) or the widths of hidden layers, or choose "
+            f"another device (now {str(estimator.device)!r})."
+        ) from error

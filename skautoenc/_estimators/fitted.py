@@ -1,0 +1,119 @@
+"""What all estimators share once they are fitted."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.callback import CallbackSupportMixin
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
+
+from .._data.blocks import Blocks
+from .._data.validation import as_configured_frame, check_rows
+from .._networks.autoencoder import Autoencoder
+from .._persistence.saving import Savable, describe_tables, restore_tables
+from .parameters import Parameters
+
+
+class FittedEstimator(
+    CallbackSupportMixin,
+    Savable,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    Parameters,
+    ABC,
+):
+    """An estimator whose public attributes describe a model.
+
+    `_model` is what methods apply. It is made once, by a fit or out of the attributes
+    of an estimator that is loaded, and never pickled or saved itself. Nothing changes
+    it: threads may apply it at the same time.
+    """
+
+    # The attribute that a fit sets last: with it, an estimator is fitted.
+    _last_attribute: ClassVar[str]
+    _model: Any
+
+    @abstractmethod
+    def _make_model(self) -> Any:
+        """Make the model that the fitted attributes describe."""
+
+    def _check_rows(self, X: Any, *, reset: bool, min_rows: int = 1) -> Any:
+        """Validate a matrix; where `reset`, set what is known of its columns."""
+        return check_rows(self, X, reset=reset, min_rows=min_rows)
+
+    def _read_rows(self, X: Any) -> Any:
+        """Validate the data of `transform` and its kin; return it as a matrix."""
+        return self._check_rows(X, reset=False)
+
+    def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
+        """Train, then encode the training data.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame} of shape (n_samples, n_features)
+            Training data.
+        y : Ignored
+            Present for API consistency.
+        **fit_params : dict
+            Further parameters of `fit`.
+
+        Returns
+        -------
+        ndarray or frame of shape (n_samples, n_features_out), float32
+            What `transform` gives.
+
+        Raises
+        ------
+        TypeError
+            If `X` is `Blocks`, whose codes need not fit into memory.
+        """
+        if isinstance(X, Blocks):
+            raise TypeError(
+                "fit_transform does not take Blocks: the codes of all of them would "
+                "have to be in memory. Where fit takes them, use fit(blocks), then "
+                "transform each block."
+            )
+        return super().fit_transform(X, y, **fit_params)
+
+    def _transform(self, X: Any) -> NDArray[np.float32]:
+        check_is_fitted(self)
+        features: NDArray[np.float32] = self._model.encode(self._read_rows(X))
+        return features
+
+    def _as_frame(self, values: NDArray[Any], original: Any) -> Any:
+        """Return rows as the frame that `set_output` asks for, if it asks for one."""
+        columns = getattr(self, "feature_names_in_", None)
+        return as_configured_frame(self, values, columns, original)
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self._model.n_features_out)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "_model" in vars(self)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = describe_tables(super().__getstate__())
+        state.pop("_model", None)
+        if "network_" in state:
+            state["network_"] = state["network_"].state()
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = restore_tables(state)
+        if "network_" in state:
+            state = {**state, "network_": Autoencoder.from_state(state["network_"])}
+        super().__setstate__(state)
+        if self._last_attribute in state:
+            self._model = self._make_model()

@@ -1,0 +1,197 @@
+"""Autoencoders of matrices: rows of numbers, none of them missing."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from functools import partial
+from numbers import Real
+from typing import Any
+
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from .._data.blocks import Blocks, as_matrix
+from .._data.rows import TrainingData
+from .._data.streamed import StreamedMatrix
+from .._data.totals import as_exposures
+from .._data.validation import (
+    check_codes,
+    check_range,
+    check_weights,
+    is_binary,
+    refuse,
+)
+from .._model.matrix import MatrixSide, learn_matrix_side
+from .._model.model import Model
+from .._model.plan import CodePlan, Plan
+from .._networks.autoencoder import Autoencoder
+from .._objectives.losses import LOSSES
+from .._objectives.objectives import Objective
+from .base import BaseAutoencoder
+
+
+class MatrixAutoencoder(BaseAutoencoder):
+    """An autoencoder of rows of numbers.
+
+    A subclass says, in `_build_network` and `_make_objective`, how its parameters turn
+    into a network and what that is trained for.
+    """
+
+    _side = MatrixSide
+    _model: Model[MatrixSide]
+
+    # Values of what a subclass does not offer as a parameter.
+    ordered: Any = False
+    n_neighbors: Any = None
+    n_diffusion_steps: Any = 1
+    normalize_rows: Any = None
+    whiten: Any = None
+    whiten_regularization: Any = 0.1
+
+    _parameter_constraints = {
+        **BaseAutoencoder._parameter_constraints,
+        "normalize_rows": [
+            None,
+            StrOptions({"total"}),
+            Interval(Real, 0, None, closed="neither"),
+        ],
+    }
+
+    @abstractmethod
+    def _build_network(self, n_features: int) -> Autoencoder:
+        """Build the network for rows of `n_features`, not yet initialised."""
+
+    @abstractmethod
+    def _make_objective(self, side: MatrixSide) -> Objective:
+        """Return what training minimises, given what lies around the network."""
+
+    def _validate_params(self) -> None:
+        super()._validate_params()
+        if self.corruption_rate >= 1 and self.corruption != "gaussian":
+            refuse(
+                self,
+                "corruption_rate",
+                f"below 1 for corruption={self.corruption!r}, of which it is a share",
+            )
+        if self.normalize_rows == "total" and self.loss != "poisson":
+            refuse(self, "loss", "'poisson' for normalize_rows='total', of counts")
+        if self.loss in ("binary_cross_entropy", "poisson"):
+            for name in ("whiten", "normalize_rows"):
+                if getattr(self, name) not in (None, "total"):
+                    refuse(
+                        self,
+                        name,
+                        f"None for loss={self.loss!r}, which is for raw values",
+                    )
+
+    # Reading
+
+    def _read_training_data(
+        self,
+        X: Any,
+        sample_weight: ArrayLike | None,
+        before: Model[Any] | None,
+        *,
+        min_rows: int = 2,
+    ) -> tuple[TrainingData, float | None]:
+        reset = before is None
+        if isinstance(X, Blocks):
+            matrix = self._check_blocks(X, reset=reset, min_rows=min_rows)
+        else:
+            matrix = self._check_rows(X, reset=reset, min_rows=min_rows)
+        data = TrainingData(matrix, check_weights(sample_weight, matrix))
+        total = None if before is None else before.side.row_total
+        if total is not None or (reset and self.normalize_rows == "total"):
+            if isinstance(matrix, StreamedMatrix):
+                refuse(
+                    self,
+                    "normalize_rows",
+                    "None for Blocks; partial_fit takes 'total'",
+                )
+            data, total = as_exposures(data, total)
+        return data.without_zero_weights(), total
+
+    def _check_blocks(self, X: Blocks, *, reset: bool, min_rows: int) -> StreamedMatrix:
+        if self.n_neighbors is not None:
+            refuse(
+                self, "n_neighbors", "None for Blocks, whose rows are never together"
+            )
+
+        def check(block: Any, is_first: bool) -> Any:
+            return self._check_rows(block, reset=reset and is_first)
+
+        return as_matrix(X, check, min_rows)
+
+    # From parameters to a plan
+
+    def _plan(
+        self,
+        data: TrainingData,
+        form: float | None,
+        before: Model[Any] | None,
+        *,
+        in_parts: bool,
+    ) -> Plan:
+        loss = self._resolve_loss(data, before, in_parts=in_parts)
+        by_totals = self.normalize_rows == "total"
+        return Plan(
+            build_network=partial(self._build_network, data.matrix.shape[1]),
+            learn_side=partial(
+                learn_matrix_side,
+                loss=loss,
+                normalize_rows=None if by_totals else self.normalize_rows,
+                row_total=form,
+                whiten=self.whiten,
+                whiten_regularization=self.whiten_regularization,
+            ),
+            make_objective=self._make_objective,
+            budget=self._budget(len(data), in_parts=in_parts),
+            solver=self._solver(),
+            code=CodePlan(
+                self.features,
+                whiten=self.whiten_code,
+                is_ordered=bool(self.ordered),
+            ),
+            tol=self.tol,
+            n_iter_no_change=self.n_iter_no_change,
+            shuffle=self.shuffle,
+            device=self.device,
+            n_neighbors=self.n_neighbors,
+            n_diffusion_steps=self.n_diffusion_steps,
+            single_row=in_parts and before is not None,
+        )
+
+    def _resolve_loss(
+        self, data: TrainingData, before: Model[Any] | None, *, in_parts: bool
+    ) -> str:
+        """Choose the loss, and make sure that the data is what it is for."""
+        if before is not None:
+            name: str = before.side.loss_name
+            if self.loss not in ("auto", name):
+                raise ValueError(
+                    f"Training cannot go on with loss={self.loss!r}, it began with "
+                    f"{name!r}. Use fit with warm_start=False to start anew."
+                )
+        elif self.loss != "auto":
+            name = str(self.loss)
+        else:
+            # The first part of a stream need not be like the others.
+            raw = self.whiten is None and self.normalize_rows is None and not in_parts
+            name = "squared_error"
+            if raw and is_binary(data):
+                name = "binary_cross_entropy"
+        kind = LOSSES[name]
+        if kind.lowest > -math.inf:
+            check_range(data, kind.lowest, kind.highest, f"The loss {name!r}")
+        return name
+
+    # Applying
+
+    def _inverse_transform(self, X: Any) -> Any:
+        check_is_fitted(self)
+        model = self._model
+        code = check_codes(self, X, model.n_components, model.n_features_out)
+        rows: NDArray[Any] = model.side.restore(model.decode(code))
+        return self._as_frame(rows, X)

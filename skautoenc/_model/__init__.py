@@ -1,0 +1,1 @@
+"""Plan, learn, Model: from resolved parameters to what a fit has learnt."""

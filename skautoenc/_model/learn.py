@@ -1,0 +1,325 @@
+"""From a plan and data to a run of the engine, and from that to a model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+from torch import Tensor
+
+from .._data.rows import N_SAMPLE, Rows, TrainingData
+from .._networks.autoencoder import Autoencoder
+from .._networks.layers import bind_generator
+from .._networks.weights import copy_weights, same_shapes
+from .._preparation.neighbors import diffuse
+from .._preparation.whitening import learn_code_whitening
+from .._training.batches import Batches, number_of_batches
+from .._training.budget import Budget
+from .._training.optimizers import Optimizer, make_optimizer
+from .._training.ordering import explained_by_each
+from .._training.resources import compute, one_thread, resolve_device, step_work
+from .._training.revival import dead_units
+from .._training.run import Run
+from .._training.seeds import Streams, spawn_streams
+from .._training.step import Step
+from .._training.stopping import Stopping
+from .._warnings import warn
+from .model import CodeMap, Model, Side
+from .plan import Plan
+
+_CPU = torch.device("cpu")
+# Rows by which the shares of ordered components are measured.
+_N_ORDERED = 512
+
+
+@dataclass(frozen=True)
+class Training:
+    """A run that has been set up, and what lies between its rows and the user's.
+
+    Parameters
+    ----------
+    plan : Plan
+        What it was set up by.
+    side : MatrixSide or TableSide
+        On the device of the run.
+    run : Run
+        The run.
+    """
+
+    plan: Plan
+    side: Side
+    run: Run
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """A model, and what is known of it from training.
+
+    Parameters
+    ----------
+    model : Model
+        The model.
+    n_dead : int or None
+        Number of units of a rectified code that are never active; None for others.
+    explained_variance_ratio : ndarray of shape (n_components,) or None
+        Share of each component of an ordered code.
+    """
+
+    model: Model[Any]
+    n_dead: int | None
+    explained_variance_ratio: NDArray[np.float64] | None
+
+
+def set_up(
+    plan: Plan,
+    data: TrainingData,
+    held_out: TrainingData | None,
+    random_state: np.random.RandomState,
+    *,
+    before: Model[Any] | None = None,
+    optimizer_state: Mapping[str, Any] | None = None,
+) -> Training:
+    """Learn all that is learnt before training, and set up the run.
+
+    Parameters
+    ----------
+    plan : Plan
+        What to do.
+    data : TrainingData
+        The training rows.
+    held_out : TrainingData or None
+        Rows to validate by.
+    random_state : RandomState
+        One number is drawn from it, the seed of everything else.
+    before : Model, optional
+        What to go on from: its weights, and its input side as `plan.continue_side`
+        changes that.
+    optimizer_state : mapping, optional
+        Where the solver of the same name left off, under "solver".
+
+    Raises
+    ------
+    ValueError
+        If batches would be too small, or if the weights do not fit the network.
+    """
+    network = _network_to_train(plan, before)
+    budget = plan.budget
+    data = _in_batches(data, network, budget, single_row=plan.single_row)
+    n_samples = len(data)
+    work = step_work(network.n_multiplications, min(budget.batch_size, n_samples))
+    device = resolve_device(plan.device, work)
+    streams = spawn_streams(random_state.randint(np.iinfo(np.int32).max), device)
+    with one_thread(_CPU):
+        if before is None:
+            side = plan.learn_side(data)
+            _initialise(network, side.rows(data), streams)
+        else:
+            side = before.side.to(_CPU)
+            if plan.continue_side is not None:
+                side = plan.continue_side(side)
+        targets = _targets(plan, side, data)
+    bind_generator(network.to(device), streams.noise)
+    side = side.to(device)
+    step = Step(
+        network,
+        plan.make_objective(side),
+        _make_optimizer(plan, network, optimizer_state),
+        max_grad_norm=plan.solver.max_grad_norm,
+        generator=streams.noise,
+    )
+    run = Run(
+        step,
+        side.rows(data, targets=targets),
+        Batches(
+            n_samples,
+            budget.batch_size,
+            shuffle=plan.shuffle,
+            generator=streams.order,
+            window=data.window,
+        ),
+        budget,
+        Stopping(step.tensors, tol=plan.tol, n_iter_no_change=plan.n_iter_no_change),
+        validation=None if held_out is None else side.rows(held_out),
+        generator=streams.weights,
+        work=work,
+    )
+    return Training(plan, side, run)
+
+
+def conclude(training: Training) -> Learnt:
+    """End a run, and return what it has come to.
+
+    Raises
+    ------
+    ValueError
+        If the loss stopped being finite before any weights were worth keeping.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If it did so later.
+    """
+    run = training.run
+    run.finish()
+    if run.stopping.diverged:
+        _report_divergence(run)
+    network = run.step.network
+    bind_generator(network, None)
+    # Gradients and moments, in one piece of memory with the weights, are several times
+    # as large, and nobody needs them any more.
+    network.zero_grad(set_to_none=True)
+    if network.is_movable:
+        for parameter in network.parameters():
+            parameter.data = parameter.detach().clone()
+    return _describe(training, network)
+
+
+def snapshot(training: Training) -> Learnt:
+    """Describe where a run stands, with a network that training leaves alone."""
+    run = training.run
+    network = Autoencoder.from_state(run.step.network.state())
+    return _describe(training, network.to(run.rows.device))
+
+
+# Before training
+
+
+def _network_to_train(plan: Plan, before: Model[Any] | None) -> Autoencoder:
+    """Build a network, with the fitted weights if they are to be trained on."""
+    network = plan.build_network()
+    if before is None:
+        return network
+    if not same_shapes(network, before.network):
+        old, new = before.network.config, network.config
+        changes = [
+            f"{name} was {old.get(name)!r} and is now {new.get(name)!r}"
+            for name in sorted({*old, *new})
+            if old.get(name) != new.get(name)
+        ]
+        raise ValueError(
+            "Training cannot go on, the weights do not fit the network any more: "
+            f"{', '.join(changes) or 'it builds another one'}. Use fit with "
+            "warm_start=False to start anew."
+        )
+    copy_weights(before.network, network)
+    return network
+
+
+def _in_batches(
+    data: TrainingData, network: Autoencoder, budget: Budget, *, single_row: bool
+) -> TrainingData:
+    """Bring the rows into the form in which they are batched."""
+    n_batches = number_of_batches(len(data), budget.batch_size)
+    smallest = len(data) // n_batches
+    if smallest < network.smallest_batch and not (single_row and len(data) == 1):
+        raise ValueError(
+            f"Batch normalisation needs {network.smallest_batch} rows in a batch, got "
+            f"{smallest}. Raise batch_size (now {budget.batch_size}), give weight to "
+            "more rows, or leave batch normalisation out."
+        )
+    if n_batches == 1 and network.weighs_rows:
+        return data.merge_equal_rows()
+    return data
+
+
+def _initialise(network: Autoencoder, rows: Rows, streams: Streams) -> None:
+    """Choose the first weights by a sample of the rows, on the CPU."""
+    n_rows = min(max(2048, 4 * network.widths[-1]), 2**24 // network.widths[0] + 1)
+    order = torch.randperm(len(rows), generator=streams.weights, device="cpu")
+    sample = np.sort(order[:n_rows].numpy())
+    network.initialise(streams.weights, rows[sample], rows.weights(sample))
+
+
+def _targets(plan: Plan, side: Side, data: TrainingData) -> NDArray[np.float32] | None:
+    """Return rows smoothed along their neighbours, if they are to be."""
+    if plan.n_neighbors is None:
+        return None
+    return diffuse(side.rows(data), plan.n_neighbors, plan.n_diffusion_steps)
+
+
+def _make_optimizer(
+    plan: Plan, network: Autoencoder, state: Mapping[str, Any] | None
+) -> Optimizer:
+    solver = plan.solver
+    optimizer = make_optimizer(
+        network,
+        solver.name,
+        learning_rate_init=plan.budget.learning_rate_init,
+        momentum=solver.momentum,
+        alpha=solver.alpha,
+    )
+    if state is not None and state["solver"] == solver.name:
+        optimizer.load(dict(state))
+    return optimizer
+
+
+# After training
+
+
+def _report_divergence(run: Run) -> None:
+    advice = (
+        f"Lower learning_rate_init (now {run.budget.learning_rate_init:g}), set "
+        "max_grad_norm=1.0, or scale X."
+    )
+    epoch = len(run.losses) + 1
+    if not run.stopping.has_weights:
+        raise ValueError(
+            f"The loss stopped being finite in epoch {epoch}, before any weights "
+            f"were worth keeping. {advice}"
+        )
+    warn(
+        f"The loss stopped being finite in epoch {epoch}; the best weights until "
+        f"then are kept. {advice}",
+        ConvergenceWarning,
+    )
+
+
+def _describe(training: Training, network: Autoencoder) -> Learnt:
+    """Measure the codes of the training rows."""
+    plan, side, run = training.plan.code, training.side, training.run
+    rows = run.rows
+    sample = rows.spread(N_SAMPLE)
+    code = CodeMap(plan.features)
+    n_dead, shares = None, None
+    with one_thread(rows.device), torch.no_grad():
+        if network.is_sparse:
+            n_dead = len(dead_units(network, rows[sample]))
+        if plan.whiten:
+            encode = network.sparse if plan.features == "sparse" else network.encode
+            whitening = learn_code_whitening(rows, encode, max(network.widths))
+            code = CodeMap(plan.features, whitening)
+        if plan.n_columns is not None:
+            features = code.read_off(network)(rows[sample])
+            scale = _scale(features, rows.weights(sample), plan.n_columns)
+            code = CodeMap(plan.features, scale=scale)
+    if plan.is_ordered:
+        shares = _explained_by_each(run, side, network)
+    return Learnt(Model(side, network, code.to(side.device)), n_dead, shares)
+
+
+def _scale(features: Tensor, weights: Tensor | None, n_columns: int) -> float:
+    """Return what brings features to the total variance of `n_columns` columns."""
+    found = features.cpu().double().numpy()
+    shares = None if weights is None else weights.cpu().numpy()
+    mean = np.average(found, axis=0, weights=shares)
+    variance = np.average((found - mean) ** 2, axis=0, weights=shares).sum()
+    return math.sqrt(variance / n_columns) or 1.0
+
+
+def _explained_by_each(
+    run: Run, side: Side, network: Autoencoder
+) -> NDArray[np.float64]:
+    chosen = run.rows.spread(_N_ORDERED)
+    with compute(run.work, run.rows.device), torch.no_grad():
+        return explained_by_each(
+            network.encode(run.rows[chosen]),
+            lambda code: side.decoded(network.decode(code)),
+            run.rows.standardised(chosen),
+            run.rows.weights(chosen),
+        )

@@ -1,0 +1,256 @@
+"""The input side of a matrix: what lies between rows of numbers and the network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .._data.ranges import computing_type, restored_type, scale_down
+from .._data.rows import RowMap, Rows, TrainingData
+from .._data.totals import with_total
+from .._networks.autoencoder import Autoencoder
+from .._objectives.losses import LOSSES, Loss
+from .._preparation.preparation import Invertible, Preparation
+from .._preparation.row_normalization import RowNormalization, learn_row_normalization
+from .._preparation.whitening import Whitening, learn_whitening
+
+_CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class MatrixSide:
+    """Rows of numbers: centred, divided by one scale, prepared; and the way back.
+
+    Parameters
+    ----------
+    mean : ndarray of shape (n_features,), float64
+        Means of the columns.
+    scale : float
+        Root of their mean variance.
+    preparation : Preparation
+        Maps of standardised rows: row normalization and whitening, if asked for.
+    loss : Loss
+        What an error costs, and what the network's output means.
+    loss_name : str
+        Its key in `LOSSES`.
+    row_total : float or None, default=None
+        Total that rows are brought to first; None for rows as they are.
+    device : torch.device, default=cpu
+        Where its tensors are.
+    """
+
+    mean: NDArray[np.float64]
+    scale: float
+    preparation: Preparation
+    loss: Loss
+    loss_name: str
+    row_total: float | None = None
+    device: torch.device = _CPU
+
+    @property
+    def width(self) -> int:
+        """Number of columns of a decoded row."""
+        return len(self.mean)
+
+    @property
+    def error_unit(self) -> float:
+        """What `errors` are multiplied by to be in the squared units of the data."""
+        return self.scale**2
+
+    def to(self, device: torch.device) -> MatrixSide:
+        """Return the same on another device."""
+        if device == self.device:
+            return self
+        return replace(
+            self,
+            preparation=self.preparation.to(device),
+            loss=self.loss.to(device),
+            device=device,
+        )
+
+    def admit(self, matrix: Any) -> Any:
+        """Bring a matrix of the user's to what `rows` takes: to the total of the fit.
+
+        Rows that are trained on have it already, and weigh by what they had.
+        """
+        return matrix if self.row_total is None else with_total(matrix, self.row_total)
+
+    def rows(
+        self,
+        data: TrainingData,
+        *,
+        prepared: bool = True,
+        targets: NDArray[np.float32] | None = None,
+    ) -> Rows:
+        """Return the data as standardised and, if so asked, prepared rows."""
+        is_mapped = prepared and bool(self.preparation.steps)
+        return Rows(
+            data.matrix,
+            self.mean,
+            self.scale,
+            self.device,
+            index=data.index,
+            weights=data.weights,
+            prepare=self.preparation.forward if is_mapped else None,
+            targets=targets,
+        )
+
+    def scaled_down(self, rows: NDArray[Any]) -> tuple[Tensor, NDArray[np.float64]]:
+        """Standardise rows of the user's that are too large for float32.
+
+        Returns
+        -------
+        rows : Tensor of shape (n, n_features), float32
+            Standardised rows, divided by their divisors.
+        divisors : ndarray of shape (n,)
+            One for rows that are not too large, infinity where float64 has no number.
+        """
+        # In numpy: an accelerator need not know float64.
+        found, divisors = scale_down(self.admit(rows), self.mean, self.scale)
+        source = torch.from_numpy(found.astype(np.float32)).to(self.device)
+        return source, divisors.ravel()
+
+    @property
+    def prepare(self) -> RowMap:
+        """What turns standardised rows, (n, n_features), into what the network sees."""
+        return self.preparation.forward
+
+    def decoded(self, output: Tensor) -> Tensor:
+        """Turn the network's output into standardised rows, (n, n_features)."""
+        return self.preparation.inverse(self.loss.mean(output))
+
+    def errors(self, network: Autoencoder, batch: Tensor) -> Tensor:
+        """Return the mean squared error of each standardised row, (n,)."""
+        reconstruction = self.decoded(network(self.prepare(batch)))
+        return (reconstruction - batch).square().mean(dim=1)
+
+    def restore(self, rows: NDArray[np.float32]) -> NDArray[Any]:
+        """Turn decoded rows into the units of the data, in place where they fit."""
+        dtype = restored_type(self.mean, self.scale)
+        restored: NDArray[Any] = rows.astype(dtype, copy=False)
+        restored *= dtype.type(self.scale)
+        restored += self.mean.astype(dtype)
+        if np.isfinite(self.loss.lowest):
+            # Rounding may have led out of the range.
+            np.clip(restored, self.loss.lowest, self.loss.highest, out=restored)
+        return restored
+
+    def encode_again(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Turn what `restore` gives into what `rows` takes."""
+        return rows
+
+    def attributes(self) -> dict[str, Any]:
+        """Return what users see of it, as plain values and arrays."""
+        normalization: RowNormalization | None = None
+        whitening: Whitening | None = None
+        for step in self.to(_CPU).preparation.steps:
+            if isinstance(step, RowNormalization):
+                normalization = step
+            elif isinstance(step, Whitening):
+                whitening = step
+        total = {} if self.row_total is None else {"row_total_": self.row_total}
+        return {
+            **total,
+            "loss_function_": self.loss_name,
+            "mean_": self.mean,
+            "scale_": self.scale,
+            "_row_normalization": (
+                None
+                if normalization is None
+                else {**vars(normalization), "mean": normalization.mean.numpy()}
+            ),
+            "whitening_": None if whitening is None else whitening.matrix.numpy(),
+            "dewhitening_": (
+                None if whitening is None else whitening.inverse_matrix.numpy()
+            ),
+            "_loss_constants": self.loss.constants,
+        }
+
+    @classmethod
+    def from_attributes(cls, attributes: Mapping[str, Any]) -> MatrixSide:
+        """Put together again, on the CPU, what `attributes` described."""
+        steps: list[Invertible] = []
+        normalization = attributes["_row_normalization"]
+        if normalization is not None:
+            mean = torch.tensor(normalization["mean"], device="cpu")
+            steps.append(RowNormalization(**{**normalization, "mean": mean}))
+        if attributes["whitening_"] is not None:
+            steps.append(
+                Whitening(
+                    torch.tensor(attributes["whitening_"], device="cpu"),
+                    torch.tensor(attributes["dewhitening_"], device="cpu"),
+                )
+            )
+        name, mean, scale = (
+            attributes[key] for key in ("loss_function_", "mean_", "scale_")
+        )
+        loss = _make_loss(name, mean, scale, attributes["_loss_constants"])
+        total = attributes.get("row_total_")
+        return cls(mean, scale, Preparation(steps), loss, name, total)
+
+
+def _make_loss(
+    name: str, mean: NDArray[np.float64], scale: float, constants: Mapping[str, float]
+) -> Loss:
+    kind, single = LOSSES[name], np.dtype(np.float32)
+    if math.isinf(kind.highest) and computing_type(single, mean, scale) != single:
+        # Where there is no natural unit, the scale can be it.
+        mean, scale = mean / scale, 1.0
+    center = torch.tensor(mean, dtype=torch.float32, device="cpu")
+    return kind(center, scale, **constants)
+
+
+def learn_matrix_side(
+    data: TrainingData,
+    *,
+    loss: str,
+    normalize_rows: float | None,
+    row_total: float | None,
+    whiten: str | None,
+    whiten_regularization: float,
+) -> MatrixSide:
+    """Learn what is done to a row before the network sees it.
+
+    Parameters
+    ----------
+    data : TrainingData
+        The training rows.
+    loss : str
+        Key of `LOSSES`.
+    normalize_rows, whiten_regularization : float or None, float
+        See the estimator's parameters.
+    row_total : float or None
+        Total that rows have been brought to.
+    whiten : {"zca", "pca"} or None
+        Likewise.
+
+    Returns
+    -------
+    MatrixSide
+        On the CPU.
+    """
+    mean, scale = data.moments()
+    side = MatrixSide(
+        mean, scale, Preparation(), _make_loss(loss, mean, scale, {}), loss, row_total
+    )
+    if normalize_rows is not None:
+        side = _with_step(
+            side, learn_row_normalization(side.rows(data), normalize_rows)
+        )
+    if whiten is not None:
+        side = _with_step(
+            side, learn_whitening(side.rows(data), whiten, whiten_regularization)
+        )
+    side.loss.learn(side.rows(data).average)
+    return side
+
+
+def _with_step(side: MatrixSide, step: Invertible) -> MatrixSide:
+    return replace(side, preparation=Preparation([*side.preparation.steps, step]))

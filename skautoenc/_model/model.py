@@ -1,0 +1,293 @@
+"""What a fit has learnt, ready to be applied."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from .._data.rows import Rows, TrainingData, blocks, take
+from .._networks.autoencoder import Autoencoder
+from .._networks.weights import own_array
+from .._preparation.whitening import Whitening
+from .._training.resources import compute, step_work
+from .matrix import MatrixSide
+from .table import TableSide
+
+Side = MatrixSide | TableSide
+SideT = TypeVar("SideT", MatrixSide, TableSide)
+
+
+@dataclass(frozen=True)
+class CodeMap:
+    """What lies between the network's code and the features that users get.
+
+    Parameters
+    ----------
+    features : {"code", "sparse", "stack"}
+        What is read off the network.
+    whitening : Whitening or None, default=None
+        Map of the code.
+    scale : float or None, default=None
+        What the features are divided by.
+    """
+
+    features: str
+    whitening: Whitening | None = None
+    scale: float | None = None
+
+    def to(self, device: torch.device) -> CodeMap:
+        """Return the same on another device."""
+        if self.whitening is None:
+            return self
+        return replace(self, whitening=self.whitening.to(device))
+
+    def read_off(self, network: Autoencoder) -> Callable[[Tensor], Tensor]:
+        """Return the function of the network that gives the features."""
+        by_name: dict[str, Callable[[Tensor], Tensor]] = {
+            "code": network.encode,
+            "sparse": network.sparse,
+            "stack": network.stack,
+        }
+        return by_name[self.features]
+
+    def forward(self, values: Tensor, n_components: int) -> Tensor:
+        """Map what was read off, (n, n_features_out); the code comes last."""
+        if self.whitening is None:
+            return values
+        hidden, code = values.tensor_split([-n_components], dim=1)
+        return torch.cat([hidden, self.whitening.forward(code)], dim=1)
+
+    def inverse(self, code: Tensor) -> Tensor:
+        """Turn mapped codes, (n, n_components), into those of the network."""
+        return code if self.whitening is None else self.whitening.inverse(code)
+
+    def attributes(self) -> dict[str, Any]:
+        """Return what users see of the maps, as plain values and arrays."""
+        names = "code_mean_", "code_whitening_", "code_dewhitening_"
+        found: dict[str, Any] = dict.fromkeys(names)
+        if self.whitening is not None and self.whitening.mean is not None:
+            found["code_mean_"] = own_array(self.whitening.mean)
+            found["code_whitening_"] = own_array(self.whitening.matrix)
+            found["code_dewhitening_"] = own_array(self.whitening.inverse_matrix)
+        if self.scale is not None:
+            found["features_scale_"] = self.scale
+        return found
+
+    @classmethod
+    def from_attributes(cls, attributes: Mapping[str, Any]) -> CodeMap:
+        """Put together again, on the CPU, what `attributes` described."""
+        whitening = None
+        if attributes["code_whitening_"] is not None:
+            names = "code_whitening_", "code_dewhitening_", "code_mean_"
+            whitening = Whitening(
+                *(torch.tensor(attributes[name], device="cpu") for name in names)
+            )
+        scale = attributes.get("features_scale_")
+        return cls(attributes["features_"], whitening, scale)
+
+
+@dataclass(frozen=True)
+class Model(Generic[SideT]):
+    """Input side, network and code map: all that `transform` and its kin need.
+
+    Nothing in it changes, so threads may apply it at the same time. It is made once, at
+    the end of a fit or when an estimator is loaded.
+
+    Parameters
+    ----------
+    side : MatrixSide or TableSide
+        What lies between the user's rows and the network.
+    network : Autoencoder
+        In evaluation mode.
+    code : CodeMap
+        What lies between the network's code and the user's features.
+    """
+
+    side: SideT
+    network: Autoencoder
+    code: CodeMap
+
+    @property
+    def n_components(self) -> int:
+        """Width of the code."""
+        return int(self.network.config["n_components"])
+
+    @property
+    def n_features_out(self) -> int:
+        """Number of features that `encode` gives."""
+        if self.code.features == "stack":
+            return int(sum(self.network.widths[1:]))
+        return self.n_components
+
+    @cached_property
+    def _n_multiplications(self) -> int:
+        return self.network.n_multiplications
+
+    def encode(self, matrix: Any) -> NDArray[np.float32]:
+        """Return the features of rows, (n_samples, n_features_out).
+
+        Parameters
+        ----------
+        matrix : ndarray or CSR matrix of shape (n_samples, n_columns)
+            Validated rows; of a table, encoded ones.
+        """
+        here, n_components = self._where_the_network_is(), self.n_components
+        read_off, prepare = here.code.read_off(self.network), here.side.prepare
+
+        def encode(batch: Tensor) -> Tensor:
+            return here.code.forward(read_off(prepare(batch)), n_components)
+
+        features, _ = here._read(encode, matrix, self.n_features_out)
+        if self.code.scale is not None:
+            features /= np.float32(self.code.scale)
+        return features
+
+    def decode(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return decoded rows, (n_samples, side.width), not yet in the user's units.
+
+        Parameters
+        ----------
+        features : ndarray of shape (n_samples, n), float32
+            The code in the last `n_components` columns.
+        """
+        here = self._where_the_network_is()
+        code = np.ascontiguousarray(features[:, -self.n_components :])
+        if self.code.scale is not None:
+            code = code * np.float32(self.code.scale)
+
+        def decode(batch: Tensor) -> Tensor:
+            return here.side.decoded(self.network.decode(here.code.inverse(batch)))
+
+        source = torch.tensor(code, device=here.side.device)
+        return here._apply(decode, source, self.side.width)
+
+    def reconstruct(self, matrix: Any) -> NDArray[np.float32]:
+        """Return reconstructed rows, (n_samples, side.width), as `decode` does."""
+        here = self._where_the_network_is()
+
+        def reconstruct(batch: Tensor) -> Tensor:
+            return here.side.decoded(self.network(here.side.prepare(batch)))
+
+        return here._apply(reconstruct, here._rows(matrix), self.side.width)
+
+    def errors(self, matrix: Any) -> NDArray[np.float64]:
+        """Return how badly each row is reconstructed, (n_samples,); never NaN."""
+        here = self._where_the_network_is()
+
+        def errors(batch: Tensor) -> Tensor:
+            return here.side.errors(self.network, batch).unsqueeze(1)
+
+        read, divisors = here._read(errors, matrix, 1)
+        found: NDArray[np.float64] = read.ravel().astype(np.float64)
+        if divisors is not None:
+            with np.errstate(over="ignore", invalid="ignore"):
+                found *= divisors**2
+            found[np.isnan(found)] = np.inf
+        return found
+
+    def cell_errors(self, matrix: Any) -> NDArray[np.float32]:
+        """Return how badly each cell of a table is reconstructed.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_columns), float32
+            In the order of the table's columns; NaN where there is nothing.
+        """
+        here = self._where_the_network_is()
+        side = here.side
+        assert isinstance(side, TableSide)
+
+        def errors(batch: Tensor) -> Tensor:
+            return side.cell_errors(self.network, batch)
+
+        found = here._apply(errors, here._rows(matrix), side.width)
+        return found[:, side.table.places]
+
+    def check_usable(self) -> None:
+        """Apply the model once in each way: parts that do not fit show then."""
+        code = np.zeros((1, self.n_components), dtype=np.float32)
+        matrix = self.side.encode_again(self.side.restore(self.decode(code)))
+        self.encode(matrix)
+        self.errors(matrix)
+
+    def _rows(self, matrix: Any) -> Rows:
+        """Return rows of the side, not prepared: that is done block by block."""
+        return self.side.rows(TrainingData(self.side.admit(matrix)), prepared=False)
+
+    def _read(
+        self, function: Callable[[Tensor], Tensor], matrix: Any, width: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64] | None]:
+        """Apply a function of the network to the user's rows, however large.
+
+        Rows of a matrix that are too large for float32 are divided by a number first.
+        Tables cut their values off.
+
+        Returns
+        -------
+        found : ndarray of shape (n_samples, width), float32
+            The function's values.
+        divisors : ndarray of shape (n_samples,) or None
+            By what rows were divided; None if none was.
+        """
+        found = self._apply(function, self._rows(matrix), width)
+        if isinstance(self.side, TableSide) or np.isfinite(found).all():
+            return found, None
+        large = np.flatnonzero(~np.isfinite(found).all(axis=1))
+        divisors = np.ones(len(found))
+        for block in blocks(len(large), matrix.shape[1]):
+            chosen = large[block]
+            source, divisors[chosen] = self.side.scaled_down(take(matrix, chosen))
+            found[chosen] = self._apply(function, source, width)
+        return found, divisors
+
+    def _where_the_network_is(self) -> Model[SideT]:
+        """Return the model with all of it on the device of the network."""
+        device = next(self.network.parameters()).device
+        if device == self.side.device:
+            return self
+        return replace(self, side=self.side.to(device), code=self.code.to(device))
+
+    def _apply(
+        self,
+        function: Callable[[Tensor], Tensor],
+        source: Rows | Tensor,
+        width: int,
+    ) -> NDArray[np.float32]:
+        """Apply a function of the network to rows, block by block.
+
+        Blocks are filled up to a multiple of 32 rows. Kernels round what is left over
+        after whole vectors differently, and a row's result is not to depend on its
+        position or its neighbours.
+
+        Parameters
+        ----------
+        function : callable
+            Maps blocks of shape (n, any) to (n, width).
+        source : Rows or Tensor of shape (n_samples, any)
+            Where the rows come from, on the network's device.
+        width : int
+            Width of the result.
+        """
+        n_samples = len(source)
+        result = np.empty((n_samples, width), dtype=np.float32)
+        # A third of a step is spent on the way forward.
+        work = step_work(self._n_multiplications, n_samples) / 3
+        with compute(work, self.side.device), torch.inference_mode():
+            for block in blocks(n_samples, max(self.network.widths)):
+                batch = source[block]
+                n_missing = -len(batch) % 32
+                # A copy of a whole block would take as long as a tenth of its way.
+                padded = (
+                    nn.functional.pad(batch, (0, 0, 0, n_missing))
+                    if n_missing
+                    else batch
+                )
+                result[block] = function(padded)[: len(batch)].cpu().numpy()
+        return result

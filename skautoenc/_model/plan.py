@@ -1,0 +1,112 @@
+"""What parameters and data resolve to, before anything is learnt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from .._data.rows import TrainingData
+from .._networks.autoencoder import Autoencoder
+from .._objectives.objectives import Objective
+from .._training.budget import Budget
+
+
+@dataclass(frozen=True)
+class Solver:
+    """How weights are updated.
+
+    Parameters
+    ----------
+    name : {"adam", "sgd"}
+        Which solver.
+    momentum : float
+        Momentum of "sgd".
+    alpha : float
+        Weight decay.
+    max_grad_norm : float or None
+        Bound on the norm of the gradient.
+    """
+
+    name: str
+    momentum: float
+    alpha: float
+    max_grad_norm: float | None
+
+
+@dataclass(frozen=True)
+class CodePlan:
+    """What is learnt of the code after training.
+
+    Parameters
+    ----------
+    features : {"code", "sparse", "stack"}
+        What `transform` gives.
+    whiten : bool, default=False
+        Whether the code is whitened.
+    is_ordered : bool, default=False
+        Whether to measure what each component explains.
+    n_columns : int or None, default=None
+        If given, features are scaled to the total variance of so many scaled columns.
+    """
+
+    features: str
+    whiten: bool = False
+    is_ordered: bool = False
+    n_columns: int | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a fit does, resolved; an estimator makes it and hands it down.
+
+    Parameters
+    ----------
+    build_network : callable
+        Returns a network that is not initialised yet.
+    learn_side : callable
+        Learns, from the training data, what lies between rows and network.
+    make_objective : callable
+        Returns what training minimises, given that.
+    budget : Budget
+        How long and how fast to train.
+    solver : Solver
+        How weights are updated.
+    code : CodePlan
+        What is learnt of the code in the end.
+    tol : float
+        Least fall of the loss that counts as progress.
+    n_iter_no_change : int
+        Number of epochs without progress after which training stops.
+    shuffle : bool
+        Whether each epoch visits the rows in a new order.
+    device : str or torch.device
+        Where to train.
+    n_neighbors : int or None, default=None
+        Number of neighbours along which targets are smoothed; None for no smoothing.
+    n_diffusion_steps : int, default=1
+        How often they are.
+    continue_side : callable or None, default=None
+        Takes into the side of an earlier fit, from which training goes on, what the
+        new data adds to it, and returns a new side; None adds nothing.
+    single_row : bool, default=False
+        Whether one row may be all there is. Networks normalise it as they do when they
+        are applied.
+    """
+
+    build_network: Callable[[], Autoencoder]
+    learn_side: Callable[[TrainingData], Any]
+    make_objective: Callable[[Any], Objective]
+    budget: Budget
+    solver: Solver
+    code: CodePlan
+    tol: float
+    n_iter_no_change: int
+    shuffle: bool
+    device: str | torch.device
+    n_neighbors: int | None = None
+    n_diffusion_steps: int = 1
+    continue_side: Callable[[Any], Any] | None = None
+    single_row: bool = False

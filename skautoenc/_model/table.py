@@ -1,0 +1,256 @@
+"""The input side of a table: what lies between columns of all kinds and the network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .._data.columns import Table, entropy
+from .._data.frames import Columns, Schema, fill_gaps, make_array, make_frame
+from .._data.rows import RowMap, Rows, TrainingData
+from .._networks.autoencoder import Autoencoder
+from .._objectives.losses import LOSSES, Loss
+from .._objectives.objectives import TabularObjective, without_nan
+
+_CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class TableSide:
+    """Columns as numbers and codes of categories; missing values are NaN.
+
+    Parameters
+    ----------
+    table : Table
+        The columns.
+    schema : Schema or None
+        Types of the frame; None for an array.
+    loss : Loss
+        What an error of a number costs.
+    loss_name : str
+        Its key in `LOSSES`.
+    deviances : list of float
+        Cross-entropy of each category under its frequencies.
+    device : torch.device, default=cpu
+        Where its tensors are.
+    """
+
+    table: Table
+    schema: Schema | None
+    loss: Loss
+    loss_name: str
+    deviances: list[float]
+    device: torch.device = _CPU
+
+    error_unit = 1.0  # Costs are shares of deviance already.
+
+    @property
+    def width(self) -> int:
+        """Number of columns of a decoded row."""
+        layout = self.table.layout
+        return layout.n_numbers + len(layout.n_levels)
+
+    def to(self, device: torch.device) -> TableSide:
+        """Return the same on another device."""
+        if device == self.device:
+            return self
+        return replace(self, loss=self.loss.to(device), device=device)
+
+    def admit(self, matrix: Any) -> Any:
+        """Bring an encoded table to what `rows` takes: it is that."""
+        return matrix
+
+    def rows(
+        self,
+        data: TrainingData,
+        *,
+        prepared: bool = True,
+        targets: NDArray[np.float32] | None = None,
+    ) -> Rows:
+        """Return the encoded table as rows; the columns are at one scale already."""
+        return Rows(
+            data.matrix,
+            np.zeros(data.matrix.shape[1]),
+            1.0,
+            self.device,
+            index=data.index,
+            weights=data.weights,
+            targets=targets,
+        )
+
+    @property
+    def prepare(self) -> RowMap:
+        """What a batch goes through before the network: nothing."""
+        return lambda batch: batch
+
+    def objective(
+        self,
+        rates: Sequence[float] | None = None,
+        *,
+        swaps: bool = False,
+        corruption_weight: float = 1.0,
+    ) -> TabularObjective:
+        """Return what training minimises; without `rates`, to evaluate by.
+
+        Parameters
+        ----------
+        rates : sequence of float of length n_cells, optional
+            Share of the rows that lose each cell.
+        swaps : bool, default=False
+            Whether a cell takes the value of another row, in place of none.
+        corruption_weight : float, default=1.0
+            Weight of the cells that were changed.
+        """
+        layout, categories = self.table.layout, self.table.categories
+        if rates is None:
+            rates = [0.0] * layout.n_cells
+        to_tensor = partial(torch.tensor, dtype=torch.float32, device=self.device)
+        return TabularObjective(
+            self.loss,
+            n_levels=layout.n_levels,
+            deviances=to_tensor(self.deviances),
+            cells=torch.tensor(layout.cells, device=self.device),
+            rates=to_tensor(rates),
+            swaps=swaps,
+            corruption_weight=corruption_weight,
+            rare_costs=to_tensor([column.rare_cost for column in categories]),
+            unknown_costs=to_tensor([column.unknown_cost for column in categories]),
+        )
+
+    def decoded(self, output: Tensor) -> Tensor:
+        """Turn the network's output into numbers and most likely levels, (n, width)."""
+        layout = self.table.layout
+        numbers, logits = output.tensor_split([layout.n_numbers], dim=1)
+        levels = [
+            of_column.argmax(dim=1, keepdim=True)
+            if of_column.shape[1]
+            else of_column.new_zeros(len(output), 1)
+            for of_column in torch.split(logits, list(layout.n_levels), dim=1)
+        ]
+        return torch.cat([numbers, *levels], dim=1)
+
+    def errors(self, network: Autoencoder, batch: Tensor) -> Tensor:
+        """Return the mean cost of each row's cells, (n,), for scores."""
+        return self.objective().score(network, batch)
+
+    def cell_errors(self, network: Autoencoder, batch: Tensor) -> Tensor:
+        """Return the cost of each cell, (n, width); NaN where there is nothing."""
+        costs, seen = self.objective().surprise(network(batch), batch)
+        return without_nan(costs).masked_fill(seen == 0, torch.nan)
+
+    def restore(
+        self, rows: NDArray[np.float32], like: Columns | None = None
+    ) -> list[NDArray[Any]]:
+        """Turn decoded rows into values, an array a column.
+
+        Dates in text are written as in the columns that they are to be `like`.
+        """
+        n_numbers = self.table.layout.n_numbers
+        return self.table.decode(rows[:, :n_numbers], rows[:, n_numbers:], like)
+
+    def as_frame(self, values: list[NDArray[Any]], index: Any = None) -> Any:
+        """Make what `restore` gives a frame as that of the fit, or an array."""
+        if self.schema is None:
+            return make_array(values)
+        return make_frame(values, self.schema, index)
+
+    def fill(self, columns: Columns, rows: NDArray[np.float32]) -> Any:
+        """Return a copy of a frame or an array whose gaps hold decoded rows' values."""
+        values = self.restore(rows, columns if columns.is_frame else None)
+        gaps = [
+            column.gaps(columns[place])
+            for place, column in enumerate(self.table.columns)
+        ]
+        if columns.is_frame:
+            # A column without any value gets the type of the fit.
+            values = [
+                columns.suit(place, found) if gap.any() and not gap.all() else found
+                for place, (gap, found) in enumerate(zip(gaps, values, strict=True))
+            ]
+            filled = fill_gaps(columns.native, gaps, values, self.schema)
+            return columns.as_given(filled)
+        filled = np.array(columns.native, copy=True)
+        for place, (gap, column) in enumerate(zip(gaps, values, strict=True)):
+            filled[gap, place] = column[gap]
+        return filled
+
+    def encode_again(self, values: list[NDArray[Any]]) -> NDArray[np.float32]:
+        """Turn what `restore` gives into what `rows` takes."""
+        return self.table.encode(Columns(self.as_frame(values)), warns=False)
+
+    def attributes(self) -> dict[str, Any]:
+        """Return what users see of it, as plain values and arrays."""
+        columns = self.table.columns
+        return {
+            "_table": self.table,
+            "_schema": self.schema,
+            "column_kinds_": {column.name: column.kind for column in columns},
+            "loss_function_": self.loss_name,
+            # What estimators of matrices have, and files therefore hold.
+            "_row_normalization": None,
+            "whitening_": None,
+            "dewhitening_": None,
+            "_deviances": self.deviances,
+            "_loss_constants": {},
+        }
+
+    @classmethod
+    def from_attributes(cls, attributes: Mapping[str, Any]) -> TableSide:
+        """Put together again, on the CPU, what `attributes` described."""
+        table, schema, name, deviances = (
+            attributes[key]
+            for key in ("_table", "_schema", "loss_function_", "_deviances")
+        )
+        constants = attributes["_loss_constants"]
+        return cls(table, schema, _make_loss(name, constants), name, deviances)
+
+
+def _make_loss(name: str, constants: Mapping[str, float]) -> Loss:
+    nothing = torch.zeros(0, dtype=torch.float32, device="cpu")
+    return LOSSES[name](nothing, 1.0, **constants)
+
+
+def learn_table_side(
+    data: TrainingData, *, table: Table, schema: Schema | None, loss: str
+) -> TableSide:
+    """Measure what costs are divided by.
+
+    Parameters
+    ----------
+    data : TrainingData
+        The encoded rows.
+    table : Table
+        What encoded them.
+    schema : Schema or None
+        Types of the frame; None for an array.
+    loss : str
+        Key of `LOSSES`.
+    """
+    n_levels = table.layout.n_levels
+    codes = data.matrix[:, data.matrix.shape[1] - len(n_levels) :]
+    codes = codes if data.index is None else codes[data.index]
+    deviances = [
+        _deviance(codes[:, number], count, data.weights)
+        for number, count in enumerate(n_levels)
+    ]
+    return TableSide(table, schema, _make_loss(loss, {}), loss, deviances)
+
+
+def _deviance(
+    codes: NDArray[np.float32], n_levels: int, weights: NDArray[Any] | None
+) -> float:
+    """Return the cross-entropy of levels under their own frequencies."""
+    seen = codes < n_levels
+    counts = np.bincount(
+        codes[seen].astype(np.int64),
+        weights=None if weights is None else weights[seen],
+        minlength=n_levels,
+    )
+    return entropy(counts)

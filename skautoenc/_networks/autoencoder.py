@@ -1,0 +1,179 @@
+"""What every network of the package can do."""
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from .weights import count_parameters, from_arrays, to_arrays
+
+
+class Code(NamedTuple):
+    """The codes of a training batch, and what they cost by themselves.
+
+    Parameters
+    ----------
+    values : Tensor of shape (n, n_components)
+        What is decoded.
+    cost : Tensor or None
+        A scalar that is added to the loss, in its units: a penalty of sparsity, or the
+        divergence of a posterior from its prior. None where codes cost nothing.
+    """
+
+    values: Tensor
+    cost: Tensor | None
+
+
+class Autoencoder(nn.Module, ABC):
+    """A network that maps standardised rows to codes and codes to rows.
+
+    Attributes
+    ----------
+    config : dict
+        The arguments that build an equal network, all plain Python values.
+    widths : list of int
+        Number of activations at each stage of the encoder, input and code included.
+    smallest_batch : int
+        Fewest rows that a training batch must have.
+    weighs_rows : bool
+        Whether a row of weight two counts as two rows in all that it does.
+    is_movable : bool
+        Whether parameters may be moved in memory: nothing else holds a view of them.
+    """
+
+    config: dict[str, Any]
+    widths: list[int]
+    smallest_batch = 1
+    weighs_rows = True
+    is_movable = True
+
+    registry: ClassVar[dict[str, type["Autoencoder"]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        Autoencoder.registry[cls.__name__] = cls
+
+    @abstractmethod
+    def initialise(
+        self, generator: torch.Generator, rows: Tensor, sample_weight: Tensor | None
+    ) -> None:
+        """Choose the first weights.
+
+        Parameters
+        ----------
+        generator : torch.Generator
+            Source of all that is random.
+        rows : Tensor of shape (n, n_features)
+            Some standardised rows of the training data.
+        sample_weight : Tensor of shape (n,) or None
+            Their weights; None if all are equal.
+        """
+
+    @abstractmethod
+    def encode(self, x: Tensor) -> Tensor:
+        """Map standardised rows, (n, n_features), to codes, (n, n_components)."""
+
+    def code(
+        self, x: Tensor, sample_weight: Tensor | None, generator: torch.Generator
+    ) -> Code:
+        """Encode a training batch.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, n_features)
+            Rows to encode.
+        sample_weight : Tensor of shape (n,) or None
+            Their weights.
+        generator : torch.Generator
+            Source of noise, for networks whose training codes are drawn.
+        """
+        values = self.encode(x)
+        return Code(values, self.penalty(values, sample_weight))
+
+    def stack(self, x: Tensor) -> Tensor:
+        """Map rows to the hidden activations, if any are known, and the code."""
+        return self.encode(x)
+
+    @abstractmethod
+    def decode(self, code: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        """Map codes, (n, n_components), to standardised rows, (n, n_features).
+
+        Parameters
+        ----------
+        code : Tensor of shape (n, n_components)
+            What `encode` returns; a sparse code is thinned out here first.
+        sample_weight : Tensor of shape (n,), optional
+            Weights of the rows, for a sparsity rule's share of a training batch.
+
+        Returns
+        -------
+        Tensor of shape (n, n_features)
+            The reconstruction.
+        """
+
+    @property
+    def n_multiplications(self) -> int:
+        """Multiplications by weights that one row takes on its way through, about."""
+        return count_parameters(self)
+
+    def penalty(self, code: Tensor, sample_weight: Tensor | None) -> Tensor | None:
+        """Return what the codes of a batch cost by themselves, a scalar, if anything.
+
+        Parameters
+        ----------
+        code : Tensor of shape (n, n_components)
+            What `encode` returned.
+        sample_weight : Tensor of shape (n,) or None
+            Weights of the rows.
+        """
+        return None
+
+    def squared_jacobian(self, code: Tensor) -> Tensor | None:
+        """Return the squared norm of each code's Jacobian, (n,), if `code` tells it."""
+        return None
+
+    def sparse(self, x: Tensor) -> Tensor:
+        """Map rows to codes as the decoder gets them, (n, n_components)."""
+        return self.encode(x)
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether a unit that is zero says nothing."""
+        return False
+
+    def unit_weights(self) -> list[tuple[Tensor, int]]:
+        """List the weights that come and go with one unit, each with its dimension."""
+        return []
+
+    def revive(self, dead: Tensor, x: Tensor, chosen: Tensor) -> None:
+        """Point dead units of a sparse code at rows.
+
+        Parameters
+        ----------
+        dead : Tensor of shape (n_dead,), int64
+            Which units.
+        x : Tensor of shape (n, n_features)
+            Some standardised rows.
+        chosen : Tensor of shape (n_dead,), int64
+            Which of them the units are to stand for.
+        """
+        raise NotImplementedError
+
+    def state(self) -> dict[str, Any]:
+        """Describe the network by plain values and arrays, for any machine to load."""
+        return {
+            "class": type(self).__name__,
+            "config": self.config,
+            "weights": to_arrays(self),
+        }
+
+    @staticmethod
+    def from_state(state: dict[str, Any]) -> "Autoencoder":
+        """Build the network that `state` describes, in evaluation mode."""
+        network = Autoencoder.registry[state["class"]](**state["config"])
+        from_arrays(network, state["weights"])
+        return network.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Reconstruct standardised rows."""
+        return self.decode(self.encode(x))

@@ -1,0 +1,163 @@
+"""A network of the user's own."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parameter import is_lazy
+
+from .autoencoder import Autoencoder
+from .layers import Dropout
+
+# A user's layers draw their first weights from the global generator: only one network
+# at a time may be built from it. A builder may itself build others.
+_building = threading.RLock()
+
+
+class CustomAutoencoder(Autoencoder):
+    """Give a user's module with `encode` and `decode` the interface of the package.
+
+    Parameters
+    ----------
+    builder : callable
+        Class or function, called as ``builder(n_features=..., n_components=...)``; it
+        returns a `torch.nn.Module` with `encode` and `decode`. It is called twice for
+        a fit, and once for each copy.
+    n_features : int
+        Width of a row.
+    n_components : int
+        Width of the code.
+
+    Raises
+    ------
+    ValueError
+        If what was built cannot be trained as an autoencoder.
+    """
+
+    # A user may have tied weights by their memory, or kept a view of them.
+    is_movable = False
+
+    def __init__(
+        self, *, builder: Callable[..., nn.Module], n_features: int, n_components: int
+    ) -> None:
+        super().__init__()
+        self.config = {
+            "builder": builder,
+            "n_features": n_features,
+            "n_components": n_components,
+        }
+        self.widths = [n_features, n_components]
+        self.module = self._build(seed=0)
+        if any(isinstance(m, _BatchNorm) for m in self.module.modules()):
+            self.smallest_batch = 2
+            self.weighs_rows = False
+
+    def _build(self, seed: int) -> nn.Module:
+        config: dict[str, Any] = dict(self.config)
+        builder = config.pop("builder")
+        generator = torch.default_generator
+        with _building, torch.device("cpu"), _float32():
+            before = generator.get_state()
+            generator.manual_seed(seed)
+            try:
+                module = builder(**config)
+            finally:
+                generator.set_state(before)
+        _check_module(module)
+        _take_over_dropout(module)
+        built: nn.Module = module.float()
+        return built
+
+    def initialise(
+        self, generator: torch.Generator, rows: Tensor, sample_weight: Tensor | None
+    ) -> None:
+        """Build the module anew, with a seed drawn from `generator`."""
+        seed = torch.randint(2**31, (), generator=generator, device="cpu")
+        self.module = self._build(int(seed))
+        self.eval()
+        with torch.no_grad():
+            code = self.encode(rows[:2])
+            _check_shape("encode", code, (len(rows[:2]), self.widths[1]))
+            reconstruction = self.decode(code)
+            _check_shape("decode", reconstruction, (len(rows[:2]), self.widths[0]))
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Map standardised rows, (n, n_features), to codes, (n, n_components)."""
+        with self._normalising(len(x)):
+            code: Tensor = self.module.encode(x)  # type: ignore[operator]
+        return code
+
+    def decode(self, code: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        """Map codes, (n, n_components), to standardised rows, (n, n_features)."""
+        with self._normalising(len(code)):
+            reconstruction: Tensor = self.module.decode(code)  # type: ignore[operator]
+        return reconstruction
+
+    @contextmanager
+    def _normalising(self, n_rows: int) -> Iterator[None]:
+        """Let a single row be normalised as in reading: it has no moments."""
+        if not self.training or n_rows > 1:
+            yield
+            return
+        layers = [
+            m for m in self.module.modules() if isinstance(m, _BatchNorm) and m.training
+        ]
+        for layer in layers:
+            layer.eval()
+        try:
+            yield
+        finally:
+            for layer in layers:
+                layer.train()
+
+
+@contextmanager
+def _float32() -> Iterator[None]:
+    """Make float32 torch's default type: draws in another type are other weights."""
+    before = torch.get_default_dtype()
+    if before == torch.float32:
+        yield
+        return
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _check_module(module: Any) -> None:
+    """Raise a ValueError that says what a built network lacks."""
+    if not isinstance(module, nn.Module):
+        fault = f"it returned {type(module).__name__}, not a torch.nn.Module"
+    elif not (callable(getattr(module, "encode", None)) and hasattr(module, "decode")):
+        fault = f"{type(module).__name__} has no encode and decode"
+    elif any(is_lazy(p) for p in module.parameters()):
+        fault = f"{type(module).__name__} has lazy layers: give them their widths"
+    elif any(p.is_complex() for p in module.parameters()):
+        fault = f"{type(module).__name__} has complex parameters"
+    elif not any(p.requires_grad for p in module.parameters()):
+        fault = f"{type(module).__name__} has no parameters to train"
+    else:
+        return
+    raise ValueError(f"The network cannot be trained: {fault}.")
+
+
+def _check_shape(method: str, result: Any, shape: tuple[int, int]) -> None:
+    got = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
+    if got != shape:
+        raise ValueError(
+            f"The network's {method} must give a tensor of shape {shape} for "
+            f"{shape[0]} rows, got {got}."
+        )
+
+
+def _take_over_dropout(module: nn.Module) -> None:
+    """Let dropout draw from the fit's generator, not from the global one."""
+    for parent in module.modules():
+        for name, child in parent.named_children():
+            if type(child) is nn.Dropout:
+                setattr(parent, name, Dropout(child.p))

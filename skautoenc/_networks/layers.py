@@ -1,0 +1,312 @@
+"""Layers whose randomness comes from a generator of the caller's, never the global."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+# Networks are built here and move later: defaults that the user has set for torch as a
+# whole are none of theirs.
+CPU_FLOAT32: dict[str, Any] = {"device": "cpu", "dtype": torch.float32}
+
+
+class Linear(nn.Linear):
+    """Affine map ``x @ weight.T + bias``, left uninitialised by its constructor.
+
+    `torch.nn.Linear` draws its first weights from the global generator; a network
+    that is to leave global state alone draws them in `initialise` instead.
+
+    Parameters
+    ----------
+    in_features : int
+        Width of the input.
+    out_features : int
+        Width of the output.
+    """
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__(in_features, out_features, **CPU_FLOAT32)
+
+    def reset_parameters(self) -> None:
+        """Leave the weights for the network's `initialise` to draw."""
+
+    @property
+    def fans(self) -> tuple[int, int]:
+        """Number of inputs of an output, and of outputs of an input."""
+        return self.in_features, self.out_features
+
+
+class TransposedLinear(nn.Module):
+    """Affine map with another layer's weight, transposed: ``x @ weight + bias``.
+
+    Parameters
+    ----------
+    source : Linear
+        The layer whose weight, of shape (source outputs, source inputs), is shared.
+    """
+
+    def __init__(self, source: Linear) -> None:
+        super().__init__()
+        self.weight = source.weight
+        self.bias = nn.Parameter(torch.empty(source.in_features, **CPU_FLOAT32))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map rows of shape (n, source outputs) to (n, source inputs)."""
+        return nn.functional.linear(x, self.weight.t(), self.bias)
+
+
+class Dropout(nn.Module):
+    """Zero activations at random while training [1]_.
+
+    Parameters
+    ----------
+    rate : float
+        Probability that an activation is zeroed; the rest are scaled up by
+        ``1 / (1 - rate)`` so that the expectation stays.
+
+    Notes
+    -----
+    `torch.nn.functional.dropout` takes no generator, so the mask is drawn here, from
+    the generator that `bind_generator` has set.
+
+    References
+    ----------
+    .. [1] Srivastava et al., "Dropout: a simple way to prevent neural networks from
+       overfitting", JMLR 15, 2014.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+        self.generator: torch.Generator | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drop activations of `x`, of any shape; the identity in evaluation mode."""
+        if not self.training or self.rate == 0:
+            return x
+        keep = torch.empty_like(x).bernoulli_(1 - self.rate, generator=self.generator)
+        return x * keep / (1 - self.rate)
+
+
+def bind_generator(network: nn.Module, generator: torch.Generator | None) -> None:
+    """Make every `Dropout` of `network` draw from `generator`."""
+    for module in network.modules():
+        if isinstance(module, Dropout):
+            module.generator = generator
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A nonlinearity and the initial weight scale that suits it.
+
+    Parameters
+    ----------
+    module : callable
+        Returns the `torch.nn.Module`.
+    variance : callable
+        Maps (inputs, outputs) of a layer to the variance of its initial weights.
+    """
+
+    module: Callable[[], nn.Module]
+    variance: Callable[[int, int], float]
+
+
+def _glorot(inputs: int, outputs: int) -> float:
+    return 2 / (inputs + outputs)
+
+
+def _he(inputs: int, outputs: int) -> float:
+    return 2 / inputs
+
+
+def _lecun(inputs: int, outputs: int) -> float:
+    return 1 / inputs
+
+
+# He et al. 2015 for the rectifiers, Glorot and Bengio 2010 for the saturating ones,
+# Klambauer et al. 2017 for SELU.
+ACTIVATIONS = {
+    "identity": Activation(nn.Identity, _glorot),
+    "logistic": Activation(nn.Sigmoid, _glorot),
+    "tanh": Activation(nn.Tanh, _glorot),
+    "relu": Activation(nn.ReLU, _he),
+    "leaky_relu": Activation(nn.LeakyReLU, _he),
+    "elu": Activation(nn.ELU, _he),
+    "gelu": Activation(nn.GELU, _he),
+    "silu": Activation(nn.SiLU, _he),
+    "selu": Activation(nn.SELU, _lecun),
+}
+
+
+def draw_weight(
+    weight: Tensor,
+    fans: tuple[int, int],
+    activation: Activation,
+    generator: torch.Generator,
+) -> None:
+    """Draw a layer's weight uniformly, at the scale that suits what follows it."""
+    bound = math.sqrt(3 * activation.variance(*fans))
+    nn.init.uniform_(weight, -bound, bound, generator=generator)
+
+
+def principal_axes(rows: Tensor, n_axes: int, generator: torch.Generator) -> Tensor:
+    """Find the leading right singular vectors by subspace iteration [1]_.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (n, n_features)
+        Centred rows.
+    n_axes : int
+        How many axes are wanted.
+    generator : torch.Generator
+        Draws the first subspace. `torch.svd_lowrank` takes none.
+
+    Returns
+    -------
+    Tensor of shape (min(n_axes, n_features), n_features)
+        Orthonormal axes, by falling singular value; where the rows span fewer, the
+        rest are arbitrary.
+
+    References
+    ----------
+    .. [1] Halko, Martinsson and Tropp, "Finding structure with randomness", SIAM
+       Review 53, 2011.
+    """
+    width = min(n_axes + 10, rows.shape[1])
+    basis = torch.empty(rows.shape[1], width, **CPU_FLOAT32)
+    basis.normal_(generator=generator)
+    for _ in range(4):
+        basis = torch.linalg.qr(rows.t() @ (rows @ basis)).Q
+    # In float32 the products of two or three rows can be too close to singular.
+    projected = (rows @ basis).double()
+    rotation = torch.linalg.eigh(projected.t() @ projected).eigenvectors.float()
+    axes: Tensor = (basis @ rotation).t().flip(0)
+    return axes[:n_axes]
+
+
+# Scale of the last weights beside a linear skip: small enough to start as PCA, large
+# enough to give what is ahead of them a gradient. At PCA itself that would be zero but
+# for rounding, which Adam would blow up.
+BESIDE_SKIP = 0.1
+
+
+class LinearSkip(nn.Module):
+    """A linear map, tied between encoder and decoder, that starts as PCA.
+
+    Parameters
+    ----------
+    n_features : int
+        Width of a row.
+    n_components : int
+        Width of the code.
+    """
+
+    def __init__(self, n_features: int, n_components: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(n_components, n_features, **CPU_FLOAT32))
+
+    @torch.no_grad()
+    def initialise(
+        self, generator: torch.Generator, rows: Tensor, sample_weight: Tensor | None
+    ) -> None:
+        """Start at the principal axes of `rows`."""
+        if sample_weight is not None:
+            rows = rows * sample_weight.sqrt().unsqueeze(1)
+        nn.init.orthogonal_(self.weight, generator=generator)
+        axes = principal_axes(rows, len(self.weight), generator)
+        self.weight[: len(axes)] = axes
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Map rows, (n, n_features), to codes, (n, n_components)."""
+        return nn.functional.linear(x, self.weight)
+
+    def decode(self, code: Tensor) -> Tensor:
+        """Map codes back by the same weights."""
+        return code @ self.weight
+
+
+def running_momentum(n_batches: Tensor, lowest: float) -> Tensor:
+    """Weight of the latest batch in a running mean that starts as a plain mean."""
+    return (1 / n_batches).clamp(min=lowest)
+
+
+class _Normalization(nn.Module):
+    """Scale and shift that follow a normalisation.
+
+    The kernels of `torch.nn.BatchNorm1d` and `torch.nn.LayerNorm` sum over rows in an
+    order that depends on the number of threads. These are made of operations that do
+    not, so that a seed gives the same bits on any number of them.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width, **CPU_FLOAT32))
+        self.bias = nn.Parameter(torch.zeros(width, **CPU_FLOAT32))
+
+
+class LayerNorm(_Normalization):
+    """Give the activations of each row mean zero and variance one [1]_.
+
+    Parameters
+    ----------
+    width : int
+        Number of activations.
+
+    References
+    ----------
+    .. [1] Ba, Kiros and Hinton, "Layer normalization", arXiv:1607.06450, 2016.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise rows of shape (n, width)."""
+        return nn.functional.layer_norm(x, self.weight.shape) * self.weight + self.bias
+
+
+class BatchNorm(_Normalization):
+    """Give each activation mean zero and variance one over the batch [1]_.
+
+    Reading uses running means of the moments met in training, and so does training by
+    a single row, which has no moments of its own.
+
+    Parameters
+    ----------
+    width : int
+        Number of activations.
+
+    References
+    ----------
+    .. [1] Ioffe and Szegedy, "Batch normalization", ICML 2015.
+    """
+
+    mean: Tensor
+    variance: Tensor
+    n_batches: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
+        self.register_buffer("mean", torch.zeros(width, **CPU_FLOAT32))
+        self.register_buffer("variance", torch.ones(width, **CPU_FLOAT32))
+        self.register_buffer("n_batches", torch.zeros((), **CPU_FLOAT32))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise rows of shape (n, width)."""
+        if not self.training or len(x) == 1:
+            return self._affine(x, self.mean, self.variance)
+        variance, mean = torch.var_mean(x, dim=0, unbiased=False)
+        self.n_batches += 1
+        momentum = running_momentum(self.n_batches, 0.1)
+        self.mean.lerp_(mean.detach(), momentum)
+        self.variance.lerp_(variance.detach(), momentum)
+        return self._affine(x, mean, variance)
+
+    def _affine(self, x: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+        return (x - mean) * torch.rsqrt(variance + 1e-5) * self.weight + self.bias
+
+
+NORMALIZATIONS: dict[str, Callable[[int], nn.Module]] = {
+    "batch": BatchNorm,
+    "layer": LayerNorm,
+}

@@ -1,0 +1,224 @@
+"""The network for tables: numbers, categories and gaps."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import accumulate, pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .autoencoder import Autoencoder
+from .layers import ACTIVATIONS, CPU_FLOAT32, Dropout, Linear, draw_weight
+from .numbers import NUMBER_ENCODINGS
+
+
+class TabularAutoencoder(Autoencoder):
+    """Encoder of rows with gaps, and decoder into numbers and logits of levels.
+
+    A row has ``n_numbers`` numbers, ``n_extras`` numbers that are not decoded, and the
+    code of each category; gaps are NaN. Each level of each category has an embedding as
+    wide as what is next, to which it is added; a gap has one of its own. Codes above
+    ``n_levels``, those of unknown levels, are read as ``n_levels`` is: as a rare level,
+    or as a gap where the category has no code for these.
+
+    Parameters
+    ----------
+    n_numbers, n_extras : int
+        Numbers that are and are not decoded.
+    n_codes : sequence of int
+        Number of codes of each category.
+    n_levels : sequence of int
+        How many of them are decoded to.
+    n_components : int
+        Width of the code.
+    hidden_layer_sizes : sequence of int
+        Widths of the encoder's hidden layers; the decoder has them in reverse.
+    activation : str
+        Key of `ACTIVATIONS`, applied to the hidden layers.
+    dropout : float
+        Rate at which hidden activations are dropped while training.
+    number_encoding : str or None
+        Key of `NUMBER_ENCODINGS`: what the encoder sees besides each number.
+
+    Notes
+    -----
+    A linear map runs beside the hidden layers, on the way in and on the way out: what
+    is linear in a table, which is most, need not be learnt by them.
+    """
+
+    offsets: Tensor
+    gaps: Tensor
+    last: Tensor
+
+    def __init__(
+        self,
+        *,
+        n_numbers: int,
+        n_extras: int,
+        n_codes: tuple[int, ...],
+        n_levels: tuple[int, ...],
+        n_components: int,
+        hidden_layer_sizes: tuple[int, ...],
+        activation: str,
+        dropout: float,
+        number_encoding: str | None,
+    ) -> None:
+        super().__init__()
+        self.config = {
+            "n_numbers": n_numbers,
+            "n_extras": n_extras,
+            "n_codes": tuple(n_codes),
+            "n_levels": tuple(n_levels),
+            "n_components": n_components,
+            "hidden_layer_sizes": tuple(hidden_layer_sizes),
+            "activation": activation,
+            "dropout": dropout,
+            "number_encoding": number_encoding,
+        }
+        self.n_numbers = n_numbers
+        self.n_outputs = n_numbers + sum(n_levels)
+        n_inputs = n_numbers + n_extras + len(n_codes)
+        self.widths = [n_inputs, *hidden_layer_sizes, n_components]
+        first, *others = [*hidden_layer_sizes, n_components]
+        self.number_encoding = (
+            NUMBER_ENCODINGS[number_encoding](n_numbers) if number_encoding else None
+        )
+        n_dense = 2 * n_numbers + n_extras
+        if self.number_encoding is not None:
+            n_dense += n_numbers * self.number_encoding.width
+        cells = partial(Cells, n_inputs=n_dense, n_codes=n_codes, n_cells=n_inputs)
+        # Without hidden layers there is nothing beside the linear map.
+        self.inward = cells(width=first) if hidden_layer_sizes else None
+        self.encoder = _linears([first, *others])
+        outward = [n_components, *reversed(hidden_layer_sizes), self.n_outputs]
+        self.decoder = _linears(outward if hidden_layer_sizes else [n_components])
+        self.skip_inward = cells(width=n_components)
+        self.skip_outward = Linear(n_components, self.n_outputs)
+        self.activate = ACTIVATIONS[activation].module()
+        self.drop = Dropout(dropout)
+        # One more code of each category stands for a gap.
+        ends = list(accumulate(n + 1 for n in n_codes))
+        whole: dict[str, Any] = {"device": "cpu", "dtype": torch.int64}
+        offsets = torch.tensor([0, *ends][:-1], **whole)
+        gaps = torch.tensor([end - 1 for end in ends], **whole)
+        self.register_buffer("offsets", offsets, persistent=False)
+        self.register_buffer("gaps", gaps, persistent=False)
+        last = torch.tensor(n_levels, **CPU_FLOAT32)
+        self.register_buffer("last", last, persistent=False)
+
+    @torch.no_grad()
+    def initialise(
+        self, generator: torch.Generator, rows: Tensor, sample_weight: Tensor | None
+    ) -> None:
+        """Draw the weights; the decoder starts at nothing, which means the averages."""
+        activation = ACTIVATIONS[self.config["activation"]]
+        if self.inward is not None:
+            self.inward.initialise(activation, generator)
+        self.skip_inward.initialise(ACTIVATIONS["identity"], generator)
+        if self.number_encoding is not None:
+            numbers = rows[:, : self.n_numbers]
+            self.number_encoding.initialise(generator, numbers, sample_weight)
+        for layer in (*self.encoder, *self.decoder):
+            assert isinstance(layer, Linear)
+            nn.init.zeros_(layer.bias)
+            draw_weight(layer.weight, layer.fans, activation, generator)
+        for last in (*self.decoder[-1:], self.skip_outward):
+            assert isinstance(last, Linear)
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Map rows, (n, n_inputs), gaps NaN, to codes, (n, n_components)."""
+        code: Tensor = self._hidden(x)[-1]
+        return code
+
+    def stack(self, x: Tensor) -> Tensor:
+        """Map rows to all hidden activations and the code, (n, sum(widths[1:]))."""
+        return torch.cat(self._hidden(x), dim=1)
+
+    def _hidden(self, x: Tensor) -> list[Tensor]:
+        cells = self._cells(x)
+        linear = self.skip_inward(*cells)
+        if self.inward is None:
+            return [linear]
+        found = [self.drop(self.activate(self.inward(*cells)))]
+        for layer in list(self.encoder)[:-1]:
+            found.append(self.drop(self.activate(layer(found[-1]))))
+        found.append(self.encoder[-1](found[-1]) + linear)
+        return found
+
+    def _cells(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return rows as numbers, none missing, and the places of their embeddings."""
+        n_categories = len(self.offsets)
+        known, codes = x.tensor_split([x.shape[1] - n_categories], dim=1)
+        numbers = known[:, : self.n_numbers]
+        gaps = numbers.isnan()
+        known = known.nan_to_num()
+        inputs = [known, gaps.to(x.dtype)]
+        if self.number_encoding is not None:
+            encoded = self.number_encoding(known[:, : self.n_numbers])
+            inputs.append(encoded.flatten(1))
+        codes = torch.minimum(codes, self.last)
+        places = torch.where(
+            codes.isnan(), self.gaps, codes.nan_to_num() + self.offsets
+        )
+        return torch.cat(inputs, dim=1), places.long()
+
+    def decode(self, code: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        """Map codes to numbers and logits of levels, (n, n_numbers + sum(n_levels))."""
+        hidden = code
+        for layer in list(self.decoder)[:-1]:
+            hidden = self.drop(self.activate(layer(hidden)))
+        output: Tensor = self.skip_outward(code)
+        for last in self.decoder[-1:]:
+            output = output + last(hidden)
+        return output
+
+
+def _linears(widths: list[int]) -> nn.ModuleList:
+    return nn.ModuleList(Linear(*of_layer) for of_layer in pairwise(widths))
+
+
+class Cells(nn.Module):
+    """A linear map of numbers and embedded codes.
+
+    Parameters
+    ----------
+    n_inputs : int
+        How many numbers come in.
+    n_codes : sequence of int
+        Number of codes of each category, gaps not counted.
+    n_cells : int
+        What a row is made of, which weights are drawn for.
+    width : int
+        Width of the result.
+    """
+
+    def __init__(
+        self, *, n_inputs: int, n_codes: tuple[int, ...], n_cells: int, width: int
+    ) -> None:
+        super().__init__()
+        self.n_cells = n_cells
+        self.numbers = Linear(n_inputs, width)
+        self.embeddings = nn.Parameter(
+            torch.empty(sum(n_codes) + len(n_codes), width, **CPU_FLOAT32)
+        )
+
+    def initialise(self, activation: Any, generator: torch.Generator) -> None:
+        """Draw the weights, at the scale of as many inputs as a row has cells."""
+        fans = self.n_cells, self.numbers.out_features
+        nn.init.zeros_(self.numbers.bias)
+        draw_weight(self.numbers.weight, fans, activation, generator)
+        if len(self.embeddings):
+            draw_weight(self.embeddings, fans, activation, generator)
+
+    def forward(self, numbers: Tensor, places: Tensor) -> Tensor:
+        """Map numbers, (n, n_inputs), and places, (n, n_categories), to (n, width)."""
+        found: Tensor = self.numbers(numbers)
+        if places.shape[1]:
+            found = found + nn.functional.embedding_bag(
+                places, self.embeddings, mode="sum"
+            )
+        return found

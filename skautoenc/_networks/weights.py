@@ -1,0 +1,94 @@
+"""Weights as plain arrays: no view, no device, no class of torch."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def _named_tensors(network: nn.Module) -> dict[str, Tensor]:
+    """List each parameter and buffer once; tied weights go by their first name."""
+    return {**dict(network.named_parameters()), **dict(network.named_buffers())}
+
+
+def places(network: nn.Module) -> list[tuple[nn.Module, str]]:
+    """List the module that holds each parameter and buffer, and its name there."""
+    split = (name.rpartition(".") for name in _named_tensors(network))
+    return [(network.get_submodule(path), name) for path, _, name in split]
+
+
+def stacked_view(tensors: Sequence[Tensor]) -> Tensor:
+    """View tensors of one shape as one of shape (n_tensors, ...), without a copy.
+
+    Parameters
+    ----------
+    tensors : sequence of Tensor
+        At even distances in one piece of memory; two at least.
+    """
+    first, second = tensors[:2]
+    distance = second.storage_offset() - first.storage_offset()
+    return first.as_strided((len(tensors), *first.shape), (distance, *first.stride()))
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Count the trained numbers."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def device_of(network: nn.Module) -> torch.device:
+    """Say where the network is."""
+    return next(network.parameters()).device
+
+
+@torch.no_grad()
+def _fill(network: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Copy tensors into the network, by their names."""
+    for name, tensor in _named_tensors(network).items():
+        tensor.copy_(tensors[name])
+
+
+def own_array(tensor: Tensor) -> NDArray[Any]:
+    """Copy a tensor of any device into an array that owns its memory."""
+    array: NDArray[Any] = np.array(tensor.detach().cpu().numpy())
+    return array
+
+
+def readonly_tensor(array: NDArray[Any]) -> Tensor:
+    """Return a tensor on the CPU for reading only, of the array's memory if it may be.
+
+    Arrays that are mapped from a file cannot be written to, which torch warns of.
+    """
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
+
+
+def to_tensors(arrays: Arrays) -> dict[str, Tensor]:
+    """Copy arrays into tensors on the CPU."""
+    return {k: torch.tensor(array, device="cpu") for k, array in arrays.items()}
+
+
+def to_arrays(network: nn.Module) -> Arrays:
+    """Copy the weights into numpy arrays."""
+    return {name: own_array(t) for name, t in _named_tensors(network).items()}
+
+
+def same_shapes(network: nn.Module, other: nn.Module) -> bool:
+    """Whether the networks' weights have the same names and shapes."""
+    ours, theirs = _named_tensors(network), _named_tensors(other)
+    return {k: t.shape for k, t in ours.items()} == {
+        k: t.shape for k, t in theirs.items()
+    }
+
+
+def copy_weights(source: nn.Module, target: nn.Module) -> None:
+    """Copy the weights of one network into another of the same shapes."""
+    _fill(target, _named_tensors(source))
+
+
+def from_arrays(network: nn.Module, arrays: Arrays) -> None:
+    """Copy arrays, as `to_arrays` gave them, into the network."""
+    _fill(network, to_tensors(arrays))

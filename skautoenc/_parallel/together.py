@@ -1,0 +1,322 @@
+"""Searches whose fits are trained together."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections import defaultdict, deque
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextvars import copy_context
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, cpu_count, delayed, parallel_config
+from joblib.parallel import (
+    FallbackToBackend,
+    ParallelBackendBase,
+    SequentialBackend,
+)
+
+from .._training.fitting import Fit, train, train_alone, training_strategy
+from .._training.joint import kind_of, most_together
+
+# joblib takes twice as many calls from a search at once, by default.
+_AT_ONCE = 256
+# Rows and networks of all fits that wait for others; each has its own copy of the rows.
+_WAITING_BYTES = 2**28
+
+
+def train_together() -> parallel_config:
+    """Train the fits of a search together, in a context.
+
+    Small networks spend most of a fit in overhead, which a step of many networks
+    shares. Within the context a search of scikit-learn (`GridSearchCV`,
+    `RandomizedSearchCV`, `cross_val_score` and their kin) trains candidates of one
+    architecture on folds of one size in common steps, and gives the results that it
+    gives without, but for rounding.
+
+    Returns
+    -------
+    joblib.parallel_config
+        A context manager; it is in effect from the call on, not from ``with``.
+
+    See Also
+    --------
+    sklearn.model_selection.GridSearchCV : The search to put into it.
+
+    Notes
+    -----
+    Together go dense networks without dropout and normalisation, trained by the squared
+    error, as the default ones are, of equal widths, activation and sparsity rule. They
+    may differ in all else: data, seed, learning rate, weight decay (unless some have
+    none), noise, epochs. Up to 64 train at once, fewer of larger ones, as many as fit
+    a processor's cache. What cannot be trained together is trained alone.
+
+    With ``n_jobs=2`` or more in the search, that many processes each train their
+    share together. An interrupt from the keyboard ends the search. Times of fits
+    include that of waiting for others. Calls wait within `fit`, so a lock that is held
+    around it and that others need would hold up all of them.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from skautoenc import AutoencoderTransformer, train_together
+    >>> X, y = load_iris(return_X_y=True)
+    >>> search = GridSearchCV(
+    ...     make_pipeline(
+    ...         StandardScaler(),
+    ...         AutoencoderTransformer(2, random_state=0),
+    ...         LogisticRegression(),
+    ...     ),
+    ...     {"autoencodertransformer__learning_rate_init": [0.002, 0.005, 0.01]},
+    ... )
+    >>> with train_together():
+    ...     search.fit(X, y).best_score_ > 0.8
+    np.True_
+    """
+    return parallel_config(backend=_Together())
+
+
+class _Abandoned(BaseException):
+    """Ends a call that nobody waits for any more."""
+
+
+class _Call:
+    """A call in a thread of its own, which runs while its caller waits for it.
+
+    It comes back when it has something to train, and goes on when that is done.
+
+    Parameters
+    ----------
+    function : callable
+        What is called, without arguments.
+    """
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self.function = function
+        self.fit: Fit | None = None
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self._abandoned = False
+        self._go_on = threading.Semaphore(0)
+        self._back = threading.Semaphore(0)
+        self._warnings = _warnings_state()
+        # Those of numpy are a thread's own before its version 2.
+        self._errors = np.geterr()
+        # Settings such as those of `numpy.errstate` are those of the caller.
+        self._thread = threading.Thread(
+            target=copy_context().run, args=(self._run,), name="_run", daemon=True
+        )
+
+    def go_on(self) -> None:
+        """Run the call until it has something to train or is done."""
+        self.fit = None
+        if self._thread.ident is None:
+            self._thread.start()
+        # A call that waits inside of `warnings.catch_warnings` keeps it to itself.
+        outside = _warnings_state()
+        _set_warnings_state(self._warnings)
+        try:
+            self._go_on.release()
+            self._back.acquire()
+        finally:
+            self._warnings = _warnings_state()
+            _set_warnings_state(outside)
+
+    def abandon(self) -> None:
+        """End the call where it waits; if it trains by itself, after its epoch."""
+        self._abandoned = True
+        if self.fit is not None:
+            self.go_on()
+
+    def _run(self) -> None:
+        training_strategy.set(self._train)
+        try:
+            self._wait()
+            np.seterr(**self._errors)
+            self.result = self.function()
+        except BaseException as error:
+            self.error = error
+        self._back.release()
+
+    def _train(self, fit: Fit) -> None:
+        if threading.current_thread() is not self._thread:
+            # A thread of the call's own, with a copy of its context.
+            train_alone(fit)
+            return
+        if kind_of(fit.run) is None or most_together(fit.run) == 1:
+            fit.epochs = self._until_abandoned(fit.epochs)
+            train_alone(fit)
+            return
+        self.fit = fit
+        self._back.release()
+        self._wait()
+        fit.check()
+
+    def _until_abandoned(self, epochs: Iterator[None]) -> Iterator[None]:
+        for _ in epochs:
+            yield
+            if self._abandoned:
+                raise _Abandoned
+
+    def _wait(self) -> None:
+        if not self._abandoned:
+            self._go_on.acquire()
+        if self._abandoned:
+            raise _Abandoned
+
+
+# What `warnings.catch_warnings` changes, and puts back.
+_WARNINGS = ("filters", "showwarning", "_showwarnmsg_impl")
+
+
+def _warnings_state() -> dict[str, Any]:
+    return {name: getattr(warnings, name) for name in _WARNINGS}
+
+
+def _set_warnings_state(state: dict[str, Any]) -> None:
+    for name, value in state.items():
+        setattr(warnings, name, value)
+    # Lets go of what was remembered under other filters.
+    with warnings.catch_warnings():
+        pass
+
+
+def _call_together(functions: Sequence[Callable[[], Any]]) -> list[Any]:
+    """Call functions one after the other, but train together what they fit."""
+    calls = [_Call(function) for function in functions]
+    ready = deque(calls)
+    waiting: dict[Hashable, list[_Call]] = defaultdict(list)
+    try:
+        while ready or waiting:
+            if not ready:
+                ready.extend(_train(waiting, next(iter(waiting))))
+            call = ready.popleft()
+            call.go_on()
+            if call.error is not None:
+                raise call.error
+            if call.fit is None:
+                continue
+            kind = kind_of(call.fit.run)
+            waiting[kind].append(call)
+            # Those who are trained go on at once, and let go of their data.
+            if len(waiting[kind]) == most_together(call.fit.run):
+                ready.extendleft(_train(waiting, kind))
+            elif sum(map(_n_bytes, waiting.values())) > _WAITING_BYTES:
+                largest = max(waiting, key=lambda kind: _n_bytes(waiting[kind]))
+                ready.extendleft(_train(waiting, largest))
+    except BaseException:
+        for call in calls:
+            call.abandon()
+        raise
+    return [call.result for call in calls]
+
+
+def _train(waiting: dict[Hashable, list[_Call]], kind: Hashable) -> list[_Call]:
+    """Train what calls wait for, and return these."""
+    calls = waiting.pop(kind)
+    fits = [call.fit for call in calls if call.fit is not None]
+    try:
+        train(fits)
+    except Exception as error:
+        for fit in fits:
+            fit.fail(error)
+    return calls
+
+
+def _n_bytes(calls: Sequence[_Call]) -> int:
+    """Return the size of what calls hold while they wait."""
+    return sum(call.fit.run.n_bytes for call in calls if call.fit is not None)
+
+
+class _Job:
+    """What joblib has submitted.
+
+    Parameters
+    ----------
+    function : callable
+        A batch of calls.
+    callback : callable
+        To be called when it is done.
+    """
+
+    def __init__(
+        self, function: Callable[[], Any], callback: Callable[[Any], Any]
+    ) -> None:
+        self.function = function
+        self.callback = callback
+        self.result: Any = None
+        self.is_done = False
+
+
+class _Together(ParallelBackendBase):
+    """The backend of the context, which gives each `Parallel` one of its own.
+
+    Where memory must be shared joblib takes threads instead.
+    """
+
+    supports_sharedmem = False
+
+    def effective_n_jobs(self, n_jobs: int | None) -> int:
+        """Say how many processes there are."""
+        if n_jobs == 0:
+            raise ValueError("n_jobs == 0 in Parallel has no meaning")
+        if n_jobs is None:
+            return 1
+        return max(cpu_count() + 1 + n_jobs, 1) if n_jobs < 0 else n_jobs
+
+    def configure(
+        self, n_jobs: int | None = 1, parallel: Any = None, **parameters: Any
+    ) -> int:
+        """Make way for a backend that takes the calls of one `Parallel`."""
+        raise FallbackToBackend(_Taking(nesting_level=self.nesting_level))
+
+
+class _Taking(_Together):
+    """A backend of joblib that takes all calls before it runs the first."""
+
+    def effective_n_jobs(self, n_jobs: int | None) -> int:
+        """Say how many calls are taken at once."""
+        return _AT_ONCE
+
+    def configure(
+        self, n_jobs: int | None = 1, parallel: Any = None, **parameters: Any
+    ) -> int:
+        """Take over the number of processes."""
+        self._n_processes = super().effective_n_jobs(n_jobs)
+        self._jobs: list[_Job] = []
+        self.parallel = parallel
+        return self.effective_n_jobs(n_jobs)
+
+    def submit(self, func: Any, callback: Any = None) -> _Job:
+        """Take a batch of calls."""
+        job = _Job(func, callback)
+        self._jobs.append(job)
+        return job
+
+    def retrieve_result(self, out: _Job, timeout: float | None = None) -> Any:
+        """Return what a batch has come to, after all that were taken are run."""
+        if not out.is_done:
+            self._run_jobs()
+        return out.result
+
+    def get_nested_backend(self) -> tuple[ParallelBackendBase, int | None]:
+        """Let calls within the calls run one after the other."""
+        return SequentialBackend(nesting_level=(self.nesting_level or 0) + 1), None
+
+    def _run_jobs(self) -> None:
+        jobs, self._jobs = self._jobs, []
+        n_shares = min(self._n_processes, len(jobs))
+        shares = [jobs[first::n_shares] for first in range(n_shares)]
+        found = Parallel(n_jobs=n_shares, backend="loky")(
+            delayed(_call_together)([job.function for job in share]) for share in shares
+        )
+        for share, results in zip(shares, found, strict=True):
+            for job, result in zip(share, results, strict=True):
+                job.result, job.is_done = result, True
+        for job in jobs:
+            job.callback(job)

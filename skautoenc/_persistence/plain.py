@@ -1,0 +1,322 @@
+"""Values as JSON has them, and back.
+
+None, booleans, whole numbers, finite numbers, strings and lists stand for themselves.
+All else is an object of one entry, whose name says what it is: ``{"tuple": [1, 2]}``.
+Each kind has a `Codec`, and there are no others: nothing that is read can name a class
+or a function that it likes. Arrays are put aside, under the names of their places.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+import torch
+
+from .files import Arrays
+
+# Deeper than anything that is written.
+_DEEPEST = 40
+# An array of strings takes room for the longest in each place.
+_MOST_CHARACTERS = 1_000_000
+
+
+class CannotBeSaved(ValueError):
+    """A value that no codec takes.
+
+    Parameters
+    ----------
+    place : str
+        Where it is.
+    what : str
+        What it is.
+    """
+
+    def __init__(self, place: str, what: str) -> None:
+        super().__init__(
+            f"{place} holds {what}, which files do not hold. Take that away, or "
+            "use pickle or skops.io."
+        )
+
+
+@dataclass(frozen=True)
+class Codec:
+    """How values of a kind are written and read.
+
+    Parameters
+    ----------
+    tag : str
+        Name of the kind.
+    takes : callable
+        Says whether a value is of the kind.
+    write : callable
+        Takes a value, the `Writer` and the value's place, and returns what JSON holds.
+    read : callable
+        Takes that and the `Reader`, and returns the value, or raises whatever error
+        there is if it is not what `write` gives.
+    """
+
+    tag: str
+    takes: Callable[[Any], bool]
+    write: Callable[[Any, Writer, str], Any]
+    read: Callable[[Any, Reader], Any]
+
+
+def is_a(*kinds: type) -> Callable[[Any], bool]:
+    """Make the test whether a value is of one of some types."""
+    return lambda value: isinstance(value, kinds)
+
+
+class Writer:
+    """Turns values into what JSON holds.
+
+    Parameters
+    ----------
+    codecs : sequence of Codec
+        The first one that takes a value writes it.
+
+    Attributes
+    ----------
+    arrays : dict of ndarray
+        What has been put aside.
+    generators : list
+        States of random generators. A generator that stands in two places is one.
+    """
+
+    def __init__(self, codecs: Sequence[Codec]) -> None:
+        self._codecs = codecs
+        self._generators: list[np.random.RandomState] = []
+        self.arrays: Arrays = {}
+        self.generators: list[Any] = []
+
+    def write(self, value: Any, place: str) -> Any:
+        """Turn a value, whose place is a path of dots, into what JSON holds."""
+        # Subclasses have more to them.
+        if value is None or type(value) in (bool, int, str):
+            return value
+        if type(value) is float and math.isfinite(value):
+            return value
+        if type(value) is list:
+            return [self.write(v, f"{place}.{n}") for n, v in enumerate(value)]
+        for codec in self._codecs:
+            if codec.takes(value):
+                return {codec.tag: codec.write(value, self, place)}
+        raise CannotBeSaved(place, f"a {type(value).__name__}")
+
+    def put_aside(self, array: np.ndarray, place: str) -> str:
+        """Take an array, and return the name that it has been given."""
+        name = place
+        while name in self.arrays:
+            name += "_"
+        self.arrays[name] = array
+        return name
+
+    def number_of(self, generator: np.random.RandomState, place: str) -> int:
+        """Return the number of a generator among `generators`."""
+        for number, known in enumerate(self._generators):
+            if known is generator:
+                return number
+        self._generators.append(generator)
+        self.generators.append(None)
+        # That of numpy itself is not ours to keep: whoever loads has their own.
+        if generator is not np.random.mtrand._rand:
+            state = self.write(_state_of(generator, place), f"{place}.state")
+            self.generators[-1] = state
+        return len(self.generators) - 1
+
+
+class Reader:
+    """Turns what JSON held into values.
+
+    Parameters
+    ----------
+    codecs : sequence of Codec
+        By whose tags kinds are found.
+    arrays : dict of ndarray
+        Those of the file. Each is handed out once.
+    generators : list
+        What a `Writer` gathered.
+    """
+
+    def __init__(
+        self, codecs: Sequence[Codec], arrays: Arrays, generators: list[Any]
+    ) -> None:
+        self._codecs = {codec.tag: codec for codec in codecs}
+        self._depth = 0
+        self.arrays = dict(arrays)
+        self.generators = [
+            np.random.mtrand._rand if state is None else _generator(*self.read(state))
+            for state in generators
+        ]
+
+    def read(self, plain: Any) -> Any:
+        """Turn what JSON held into a value.
+
+        Raises
+        ------
+        Exception
+            Of any kind, if it is not what a `Writer` gives.
+        """
+        if isinstance(plain, float) and not math.isfinite(plain):
+            raise ValueError("a number is not finite")
+        if not isinstance(plain, list | dict):
+            return plain
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise ValueError("it is nested too deeply")
+        try:
+            if isinstance(plain, list):
+                return [self.read(value) for value in plain]
+            [(tag, payload)] = plain.items()
+            return self._codecs[tag].read(payload, self)
+        finally:
+            self._depth -= 1
+
+    def read_list(self, plain: Any) -> list[Any]:
+        """Turn a list into a list; other things can be long without being large."""
+        if type(plain) is not list:
+            raise ValueError("something is no list")
+        values: list[Any] = self.read(plain)
+        return values
+
+
+def _state_of(generator: np.random.RandomState, place: str) -> tuple[Any, ...]:
+    state: Any = generator.get_state(legacy=False)
+    if state["bit_generator"] != "MT19937":
+        kind = state["bit_generator"]
+        raise CannotBeSaved(place, f"a RandomState on {kind}, not on MT19937")
+    inner = state["state"]
+    return inner["key"], inner["pos"], state["has_gauss"], state["gauss"]
+
+
+def _generator(
+    key: np.ndarray, position: int, has_gauss: int, gauss: float
+) -> np.random.RandomState:
+    # numpy looks there without a check of its own.
+    if not (key.dtype == np.uint32 and key.shape == (624,) and 0 <= position <= 624):
+        raise ValueError("a random generator has an impossible state")
+    generator = np.random.RandomState(0)
+    generator.set_state(("MT19937", key, position, has_gauss, gauss))
+    return generator
+
+
+# Numbers, strings, and collections of them
+
+
+def _write_dict(value: dict[Any, Any], writer: Writer, place: str) -> Any:
+    return [
+        [writer.write(k, f"a name in {place}"), writer.write(v, f"{place}.{k}")]
+        for k, v in value.items()
+    ]
+
+
+def _read_dict(plain: Any, reader: Reader) -> dict[Any, Any]:
+    found = {reader.read(key): reader.read(value) for key, value in plain}
+    if len(found) < len(plain):
+        raise ValueError("a name is there twice")
+    return found
+
+
+def _write_array(value: np.ndarray, writer: Writer, place: str) -> Any:
+    if value.dtype.kind in "OU":
+        items = value.ravel().tolist()
+        if value.dtype.kind == "U" and not _is_compact(items):
+            raise CannotBeSaved(place, "a large array of strings, not a list")
+        return [value.dtype.kind, list(value.shape), writer.write(items, place)]
+    if not (value.dtype.kind in "biuf" and value.dtype.itemsize <= 8):
+        raise CannotBeSaved(place, f"an array of {value.dtype}")
+    value = np.asarray(value, value.dtype.newbyteorder("="))
+    # Products round by the order of memory, which is to stay what it was.
+    by_columns = value.flags.f_contiguous and not value.flags.c_contiguous
+    name = writer.put_aside(value.T if by_columns else value, place)
+    return ["columns" if by_columns else "rows", name]
+
+
+def _read_array(plain: Any, reader: Reader) -> np.ndarray:
+    kind, *others = plain
+    if kind in ("O", "U"):
+        shape, items = others
+        values = reader.read_list(items)
+        if kind == "U":
+            if not _is_compact(values):
+                raise ValueError("an array of strings is too large")
+            return np.array(values, dtype=str).reshape(shape)
+        array = np.empty(len(values), dtype=object)
+        array[:] = values
+        return array.reshape(shape)
+    [name] = others
+    array = reader.arrays.pop(name)
+    if array.dtype == bool and array.view(np.uint8).max(initial=0) > 1:
+        raise ValueError("a boolean is neither true nor false")
+    return {"rows": array, "columns": array.T}[kind]
+
+
+def _is_compact(values: list[str]) -> bool:
+    return len(values) * max(map(len, values), default=0) <= _MOST_CHARACTERS
+
+
+def _write_scalar(value: np.generic, writer: Writer, place: str) -> Any:
+    kind = value.dtype.kind
+    if kind == "M":
+        return [value.dtype.str, int(value.astype(np.int64))]
+    if kind == "U":
+        return [kind, str(value)]
+    if kind not in "biuf" or value.dtype.itemsize > 8:
+        raise CannotBeSaved(place, f"a number of type {value.dtype}")
+    return [value.dtype.str, writer.write(value.item(), place)]
+
+
+def _read_scalar(plain: Any, reader: Reader) -> Any:
+    kind, value = plain[0], reader.read(plain[1])
+    if kind == "U":
+        return np.str_(value)
+    dtype = np.dtype(kind)
+    if dtype.kind == "M":
+        return np.int64(value).view(dtype)
+    if dtype.kind not in "biuf":
+        raise ValueError(f"{kind} is no kind of number")
+    return dtype.type(value)
+
+
+_FLOATS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+
+PLAIN_CODECS = [
+    Codec(
+        "tuple",
+        lambda value: type(value) is tuple,
+        lambda value, writer, place: writer.write(list(value), place),
+        lambda plain, reader: tuple(reader.read_list(plain)),
+    ),
+    Codec("dict", lambda value: type(value) is dict, _write_dict, _read_dict),
+    Codec("array", is_a(np.ndarray), _write_array, _read_array),
+    # Some of them are numbers of Python's, too.
+    Codec("scalar", is_a(np.generic), _write_scalar, _read_scalar),
+    Codec(
+        "float",
+        is_a(float),
+        lambda value, writer, place: repr(value),
+        lambda plain, reader: _FLOATS[plain],
+    ),
+    Codec(
+        "generator",
+        is_a(np.random.RandomState),
+        lambda value, writer, place: writer.number_of(value, place),
+        lambda plain, reader: reader.generators[plain],
+    ),
+    Codec(
+        "path",
+        is_a(PurePath),
+        lambda value, writer, place: str(value),
+        lambda plain, reader: Path(plain),
+    ),
+    Codec(
+        "device",
+        is_a(torch.device),
+        lambda value, writer, place: str(value),
+        lambda plain, reader: torch.device(plain),
+    ),
+]

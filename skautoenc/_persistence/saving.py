@@ -1,0 +1,428 @@
+"""Estimators as safe files: `save` and `load`.
+
+`_files` knows what a file is, `_plain` what a value is in it, `_fitted` what a fitted
+estimator holds. A file is refused before anything that it describes takes memory, and
+nothing in it can name code to be run: classes are looked up among our own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import sklearn
+import torch
+from sklearn.utils.metadata_routing import MetadataRequest
+
+from .._data.columns import CategoryColumn, DateColumn, Layout, NumberColumn, Table
+from .._data.frames import Schema
+from .._networks.autoencoder import Autoencoder
+from .._networks.restoring import learned_arrays, restore
+from .._version import __version__
+from . import schemas
+from .files import Arrays, pack, read, unpack, write
+from .plain import PLAIN_CODECS, CannotBeSaved, Codec, Reader, Writer, is_a
+from .plain_frames import FRAME_CODECS
+from .schemas import OPTIONAL, UNFITTED, check_fitted
+
+Document = dict[str, Any]
+Builder = Callable[..., torch.nn.Module]
+
+# Raised by one whenever `load` could not read what `save` writes any more.
+FORMAT_VERSION = 1
+# What brings a file of format n, the key, to format n + 1.
+MIGRATIONS: dict[int, Callable[[Document, Arrays], tuple[Document, Arrays]]] = {}
+
+# Plain classes, of which the attributes are all there is.
+_RECORDS: dict[str, type] = {
+    kind.__name__: kind
+    for kind in (CategoryColumn, DateColumn, Layout, NumberColumn, Schema, Table)
+}
+
+
+class Savable:
+    """An estimator that can be saved to a file.
+
+    `load` finds in files what inherits from it within the package and declares, in
+    `_fitted_schema`, the attributes of a fitted one and what each must be.
+    """
+
+    _registry: ClassVar[dict[str, type[Savable]]] = {}
+    _fitted_schema: ClassVar[schemas.Schema]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.__module__ == "skautoenc" and "_fitted_schema" in vars(cls):
+            Savable._registry[cls.__name__] = cls
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Save the estimator, fitted or not, to a file.
+
+        The file is in the safetensors format: weights and other arrays are its tensors,
+        all else is JSON in its metadata. It runs no code when it is loaded, is tied to
+        no device, and a checksum tells whether any of its bytes has changed. It takes
+        the place of an older one as a whole or not at all, whatever happens in between.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Where to; a leading ``~`` is your home folder.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is not valid, or if the estimator holds something that is not
+            plain data: callbacks, say. Nothing is written then.
+        OSError
+            If the file cannot be written. An older one is still there.
+
+        See Also
+        --------
+        skautoenc.load : The way back.
+
+        Notes
+        -----
+        Of a `network` of your own the file holds the weights. What builds it is given
+        back to `load`.
+        """
+        write(os.path.expanduser(path), _dump(self))
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike[str], *, network: Builder | None = None
+    ) -> Self:
+        """Load an estimator of this class from a file.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Where `save` has put it.
+        network : callable, default=None
+            What builds the network, if it is one of your own.
+
+        Returns
+        -------
+        estimator
+            One that does exactly what the saved one did.
+
+        Raises
+        ------
+        ValueError
+            If the file holds an estimator of another class, or for any of the reasons
+            that `skautoenc.load` has.
+        OSError
+            If there is no such file, or if it cannot be read.
+        """
+        loaded: Self = _load(path, cls, network)
+        return loaded
+
+
+def load(path: str | os.PathLike[str], *, network: Builder | None = None) -> Any:
+    """Load an estimator from a file that its `save` has written.
+
+    Nothing in the file is run, so that one from a stranger is safe to load: the worst
+    it can be is an estimator whose weights are not what they are said to be.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Where it is.
+    network : callable, default=None
+        What builds the network, if the estimator has one of your own: the class or
+        function that was its parameter `network`. Files do not hold code.
+
+    Returns
+    -------
+    estimator
+        One that does exactly what the saved one did, on the CPU.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, cut short, of another kind or of a newer version of
+        skautoenc, if its parts do not fit together, or if `network` is missing or not
+        needed.
+    OSError
+        If there is no such file (`FileNotFoundError`), or if it cannot be read.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import numpy as np
+    >>> import skautoenc
+    >>> X = np.random.default_rng(0).normal(size=(100, 5))
+    >>> autoencoder = skautoenc.AutoencoderTransformer(2, random_state=0).fit(X)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "autoencoder.safetensors")
+    ...     autoencoder.save(path)
+    ...     again = skautoenc.load(path)
+    >>> bool((again.transform(X) == autoencoder.transform(X)).all())
+    True
+    """
+    return _load(path, Savable, network)
+
+
+def public_estimators() -> list[type[Savable]]:
+    """List the estimators that files may hold, which are all public ones."""
+    return [Savable._registry[name] for name in sorted(Savable._registry)]
+
+
+def trusted_types() -> list[str]:
+    """Name what `skops.io.load` needs to be told to trust."""
+    return [f"{kind.__module__}.{kind.__name__}" for kind in public_estimators()]
+
+
+def _dump(estimator: Savable) -> bytearray:
+    writer = Writer(_codecs(None))
+    plain = writer.write(estimator, "")
+    document = {
+        "format_version": FORMAT_VERSION,
+        "versions": {
+            "skautoenc": __version__,
+            "sklearn": sklearn.__version__,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+        },
+        "generators": writer.generators,
+        "estimator": plain,
+    }
+    return pack(document, writer.arrays)
+
+
+def _load(
+    path: str | os.PathLike[str], kind: type[Savable], network: Builder | None
+) -> Any:
+    try:
+        return _restore(*unpack(read(os.path.expanduser(path))), kind, network)
+    except ValueError as error:
+        raise ValueError(f"{os.fspath(path)!r} cannot be loaded: {error}.") from error
+
+
+def _migrate(document: Document, arrays: Arrays) -> tuple[Document, Arrays]:
+    """Bring what was read to the format of today."""
+    version = document.get("format_version")
+    if type(version) is not int or version < 1:
+        raise _Refusal("it names no format")
+    if version > FORMAT_VERSION:
+        raise _Refusal(
+            f"it is of format {version}, which takes a newer version of skautoenc: "
+            f"this one reads formats up to {FORMAT_VERSION}"
+        )
+    for older in range(version, FORMAT_VERSION):
+        document, arrays = MIGRATIONS[older](document, arrays)
+    return document, arrays
+
+
+def _restore(
+    document: Document, arrays: Arrays, kind: type[Savable], network: Builder | None
+) -> Savable:
+    if isinstance(network, torch.nn.Module):
+        raise ValueError("network must be a class or a function, never an instance")
+    builder = _Builder(network)
+    try:
+        document, arrays = _migrate(document, arrays)
+        _check_class(document["estimator"]["estimator"]["class"], kind)
+        reader = Reader(_codecs(builder), arrays, document["generators"])
+        estimator: Savable = reader.read(document["estimator"])
+    except _Refusal:
+        raise
+    except Exception as error:
+        # Whatever a class says of arguments that `save` would not have written.
+        reason, *_ = f"{type(error).__name__}: {error}".splitlines()
+        raise ValueError(
+            f"its parts do not make an estimator ({reason:.200})"
+        ) from error
+    if reader.arrays:
+        raise ValueError(f"it holds an array of no use, {min(reader.arrays)!r:.80}")
+    if network is not None and not builder.is_needed:
+        raise ValueError("it holds no network of your own, leave out network")
+    return estimator
+
+
+class _Refusal(ValueError):
+    """Says already what is to be said."""
+
+
+def _check_class(name: str, kind: type[Savable]) -> None:
+    if name not in Savable._registry:
+        raise _Refusal(f"it holds a {name!r:.80}, which is no class of skautoenc")
+    if not issubclass(Savable._registry[name], kind):
+        raise _Refusal(
+            f"it holds a {name}, which is no {kind.__name__}; skautoenc.load loads any"
+        )
+
+
+# Estimators
+
+
+def _write_estimator(estimator: Savable, writer: Writer, place: str) -> Document:
+    name = type(estimator).__name__
+    if Savable._registry.get(name) is not type(estimator):
+        raise ValueError(
+            f"{name} is a class of your own, and files hold those of skautoenc alone. "
+            "Use pickle or skops.io."
+        )
+    estimator._validate_params()  # type: ignore[attr-defined]
+    params = estimator.get_params(deep=False)  # type: ignore[attr-defined]
+    fitted = {
+        k: v for k, v in vars(estimator).items() if k not in params and k != "_model"
+    }
+    if "_skl_callbacks" in fitted:
+        raise CannotBeSaved("The estimator", "callbacks")
+    unknown = sorted(fitted.keys() - estimator._fitted_schema.keys())
+    if unknown:
+        raise CannotBeSaved("The estimator", f"attributes of your own, {unknown}")
+    if estimator.__sklearn_is_fitted__():  # type: ignore[attr-defined]
+        _check_works(estimator)
+    else:
+        # What a fit that failed has left.
+        fitted = {k: v for k, v in fitted.items() if k in UNFITTED}
+    prefix = f"{place}." if place else ""
+    return {
+        "class": name,
+        "params": {k: writer.write(v, prefix + k) for k, v in params.items()},
+        "fitted": {k: writer.write(v, prefix + k) for k, v in fitted.items()},
+    }
+
+
+def _check_works(estimator: Savable) -> None:
+    try:
+        check_fitted(estimator)
+    except Exception as error:
+        name = type(estimator).__name__
+        raise ValueError(
+            f"{name} cannot be saved, since it could not be loaded: {error}"
+        ) from error
+
+
+def _read_estimator(plain: Document, reader: Reader) -> Savable:
+    name = plain["class"]
+    _check_class(name, Savable)
+    params = {key: reader.read(value) for key, value in plain["params"].items()}
+    fitted = {key: reader.read(value) for key, value in plain["fitted"].items()}
+    kind = Savable._registry[name]
+    if not fitted.keys() <= kind._fitted_schema.keys():
+        raise ValueError("it has attributes that are not known")
+    estimator = kind(**params)
+    estimator._validate_params()  # type: ignore[attr-defined]
+    vars(estimator).update(fitted)
+    if not fitted.keys() <= UNFITTED.keys():
+        if not kind._fitted_schema.keys() - OPTIONAL <= fitted.keys():
+            raise ValueError("it lacks attributes")
+        estimator._model = check_fitted(estimator)  # type: ignore[attr-defined]
+    return estimator
+
+
+def _write_requests(value: MetadataRequest, writer: Writer, place: str) -> Document:
+    """Write which metadata the methods ask for."""
+    methods = {k: v for k, v in vars(value).items() if hasattr(v, "requests")}
+    return {name: dict(method.requests) for name, method in methods.items()}
+
+
+def _read_requests(plain: Document, reader: Reader) -> MetadataRequest:
+    found = MetadataRequest(owner="the estimator")
+    for method, requests in plain.items():
+        for param, alias in requests.items():
+            getattr(found, method).add_request(param=param, alias=alias)
+    return found
+
+
+# Networks, and what builds those of the user's
+
+
+class _Builder:
+    """What the user gave to build a network, and whether it was needed."""
+
+    def __init__(self, network: Builder | None) -> None:
+        self.network = network
+        self.is_needed = False
+
+    def read(self, name: str, reader: Reader) -> Builder:
+        self.is_needed = True
+        if self.network is None:
+            raise _Refusal(
+                "it holds the weights of a network of your own, which "
+                f"{name!r:.200} builds; pass that as network"
+            )
+        return self.network
+
+
+def _write_builder(value: Any, writer: Writer, place: str) -> str:
+    kind = value if hasattr(value, "__qualname__") else type(value)
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _write_network(network: Autoencoder, writer: Writer, place: str) -> Any:
+    name = type(network).__name__
+    weights = writer.write(learned_arrays(network), place)
+    return [name, writer.write(network.config, place), weights]
+
+
+def _read_network(plain: Any, reader: Reader) -> Autoencoder:
+    name, *others = plain
+    config, arrays = map(reader.read, others)
+    return restore(name, config, arrays)
+
+
+# Tables
+
+# Attributes that pickles, too, hold as plain values.
+_TABLES = ("_schema", "_table")
+
+
+def describe_tables(state: dict[str, Any]) -> dict[str, Any]:
+    """Put plain values and arrays in place of tables in the state of an estimator.
+
+    They outlast a change of pandas, and skops.io takes them. Tables whose levels are
+    no plain values stay as they are.
+    """
+    found = dict(state)
+    for name in state.keys() & _TABLES:
+        writer = Writer(_codecs(None))
+        with suppress(ValueError):
+            plain = writer.write(state[name], "")
+            found[name] = {"plain": plain, "arrays": writer.arrays}
+    return found
+
+
+def restore_tables(state: dict[str, Any]) -> dict[str, Any]:
+    """Undo `describe_tables`."""
+    found = dict(state)
+    for name in state.keys() & _TABLES:
+        if isinstance(state[name], dict):
+            reader = Reader(_codecs(None), state[name]["arrays"], [])
+            found[name] = reader.read(state[name]["plain"])
+    return found
+
+
+def _write_record(value: Any, writer: Writer, place: str) -> Any:
+    try:
+        fields = {k: writer.write(v, f"{place}.{k}") for k, v in vars(value).items()}
+    except CannotBeSaved as error:
+        if not hasattr(value, "name"):
+            raise
+        raise ValueError(f"Column {value.name!r} cannot be saved: {error}") from error
+    return [type(value).__name__, fields]
+
+
+def _read_record(plain: Any, reader: Reader) -> Any:
+    name, fields = plain
+    record: Any = object.__new__(_RECORDS[name])
+    vars(record).update({key: reader.read(value) for key, value in fields.items()})
+    return record
+
+
+def _codecs(builder: _Builder | None) -> list[Codec]:
+    """List all that a file can hold."""
+    return [
+        *PLAIN_CODECS,
+        *FRAME_CODECS,
+        Codec("requests", is_a(MetadataRequest), _write_requests, _read_requests),
+        Codec("estimator", is_a(Savable), _write_estimator, _read_estimator),
+        Codec("network", is_a(Autoencoder), _write_network, _read_network),
+        Codec("record", is_a(*_RECORDS.values()), _write_record, _read_record),
+        Codec("builder", callable, _write_builder, (builder or _Builder(None)).read),
+    ]

@@ -1,0 +1,205 @@
+"""What fitted estimators hold, and whether it fits together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from sklearn.utils.metadata_routing import MetadataRequest
+
+from .._objectives.losses import LOSSES
+
+Check = Callable[[Any], bool]
+
+
+def is_a(*kinds: type | None) -> Check:
+    """Make a check of the exact type: a boolean is no number."""
+    return lambda value: (None if value is None else type(value)) in kinds
+
+
+def is_among(*values: Any) -> Check:
+    return lambda value: value in values
+
+
+def list_of(check: Check) -> Check:
+    return lambda value: type(value) is list and all(map(check, value))
+
+
+def or_none(check: Check) -> Check:
+    return lambda value: value is None or check(value)
+
+
+def array(kind: type, n_dimensions: int) -> Check:
+    def check(value: Any) -> bool:
+        return (
+            isinstance(value, np.ndarray)
+            and value.dtype == kind
+            and value.ndim == n_dimensions
+            and (kind is object or bool(np.isfinite(value).all()))
+        )
+
+    return check
+
+
+def counts(length: int) -> Check:
+    """Make a check of tuples of `length` sizes."""
+    return lambda value: (
+        type(value) is tuple
+        and len(value) == length
+        and all(type(v) is int and v >= 0 for v in value)
+    )
+
+
+def is_scale(value: Any) -> bool:
+    return type(value) is float and 0 < value < math.inf
+
+
+def is_count(value: Any) -> bool:
+    return type(value) is int and value > 0
+
+
+def is_finite(value: Any) -> bool:
+    return type(value) is float and math.isfinite(value)
+
+
+Schema = dict[str, Check]
+
+REAL = is_a(float)
+MATRIX = or_none(array(np.float32, 2))
+VECTOR = or_none(array(np.float32, 1))
+
+# Also of estimators that are not fitted.
+UNFITTED: Schema = {
+    "_metadata_request": is_a(MetadataRequest),
+    "_sklearn_output_config": is_a(dict),
+}
+# What is there under some circumstances only.
+OPTIONAL = {
+    "feature_names_in_",
+    "row_total_",
+    "_random_state",
+    "_optimizer_state",
+    *UNFITTED,
+}
+ANY_ESTIMATOR: Schema = {
+    **UNFITTED,
+    "n_features_in_": is_count,
+    "feature_names_in_": array(object, 1),
+}
+ANY_AUTOENCODER: Schema = {
+    **ANY_ESTIMATOR,
+    "features_": is_among("code", "sparse", "stack"),
+    "loss_function_": is_among(*LOSSES),
+    "n_components_": is_count,
+    "n_iter_": is_a(int),
+    "loss_curve_": list_of(REAL),
+    "loss_": REAL,
+    "best_loss_": REAL,
+    "validation_scores_": or_none(list_of(REAL)),
+    "best_validation_score_": or_none(REAL),
+    "n_dead_": is_a(int, None),
+    "whitening_": MATRIX,
+    "dewhitening_": MATRIX,
+    "code_mean_": VECTOR,
+    "code_whitening_": MATRIX,
+    "code_dewhitening_": MATRIX,
+    "_row_normalization": is_a(dict, None),
+    "_loss_constants": is_a(dict),
+    "_random_state": is_a(np.random.RandomState),
+    "_optimizer_state": is_a(dict),
+}
+MATRIX_AUTOENCODER: Schema = {
+    **ANY_AUTOENCODER,
+    "mean_": array(np.float64, 1),
+    "scale_": is_scale,
+    "row_total_": is_scale,
+}
+
+
+def check_fitted(estimator: Any) -> Any:
+    """Make sure that a fitted estimator can do what it is for.
+
+    Parameters
+    ----------
+    estimator : estimator
+        One of the public ones, with the attributes of its kind.
+
+    Returns
+    -------
+    model
+        What the attributes describe.
+
+    Raises
+    ------
+    ValueError
+        If an attribute is not what it must be.
+    Exception
+        Of any kind, if they do not fit together.
+    """
+    kinds = estimator._fitted_schema
+    for name in kinds.keys() & vars(estimator).keys():
+        if not kinds[name](getattr(estimator, name)):
+            raise ValueError(f"{name} is not what it must be")
+    names = getattr(estimator, "feature_names_in_", None)
+    if names is not None:
+        _require(len(names) == estimator.n_features_in_, "feature_names_in_")
+        _require(all(isinstance(name, str) for name in names), "feature_names_in_")
+    if hasattr(estimator, "network_"):
+        _check_network(estimator)
+    if hasattr(estimator, "image_shape_"):
+        width = math.prod(estimator.image_shape_)
+        _require(width == estimator.n_features_in_, "image_shape_")
+    if hasattr(estimator, "patch_size_"):
+        _check_patches(estimator)
+    with np.errstate(all="ignore"):
+        model = estimator._make_model()
+        model.check_usable()
+    return model
+
+
+def _require(truth: bool, name: str) -> None:
+    if not truth:
+        raise ValueError(f"{name} does not fit the other attributes")
+
+
+def _check_network(estimator: Any) -> None:
+    network = estimator.network_
+    _require(network.widths[-1] == estimator.n_components_, "n_components_")
+    if hasattr(estimator, "mean_"):
+        _require(network.widths[0] == estimator.n_features_in_, "n_features_in_")
+        _require(len(estimator.mean_) == estimator.n_features_in_, "mean_")
+    state = getattr(estimator, "_optimizer_state", None)
+    if state is None:
+        return
+    trained = [p.shape for p in network.parameters() if p.requires_grad]
+    moments = state["moments"]
+    _require(state.keys() == {"solver", "n_steps", "moments"}, "_optimizer_state")
+    _require(is_finite(state["n_steps"]), "_optimizer_state")
+    _require(len(moments) == len(trained), "_optimizer_state")
+    for shape, arrays in zip(trained, moments, strict=True):
+        for array in arrays.values():
+            _require(array.dtype == np.float32, "_optimizer_state")
+            _require(array.shape == shape, "_optimizer_state")
+
+
+def _check_patches(estimator: Any) -> None:
+    """Make sure that sizes, which nothing else bounds, are those of small images."""
+    *sides, n_channels = estimator.image_shape_
+    sizes = estimator.patch_size_, estimator.padding_, estimator.grid_
+    for side, size, padding, n_cells in zip(sides, *sizes, strict=True):
+        _require(padding <= max(side, size), "padding_")
+        _require(0 < size <= side, "patch_size_")
+        _require(0 < n_cells <= side + 2 * padding - size + 1, "grid_")
+    width = math.prod(estimator.patch_size_) * n_channels
+    _require(estimator.autoencoder_.n_features_in_ == width, "autoencoder_")
+    if estimator.code_map_ is not None:
+        _require(len(estimator.code_mean_) == len(estimator.code_map_), "code_mean_")
+    n_units = estimator.autoencoder_._n_features_out
+    n_features = estimator.n_components_ or math.prod(estimator.grid_) * n_units
+    shape = n_features, estimator.n_features_in_
+    if estimator.code_map_ is not None:
+        _require(estimator.code_map_.shape[1] == n_features, "code_map_")
+    _require(estimator.decoder_map_.shape == shape, "decoder_map_")
+    _require(estimator.decoder_mean_.shape == shape[1:], "decoder_mean_")

@@ -1,0 +1,1 @@
+"""Invertible maps around the network, and how they are learnt."""

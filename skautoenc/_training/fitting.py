@@ -1,0 +1,92 @@
+"""Fits from their first epoch to their last, alone or together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
+
+import torch
+
+from .joint import JointRun
+from .resources import compute
+from .run import Run
+
+
+class Fit:
+    """A run, and what happens around its epochs.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    epochs : iterator
+        Is advanced before each epoch and after the last one, and ends when there is
+        nothing left to train.
+    """
+
+    def __init__(self, run: Run, epochs: Iterator[None]) -> None:
+        self.run = run
+        self.epochs = epochs
+        self._error: Exception | None = None
+
+    def begin_epoch(self) -> bool:
+        """Do what is to be done before an epoch, and say whether there is one."""
+        try:
+            return next(self.epochs, self) is not self
+        except Exception as error:
+            # It is this fit's own, and others may be trained together with it.
+            self._error = error
+            return False
+
+    def fail(self, error: Exception) -> None:
+        """Let `check` raise an error."""
+        self._error = error
+
+    def check(self) -> None:
+        """Raise what went wrong around the epochs, if anything did."""
+        if self._error is not None:
+            raise self._error
+
+
+def train(fits: Sequence[Fit]) -> None:
+    """Train to the end.
+
+    Parameters
+    ----------
+    fits : sequence of Fit
+        One, or several that go together, as `kind_of` says.
+    """
+    first = fits[0].run
+    work = first.work * len(fits)
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        compute(work, first.rows.device),
+    ):
+        active = [fit for fit in fits if fit.begin_epoch()]
+        while active:
+            active = _train_epochs(active)
+
+
+def _train_epochs(fits: Sequence[Fit]) -> list[Fit]:
+    """Train until some are done, and return the others."""
+    runs, active = [fit.run for fit in fits], list(fits)
+    run: Run | JointRun = runs[0] if len(runs) == 1 else JointRun(runs)
+    while len(active) == len(fits):
+        run.advance()
+        active = [fit for fit in fits if fit.begin_epoch()]
+    run.part()
+    return active
+
+
+def train_alone(fit: Fit) -> None:
+    """Train one fit."""
+    train([fit])
+    fit.check()
+
+
+# Strategy that trains a `Fit`. Default: train immediately. `train_together` sets it,
+# per context, to queue fits and train them jointly.
+training_strategy: ContextVar[Callable[[Fit], None]] = ContextVar(
+    "training_strategy", default=train_alone
+)

@@ -1,0 +1,267 @@
+"""The loop over epochs."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from itertools import repeat
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .._data.rows import N_SAMPLE, Rows
+from .._networks.weights import own_array
+from .batches import Batches
+from .budget import Budget
+from .optimizers import SCHEDULES
+from .revival import dead_units, revive
+from .step import Step
+from .stopping import Stopping
+
+# Takes a batch, its targets and weights, updates the weights and returns the loss.
+TrainingStep = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+
+
+class Run:
+    """A fit in progress, an epoch at a time.
+
+    Parameters
+    ----------
+    step : Step
+        What is done with each batch.
+    rows : Rows
+        The training rows.
+    batches : Batches
+        Which rows make up each batch.
+    budget : Budget
+        Number of epochs, if nothing stops the run before, and learning rates.
+    stopping : Stopping
+        Decides when to stop before.
+    validation : Rows or None
+        Held-out rows; without them `stopping` watches the training loss.
+    generator : torch.Generator
+        Draws the rows that dead units are revived by; on the CPU.
+    work : float
+        Floating point operations of one step, about.
+
+    Attributes
+    ----------
+    losses : list of float
+        Mean training loss of each epoch, as far as it was finite.
+    validation_losses : list of float
+        Loss on the held-out rows after each of these epochs; empty without them.
+    """
+
+    def __init__(
+        self,
+        step: Step,
+        rows: Rows,
+        batches: Batches,
+        budget: Budget,
+        stopping: Stopping,
+        *,
+        validation: Rows | None,
+        generator: torch.Generator,
+        work: float,
+    ) -> None:
+        self.step = step
+        self.rows = rows
+        self.batches = batches
+        self.budget = budget
+        self.stopping = stopping
+        self.validation = validation
+        self.generator = generator
+        self.work = work
+        self.losses: list[float] = []
+        self.validation_losses: list[float] = []
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done or the run was stopped."""
+        return len(self.losses) >= self.budget.max_iter or self.stopping.finished
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether any epoch is done."""
+        return bool(self.losses) or self.stopping.diverged
+
+    def state(self) -> dict[str, Any]:
+        """Copy all that epochs change into plain values and arrays."""
+        return {
+            "weights": [own_array(tensor) for tensor in self.step.tensors()],
+            "optimizer": self.step.optimizer.state(),
+            "generators": [own_array(g.get_state()) for g in self._generators],
+            "stopping": self.stopping.state(),
+            "losses": list(self.losses),
+            "validation_losses": list(self.validation_losses),
+        }
+
+    @torch.no_grad()
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from where `state` was taken, in a run that was made alike."""
+        tensors = self.step.tensors()
+        for tensor, array in zip(tensors, state["weights"], strict=True):
+            tensor.copy_(torch.tensor(array, device="cpu"))
+        self.step.optimizer.load(state["optimizer"])
+        for generator, array in zip(self._generators, state["generators"], strict=True):
+            generator.set_state(torch.tensor(array, device="cpu"))
+        self.stopping.load(state["stopping"])
+        self.losses = list(state["losses"])
+        self.validation_losses = list(state["validation_losses"])
+
+    @property
+    def _generators(self) -> tuple[torch.Generator, ...]:
+        return self.generator, self.batches.generator, self.step.generator
+
+    def resume(self) -> None:
+        """Take the weights as trained before: held-out rows may prefer them."""
+        if self.validation is not None:
+            self.stopping.start_from(self._validate(self.validation))
+
+    def advance(self) -> None:
+        """Train for one epoch."""
+        (loss,) = train_epoch([self], self.step, [self])
+        self.end_epoch(loss)
+
+    def set_learning_rate(self, batch: int) -> None:
+        """Set what the schedule says for one of the batches of this epoch."""
+        n_batches = self.batches.number
+        progress = (len(self.losses) + batch / n_batches) / self.budget.max_iter
+        schedule = SCHEDULES[self.budget.learning_rate]
+        rate = self.budget.learning_rate_init * schedule(progress)
+        self.step.optimizer.learning_rate = rate
+
+    def part(self) -> None:
+        """Do nothing: nobody else is trained together with it."""
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of the rows, of the weights and of what goes with these."""
+        tensors = self.step.tensors()
+        # Gradients and two moments.
+        return self.rows.n_bytes + 4 * sum(tensor.nbytes for tensor in tensors)
+
+    def end_epoch(self, loss: float) -> None:
+        """Take note of the mean training loss of an epoch, and look after the rest."""
+        if self._ends_a_quarter():
+            self._revive()
+        held_out = None if self.validation is None else self._validate(self.validation)
+        self.stopping.update(loss, held_out)
+        if self.stopping.diverged:
+            return
+        if held_out is not None:
+            self.validation_losses.append(held_out)
+        self.losses.append(loss)
+
+    def finish(self) -> None:
+        """End the run with the right weights, in evaluation mode."""
+        self.stopping.restore()
+        self.step.network.eval()
+
+    def summary(self) -> str:
+        """Tell the last epoch in a line."""
+        if self.stopping.diverged:
+            return f"Epoch {len(self.losses) + 1}: the loss is not finite"
+        line = f"Epoch {len(self.losses)}/{self.budget.max_iter}"
+        line += f", loss = {self.losses[-1]:.6f}"
+        if self.validation_losses:
+            line += f", validation score = {1 - self.validation_losses[-1]:.6f}"
+        return line
+
+    def _ends_a_quarter(self) -> bool:
+        """Whether this epoch ends the first, second or third quarter of the budget."""
+        before, n_epochs = len(self.losses), self.budget.max_iter
+        quarter = 4 * (before + 1) // n_epochs
+        return 4 * before // n_epochs < quarter < 4
+
+    @torch.no_grad()
+    def _revive(self) -> None:
+        network = self.step.network.eval()
+        if not network.is_sparse:
+            return
+        x = self.rows[self.rows.spread(N_SAMPLE)]
+        dead = dead_units(network, x)
+        if len(dead):
+            errors = self.step.objective.evaluate(network, x)
+            revive(network, self.step.optimizer, dead, errors, x, self.generator)
+
+    @torch.no_grad()
+    def _validate(self, rows: Rows) -> float:
+        """Return the mean loss of the network as it is used after the fit."""
+        network = self.step.network.eval()
+        evaluate = self.step.objective.evaluate
+        return float(
+            rows.average(lambda batch: evaluate(network, batch), max(network.widths))
+        )
+
+
+@torch.no_grad()
+def train_epoch(
+    runs: Sequence[Run], step: TrainingStep, leaders: Sequence[Run]
+) -> list[float]:
+    """Train for one epoch.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+        One, or several with as many rows in as many batches.
+    step : callable
+        Trains one run by a batch, or several by the stack of their batches.
+    leaders : sequence of Run
+        Those of the runs whose optimisers update the others as well.
+
+    Returns
+    -------
+    list of float
+        Mean loss of each run.
+    """
+    for run in runs:
+        if not run.step.network.training:
+            run.step.network.train()
+    losses: list[Tensor] = []
+    counts: list[int] = []
+    n_rows = max(1, runs[0].rows.block_size // len(runs))
+    groups = [run.batches.in_groups(n_rows) for run in runs]
+    for indices_and_sizes in zip(*groups, strict=True):
+        indices = [index for index, _ in indices_and_sizes]
+        sizes = indices_and_sizes[0][1]
+        rows, targets, weights = _take(runs, indices)
+        for batch, target, sample_weight in zip(
+            torch.split(rows, sizes, dim=-2),
+            torch.split(targets, sizes, dim=-2),
+            repeat(None) if weights is None else torch.split(weights, sizes, dim=-1),
+            strict=False,
+        ):
+            for run in leaders:
+                run.set_learning_rate(len(losses))
+            losses.append(step(batch, target, sample_weight))
+        counts += sizes
+    shares = torch.tensor(counts, dtype=torch.float64, device="cpu") / sum(counts)
+    means: list[float] = (shares @ torch.stack(losses).double().cpu()).view(-1).tolist()
+    return means
+
+
+def _take(
+    runs: Sequence[Run], indices: Sequence[NDArray[np.int64]]
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Take rows, targets and weights, stacked if there are several runs."""
+    chosen = list(zip(runs, indices, strict=True))
+    rows = [run.rows[index] for run, index in chosen]
+    targets = [
+        run.rows.target(index, batch)
+        for (run, index), batch in zip(chosen, rows, strict=True)
+    ]
+    weights = [run.rows.weights(index) for run, index in chosen]
+    if len(runs) == 1:
+        return rows[0], targets[0], weights[0]
+    stacked = torch.stack(rows)
+    given = [weight for weight in weights if weight is not None]
+    same = all(map(operator.is_, rows, targets))
+    return (
+        stacked,
+        stacked if same else torch.stack(targets),
+        torch.stack(given) if given else None,
+    )

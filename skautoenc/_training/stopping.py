@@ -1,0 +1,117 @@
+"""When to stop, and which weights to keep."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._networks.weights import own_array
+
+
+class Stopping:
+    """Watch a loss an epoch, on held-out rows if there are any, and keep the best.
+
+    Parameters
+    ----------
+    tensors : callable
+        Returns what is trained, a list of Tensor, of which the best is kept.
+    tol : float
+        A loss counts as better when it is lower by more than this.
+    n_iter_no_change : int
+        Stop when this many epochs in a row were not better.
+    """
+
+    def __init__(
+        self,
+        tensors: Callable[[], list[Tensor]],
+        *,
+        tol: float,
+        n_iter_no_change: int,
+    ) -> None:
+        self._tensors = tensors
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.diverged = False
+        self.best_loss = math.inf
+        self._validated = False
+        self._reference = math.inf
+        self._stale = 0
+        self._latest: list[Tensor] | None = None
+        self._kept: list[Tensor] | None = None
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether any epoch was good enough to keep."""
+        return self._kept is not None
+
+    @property
+    def finished(self) -> bool:
+        """Whether to stop."""
+        return self.diverged or self._stale >= self.n_iter_no_change
+
+    def start_from(self, held_out: float) -> None:
+        """Take note of the held-out loss of weights that were trained before."""
+        self._validated = True
+        self.best_loss = held_out
+        self._kept = self._copy()
+
+    def update(self, loss: float, held_out: float | None) -> None:
+        """Take note of an epoch's losses and of the weights that it ended with."""
+        watched = loss if held_out is None else held_out
+        self._validated = held_out is not None
+        if not (math.isfinite(loss) and math.isfinite(watched)):
+            self.diverged = True
+            return
+        latest = self._copy()
+        if watched < self.best_loss:
+            self.best_loss = watched
+            # A training loss tells of the weights that the epoch began with.
+            self._kept = latest if self._validated else self._latest
+        self._latest = latest
+        if watched < self._reference - self.tol:
+            self._reference = watched
+            self._stale = 0
+        else:
+            self._stale += 1
+
+    def restore(self) -> None:
+        """Go back to the best held-out loss, or from weights or a loss not finite.
+
+        A training loss that was lower a few epochs ago is no reason to go back: it
+        is the noise of the batches.
+        """
+        tensors = self._tensors()
+        finite = all(bool(tensor.isfinite().all()) for tensor in tensors)
+        self.diverged = self.diverged or not finite
+        if self._kept is not None and (self._validated or self.diverged):
+            for tensor, kept in zip(tensors, self._kept, strict=True):
+                tensor.copy_(kept)
+
+    def state(self) -> dict[str, Any]:
+        """Copy what is remembered after an epoch into plain values and arrays."""
+        kept = self._kept
+        return {
+            "diverged": self.diverged,
+            "best_loss": self.best_loss,
+            "validated": self._validated,
+            "reference": self._reference,
+            "stale": self._stale,
+            "kept": None if kept is None else [own_array(tensor) for tensor in kept],
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over what `state` gave, where the weights are those of that epoch."""
+        self.diverged = state["diverged"]
+        self.best_loss = state["best_loss"]
+        self._validated = state["validated"]
+        self._reference = state["reference"]
+        self._stale = state["stale"]
+        self._latest, self._kept = self._copy(), None
+        if state["kept"] is not None:
+            device = self._latest[0].device
+            self._kept = [torch.tensor(each, device=device) for each in state["kept"]]
+
+    def _copy(self) -> list[Tensor]:
+        return [tensor.clone() for tensor in self._tensors()]
