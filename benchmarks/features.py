@@ -146,6 +146,8 @@ def two_stages(n_components: int, n_diffusion_steps: int) -> Features:
             corruption_rate=0.3,
             n_neighbors=10,
             n_diffusion_steps=n_diffusion_steps,
+            # The other settings were chosen at this rate.
+            learning_rate_init=0.005,
             max_iter=8,
             random_state=seed,
         ),
@@ -185,6 +187,8 @@ def grouped_patches(n_components: int, n_diffusion_steps: int) -> Features:
             corruption_rate=0.3,
             n_neighbors=10,
             n_diffusion_steps=n_diffusion_steps,
+            # The other settings were chosen at this rate.
+            learning_rate_init=0.005,
             max_iter=4,
             random_state=seed,
         ),

@@ -2,6 +2,8 @@
 
 import copy
 import itertools
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -17,7 +19,10 @@ from skautoenc._networks.layers import ACTIVATIONS
 from skautoenc._objectives.losses import SquaredError
 from skautoenc._objectives.objectives import ReconstructionObjective
 from skautoenc._training import optimizers
+from skautoenc._training.fitting import train_alone, training_strategy
+from skautoenc._training.joint import joint_key
 from skautoenc._training.optimizers import make_optimizer
+from skautoenc._training.step import Step
 
 GENERATOR = torch.Generator()
 
@@ -167,6 +172,93 @@ def test_a_whole_fit_is_the_same(train_rows, monkeypatch, parameters):
     np.testing.assert_allclose(
         fast.transform(train_rows), code, atol=0.01 * np.abs(code).max()
     )
+
+
+# Steps
+
+
+def make_step(network, max_grad_norm=None, reduce=None):
+    loss = SquaredError(torch.zeros(12), 1.0)
+    return Step(
+        network,
+        ReconstructionObjective(loss),
+        make_adam(network),
+        max_grad_norm=max_grad_norm,
+        generator=GENERATOR,
+        reduce=reduce,
+    )
+
+
+@torch.no_grad()
+def train(step, rows, n_steps=3):
+    for _ in range(n_steps):
+        step(rows, rows, None)
+    return [parameter.clone() for parameter in step.network.parameters()]
+
+
+@pytest.mark.parametrize("shape", [{}, {"normalization": "layer"}], ids=repr)
+def test_a_step_after_relocation_trains_the_network(shape):
+    """Whoever relocates parameters need not tell those who hold views of them."""
+    rows = torch.randn(30, 12, generator=torch.Generator().manual_seed(1))
+    step, unmoved = make_step(make_network(**shape)), make_step(make_network(**shape))
+    before = train(step, rows)
+    train(unmoved, rows)
+    version = step.optimizer.version
+    with torch.no_grad():
+        for group in step.optimizer.groups:
+            group.relocate(group.memory(len(group.update_args.buffers)))
+    assert step.optimizer.version > version
+    for old, found, expected in zip(
+        before, train(step, rows), train(unmoved, rows), strict=True
+    ):
+        assert not torch.equal(found, old)
+        assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("max_grad_norm", [None, 0.1])
+@pytest.mark.parametrize("shape", [{}, {"normalization": "layer"}], ids=repr)
+def test_averaged_gradients_train_two_networks_as_one(shape, max_grad_norm):
+    """Each has half of the rows; clipping sees the average."""
+    rows = torch.randn(30, 12, generator=torch.Generator().manual_seed(1))
+    one = make_step(make_network(**shape), max_grad_norm)
+    barrier, given = threading.Barrier(2, timeout=60), [None, None]
+
+    def make_half(number):
+        def reduce(gradients):
+            assert len(gradients) == len(step.optimizer.values)
+            given[number] = [gradient.clone() for gradient in gradients]
+            barrier.wait()
+            for gradient, *both in zip(gradients, *given, strict=True):
+                gradient.copy_(sum(both) / 2)
+            barrier.wait()
+
+        step = make_step(make_network(**shape), max_grad_norm, reduce)
+        return step
+
+    halves = [make_half(0), make_half(1)]
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(train, halves, rows.split(15))
+    for a, b, expected in zip(first, second, train(one, rows), strict=True):
+        assert torch.equal(a, b)
+        torch.testing.assert_close(a, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_a_step_that_reduces_is_trained_alone(train_rows):
+    keys = []
+
+    def spy(fit):
+        keys.append(joint_key(fit.run))
+        fit.run.step.reduce = lambda gradients: None
+        keys.append(joint_key(fit.run))
+        train_alone(fit)
+
+    token = training_strategy.set(spy)
+    try:
+        AutoencoderTransformer(4, max_iter=1).fit(train_rows)
+    finally:
+        training_strategy.reset(token)
+    assert keys[0] is not None
+    assert keys[1] is None
 
 
 # Optimisers
@@ -393,9 +485,9 @@ def test_the_learning_rate_falls_within_an_epoch(train_rows, monkeypatch):
     rates = []
     update = optimizers.Adam.update
 
-    def spy(optimizer, piece):
+    def spy(optimizer, args):
         rates.append(optimizer.learning_rate)
-        update(optimizer, piece)
+        update(optimizer, args)
 
     monkeypatch.setattr(optimizers.Adam, "update", spy)
     AutoencoderTransformer(

@@ -150,7 +150,7 @@ def _shape(block: Any) -> tuple[int, ...]:
 
 
 def as_matrix(
-    blocks: Blocks, check: Callable[[Any, bool], Any], min_rows: int = 2
+    blocks: Blocks, check: Callable[..., Any], min_rows: int = 2
 ) -> StreamedMatrix:
     """Read the blocks once and return them as a matrix.
 
@@ -159,8 +159,8 @@ def as_matrix(
     blocks : Blocks
         The data.
     check : callable
-        Checks a block, the second argument being whether it is the first, and returns
-        it as an array or CSR matrix. It does so in each pass.
+        Checks a block, the second argument being the number of its first row, and
+        `is_new` whether this is the first pass; returns it as an array or CSR matrix.
     min_rows : int, default=2
         Fewest rows of all blocks together.
 
@@ -171,7 +171,7 @@ def as_matrix(
     """
     n_rows, width, dtype = 0, 0, np.dtype(np.float32)
     for block in blocks:
-        matrix = check(block, n_rows == 0)
+        matrix = check(block, n_rows, is_new=True)
         n_rows += matrix.shape[0]
         width = matrix.shape[1]
         dtype = np.promote_types(dtype, matrix.dtype)
@@ -180,7 +180,11 @@ def as_matrix(
         raise ValueError(f"Blocks have {n_rows} rows, but {needed} needed at least.")
 
     def start() -> Iterator[Any]:
-        return (check(block, False) for block in blocks)
+        n_read = 0
+        for block in blocks:
+            matrix = check(block, n_read, is_new=False)
+            n_read += matrix.shape[0]
+            yield matrix
 
     capacity = (
         max(1, _BUFFER_BYTES // (width * dtype.itemsize))

@@ -17,9 +17,17 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 from .explain import advise_on_missing, explain, refuse_unread
 from .rows import TrainingData, blocks, take
 
+# Of two, for weights: products and sums of many stay far from the ends of float64.
+_LARGEST_EXPONENT = 500
+
 
 def check_rows(
-    estimator: BaseEstimator, X: Any, *, reset: bool, min_rows: int = 1
+    estimator: BaseEstimator,
+    X: Any,
+    *,
+    reset: bool,
+    min_rows: int = 1,
+    first_row: int = 0,
 ) -> Any:
     """Check the data of `fit`, `transform` and their kin.
 
@@ -33,6 +41,8 @@ def check_rows(
         Whether to set these attributes rather than compare.
     min_rows : int, default=1
         Fewest rows accepted.
+    first_row : int, default=0
+        Number of the first row, of those of a stream; errors name rows by it.
 
     Returns
     -------
@@ -47,7 +57,7 @@ def check_rows(
         If `X` has entries that are not numbers, or gives data but is none.
     """
     if not reset and _is_as_in_fit(estimator, X, min_rows):
-        _check_finite(X, None)
+        _check_finite(X, None, first_row)
         return X
     refuse_unread(X)
     try:
@@ -65,7 +75,7 @@ def check_rows(
         if better is None:
             raise
         raise better from error
-    _check_finite(matrix, getattr(estimator, "feature_names_in_", None))
+    _check_finite(matrix, getattr(estimator, "feature_names_in_", None), first_row)
     return matrix
 
 
@@ -86,8 +96,8 @@ def _is_as_in_fit(estimator: BaseEstimator, X: Any, min_rows: int) -> bool:
     )
 
 
-def _check_finite(matrix: Any, names: NDArray[Any] | None) -> None:
-    """Raise a ValueError that names the column of the first value that is not."""
+def _check_finite(matrix: Any, names: NDArray[Any] | None, first_row: int) -> None:
+    """Raise a ValueError that names row and column of the first value that is not."""
     values = matrix.data if sparse.issparse(matrix) else matrix
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(np.sum(values)):
@@ -99,7 +109,8 @@ def _check_finite(matrix: Any, names: NDArray[Any] | None) -> None:
             row, column = faults[0]
             what = "NaN" if np.isnan(rows[row, column]) else "infinity"
             label = column if names is None else repr(str(names[column]))
-            raise ValueError(advise_on_missing(what, block.start + row, label))
+            row += first_row + block.start
+            raise ValueError(advise_on_missing(what, row, label))
 
 
 def refuse(estimator: BaseEstimator, name: str, expected: str) -> NoReturn:
@@ -178,12 +189,20 @@ def check_codes(estimator: Any, X: Any, *widths: int) -> NDArray[np.float32]:
 
 
 def check_weights(sample_weight: ArrayLike | None, matrix: Any) -> NDArray[Any] | None:
-    """Check the sample weights: one a row, none negative, not all zero."""
+    """Check the sample weights: one a row, none negative, not all zero.
+
+    Weights so large that their sum overflows, or so small that they have lost digits,
+    are multiplied by a power of two: only their ratios matter.
+    """
     if sample_weight is None:
         return None
     weights: NDArray[Any] = _check_sample_weight(
         sample_weight, matrix, dtype=np.float64, ensure_non_negative=True
     )
+    exponent = int(np.frexp(weights.max())[1])
+    if abs(exponent) > _LARGEST_EXPONENT:
+        wanted = int(np.copysign(_LARGEST_EXPONENT, exponent))
+        weights = np.ldexp(weights, wanted - exponent)
     return weights
 
 

@@ -21,7 +21,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._data.rows import TrainingData
 from .._data.validation import check_weights
-from .._model.learn import Learnt, Training, conclude, set_up, snapshot
+from .._model.learn import (
+    Learnt,
+    Training,
+    conclude,
+    report_dead_layer,
+    set_up,
+    snapshot,
+)
 from .._model.model import CodeMap, Model, Side
 from .._model.plan import Plan, Solver
 from .._objectives.corruption import CORRUPTIONS
@@ -37,6 +44,10 @@ from .._training.resources import compute, is_out_of_memory
 from .._training.run import Run
 from .._warnings import warn
 from .fitted import FittedEstimator
+
+# A step over wide sparse rows costs what it costs for dense ones, far more than all of
+# a truncated SVD, and further epochs overfit the words that only a few rows have.
+_WIDE_SPARSE_EPOCHS = 3
 
 
 def can_stream(estimator: BaseAutoencoder) -> bool:
@@ -77,7 +88,7 @@ class BaseAutoencoder(FittedEstimator):
     alpha: Any = 0.0
     batch_size: Any = "auto"
     learning_rate: Any = "cosine"
-    learning_rate_init: Any = 0.005
+    learning_rate_init: Any = "auto"
     momentum: Any = 0.9
     max_grad_norm: Any = None
     max_iter: Any = "auto"
@@ -103,7 +114,10 @@ class BaseAutoencoder(FittedEstimator):
             Interval(Integral, 1, None, closed="left"),
         ],
         "learning_rate": [StrOptions(set(SCHEDULES))],
-        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "learning_rate_init": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, None, closed="neither"),
+        ],
         "momentum": [Interval(Real, 0, 1, closed="left")],
         "max_grad_norm": [None, Interval(Real, 0, None, closed="neither")],
         "max_iter": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -176,6 +190,16 @@ class BaseAutoencoder(FittedEstimator):
             Whether the data is a part of a stream, trained on for one epoch.
         """
 
+    def _columns_of(self, form: Any) -> Any:
+        """Return what tells columns from others that give the same rows, if anything.
+
+        Parameters
+        ----------
+        form : object
+            What `_read_training_data` has found.
+        """
+        return None
+
     def _attributes_of(self, learnt: Learnt) -> dict[str, Any]:
         """Return fitted attributes that only a subclass has."""
         return {}
@@ -198,7 +222,7 @@ class BaseAutoencoder(FittedEstimator):
             task["metadata"] = {"sample_weight": sample_weight}
         with (
             _says_what_to_lower(self),
-            self._open_checkpoint(data, before) as checkpoint,
+            self._open_checkpoint(data, form, before) as checkpoint,
             torch.inference_mode(False),
             torch.enable_grad(),
         ):
@@ -251,6 +275,7 @@ class BaseAutoencoder(FittedEstimator):
         except KeyboardInterrupt:
             warn("Training interrupted by user.")
         self.__dict__.update(self._attributes(conclude(training), run, goes_on=goes_on))
+        report_dead_layer(training)
         context.call_on_fit_task_end(**task, reconstruction_attributes={})
 
     def _epochs(
@@ -320,32 +345,38 @@ class BaseAutoencoder(FittedEstimator):
         return self._model if self.__sklearn_is_fitted__() else None
 
     def _open_checkpoint(
-        self, data: TrainingData, before: Model[Any] | None
+        self, data: TrainingData, form: Any, before: Model[Any] | None
     ) -> AbstractContextManager[Checkpoint | None]:
         if self.checkpoint is None:
             return nullcontext()
         seed = None
         if self.random_state is None:
             seed = check_random_state(None).randint(np.iinfo(np.int32).max)
+        first_fit = None
+        if before is not None:
+            weights = before.network.state()["weights"]
+            first_fit = {**before.side.attributes(), "network_": weights}
         description = describe_fit(
-            self, data, None if before is None else before.network
+            self, data, columns=self._columns_of(form), first_fit=first_fit
         )
-        return open_checkpoint(Path(self.checkpoint), description, seed)
+        folder = Path(self.checkpoint).expanduser()
+        return open_checkpoint(folder, description, seed, verbose=bool(self.verbose))
 
     # What parameters of all subclasses resolve to
 
-    def _budget(self, n_samples: int, *, in_parts: bool) -> Budget:
-        """Say how long and how fast to train on `n_samples` rows."""
+    def _budget(self, data: TrainingData, *, in_parts: bool) -> Budget:
+        """Say how long and how fast to train on these rows."""
+        is_auto = self.max_iter == "auto"
         batch_size = 128 if self.batch_size == "auto" else int(self.batch_size)
-        n_batches = number_of_batches(n_samples, batch_size)
+        n_batches = number_of_batches(len(data), batch_size)
         budget = Budget(
             batch_size=batch_size,
             max_iter=(
-                self._default_max_iter(n_batches)
-                if self.max_iter == "auto"
-                else int(self.max_iter)
+                self._default_max_iter(n_batches) if is_auto else int(self.max_iter)
             ),
-            learning_rate_init=float(self.learning_rate_init),
+            max_iter_from_pca=(
+                _WIDE_SPARSE_EPOCHS if is_auto and data.is_wide_sparse else None
+            ),
             learning_rate=self.learning_rate,
         )
         return budget.for_one_epoch() if in_parts else budget
@@ -355,7 +386,14 @@ class BaseAutoencoder(FittedEstimator):
         return min(max(5, math.ceil(1000 / n_batches)), 50)
 
     def _solver(self) -> Solver:
-        return Solver(self.solver, self.momentum, self.alpha, self.max_grad_norm)
+        rate = self.learning_rate_init
+        return Solver(
+            self.solver,
+            rate if rate == "auto" else float(rate),
+            self.momentum,
+            self.alpha,
+            self.max_grad_norm,
+        )
 
     def _corruption(self) -> Change | None:
         """Return what is done to a batch before it is encoded, if anything."""
@@ -372,6 +410,7 @@ class BaseAutoencoder(FittedEstimator):
         scores = [1 - loss for loss in run.validation_losses]
         if goes_on:
             scores = (self.validation_scores_ or []) + scores
+        last = losses[-1] if losses else math.nan
         return {
             **model.side.attributes(),
             "network_": model.network,
@@ -379,7 +418,7 @@ class BaseAutoencoder(FittedEstimator):
             "features_": model.code.features,
             "loss_curve_": losses,
             "n_iter_": len(losses),
-            "loss_": losses[-1] if losses else math.nan,
+            "loss_": run.stopping.best_loss if run.went_back else last,
             "best_loss_": min(losses, default=math.nan),
             "validation_scores_": scores or None,
             "best_validation_score_": (

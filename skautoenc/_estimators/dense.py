@@ -187,15 +187,22 @@ class AutoencoderTransformer(MatrixAutoencoder):
     learning_rate : {"constant", "linear", "cosine"}, default="cosine"
         How the learning rate falls in the course of the fit: not at all, linearly to
         zero, or along half a cosine.
-    learning_rate_init : float, default=0.005
-        Learning rate at the start.
+    learning_rate_init : float or "auto", default="auto"
+        Learning rate at the start. "auto" suits the network. With hidden layers it is
+        0.01, or 0.005 where some activations are noisy at that: a layer of more than
+        64 inputs takes steps that are smaller in proportion. Without hidden layers,
+        for `solver="sgd"` and for a network of your own it is 0.005. A number is what
+        all layers take, except that wide layers of rectified units ("relu" without
+        normalisation) take smaller steps where the number would kill them.
     momentum : float in [0, 1), default=0.9
         Momentum of `solver="sgd"`.
     max_grad_norm : float, default=None
         Bound on the norm of the gradient; None for no bound.
     max_iter : int or "auto", default="auto"
         Most epochs. "auto" takes as many as make about 1000 steps, but at least 5 and
-        at most 50.
+        at most 50. For a sparse matrix of more than 1000 columns, and a network with
+        `linear_skip`, it takes 3 at most: a step over such rows costs as much as over
+        dense ones, and more epochs overfit.
     shuffle : bool, default=True
         Whether each epoch visits the rows in a new order.
     tol : float, default=1e-4
@@ -279,8 +286,11 @@ class AutoencoderTransformer(MatrixAutoencoder):
         variance of the data (of the deviance, for other losses than the squared
         error): 1 is no better than the mean, 0 is perfect. With `n_neighbors` it is
         still the variance of the rows, of which the targets have less.
-    loss_, best_loss_ : float
-        Its last and its lowest value.
+    loss_ : float
+        Its last value; the lowest where the fit went back to the weights of its best
+        epoch, because the last one's loss was far above it (by a fifth or more).
+    best_loss_ : float
+        Its lowest value.
     validation_scores_ : list of float or None
         Share of the variance (deviance) of the held-out rows that is explained, R²
         (D²), after each epoch trained with `early_stopping`; None without.
@@ -422,7 +432,7 @@ class AutoencoderTransformer(MatrixAutoencoder):
         alpha: float = 0.0,
         batch_size: int | Literal["auto"] = "auto",
         learning_rate: Literal["constant", "linear", "cosine"] = "cosine",
-        learning_rate_init: float = 0.005,
+        learning_rate_init: float | Literal["auto"] = "auto",
         momentum: float = 0.9,
         max_grad_norm: float | None = None,
         max_iter: int | Literal["auto"] = "auto",
@@ -603,13 +613,12 @@ class AutoencoderTransformer(MatrixAutoencoder):
         ------
         ValueError
             If a parameter or the data is not usable, if the loss stops being finite
-            before any epoch is done, or if the checkpoint is damaged.
+            before any epoch is done, if the checkpoint is damaged, or if a parameter
+            holds something that a checkpoint cannot tell from others.
         MemoryError
             If memory runs out, on the device or beside it.
         OSError
             If the checkpoint folder cannot be written to.
-        RuntimeError
-            If another process is busy with the same fit by the same checkpoint folder.
 
         Warns
         -----

@@ -42,9 +42,11 @@ class FittedEstimator(
     def _make_model(self) -> Any:
         """Make the model that the fitted attributes describe."""
 
-    def _check_rows(self, X: Any, *, reset: bool, min_rows: int = 1) -> Any:
+    def _check_rows(
+        self, X: Any, *, reset: bool, min_rows: int = 1, first_row: int = 0
+    ) -> Any:
         """Validate a matrix; where `reset`, set what is known of its columns."""
-        return check_rows(self, X, reset=reset, min_rows=min_rows)
+        return check_rows(self, X, reset=reset, min_rows=min_rows, first_row=first_row)
 
     def _read_rows(self, X: Any) -> Any:
         """Validate the data of `transform` and its kin; return it as a matrix."""

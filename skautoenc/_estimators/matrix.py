@@ -119,8 +119,11 @@ class MatrixAutoencoder(BaseAutoencoder):
                 self, "n_neighbors", "None for Blocks, whose rows are never together"
             )
 
-        def check(block: Any, is_first: bool) -> Any:
-            return self._check_rows(block, reset=reset and is_first)
+        def check(block: Any, first_row: int, *, is_new: bool) -> Any:
+            is_first = is_new and first_row == 0
+            return self._check_rows(
+                block, reset=reset and is_first, first_row=first_row
+            )
 
         return as_matrix(X, check, min_rows)
 
@@ -147,7 +150,7 @@ class MatrixAutoencoder(BaseAutoencoder):
                 whiten_regularization=self.whiten_regularization,
             ),
             make_objective=self._make_objective,
-            budget=self._budget(len(data), in_parts=in_parts),
+            budget=self._budget(data, in_parts=in_parts),
             solver=self._solver(),
             code=CodePlan(
                 self.features,

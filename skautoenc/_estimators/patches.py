@@ -142,8 +142,8 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
     Notes
     -----
     With all its patches an image has hundreds of times as many codes as pixels.
-    `transform` holds those of 16 images at a time, which fit the processor's cache, and
-    the features of 256: a few megabytes beyond its result and `code_map_`.
+    `transform` holds those of 24 images at a time, which fit the processor's cache, and
+    the features of 288: a few megabytes beyond its result and `code_map_`.
 
     Means of the features, their covariance and the decoder are learnt from up to 10,000
     images at even distances; more change nothing that a classifier would notice.
@@ -417,7 +417,7 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
             self.image_shape_, self.patch_size_, self.padding_, self.mean_, self.scale_
         )
         features = make_patch_features(
-            source, self.grid_, self._contrast, self.autoencoder_._model
+            source, self.grid_, self._contrast, self.autoencoder_._make_model()
         )
         mean, forward, backward, intercept = (
             None if array is None else readonly_tensor(array)

@@ -98,6 +98,12 @@ class TableAutoencoder(BaseAutoencoder):
             handle_unknown=self.handle_unknown,
         )
 
+    def _columns_of(self, form: Any) -> Any:
+        # Parameters may go by their names and kinds.
+        table, _ = form
+        names = [(column.name, column.kind) for column in table.columns]
+        return [names, table.layout.n_codes, table.layout.n_levels]
+
     def _read_rows(self, X: Any) -> Any:
         table = self._model.side.table
         return table.encode(self._check_columns(X, table))
@@ -133,7 +139,7 @@ class TableAutoencoder(BaseAutoencoder):
             learn_side=partial(learn_table_side, table=table, schema=schema, loss=loss),
             continue_side=partial(replace, table=table),
             make_objective=self._make_objective,
-            budget=self._budget(len(data), in_parts=in_parts),
+            budget=self._budget(data, in_parts=in_parts),
             solver=self._solver(),
             code=CodePlan(self.features, n_columns=len(table.columns)),
             tol=self.tol,

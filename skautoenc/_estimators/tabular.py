@@ -118,8 +118,8 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         Fewest rows in a batch, if there are as many; "auto" is 128.
     learning_rate : {"constant", "linear", "cosine"}, default="cosine"
         How the learning rate falls over the epochs.
-    learning_rate_init : float, default=0.003
-        Learning rate at the start.
+    learning_rate_init : float or "auto", default="auto"
+        Learning rate at the start; "auto" is 0.003.
     momentum : float, default=0.9
         Momentum of "sgd".
     max_grad_norm : float or None, default=None
@@ -179,8 +179,11 @@ class TabularAutoencoderTransformer(TableAutoencoder):
     loss_curve_ : list of float of length n_iter_
         Mean training loss of each epoch, as a share of the columns' deviance: 1 is no
         better than averages, 0 is perfect.
-    loss_, best_loss_ : float
-        Its last and its lowest value.
+    loss_ : float
+        Its last value; the lowest where the fit went back to the weights of its best
+        epoch, because the last one's loss was far above it (by a fifth or more).
+    best_loss_ : float
+        Its lowest value.
     validation_scores_ : list of float or None
         Share of the held-out rows' deviance that is explained, after each epoch trained
         with `early_stopping`, with no cell hidden.
@@ -293,7 +296,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         alpha: float = 0.01,
         batch_size: int | Literal["auto"] = "auto",
         learning_rate: Literal["constant", "linear", "cosine"] = "cosine",
-        learning_rate_init: float = 0.003,
+        learning_rate_init: float | Literal["auto"] = "auto",
         momentum: float = 0.9,
         max_grad_norm: float | None = None,
         max_iter: int | Literal["auto"] = "auto",
@@ -351,7 +354,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
             isinstance(rate, Real) and 0 <= float(rate) < 1 for rate in rates.values()
         ):
             refuse(self, "corruption_rate", "a share below 1, or a dictionary of such")
-        if not set((self.column_kinds or {}).values()) <= set(KINDS):
+        if not all(kind in KINDS for kind in (self.column_kinds or {}).values()):
             kinds = "'number', 'category' and 'date'"
             refuse(self, "column_kinds", f"None, or a dictionary to {kinds}")
 
@@ -384,13 +387,12 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         ------
         ValueError
             If a parameter or the data is not usable, if the loss stops being finite
-            before any epoch is done, or if the checkpoint is damaged.
+            before any epoch is done, if the checkpoint is damaged, or if a parameter
+            holds something that a checkpoint cannot tell from others.
         MemoryError
             If memory runs out, on the device or beside it.
         OSError
             If the checkpoint folder cannot be written to.
-        RuntimeError
-            If another process is busy with the same fit by the same checkpoint folder.
 
         Warns
         -----

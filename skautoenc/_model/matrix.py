@@ -142,9 +142,9 @@ class MatrixSide:
             np.clip(restored, self.loss.lowest, self.loss.highest, out=restored)
         return restored
 
-    def encode_again(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """Turn what `restore` gives into what `rows` takes."""
-        return rows
+    def round_trip(self, rows: NDArray[np.float32]) -> NDArray[Any]:
+        """Turn decoded rows into the units of the data, as `rows` takes them."""
+        return self.restore(rows)
 
     def attributes(self) -> dict[str, Any]:
         """Return what users see of it, as plain values and arrays."""

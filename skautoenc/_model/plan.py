@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -22,6 +22,8 @@ class Solver:
     ----------
     name : {"adam", "sgd"}
         Which solver.
+    learning_rate_init : float or "auto"
+        Learning rate at the start; the network decides "auto".
     momentum : float
         Momentum of "sgd".
     alpha : float
@@ -31,6 +33,7 @@ class Solver:
     """
 
     name: str
+    learning_rate_init: float | Literal["auto"]
     momentum: float
     alpha: float
     max_grad_norm: float | None

@@ -15,11 +15,14 @@ from torch import Tensor
 from .._data.columns import Table, entropy
 from .._data.frames import Columns, Schema, fill_gaps, make_array, make_frame
 from .._data.rows import RowMap, Rows, TrainingData
+from .._data.trial import try_some_columns
 from .._networks.autoencoder import Autoencoder
 from .._objectives.losses import LOSSES, Loss
 from .._objectives.objectives import TabularObjective, without_nan
 
 _CPU = torch.device("cpu")
+# Of more columns than these, one of each sort is tried out.
+_MANY_COLUMNS = 50
 
 
 @dataclass(frozen=True)
@@ -181,9 +184,18 @@ class TableSide:
             filled[gap, place] = column[gap]
         return filled
 
-    def encode_again(self, values: list[NDArray[Any]]) -> NDArray[np.float32]:
-        """Turn what `restore` gives into what `rows` takes."""
-        return self.table.encode(Columns(self.as_frame(values)), warns=False)
+    def round_trip(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Turn decoded rows into values, and these into what `rows` takes.
+
+        Of many columns one of each sort is tried, and the result is zeros.
+        """
+        if len(self.table.columns) > _MANY_COLUMNS:
+            try_some_columns(self.table, self.schema)
+            width = len(self.table.layout.cells)
+            return np.zeros((len(rows), width), dtype=np.float32)
+        columns = Columns(self.as_frame(self.restore(rows)))
+        self.fill(columns, rows)
+        return self.table.encode(columns, warns=False)
 
     def attributes(self) -> dict[str, Any]:
         """Return what users see of it, as plain values and arrays."""

@@ -1,5 +1,6 @@
 """A network of the user's own."""
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,16 @@ from .layers import Dropout
 # A user's layers draw their first weights from the global generator: only one network
 # at a time may be built from it. A builder may itself build others.
 _building = threading.RLock()
+
+
+def _after_fork() -> None:
+    """Let a forked process build where a thread of its parent's built."""
+    global _building
+    _building = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class CustomAutoencoder(Autoencoder):
@@ -40,6 +51,8 @@ class CustomAutoencoder(Autoencoder):
 
     # A user may have tied weights by their memory, or kept a view of them.
     is_movable = False
+    # It may keep what it computed.
+    runs_in_threads = False
 
     def __init__(
         self, *, builder: Callable[..., nn.Module], n_features: int, n_components: int
@@ -84,6 +97,10 @@ class CustomAutoencoder(Autoencoder):
             _check_shape("encode", code, (len(rows[:2]), self.widths[1]))
             reconstruction = self.decode(code)
             _check_shape("decode", reconstruction, (len(rows[:2]), self.widths[0]))
+
+    def rectifiers(self) -> list[nn.Module]:
+        """Return none: which dimension of an output has the units is not known."""
+        return []
 
     def encode(self, x: Tensor) -> Tensor:
         """Map standardised rows, (n, n_features), to codes, (n, n_components)."""

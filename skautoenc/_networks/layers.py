@@ -53,6 +53,11 @@ class TransposedLinear(nn.Module):
         self.weight = source.weight
         self.bias = nn.Parameter(torch.empty(source.in_features, **CPU_FLOAT32))
 
+    @property
+    def fans(self) -> tuple[int, int]:
+        """Number of inputs of an output, and of outputs of an input."""
+        return self.weight.shape[0], self.weight.shape[1]
+
     def forward(self, x: Tensor) -> Tensor:
         """Map rows of shape (n, source outputs) to (n, source inputs)."""
         return nn.functional.linear(x, self.weight.t(), self.bias)
@@ -139,6 +144,9 @@ ACTIVATIONS = {
     "silu": Activation(nn.SiLU, _he),
     "selu": Activation(nn.SELU, _lecun),
 }
+
+# These pass nothing on that is larger than one.
+BOUNDED = {"logistic", "tanh"}
 
 
 def draw_weight(

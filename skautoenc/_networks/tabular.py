@@ -48,6 +48,7 @@ class TabularAutoencoder(Autoencoder):
     is linear in a table, which is most, need not be learnt by them.
     """
 
+    learning_rate = 0.003
     offsets: Tensor
     gaps: Tensor
     last: Tensor
@@ -128,6 +129,17 @@ class TabularAutoencoder(Autoencoder):
             assert isinstance(last, Linear)
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
+
+    def noise(self, n: int, generator: torch.Generator) -> Tensor:
+        """Draw rows that the network may see, to try it out, (n, n_inputs)."""
+        rows = torch.randn(n, self.widths[0], generator=generator, **CPU_FLOAT32)
+        n_codes = self.config["n_codes"]
+        for column, number in enumerate(n_codes, start=rows.shape[1] - len(n_codes)):
+            codes = torch.randint(
+                max(1, number), (n,), generator=generator, device="cpu"
+            )
+            rows[:, column] = codes if number else torch.nan
+        return rows
 
     def encode(self, x: Tensor) -> Tensor:
         """Map rows, (n, n_inputs), gaps NaN, to codes, (n, n_components)."""

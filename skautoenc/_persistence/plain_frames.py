@@ -4,25 +4,52 @@ from __future__ import annotations
 
 import datetime
 import re
+import zoneinfo
 from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from .hashes import check_hashes_of_pandas
 from .plain import CannotBeSaved, Codec, Reader, Writer, is_a
 from .plain_values import VALUE_CODECS, is_just
+
+# Fixed offsets, as Python and pandas write them.
+_OFFSET = re.compile(r"UTC([+-]\d\d:\d\d)?")
+
+
+@cache
+def _zone_names() -> frozenset[str]:
+    """List the time zones of the database: "localtime" is another on each machine."""
+    return frozenset(zoneinfo.available_timezones()) - {"localtime"}
+
+
+def _check_zone(name: Any) -> None:
+    """Make sure that a name is that of a zone.
+
+    pandas takes many others, some of which are paths of files that it opens.
+    """
+    if name is None:
+        return
+    if not (_OFFSET.fullmatch(name) or name in _zone_names()):
+        raise ValueError(f"{name!r:.80} is no time zone")
 
 
 def _write_timestamp(value: pd.Timestamp, writer: Writer, place: str) -> Any:
     zone = None if value.tz is None else str(value.tz)
     plain = [int(value.asm8.astype(np.int64)), value.unit, zone]
-    _check_return(value, _read_timestamp(plain), place)
+    _check_return(value, lambda: _read_timestamp(plain), place)
     return plain
 
 
 def _read_timestamp(plain: Any, reader: Reader | None = None) -> pd.Timestamp:
     moment, unit, zone = plain
+    if unit not in ("s", "ms", "us", "ns"):
+        raise ValueError(f"{unit!r:.80} is no unit of time")
+    _check_zone(zone)
     stamp = pd.Timestamp(np.int64(moment).view(f"M8[{unit}]"))
     return stamp if zone is None else stamp.tz_localize("UTC").tz_convert(zone)
 
@@ -32,7 +59,7 @@ def _write_datetime(value: datetime.datetime, writer: Writer, place: str) -> Any
         plain: Any = value.isoformat()
     else:
         plain = _write_timestamp(pd.Timestamp(value), writer, place)
-    _check_return(value, _read_datetime(plain), place)
+    _check_return(value, lambda: _read_datetime(plain), place)
     return plain
 
 
@@ -75,8 +102,11 @@ def _read_period(plain: Any, reader: Reader) -> pd.Period:
     return pd.Period(ordinal=ordinal, freq=freq)
 
 
-def _check_return(value: Any, found: Any, place: str) -> None:
+def _check_return(value: Any, read: Callable[[], Any], place: str) -> None:
     """Make sure that what can be described in words is what was described."""
+    found = None
+    with suppress(Exception):
+        found = read()
     if not is_same(value, found):
         raise CannotBeSaved(place, f"{value!r:.80}")
 
@@ -90,17 +120,33 @@ def _write_index(value: pd.Index, writer: Writer, place: str) -> Any:
 
 
 def _read_index(plain: Any, reader: Reader) -> Any:
-    dtype, values = plain
+    kind, items = plain
+    dtype, values = reader.read(kind), reader.read_list(items)
+    if not all(isinstance(value, _element_type(dtype)) for value in values):
+        # pandas would parse text.
+        raise ValueError("a point in time is none")
     # A list of tuples would become a MultiIndex.
-    return pd.Index(
-        reader.read_list(values), dtype=reader.read(dtype), tupleize_cols=False
-    )
+    found = pd.Index(values, dtype=dtype, tupleize_cols=False)
+    if isinstance(found, pd.DatetimeIndex | pd.TimedeltaIndex | pd.PeriodIndex):
+        check_hashes_of_pandas(found.asi8)
+    elif found.dtype.kind in "iuf":
+        check_hashes_of_pandas(np.asarray(found.dropna(), f"{found.dtype.kind}8"))
+    else:
+        check_hashes_of_pandas(values)
+    return found
+
+
+def _element_type(dtype: Any) -> type:
+    if isinstance(dtype, pd.PeriodDtype):
+        return pd.Period
+    kinds: dict[str, type] = {"M": pd.Timestamp, "m": pd.Timedelta}
+    return kinds.get(dtype.kind, object)
 
 
 _PANDAS_TYPES = re.compile(
     r"bool|boolean|object|str|string|(string|large_string|bool|u?int(8|16|32|64)|double"
     r"|float|date32\[day\])\[(python|pyarrow)\]|[uU]?[iI]nt(8|16|32|64)"
-    r"|[fF]loat(16|32|64)|datetime64\[(s|ms|us|ns)(, [\w/+:-]+)?\]"
+    r"|[fF]loat(16|32|64)|datetime64\[(s|ms|us|ns)(, (?P<zone>[\w/+:-]+))?\]"
     r"|timedelta64\[(s|ms|us|ns)\]|period\[\d*[A-Za-z]+(-[A-Z]{3})?\]"
 )
 
@@ -109,12 +155,11 @@ def _write_pandas_type(value: Any, writer: Writer, place: str) -> Any:
     if isinstance(value, pd.CategoricalDtype):
         return [writer.write(value.categories, place), value.ordered]
     name = str(value)
-    if _PANDAS_TYPES.fullmatch(name) and is_same(
-        value, pd.api.types.pandas_dtype(name)
-    ):
-        return name
+    with suppress(ValueError, TypeError):
+        if is_same(value, _read_pandas_name(name)):
+            return name
     plain = _describe_type(value, writer, place)
-    _check_return(value, _TYPES_IN_PARTS[plain[0]](*plain[1:]), place)
+    _check_return(value, lambda: _TYPES_IN_PARTS[plain[0]](*plain[1:]), place)
     return {"parts": plain}
 
 
@@ -162,8 +207,10 @@ def _read_arrow(name: str, *arguments: Any) -> Any:
 
 
 def _read_pandas_name(name: str) -> Any:
-    if not _PANDAS_TYPES.fullmatch(name):
-        raise ValueError(f"{name} is no type of pandas")
+    found = _PANDAS_TYPES.fullmatch(name)
+    if not found:
+        raise ValueError(f"{name:.80} is no type of pandas")
+    _check_zone(found["zone"])
     return pd.api.types.pandas_dtype(name)
 
 
@@ -182,6 +229,8 @@ _TYPES_IN_PARTS: dict[str, Callable[..., Any]] = {
 def _read_pandas_type(plain: Any, reader: Reader) -> Any:
     if isinstance(plain, list):
         categories, ordered = map(reader.read, plain)
+        if not isinstance(categories, pd.Index):
+            raise ValueError("categories are no index")
         return pd.CategoricalDtype(categories, ordered)
     if isinstance(plain, dict):
         kind, *parts = plain["parts"]
@@ -209,7 +258,7 @@ def _write_polars_type(value: Any, writer: Writer, place: str) -> Any:
     plain = [name, *arguments]
     if name not in (*_PLAIN_POLARS_TYPES, "Datetime", "Decimal", "Enum"):
         raise CannotBeSaved(place, f"values of type {value!r}")
-    _check_return(value, _read_polars_type(plain), place)
+    _check_return(value, lambda: _read_polars_type(plain), place)
     return plain
 
 
@@ -225,6 +274,8 @@ def _read_polars_type(plain: Any, reader: Reader | None = None) -> Any:
     import polars as pl
 
     name, *arguments = plain
+    if name == "Datetime":
+        _check_zone(arguments[1])
     if arguments:
         kinds: dict[str, Callable[..., Any]] = {
             "Datetime": pl.Datetime,
