@@ -8,10 +8,14 @@ for rare levels, the one after it for levels that were not there in `fit`. Gaps 
 from __future__ import annotations
 
 import copy
+import datetime
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from decimal import Decimal
+from numbers import Real
+from typing import Any, NoReturn
 
 import narwhals.stable.v2 as nw
 import numpy as np
@@ -19,6 +23,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from .._warnings import warn
+from .date_text import Forms, is_date_text, read_forms, write_dates
 from .frames import round_within
 from .ranges import LARGEST
 
@@ -29,6 +35,8 @@ KINDS = ("number", "category", "date")
 _N_QUANTILES = 1000
 _DAY = 86_400e6  # In microseconds.
 _YEAR = 365.2425 * _DAY
+# Fewer values than these may all be new by chance.
+_FEW = 10
 # Up to here float64 holds every integer.
 _EXACT = 2**53
 
@@ -146,28 +154,31 @@ class NumberColumn:
         lowest, highest = float(known.min()), float(known.max())
         if not self.is_integer:
             return lowest, highest
-        if max(-lowest, highest) < _EXACT:
+        if max(-lowest, highest) < _EXACT or not _is_numeric(values):
             return int(lowest), int(highest)
         return int(values.min()), int(values.max())
 
     def _to_numbers(self, values: Any) -> Floats:
-        is_array = isinstance(values, np.ndarray)
-        is_typed = values.dtype != object if is_array else values.dtype.is_numeric()
-        if not is_typed and _is_missing(values):
+        if not _is_numeric(values) and _is_missing(values):
             return np.full(len(values), np.nan)
         try:
-            if not is_array:
-                values = _to_float64(values)
+            if not isinstance(values, np.ndarray):
+                # Polars casts no objects.
+                is_object = values.dtype == nw.Object
+                values = _objects(values) if is_object else _to_float64(values)
             numbers = np.asarray(values, dtype=np.float64)
-        except (ValueError, TypeError) as error:
+        except Exception as error:  # Each library raises its own.
             raise _refuse(
                 self.name,
                 f"does not hold numbers ({error})",
                 "Name it in categorical_features to take it as a category.",
             ) from error
-        if np.isinf(numbers).any():
+        is_infinite = np.isinf(numbers)
+        if is_infinite.any():
             raise _refuse(
-                self.name, "holds infinity", "Replace it by a number or by a gap."
+                self.name,
+                f"holds infinity in row {np.argmax(is_infinite)}",
+                "Replace it by a number or by a gap.",
             )
         return numbers
 
@@ -193,10 +204,22 @@ class DateColumn:
     name : object
         Its name, for messages.
     is_text : bool
-        Whether the dates are strings.
+        Whether the dates are strings or objects.
+
+    Attributes
+    ----------
+    form : str or None
+        How strings are written, or the class of objects.
+    is_zoned : bool or None
+        Whether the dates say their time zone; None where that is not known, of columns
+        that held nothing and in files that are older than this.
     """
 
     kind = "date"
+    form: str | None = None
+    is_zoned: bool | None = None
+    # In which objects are decoded; files do not hold it.
+    _zone: datetime.tzinfo | None = datetime.UTC
 
     def __init__(self, name: Any, *, is_text: bool) -> None:
         self.name = name
@@ -210,6 +233,11 @@ class DateColumn:
         self.is_empty = self._time.is_empty
         seen = moments[~np.isnan(moments)]
         self.has_times = bool((seen % _DAY != 0).any())
+        forms = self._forms(values, moments)
+        if len(forms.zoned) and len(forms.naive):
+            _refuse_mixed(self.name, _objects(values), forms)
+        self.is_zoned = bool(len(forms.zoned)) if len(seen) else None
+        self.form = forms.form
         return self
 
     def encode(self, values: Any) -> Floats:
@@ -219,6 +247,7 @@ class DateColumn:
         is, as a point on a circle, so that the last day is next to the first.
         """
         moments = self._moments(values)
+        self._check_zones(values, moments)
         lengths = [_YEAR, 7 * _DAY] + [_DAY] * self.has_times
         angles = 2 * np.pi * moments[:, None] / np.array(lengths)
         times = self._time.encode(moments)
@@ -241,6 +270,8 @@ class DateColumn:
         dates[np.isnan(moments)] = np.datetime64("NaT")
         if not self.is_text:
             return dates
+        if self.form is not None:
+            return write_dates(dates, self.form, self._zone if self.is_zoned else None)
         text = np.datetime_as_string(dates, unit="s" if self.has_times else "D")
         found: NDArray[Any] = text.astype(object)
         found[np.isnat(dates)] = None
@@ -263,9 +294,56 @@ class DateColumn:
         found._time = self._time.widened(self._moments(values))
         return found
 
+    def written_as(self, values: Any) -> DateColumn:
+        """Return a column that decodes dates as other values have them."""
+        if not self.is_text:
+            return self
+        found = copy.copy(self)
+        if _has_dates(values):
+            found.is_text = False
+            return found
+        forms = read_forms(_objects(values))
+        if forms.form is not None:
+            found.form, found._zone = forms.form, forms.zone
+        return found
+
+    def _forms(self, values: Any, moments: Floats) -> Forms:
+        """Say how dates are written, and which of them say their time zone."""
+        if self.is_text and not _has_dates(values):
+            return read_forms(_objects(values))
+        nothing = np.zeros(0, dtype=np.int64)
+        seen = np.flatnonzero(~np.isnan(moments))
+        is_zoned = getattr(values.dtype, "time_zone", None) is not None
+        return Forms(None, None, *((seen, nothing) if is_zoned else (nothing, seen)))
+
+    def _check_zones(self, values: Any, moments: Floats) -> None:
+        """Refuse dates with a time zone if `fit` had none, and the other way round."""
+        if self.is_zoned is None:
+            return
+        forms = self._forms(values, moments)
+        wrong = forms.naive if self.is_zoned else forms.zoned
+        if not len(wrong):
+            return
+        date = f"{_objects(values)[wrong[0]]!s:.40} in row {wrong[0]}"
+        if self.is_zoned:
+            raise _refuse(
+                self.name,
+                f"holds dates without a time zone ({date}), but held dates with one in "
+                "fit",
+                "Say which zone they are of, with dt.tz_localize in pandas or "
+                "dt.replace_time_zone in polars.",
+            )
+        raise _refuse(
+            self.name,
+            f"holds dates with a time zone ({date}), but held dates without one in fit",
+            "Bring them to the zone that those were of (dt.tz_convert in pandas, "
+            "dt.convert_time_zone in polars), and take it away (dt.tz_localize(None), "
+            "dt.replace_time_zone(None)).",
+        )
+
     def _moments(self, values: Any) -> Floats:
         """Return microseconds since 1970."""
-        is_date = isinstance(values.dtype, nw.Date | nw.Datetime)
+        is_date = _has_dates(values)
         if not is_date and _is_missing(values):
             return np.full(len(values), np.nan)
         if self.is_text:
@@ -295,6 +373,22 @@ class DateColumn:
         found: Floats = moments.astype(np.int64).astype(np.float64)
         found[np.isnat(moments)] = np.nan
         return found
+
+
+def _has_dates(values: Any) -> bool:
+    return isinstance(values.dtype, nw.Date | nw.Datetime)
+
+
+def _refuse_mixed(name: Any, dates: NDArray[Any], forms: Forms) -> NoReturn:
+    zoned, naive = (
+        f"{dates[rows[0]]!s:.40} in row {rows[0]}"
+        for rows in (forms.zoned, forms.naive)
+    )
+    raise _refuse(
+        name,
+        f"holds dates with a time zone ({zoned}) and without one ({naive})",
+        "Give all of them one, or none.",
+    )
 
 
 class CategoryColumn:
@@ -344,7 +438,9 @@ class CategoryColumn:
 
     def fit(self, values: Any, weights: Floats | None) -> CategoryColumn:
         """Learn the levels."""
-        codes, levels = pd.factorize(_objects(values))
+        objects = _objects(values)
+        with _naming_unhashable(self.name, objects):
+            codes, levels = pd.factorize(objects)
         seen = codes >= 0
         share = None if weights is None else weights[seen]
         counts = np.bincount(codes[seen], share, minlength=len(levels))
@@ -381,7 +477,8 @@ class CategoryColumn:
         Rare levels have the number after these, unknown ones that after it.
         """
         objects = _objects(values)
-        codes = self.levels.get_indexer(pd.Index(objects, dtype=object))
+        with _naming_unhashable(self.name, objects):
+            codes = self.levels.get_indexer(pd.Index(objects, dtype=object))
         numbers = codes.astype(np.float64)
         gaps = pd.isna(objects)
         others = (codes < 0) & ~gaps
@@ -399,6 +496,60 @@ class CategoryColumn:
         found: Floats = numbers
         return found
 
+    def warn_of_unknown(self, values: Any, codes: Floats) -> None:
+        """Warn where most values were not there in `fit`.
+
+        Parameters
+        ----------
+        values : Series or ndarray of shape (n,)
+            The values.
+        codes : ndarray of shape (n,)
+            What `encode` makes of them.
+        """
+        if 2 * int((codes < len(self.levels)).sum()) >= len(codes):
+            return
+        objects = _objects(values)
+        present = objects[~pd.isna(objects)]
+        learnt = self.levels.append(self.rare)
+        unknown = present[learnt.get_indexer(pd.Index(present, dtype=object)) < 0]
+        if 2 * len(unknown) <= len(present):
+            return
+        is_other_type = not _types(learnt) & _types(unknown)
+        # A few values may be new by chance, but a new type is a mistake.
+        if len(present) < _FEW and not is_other_type:
+            return
+        was = f"held such as {_example(learnt)}" if len(learnt) else "held nothing"
+        warn(
+            f"Column {self.name!r}: {len(unknown)} of {len(present)} values, such as "
+            f"{_example(unknown)}, were not there in fit, where it {was}. They are "
+            f"read as {'rare categories' if self.has_infrequent else 'missing values'}."
+            " If they are the same ones, give the column the type that it had in fit."
+        )
+
+    def suggested_kind(self) -> str | None:
+        """Return what else the levels, all of them, look like: a number or a date."""
+        levels = [*self.levels, *self.rare]
+        if not levels or any(isinstance(level, bool | np.bool_) for level in levels):
+            return None
+        if all(isinstance(level, str) for level in levels):
+            return self._suggested_for_text(levels)
+        if all(isinstance(level, Real | Decimal) for level in levels):
+            return "number"
+        if not all(isinstance(each, datetime.date | np.datetime64) for each in levels):
+            return None
+        # Dates with and without time zones are refused as a column of dates.
+        has_zone = {getattr(level, "tzinfo", None) is not None for level in levels}
+        return "date" if len(has_zone) == 1 else None
+
+    def _suggested_for_text(self, levels: list[str]) -> str | None:
+        if is_date_text(levels):
+            return "date"
+        if not all(map(_is_number_text, levels)):
+            return None
+        # Whole numbers may be identifiers, unless there are too many to be kept apart.
+        is_whole = all(level.lstrip("+-").isdecimal() for level in levels)
+        return None if is_whole and self.has_infrequent is False else "number"
+
     def gaps(self, values: Any) -> NDArray[np.bool_]:
         """Say where there is no value, (n,); an unknown level is none."""
         return np.asarray(pd.isna(_objects(values)))
@@ -411,11 +562,68 @@ class CategoryColumn:
         return found
 
 
+@contextmanager
+def _naming_unhashable(name: Any, objects: NDArray[Any]) -> Iterator[None]:
+    """Name the cell that is not hashable, a list for one, and so cannot be a level."""
+    try:
+        yield
+    except TypeError as error:
+        for row, value in enumerate(objects):
+            if not _is_hashable(value):
+                raise _refuse(
+                    name,
+                    f"holds a {type(value).__name__} in row {row}, which cannot be a "
+                    "category",
+                    "Make columns of what is in it, or turn it into a string.",
+                ) from error
+        raise
+
+
+def _is_hashable(value: Any) -> bool:
+    # Tuples have a method for it, whatever is in them.
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
+
+
+def _types(values: Any) -> set[str]:
+    """Name the types of values, of which all numbers are one."""
+    return {
+        "number" if isinstance(value, Real | Decimal) else type(value).__name__
+        for value in values
+    }
+
+
+def _example(values: Any) -> str:
+    value = values[0]
+    return f"{value!r:.40} ({type(value).__name__})"
+
+
+def _is_number_text(text: str) -> bool:
+    """Whether a string is a number, and no code such as 007."""
+    digits = text.strip().lstrip("+-")
+    if digits[:1] == "0" and digits[1:2].isdecimal():
+        return False
+    try:
+        return bool(np.isfinite(float(text)))
+    except ValueError:
+        return False
+
+
 def entropy(counts: NDArray[Any]) -> float:
     """Return the cross-entropy of levels under their own frequencies."""
     shares = counts[counts > 0] / max(counts.sum(), 1e-300)
     # An almost constant column is not to outweigh all others by one rare level.
     return max(float(-(shares * np.log(shares)).sum()), 0.05)
+
+
+def _is_numeric(values: Any) -> bool:
+    """Whether a column holds numbers by its type."""
+    if isinstance(values, np.ndarray):
+        return bool(values.dtype != object)
+    return bool(values.dtype.is_numeric())
 
 
 def _is_missing(values: Any) -> bool:
@@ -533,8 +741,13 @@ class Table:
             ]
         )
 
-    def encode(self, columns: Mapping[int, Any]) -> NDArray[np.float32]:
-        """Turn the values of all columns, by their place, into one matrix."""
+    def encode(
+        self, columns: Mapping[int, Any], *, warns: bool = True
+    ) -> NDArray[np.float32]:
+        """Turn the values of all columns, by their place, into one matrix.
+
+        Warns where most values of a category are unknown, unless it is told not to.
+        """
         numbers: list[Floats] = []
         extras: list[Floats] = []
         codes: list[Floats] = []
@@ -542,6 +755,8 @@ class Table:
             encoded = column.encode(columns[place])
             if column.kind == "category":
                 codes.append(encoded)
+                if warns:
+                    column.warn_of_unknown(columns[place], encoded)
             elif column.kind == "date":
                 numbers.append(encoded[:, 0])
                 extras.append(encoded[:, 1:])
@@ -551,10 +766,21 @@ class Table:
         # Beyond that, the network's sums would overflow.
         return np.clip(matrix, -LARGEST, LARGEST).astype(np.float32)
 
-    def decode(self, numbers: NDArray[Any], codes: NDArray[Any]) -> list[NDArray[Any]]:
-        """Turn numbers, and numbers of levels, into values, an array a column."""
+    def decode(
+        self,
+        numbers: NDArray[Any],
+        codes: NDArray[Any],
+        like: Mapping[int, Any] | None = None,
+    ) -> list[NDArray[Any]]:
+        """Turn numbers, and numbers of levels, into values, an array a column.
+
+        Dates in text are written as in the columns that they are to be `like`.
+        """
         found = []
-        for column, place in zip(self.columns, self.places, strict=True):
+        pairs = zip(self.columns, self.places, strict=True)
+        for n, (column, place) in enumerate(pairs):
+            if column.kind == "date" and like is not None:
+                column = column.written_as(like[n])
             if column.kind == "category":
                 found.append(column.decode(codes[:, place - numbers.shape[1]]))
             else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import narwhals.stable.v2 as nw
@@ -12,6 +13,27 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+_ARROW_TABLES = ("Table", "RecordBatch")
+# What to do about types that are not taken, by their names.
+_WAYS_OUT = [
+    ("Sparse", "Make it dense, with .sparse.to_dense()"),
+    ("period", "Make dates of it, with .dt.to_timestamp()"),
+    ("interval", "Make categories of it, with .astype('category')"),
+    ("complex", "Make two columns of it, with np.real and np.imag"),
+    (
+        "longdouble|float(80|96|128)",
+        "Convert it from longdouble, with .astype('float64')",
+    ),
+    ("(?i)timedelta|duration", "Make numbers of it, with .dt.total_seconds()"),
+    ("(?i)^null", "Cast it to the type that it has elsewhere"),
+    ("(?i)list|array|struct|map", "Make columns of what is in it"),
+    ("(?i)binary", "Decode it to strings"),
+    ("datetime64|timestamp", "Convert it to a zone with a name, with .dt.tz_convert"),
+    ("date64", "Cast it to date32 or to a timestamp"),
+    ("(?i)^time", "Make numbers of it, of seconds, say"),
+]
+# Types that pyarrow has hardly any functions for.
+_UNREADABLE = re.compile("_view|run_end_encoded")
 # What a column is taken for by its type; numbers are not listed.
 _CATEGORIES = (nw.Boolean, nw.String, nw.Categorical, nw.Enum, nw.Object)
 _DATES = (nw.Date, nw.Datetime)
@@ -19,6 +41,38 @@ _DATES = (nw.Date, nw.Datetime)
 
 def _is_date(dtype: Any) -> bool:
     return isinstance(dtype, _DATES) or dtype in _DATES
+
+
+def find_fault(X: Any) -> str | None:
+    """Describe the first cell of an array that is no number; None if there is none."""
+    # As objects, lists of different lengths make an array, too.
+    cells = X if isinstance(X, np.ndarray) else np.asarray(X, dtype=object)
+    if cells.ndim != 2 or cells.dtype.kind not in "fOUS":
+        return None
+    is_float = cells.dtype.kind == "f"
+    places = np.argwhere(np.isinf(cells)) if is_float else np.ndindex(cells.shape)
+    for row, column in places:
+        fault = _fault_of(cells[row, column])
+        if fault is not None:
+            problem, way_out = fault
+            return f"Column {column} holds {problem} in row {row}. {way_out}."
+    return None
+
+
+def _fault_of(value: Any) -> tuple[str, str] | None:
+    """Say what is wrong with a cell of an array of numbers, and the way out."""
+    if value is None:
+        return None
+    if value is pd.NA:
+        return "pd.NA", "Use None or np.nan for a missing value"
+    try:
+        is_infinite = np.isinf(float(value))
+    except (ValueError, TypeError, OverflowError):
+        return (
+            f"{value!r:.40}, which is no number,",
+            "Name it in categorical_features to take it as a category",
+        )
+    return ("infinity", "Replace it by a number or by NaN") if is_infinite else None
 
 
 @dataclass(frozen=True)
@@ -31,10 +85,20 @@ class Schema:
         What the frame was made with.
     types : dict
         The library's own type of each column, by its name.
+    as_arrow : bool, default=False
+        Whether it was a table of pyarrow, which is read as a frame of pandas.
     """
 
     library: str
     types: dict[Any, Any]
+    as_arrow: bool = False
+
+
+def _is_arrow(X: Any) -> bool:
+    return any(
+        kind.__module__.startswith("pyarrow.") and kind.__name__ in _ARROW_TABLES
+        for kind in type(X).__mro__
+    )
 
 
 class Columns(Mapping[int, Any]):
@@ -48,7 +112,11 @@ class Columns(Mapping[int, Any]):
 
     def __init__(self, X: Any) -> None:
         self.is_frame = not isinstance(X, np.ndarray)
+        self.is_arrow = _is_arrow(X)
+        if self.is_arrow:
+            X = X.to_pandas(types_mapper=pd.ArrowDtype)
         self.native = X
+        self._types = list(X.dtypes) if self.is_frame else []
         self._X = nw.from_native(X, eager_only=True) if self.is_frame else X
         self.names: list[Any] = (
             list(self._X.columns) if self.is_frame else list(range(X.shape[1]))
@@ -62,15 +130,23 @@ class Columns(Mapping[int, Any]):
 
     def __getitem__(self, place: int) -> Any:
         """Return a column, a narwhals Series or an array."""
-        if self.is_frame:
-            return self._X.get_column(self.names[place])
-        return self._X[:, place]
+        if not self.is_frame:
+            return self._X[:, place]
+        column = self._X.get_column(self.names[place])
+        native = column.to_native()
+        # narwhals does not read all names of time zones, such as America/New_York.
+        if isinstance(native.dtype, pd.DatetimeTZDtype) and column.dtype == nw.Unknown:
+            native = native.dt.tz_convert("UTC")
+            column = nw.from_native(native, series_only=True)
+        return column
 
     def take(self, chosen: NDArray[np.bool_]) -> Columns:
         """Return the columns with some of the rows."""
-        if isinstance(self.native, np.ndarray | pd.DataFrame):
-            return Columns(self.native[chosen])
-        return Columns(self.native.filter(chosen))
+        is_polars = self.is_frame and not isinstance(self.native, pd.DataFrame)
+        rows = self.native.filter(chosen) if is_polars else self.native[chosen]
+        found = Columns(rows)
+        found.is_arrow = self.is_arrow
+        return found
 
     @property
     def n_rows(self) -> int:
@@ -89,15 +165,50 @@ class Columns(Mapping[int, Any]):
         if not self.is_frame:
             return "number"
         dtype = self[place].dtype
+        if not self._is_taken(place, dtype):
+            raise self._refuse_type(place)
         if _is_date(dtype):
             return "date"
-        if dtype.is_numeric():
-            return "number"
-        if any(dtype == kind for kind in _CATEGORIES):
-            return "category"
-        raise ValueError(
-            f"Column {self.names[place]!r} holds {dtype}, which is neither number nor "
-            "category nor date. Convert it, or leave it out."
+        return "number" if dtype.is_numeric() else "category"
+
+    def _is_taken(self, place: int, dtype: Any) -> bool:
+        if dtype == nw.String:
+            return not _UNREADABLE.search(self.type_name(place))
+        is_category = any(dtype == kind for kind in _CATEGORIES)
+        return is_category or _is_date(dtype) or bool(dtype.is_numeric())
+
+    def check_type(self, place: int, kind: str) -> None:
+        """Refuse a column whose type cannot be read as its kind in `fit`."""
+        if not self.is_frame:
+            return
+        dtype = self[place].dtype
+        is_taken = self._is_taken(place, dtype)
+        is_moment = kind == "number" and _is_date(dtype)
+        if is_taken and not is_moment:
+            return
+        # pyarrow cannot tell what is missing in string views.
+        if dtype != nw.String:
+            is_real = pd.api.types.is_any_real_numeric_dtype(self._types[place])
+            if kind == "number" and is_real:
+                return  # Sparse columns, for one.
+            if bool(self[place].is_null().all()):
+                return
+        if is_moment:
+            raise ValueError(
+                f"Column {self.names[place]!r} holds {self.type_name(place)}, but held "
+                "numbers in fit. Convert it first."
+            )
+        raise self._refuse_type(place)
+
+    def _refuse_type(self, place: int) -> ValueError:
+        name = self.type_name(place)
+        ways = (way for pattern, way in _WAYS_OUT if re.search(pattern, name))
+        known = type(self[place].dtype).__name__
+        if known != "Unknown" and known not in name:
+            name = f"{known} ({name})"
+        return ValueError(
+            f"Column {self.names[place]!r} holds {name}, which is neither number nor "
+            f"category nor date. {next(ways, 'Convert it')}, or leave it out."
         )
 
     def can_be(self, place: int, kind: str) -> bool:
@@ -112,8 +223,8 @@ class Columns(Mapping[int, Any]):
         return dtype.is_numeric() or dtype == nw.Boolean or self.is_text(place)
 
     def type_name(self, place: int) -> str:
-        """Name a column's type."""
-        return str(self[place].dtype)
+        """Name a column's type, as its library does."""
+        return str(self._types[place] if self.is_frame else self._X.dtype)
 
     def is_text(self, place: int) -> bool:
         """Whether a column may hold strings by its type."""
@@ -126,13 +237,74 @@ class Columns(Mapping[int, Any]):
             return bool(dtype.is_integer() or dtype == nw.Boolean)
         return bool(np.issubdtype(self._X.dtype, np.integer))
 
+    def suit(self, place: int, values: NDArray[Any]) -> NDArray[Any]:
+        """Convert decoded values to what the type of a column can hold.
+
+        The type may differ from that in `fit`: integers need rounded values, and
+        objects may be strings or decimals.
+        """
+        if not self.is_frame:
+            return values
+        dtype = self[place].dtype
+        if dtype == nw.Object or dtype == nw.String:
+            return _like_objects(values, self[place])
+        if not (dtype.is_numeric() or dtype == nw.Boolean):
+            return values
+        if values.dtype == object:
+            values = _to_numbers(values)
+        if dtype == nw.Boolean and values.dtype != object:
+            return values > 0.5
+        is_rounded = dtype.is_integer() and values.dtype.kind == "f"
+        return np.round(values) if is_rounded else values
+
+    def as_given(self, frame: Any) -> Any:
+        """Convert a frame of pandas to the library that X came from."""
+        return _to_arrow(frame) if self.is_arrow else frame
+
     def schema(self) -> Schema | None:
         """Describe a frame, or return None for an array."""
         if not self.is_frame:
             return None
-        if isinstance(self.native, pd.DataFrame):
-            return Schema("pandas", dict(self.native.dtypes))
-        return Schema("polars", dict(self.native.schema))
+        is_pandas = isinstance(self.native, pd.DataFrame)
+        types = dict(self.native.dtypes if is_pandas else self.native.schema)
+        return Schema("pandas" if is_pandas else "polars", types, self.is_arrow)
+
+
+def _to_numbers(values: NDArray[Any]) -> NDArray[Any]:
+    """Convert objects to numbers, if all of them are numbers."""
+    try:
+        found = np.asarray(pd.to_numeric(pd.Series(values).infer_objects()))
+    except (ValueError, TypeError):
+        return values
+    # Floats do not hold all integers that objects can be.
+    are_integers = found.dtype.kind == "f" and all(type(each) is int for each in values)
+    return values if are_integers else found
+
+
+def _like_objects(values: NDArray[Any], column: Any) -> NDArray[Any]:
+    """Convert numbers to strings or decimals where a column holds those.
+
+    They get as many decimal places as the column has.
+    """
+    if values.dtype.kind not in "iuf":
+        return values
+    present = [each for each in column.to_list() if not pd.isna(each)]
+    kind = type(next(iter(present), None))
+    if not issubclass(kind, str | Decimal):
+        return values
+    exponents = [Decimal(str(each)).as_tuple().exponent for each in present]
+    places = -min([0, *(e for e in exponents if isinstance(e, int))])
+    found = np.full(len(values), None, dtype=object)
+    for row in np.flatnonzero(~np.isnan(values)):
+        # An integer would become a float, which need not equal it.
+        found[row] = kind(f"{Decimal(values[row].item()):.{places}f}")
+    return found
+
+
+def _to_arrow(frame: pd.DataFrame) -> Any:
+    import pyarrow as pa
+
+    return pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata()
 
 
 def round_within(values: NDArray[Any], lowest: int, highest: int) -> NDArray[Any]:
@@ -254,7 +426,7 @@ def make_frame(
     frame = pd.DataFrame(columns)
     if index is not None:
         frame.index = index
-    return frame
+    return _to_arrow(frame) if schema.as_arrow else frame
 
 
 def make_array(values: Sequence[NDArray[Any]]) -> NDArray[Any]:
@@ -322,7 +494,10 @@ def _fill_pandas(
         merged.index = old.index
     else:
         dtype = _type_for_pandas(filling, old.dtype, fitted)
-        new = _make_column(filling, dtype, "pandas")
+        try:
+            new = _make_column(filling, dtype, "pandas")
+        except (ValueError, TypeError) as error:
+            raise _cannot_hold(old.name, dtype, filling) from error
         if dtype == old.dtype:
             merged = old.copy()
             # As an array: of a Series pandas would make timestamps of dates, too.
@@ -367,10 +542,7 @@ def _fill_polars(
         dtype = _type_for_polars(values[gap], old.dtype, fitted)
         new = _make_column(values, dtype, "polars")
         if new.filter(gap).null_count():
-            raise ValueError(
-                f"Column {old.name!r} holds {dtype}, which cannot hold "
-                f"{values[gap][0]!r:.40}. Bring it to the type of fit first."
-            )
+            raise _cannot_hold(old.name, dtype, values[gap])
         merged = pl.when(pl.Series(gap)).then(new).otherwise(old.cast(dtype))
         filled = pl.select(merged).to_series()
     frame.replace_column(place, filled.alias(old.name))
@@ -389,6 +561,13 @@ def _type_for_polars(filling: NDArray[Any], own: Any, fitted: Any) -> Any:
     if lacking and is_alike and not _lacking(own.categories, fitted.categories):
         return fitted
     return pl.Enum([*own.categories, *lacking]) if lacking else own
+
+
+def _cannot_hold(name: Any, dtype: Any, filling: NDArray[Any]) -> ValueError:
+    return ValueError(
+        f"Column {name!r} holds {dtype}, which cannot hold {filling[0]!r:.40}. Bring "
+        "it to the type of fit first."
+    )
 
 
 def _are_within(values: NDArray[Any], lowest: int, highest: int) -> bool:

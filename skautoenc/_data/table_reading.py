@@ -10,19 +10,21 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
+from .._warnings import warn
 from .columns import CategoryColumn, DateColumn, NumberColumn, Table
-from .frames import Columns
+from .explain import explain, refuse_unread
+from .frames import Columns, find_fault
 
 
 def check_columns(
     estimator: BaseEstimator,
     X: Any,
     *,
-    reset: bool,
+    table: Table | None = None,
     min_rows: int = 1,
     only_numbers: bool = True,
 ) -> Columns:
-    """Check names and sizes; values are checked when they are encoded.
+    """Check names, sizes and types; values are checked when they are encoded.
 
     Parameters
     ----------
@@ -30,8 +32,9 @@ def check_columns(
         Whose `n_features_in_` and `feature_names_in_` are set or compared.
     X : frame or array-like of shape (n_samples, n_features)
         The data.
-    reset : bool
-        Whether to set these attributes rather than compare.
+    table : Table, optional
+        What was learnt of the columns, to compare with. Without it, the attributes of
+        the estimator are set.
     min_rows : int, default=1
         Fewest rows accepted.
     only_numbers : bool, default=True
@@ -40,20 +43,23 @@ def check_columns(
     Raises
     ------
     ValueError
-        If `X` has the wrong shape or names, or holds infinity.
+        If `X` has the wrong shape, names or types, or holds infinity.
+    TypeError
+        If `X` gives data but is none.
     """
+    refuse_unread(X)
     if not hasattr(X, "columns"):
-        array = validate_data(
-            estimator,
-            X,
-            reset=reset,
-            dtype="numeric" if only_numbers else None,
-            ensure_all_finite="allow-nan",
-            ensure_min_samples=min_rows,
+        return Columns(
+            _check_array(
+                estimator,
+                X,
+                reset=table is None,
+                dtype="numeric" if only_numbers else None,
+                min_rows=min_rows,
+            )
         )
-        return Columns(array)
-    validate_data(estimator, X, reset=reset, skip_check_array=True)
     columns = Columns(X)
+    validate_data(estimator, columns.native, reset=table is None, skip_check_array=True)
     if columns.n_rows < min_rows:
         raise ValueError(
             f"Found array with {columns.n_rows} sample(s) (shape="
@@ -65,7 +71,34 @@ def check_columns(
             f"Found array with 0 feature(s) (shape={(columns.n_rows, 0)}) "
             "while a minimum of 1 is required."
         )
+    if table is not None:
+        for place, column in enumerate(table.columns):
+            columns.check_type(place, column.kind)
     return columns
+
+
+def _check_array(
+    estimator: BaseEstimator, X: Any, *, reset: bool, dtype: str | None, min_rows: int
+) -> NDArray[Any]:
+    try:
+        array: NDArray[Any] = validate_data(
+            estimator,
+            X,
+            reset=reset,
+            dtype=dtype,
+            ensure_all_finite="allow-nan",
+            ensure_min_samples=min_rows,
+        )
+    except (ValueError, TypeError) as error:
+        fault = find_fault(X)
+        if fault is not None:
+            kind = ValueError if isinstance(error, ValueError) else TypeError
+            raise kind(f"{fault} ({error})") from error
+        better = explain(estimator, X, error)
+        if better is None:
+            raise
+        raise better from error
+    return array
 
 
 def names_columns(categorical_features: Any, column_kinds: Any) -> bool:
@@ -171,4 +204,19 @@ def learn_table(
             is_integer = columns.is_integer(place)
             column = NumberColumn(name, scaling, is_integer=is_integer)
         found.append(column.fit(columns[place], weights))
+    for place, column in enumerate(found):
+        if place not in named and columns.is_text(place):
+            _warn_of_kind(column)
     return Table(found)
+
+
+def _warn_of_kind(column: CategoryColumn) -> None:
+    """Warn where a category is made of numbers or dates, as objects or as strings."""
+    kind = column.suggested_kind()
+    if kind is None:
+        return
+    warn(
+        f"Column {column.name!r} holds nothing but {kind}s, as objects or as strings, "
+        f"and is taken for a category. Say what it is, with column_kinds="
+        f"{{{column.name!r}: {kind!r}}}, or with 'category' if it is one."
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,10 @@ from .columns import CategoryColumn, Table
 from .frames import Columns, Schema, make_array, make_frame
 
 # Attributes that decide how a column is decoded and encoded, where it has them.
-_SORTED_BY = ("scaling", "is_integer", "is_empty", "is_text", "has_times")
+_SORTED_BY = (
+    *("scaling", "is_integer", "is_empty"),
+    *("is_text", "has_times", "form", "is_zoned"),
+)
 
 
 def try_some_columns(table: Table, schema: Schema | None) -> None:
@@ -41,16 +45,15 @@ def try_some_columns(table: Table, schema: Schema | None) -> None:
         rows: Any = make_array(values)
     else:
         names = [str(number) for number in range(len(columns))]
-        rows = make_frame(
-            values, Schema(schema.library, dict(zip(names, types, strict=True)))
-        )
-    part.encode(Columns(rows))
+        kinds = dict(zip(names, types, strict=True))
+        rows = make_frame(values, replace(schema, types=kinds))
+    part.encode(Columns(rows), warns=False)
 
 
 def _try_type(column: CategoryColumn, dtype: Any, schema: Schema | None) -> None:
     assert schema is not None
     levels = column.decode(np.arange(len(column.levels), dtype=np.float64))
-    make_frame([levels], Schema(schema.library, {"level": dtype}))
+    make_frame([levels], replace(schema, types={"level": dtype}))
 
 
 def _sort(column: Any, dtype: Any) -> tuple[Any, ...]:

@@ -27,6 +27,7 @@ from .._model.plan import CodePlan, Plan
 from .._model.table import TableSide, learn_table_side
 from .._networks.autoencoder import Autoencoder
 from .._objectives.objectives import Objective
+from .._persistence.returning import check_returns
 from .base import BaseAutoencoder
 
 
@@ -66,18 +67,20 @@ class TableAutoencoder(BaseAutoencoder):
         *,
         min_rows: int = 2,
     ) -> tuple[TrainingData, Any]:
-        columns = self._check_columns(X, reset=before is None, min_rows=min_rows)
+        table = None if before is None else before.side.table
+        columns = self._check_columns(X, table, min_rows=min_rows)
         weights = check_weights(sample_weight, np.empty((columns.n_rows, 0)))
         schema = columns.schema()
         if weights is not None and not weights.all():
             # Nothing at all is learnt from rows that weigh nothing.
             columns, weights = columns.take(weights > 0), weights[weights > 0]
-        if before is None:
+        if before is None or table is None:
             table = self._learn_table(columns, weights)
-            return TrainingData(table.encode(columns), weights), (table, schema)
-        table, schema = before.side.table, before.side.schema
+            check_returns(table, schema)
+            matrix = table.encode(columns, warns=False)
+            return TrainingData(matrix, weights), (table, schema)
         data = TrainingData(table.encode(columns), weights)
-        return data, (table.widened(columns), schema)
+        return data, (table.widened(columns), before.side.schema)
 
     def _learn_table(self, columns: Columns, weights: Any) -> Table:
         return learn_table(
@@ -103,13 +106,15 @@ class TableAutoencoder(BaseAutoencoder):
 
     def _read_rows(self, X: Any) -> Any:
         table = self._model.side.table
-        return table.encode(self._check_columns(X, reset=False))
+        return table.encode(self._check_columns(X, table))
 
-    def _check_columns(self, X: Any, *, reset: bool, min_rows: int = 1) -> Columns:
+    def _check_columns(
+        self, X: Any, table: Table | None, *, min_rows: int = 1
+    ) -> Columns:
         return check_columns(
             self,
             X,
-            reset=reset,
+            table=table,
             min_rows=min_rows,
             # Categories may be strings.
             only_numbers=not names_columns(

@@ -71,7 +71,9 @@ class TabularAutoencoderTransformer(TableAutoencoder):
     column_kinds : dict or None, default=None
         What columns, by their names or places, are to be taken for whatever their type:
         "number", which booleans and strings of numbers can be, "date", which strings in
-        ISO 8601 can be, or "category".
+        ISO 8601 can be, or "category". Columns of objects or strings that hold nothing
+        but numbers or dates are categories by default, with a warning, unless they are
+        named here.
     scaling : {"standard", "quantile"}, default="standard"
         How numbers are brought to one scale: centred and divided by their standard
         deviation, or mapped to a normal distribution by their ranks (RankGauss), which
@@ -91,7 +93,10 @@ class TabularAutoencoderTransformer(TableAutoencoder):
     handle_unknown : {"infrequent_if_exist", "error"}, default="infrequent_if_exist"
         A category that was not seen in `fit` is encoded as a rare one, if the column
         has any, otherwise as a missing value; or it is an error. Where rows are scored,
-        its error is at least that of the column's least likely category.
+        its error is at least that of the column's least likely category. There is a
+        warning where more than half of a column's values are such categories, among ten
+        values or more, or among fewer if none of the categories of `fit` has their
+        type: integers where `fit` had strings, for one.
     corruption : {"masking", "swap"}, default="masking"
         What is done to cells that are to be reconstructed: they become gaps, or take
         the value of another row.
@@ -362,9 +367,9 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         Parameters
         ----------
         X : frame or array-like of shape (n_samples, n_features)
-            Training data: a frame of pandas or polars, whose columns are numbers,
-            categories, booleans or dates, or an array. Values may be missing. Neither
-            sparse matrices nor `Blocks`.
+            Training data: a frame of pandas, polars or pyarrow, whose columns are
+            numbers, categories, booleans or dates, or an array. Values may be missing.
+            Neither sparse matrices nor `Blocks`.
 
         y : Ignored
             Present for API consistency. Callbacks are given it, or `X`, which is what
@@ -534,7 +539,8 @@ class TabularAutoencoderTransformer(TableAutoencoder):
             the same columns and types; integers are rounded. It has the index of `X`,
             if that is a pandas frame. The integers of an array come back as floats.
             Numbers and dates lie between the lowest and the highest value of their
-            column in `fit` (rows of weight zero do not count).
+            column in `fit` (rows of weight zero do not count). Dates in text are
+            written as in `fit`, with the time zone that most had.
 
         Raises
         ------
@@ -572,18 +578,20 @@ class TabularAutoencoderTransformer(TableAutoencoder):
             categories that were not in `fit`, the missing ones are appended instead,
             and the result has no order. If an integer type is narrower than in `fit`,
             numbers are clipped to what it holds, and for categories that it does not
-            hold it gives way to the type of `fit`.
+            hold it gives way to the type of `fit`. Dates and numbers in text are
+            written like the others in `X`.
 
         Raises
         ------
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If a column is not as in `fit`.
+            If a column is not as in `fit`, or has a type that cannot hold what it is
+            filled with.
         """
         check_is_fitted(self)
-        columns = self._check_columns(X, reset=False)
         model = self._model
+        columns = self._check_columns(X, model.side.table)
         rows = model.reconstruct(model.side.table.encode(columns))
         return model.side.fill(columns, rows)
 

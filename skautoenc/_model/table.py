@@ -148,10 +148,15 @@ class TableSide:
         costs, seen = self.objective().surprise(network(batch), batch)
         return without_nan(costs).masked_fill(seen == 0, torch.nan)
 
-    def restore(self, rows: NDArray[np.float32]) -> list[NDArray[Any]]:
-        """Turn decoded rows into values, an array a column."""
+    def restore(
+        self, rows: NDArray[np.float32], like: Columns | None = None
+    ) -> list[NDArray[Any]]:
+        """Turn decoded rows into values, an array a column.
+
+        Dates in text are written as in the columns that they are to be `like`.
+        """
         n_numbers = self.table.layout.n_numbers
-        return self.table.decode(rows[:, :n_numbers], rows[:, n_numbers:])
+        return self.table.decode(rows[:, :n_numbers], rows[:, n_numbers:], like)
 
     def as_frame(self, values: list[NDArray[Any]], index: Any = None) -> Any:
         """Make what `restore` gives a frame as that of the fit, or an array."""
@@ -161,13 +166,19 @@ class TableSide:
 
     def fill(self, columns: Columns, rows: NDArray[np.float32]) -> Any:
         """Return a copy of a frame or an array whose gaps hold decoded rows' values."""
-        values = self.restore(rows)
+        values = self.restore(rows, columns if columns.is_frame else None)
         gaps = [
             column.gaps(columns[place])
             for place, column in enumerate(self.table.columns)
         ]
         if columns.is_frame:
-            return fill_gaps(columns.native, gaps, values, self.schema)
+            # A column without any value gets the type of the fit.
+            values = [
+                columns.suit(place, found) if gap.any() and not gap.all() else found
+                for place, (gap, found) in enumerate(zip(gaps, values, strict=True))
+            ]
+            filled = fill_gaps(columns.native, gaps, values, self.schema)
+            return columns.as_given(filled)
         filled = np.array(columns.native, copy=True)
         for place, (gap, column) in enumerate(zip(gaps, values, strict=True)):
             filled[gap, place] = column[gap]
@@ -184,7 +195,7 @@ class TableSide:
             return np.zeros((len(rows), width), dtype=np.float32)
         columns = Columns(self.as_frame(self.restore(rows)))
         self.fill(columns, rows)
-        return self.table.encode(columns)
+        return self.table.encode(columns, warns=False)
 
     def attributes(self) -> dict[str, Any]:
         """Return what users see of it, as plain values and arrays."""

@@ -70,14 +70,13 @@ class Savable:
         Parameters
         ----------
         path : str, bytes or path-like
-            Where to.
+            Where to; a leading ``~`` is your home folder.
 
         Raises
         ------
         ValueError
             If a parameter is not valid, or if the estimator holds something that is not
-            plain data: callbacks, say, or levels of a category that are objects of your
-            own. Nothing is written then.
+            plain data: callbacks, say. Nothing is written then.
         OSError
             If the file cannot be written. An older one is still there. What is no
             file, such as a folder, a pipe or a device, is never replaced.
@@ -91,7 +90,7 @@ class Savable:
         Of a `network` of your own the file holds the weights. What builds it is given
         back to `load`. The parameter `checkpoint` is not taken over by `load`.
         """
-        write(path, _dump(self))
+        write(os.path.expanduser(path), _dump(self))
 
     @classmethod
     def load(
@@ -202,7 +201,7 @@ def _load(
     path: str | bytes | os.PathLike[Any], kind: type[Savable], network: Builder | None
 ) -> Any:
     try:
-        return _restore(*unpack(read(path)), kind, network)
+        return _restore(*unpack(read(os.path.expanduser(path))), kind, network)
     except ValueError as error:
         name = os.fsdecode(path)
         raise ValueError(f"{name!r} cannot be loaded: {error}.") from error

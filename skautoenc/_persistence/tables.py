@@ -13,6 +13,8 @@ from .._data.columns import CategoryColumn, DateColumn, NumberColumn, Table
 from .hashes import check_hashes_of_pandas
 
 Check = Callable[[Any], bool]
+# Those of dates with all fields, and some room for blanks before them.
+_LONGEST_FORM = 1000
 
 
 def _is(kind: type) -> Check:
@@ -56,6 +58,14 @@ def _is_quantiles(value: Any) -> bool:
     )
 
 
+def _is_form(value: Any) -> bool:
+    """Whether it is nothing, or how dates are written: each row takes its length."""
+    if type(value) is not str:
+        return value is None
+    is_text = "%Y" in value and len(value) <= _LONGEST_FORM
+    return is_text or value in ("date", "datetime", "Timestamp")
+
+
 def _is_levels(value: Any) -> bool:
     """Whether it is an index of levels, none of them twice, none of them a gap."""
     if not (type(value) is pd.Index and value.dtype == object):
@@ -82,6 +92,8 @@ _FIELDS: dict[type, dict[str, Check]] = {
         "is_text": _is(bool),
         "is_empty": _is(bool),
         "has_times": _is(bool),
+        "form": _is_form,
+        "is_zoned": lambda value: value is None or type(value) is bool,
         "_time": _is(NumberColumn),
     },
     CategoryColumn: {
@@ -131,6 +143,8 @@ def check_table(estimator: Any) -> None:
     if schema is not None:
         _require(schema.library in ("pandas", "polars"), "library")
         _require(type(schema.types) is dict, "types")
+        _require(type(schema.as_arrow) is bool, "as_arrow")
+        _require(schema.library == "pandas" or not schema.as_arrow, "as_arrow")
         _check_names(columns, list(schema.types))
 
 
