@@ -36,6 +36,7 @@ class Blocks:
         sparse matrix or a frame of shape (n_rows, n_features), of any number of rows.
         A `torch.utils.data.DataLoader` that does not shuffle is taken too: where its
         batches have several fields, such as rows and labels, the first is the block.
+
     buffer_size : int or "auto", default="auto"
         Rows that are held in memory, among which each epoch draws its order. "auto" is
         as many as fill 256 MiB. Where neighbouring rows are alike, have many, or write
@@ -158,9 +159,11 @@ def as_matrix(
     ----------
     blocks : Blocks
         The data.
+
     check : callable
         Checks a block, the second argument being the number of its first row, and
         `is_new` whether this is the first pass; returns it as an array or CSR matrix.
+
     min_rows : int, default=2
         Fewest rows of all blocks together.
 

@@ -92,8 +92,10 @@ def clear_checkpoints(
     ----------
     folder : str or path-like
         The parameter `checkpoint` of the estimators.
+
     which : {"all", "finished", "unfinished"}, default="all"
         Which fits to remove. An unfinished one was killed, and could go on.
+
     age_limit : datetime.timedelta, default=None
         Remove only what no fit has started from for longer than this; None removes
         all.

@@ -102,6 +102,7 @@ class Savable:
         ----------
         path : str, bytes or path-like
             Where `save` has put it.
+
         network : callable, default=None
             What builds the network, if it is one of your own.
 
@@ -134,6 +135,7 @@ def load(
     ----------
     path : str, bytes or path-like
         Where it is.
+
     network : callable, default=None
         What builds the network, if the estimator has one of your own: the class or
         function that was its parameter `network`. Files do not hold code.

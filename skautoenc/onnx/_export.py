@@ -35,9 +35,11 @@ def to_onnx(
     estimator : AutoencoderTransformer, ConvAutoencoderTransformer or \
             PatchAutoencoderTransformer
         Fitted, with a network of the package.
+
     part : {"encoder", "autoencoder"}, default="encoder"
         Whether the model gives what `transform` gives, in an output "features", or
         what `inverse_transform` makes of that, in an output "reconstruction".
+
     dtype : {float32, float64}, default=float32
         Type of the input "X", of shape (n_samples, n_features) for any number of rows.
         float64 is for columns whose values are large against their spread: they are
