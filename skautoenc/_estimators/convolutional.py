@@ -462,7 +462,7 @@ class ConvAutoencoderTransformer(ImageInput, MatrixAutoencoder):
                 Blocks of these
             Training images, one per row, channels last: numbers, none missing. A batch
             of sparse data is made dense, the rest stays sparse. Memory-mapped data and
-            :class:`Blocks` are read batch by batch.
+            :class:`Blocks` are never loaded as a whole.
 
         y : Ignored
             Not used by the fit. Callbacks receive it as the target, or `X`, which is

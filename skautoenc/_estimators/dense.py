@@ -357,8 +357,8 @@ class AutoencoderTransformer(MatrixAutoencoder):
     code_mean_ : ndarray of shape (n_components_,) or None
         Mean of the code, which is subtracted with `whiten_code`. None without it.
 
-    code_whitening_, code_dewhitening_ : ndarray of shape (n_components_, \
-            n_components_) or None
+    code_whitening_, code_dewhitening_ : ndarray of shape \
+            (n_components_, n_components_) or None
         Matrices that whiten centred codes and undo that. None without `whiten_code`.
 
     network_ : torch.nn.Module
@@ -717,7 +717,7 @@ class AutoencoderTransformer(MatrixAutoencoder):
                 Blocks
             Training data: numbers, none missing. A batch of
             sparse data is made dense, the rest stays sparse. Memory-mapped data and
-            :class:`Blocks` are read batch by batch.
+            :class:`Blocks` are never loaded as a whole.
 
         y : Ignored
             Not used by the fit. Callbacks receive it as the target, or `X`, which is
