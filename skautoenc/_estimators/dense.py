@@ -533,7 +533,9 @@ class AutoencoderTransformer(MatrixAutoencoder):
         if sparsity == "auto":
             dense = self.ordered or n_components < n_features
             sparsity = None if dense else "lifetime"
-        hidden_layer_sizes = self._resolve_hidden_layer_sizes(n_features, sparsity)
+        hidden_layer_sizes = _resolve_hidden_layer_sizes(
+            self.hidden_layer_sizes, n_features, sparsity
+        )
         return DenseAutoencoder(
             n_features=n_features,
             n_components=n_components,
@@ -555,15 +557,6 @@ class AutoencoderTransformer(MatrixAutoencoder):
             normalization=self.normalization,
             dropout=float(self.dropout),
         )
-
-    def _resolve_hidden_layer_sizes(
-        self, n_features: int, sparsity: str | None
-    ) -> tuple[int, ...]:
-        if isinstance(self.hidden_layer_sizes, str):
-            if sparsity is not None:
-                return ()
-            return min(4 * n_features, 256), min(2 * n_features, 128)
-        return tuple(int(size) for size in self.hidden_layer_sizes)
 
     def _make_objective(self, side: MatrixSide) -> Objective:
         return ReconstructionObjective(
@@ -779,3 +772,14 @@ class AutoencoderTransformer(MatrixAutoencoder):
             If `X` has other columns than in `fit`, or values that are not finite.
         """
         return -self._mean_error(X, sample_weight)
+
+
+def _resolve_hidden_layer_sizes(
+    sizes: Sequence[int] | str, n_features: int, sparsity: str | None
+) -> tuple[int, ...]:
+    """Return the widths of the encoder's hidden layers."""
+    if not isinstance(sizes, str):
+        return tuple(int(size) for size in sizes)
+    if sparsity is not None:
+        return ()
+    return min(4 * n_features, 256), min(2 * n_features, 128)

@@ -25,7 +25,6 @@ from .._model.patches import (
     count_positions,
     make_patch_features,
 )
-from .._networks.weights import readonly_tensor
 from .._persistence.schemas import (
     ANY_ESTIMATOR,
     MATRIX,
@@ -299,7 +298,14 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
         inner.call_on_fit_task_end(**task, reconstruction_attributes={})
         features = make_patch_features(source, grid, contrast, autoencoder._model)
         compression = self._learn_compression(features, rows, weights)
-        self._take_over(autoencoder, PatchModel(features, compression))
+        model = PatchModel(features, compression)
+        self.__dict__ |= {
+            **features.attributes(),
+            "autoencoder_": autoencoder,
+            "n_components_": self.n_components,
+            **model.attributes(),
+            "_model": model,
+        }
         context.call_on_fit_task_end(**task, reconstruction_attributes={})
         return self
 
@@ -392,45 +398,8 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
                 regularization=self.whiten_regularization,
             )
 
-    def _take_over(
-        self, autoencoder: AutoencoderTransformer, model: PatchModel
-    ) -> None:
-        """Describe what was learnt, as users see it."""
-        features, compression = model.features, model.compression
-        source = features.source
-        mean, forward = compression.mean, compression.forward
-        self.patch_size_ = source.patch_size
-        self.padding_ = source.padding
-        self.grid_ = features.grid
-        self.mean_, self.scale_ = source.mean, source.scale
-        self._contrast = features.contrast
-        self.autoencoder_ = autoencoder
-        self.n_components_ = self.n_components
-        self.code_mean_ = None if mean is None else mean.numpy()
-        self.code_map_ = None if forward is None else forward.numpy()
-        self.decoder_map_ = compression.backward.numpy()
-        self.decoder_mean_ = compression.intercept.numpy()
-        self._model = model
-
     def _make_model(self) -> PatchModel:
-        source = PatchSource(
-            self.image_shape_, self.patch_size_, self.padding_, self.mean_, self.scale_
-        )
-        features = make_patch_features(
-            source, self.grid_, self._contrast, self.autoencoder_._make_model()
-        )
-        mean, forward, backward, intercept = (
-            None if array is None else readonly_tensor(array)
-            for array in (
-                self.code_mean_,
-                self.code_map_,
-                self.decoder_map_,
-                self.decoder_mean_,
-            )
-        )
-        assert backward is not None
-        assert intercept is not None
-        return PatchModel(features, Compression(mean, forward, backward, intercept))
+        return PatchModel.from_attributes(vars(self), self.autoencoder_._make_model())
 
     # Applying
 
