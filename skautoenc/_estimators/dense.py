@@ -533,26 +533,21 @@ class AutoencoderTransformer(MatrixAutoencoder):
         if sparsity == "auto":
             dense = self.ordered or n_components < n_features
             sparsity = None if dense else "lifetime"
-        hidden_layer_sizes = _resolve_hidden_layer_sizes(
+        sizes = _resolve_hidden_layer_sizes(
             self.hidden_layer_sizes, n_features, sparsity
         )
+        rate, tied = self.sparsity_rate, self.tied_weights
+        if rate == "auto":
+            rate = min(max(0.1, 16 / n_components), 0.5)
         return DenseAutoencoder(
             n_features=n_features,
             n_components=n_components,
-            hidden_layer_sizes=hidden_layer_sizes,
+            hidden_layer_sizes=sizes,
             activation=str(self.activation),
             sparsity=sparsity,
-            sparsity_rate=(
-                min(max(0.1, 16 / n_components), 0.5)
-                if self.sparsity_rate == "auto"
-                else float(self.sparsity_rate)
-            ),
+            sparsity_rate=float(rate),
             sparsity_penalty=float(self.sparsity_penalty),
-            tied_weights=(
-                not hidden_layer_sizes
-                if self.tied_weights == "auto"
-                else bool(self.tied_weights)
-            ),
+            tied_weights=not sizes if tied == "auto" else bool(tied),
             linear_skip=bool(self.linear_skip),
             normalization=self.normalization,
             dropout=float(self.dropout),

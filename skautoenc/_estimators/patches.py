@@ -340,7 +340,7 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
     ) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
         """Turn patch size, padding and grid into those of this data."""
         height, width, _ = self.image_shape_
-        size = self._resolve_patch_size(height, width)
+        size = _resolve_patch_size(self.patch_size, height, width)
         if size[0] > height or size[1] > width:
             refuse(self, "patch_size", f"no larger than the image, {height}x{width}")
         padding = (
@@ -352,14 +352,6 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
         wanted = _pair(self.pooling)
         grid = min(wanted[0], n_positions[0]), min(wanted[1], n_positions[1])
         return size, padding, grid
-
-    def _resolve_patch_size(self, height: int, width: int) -> tuple[int, int]:
-        if self.patch_size != "auto":
-            return _pair(self.patch_size)
-        # Of a line, a piece; of an image, a square.
-        sides = [side for side in (height, width) if side > 1]
-        size = max(1, min(6, *(side // 2 for side in sides))) if sides else 1
-        return min(size, height), min(size, width)
 
     # Fitting
 
@@ -528,6 +520,15 @@ def _default() -> AutoencoderTransformer:
     return AutoencoderTransformer(
         200, sparsity="topk", sparsity_rate=0.025, whiten="zca", batch_size=1024
     )
+
+
+def _resolve_patch_size(size: Any, height: int, width: int) -> tuple[int, int]:
+    if size != "auto":
+        return _pair(size)
+    # Of a line, a piece; of an image, a square.
+    sides = [side for side in (height, width) if side > 1]
+    length = max(1, min(6, *(side // 2 for side in sides))) if sides else 1
+    return min(length, height), min(length, width)
 
 
 def _pair(size: Any) -> tuple[int, int]:
