@@ -285,7 +285,7 @@ class _ValueWalk:
 
 
 class _Walk(_ValueWalk):
-    """A walk over code and objects too: functions, classes, modules, what holds them."""
+    """A walk over code and objects too: functions, classes, modules, their holders."""
 
     def _add_code(self, code: types.CodeType) -> None:
         self._token("code", code.co_code, code.co_exceptiontable)
