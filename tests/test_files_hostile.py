@@ -800,7 +800,10 @@ def tables():
                 made = TabularAutoencoderTransformer(
                     2, max_iter=1, scaling=scaling, hidden_layer_sizes=(3,)
                 )
-                made.set_params(min_frequency=0.1, random_state=0).fit(X).save(path)
+                made.set_params(min_frequency=0.1, random_state=0)
+                with warnings.catch_warnings(action="ignore"):
+                    # A column of objects that are numbers is a category.
+                    made.fit(X).save(path)
                 files[f"{name}-{scaling}"] = path.read_bytes()
     return files
 
@@ -861,6 +864,9 @@ TABLES = {
     "text": set_column("DateColumn", is_text=1),
     "time": set_column("DateColumn", _time=None),
     "times": set_column("DateColumn", has_times=True),
+    "form": set_column("DateColumn", form="x"),
+    "long form": set_column("DateColumn", form="%Y" * 10_000),
+    "zoned": set_column("DateColumn", is_zoned="x"),
     "numbers": set_layout(n_numbers=5 * 10**8),
     "extras": set_layout(n_extras=5 * 10**8),
     "cells": set_layout(cells={"tuple": [0] * 1000}),

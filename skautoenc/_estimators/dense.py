@@ -654,37 +654,25 @@ class AutoencoderTransformer(MatrixAutoencoder):
         if sparsity == "auto":
             dense = self.ordered or n_components < n_features
             sparsity = None if dense else "lifetime"
-        hidden_layer_sizes = self._resolve_hidden_layer_sizes(n_features, sparsity)
+        sizes = _resolve_hidden_layer_sizes(
+            self.hidden_layer_sizes, n_features, sparsity
+        )
+        rate, tied = self.sparsity_rate, self.tied_weights
+        if rate == "auto":
+            rate = min(max(0.1, 16 / n_components), 0.5)
         return DenseAutoencoder(
             n_features=n_features,
             n_components=n_components,
-            hidden_layer_sizes=hidden_layer_sizes,
+            hidden_layer_sizes=sizes,
             activation=str(self.activation),
             sparsity=sparsity,
-            sparsity_rate=(
-                min(max(0.1, 16 / n_components), 0.5)
-                if self.sparsity_rate == "auto"
-                else float(self.sparsity_rate)
-            ),
+            sparsity_rate=float(rate),
             sparsity_penalty=float(self.sparsity_penalty),
-            tied_weights=(
-                not hidden_layer_sizes
-                if self.tied_weights == "auto"
-                else bool(self.tied_weights)
-            ),
+            tied_weights=not sizes if tied == "auto" else bool(tied),
             linear_skip=bool(self.linear_skip),
             normalization=self.normalization,
             dropout=float(self.dropout),
         )
-
-    def _resolve_hidden_layer_sizes(
-        self, n_features: int, sparsity: str | None
-    ) -> tuple[int, ...]:
-        if isinstance(self.hidden_layer_sizes, str):
-            if sparsity is not None:
-                return ()
-            return min(4 * n_features, 256), min(2 * n_features, 128)
-        return tuple(int(size) for size in self.hidden_layer_sizes)
 
     def _make_objective(self, side: MatrixSide) -> Objective:
         return ReconstructionObjective(
@@ -905,3 +893,14 @@ class AutoencoderTransformer(MatrixAutoencoder):
             finite.
         """
         return -self._mean_error(X, sample_weight)
+
+
+def _resolve_hidden_layer_sizes(
+    sizes: Sequence[int] | str, n_features: int, sparsity: str | None
+) -> tuple[int, ...]:
+    """Return the widths of the encoder's hidden layers."""
+    if not isinstance(sizes, str):
+        return tuple(int(size) for size in sizes)
+    if sparsity is not None:
+        return ()
+    return min(4 * n_features, 256), min(2 * n_features, 128)

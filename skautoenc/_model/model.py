@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .._data.rows import RowMap, Rows, TrainingData, blocks, take
 from .._networks.autoencoder import Autoencoder
-from .._networks.weights import device_of, own_array
+from .._networks.weights import own_array
 from .._preparation.whitening import Whitening
 from .._training.resources import one_thread
 from .blocks import Blockwise, block_of
@@ -270,7 +270,7 @@ class Model(Generic[SideT]):
 
     def _where_the_network_is(self) -> Model[SideT]:
         """Return the model with all of it on the device of the network."""
-        device = device_of(self.network)
+        device = next(self.network.parameters()).device
         if device == self.side.device:
             return self
         if device not in self._elsewhere:

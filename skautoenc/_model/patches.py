@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -157,6 +158,17 @@ class PatchFeatures:
     inner: Model[Any]
     product: PatchEncoder | None
 
+    def attributes(self) -> dict[str, Any]:
+        """Return what users see of it, as plain values."""
+        return {
+            "patch_size_": self.source.patch_size,
+            "padding_": self.source.padding,
+            "grid_": self.grid,
+            "mean_": self.source.mean,
+            "scale_": self.source.scale,
+            "_contrast": self.contrast,
+        }
+
     @property
     def n_pooled(self) -> int:
         """Number of features of an image."""
@@ -253,6 +265,47 @@ class PatchModel:
 
     features: PatchFeatures
     compression: Compression
+
+    def attributes(self) -> dict[str, Any]:
+        """Return what users see of the compression, as plain arrays."""
+        found = self.compression
+        mean, forward = found.mean, found.forward
+        return {
+            "code_mean_": None if mean is None else mean.numpy(),
+            "code_map_": None if forward is None else forward.numpy(),
+            "decoder_map_": found.backward.numpy(),
+            "decoder_mean_": found.intercept.numpy(),
+        }
+
+    @classmethod
+    def from_attributes(
+        cls, attributes: Mapping[str, Any], inner: Model[Any]
+    ) -> PatchModel:
+        """Put together what `attributes` of features and of the model described.
+
+        Parameters
+        ----------
+        attributes : mapping
+            All of them, and `image_shape_`.
+        inner : Model
+            The autoencoder of patches.
+        """
+        names = "image_shape_", "patch_size_", "padding_", "mean_", "scale_"
+        source = PatchSource(*(attributes[name] for name in names))
+        features = make_patch_features(
+            source, attributes["grid_"], attributes["_contrast"], inner
+        )
+        mean, forward = (
+            None if attributes[name] is None else readonly_tensor(attributes[name])
+            for name in ("code_mean_", "code_map_")
+        )
+        compression = Compression(
+            mean,
+            forward,
+            readonly_tensor(attributes["decoder_map_"]),
+            readonly_tensor(attributes["decoder_mean_"]),
+        )
+        return cls(features, compression)
 
     @property
     def n_features_out(self) -> int:

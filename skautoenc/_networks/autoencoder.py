@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from .layers import CPU_FLOAT32
-from .weights import count_parameters, from_arrays, to_arrays
+from .weights import from_arrays, to_arrays
 
 
 class Code(NamedTuple):
@@ -125,7 +125,7 @@ class Autoencoder(nn.Module, ABC):
     @property
     def n_multiplications(self) -> int:
         """Multiplications by weights that one row takes on its way through, about."""
-        return count_parameters(self)
+        return sum(parameter.numel() for parameter in self.parameters())
 
     def adam_rates(self) -> tuple[float, dict[Tensor, float]]:
         """Return the learning rate that suits Adam, and what wide layers get of it.

@@ -29,14 +29,11 @@ class Linear(nn.Linear):
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__(in_features, out_features, **CPU_FLOAT32)
+        # Number of inputs of an output, and of outputs of an input.
+        self.fans = in_features, out_features
 
     def reset_parameters(self) -> None:
         """Leave the weights for the network's `initialise` to draw."""
-
-    @property
-    def fans(self) -> tuple[int, int]:
-        """Number of inputs of an output, and of outputs of an input."""
-        return self.in_features, self.out_features
 
 
 class TransposedLinear(nn.Module):
@@ -52,11 +49,7 @@ class TransposedLinear(nn.Module):
         super().__init__()
         self.weight = source.weight
         self.bias = nn.Parameter(torch.empty(source.in_features, **CPU_FLOAT32))
-
-    @property
-    def fans(self) -> tuple[int, int]:
-        """Number of inputs of an output, and of outputs of an input."""
-        return self.weight.shape[0], self.weight.shape[1]
+        self.fans = source.out_features, source.in_features
 
     def forward(self, x: Tensor) -> Tensor:
         """Map rows of shape (n, source outputs) to (n, source inputs)."""

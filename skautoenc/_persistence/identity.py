@@ -151,8 +151,8 @@ def digest(value: Any) -> str:
     return walk.digest()
 
 
-class _Walk:
-    """A walk over all that a value is made of, which ends as a digest."""
+class _ValueWalk:
+    """A walk over what plain values are made of, which ends as a digest."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
@@ -282,6 +282,10 @@ class _Walk:
         self._token("generator", str(value.device), value.get_state().numpy().tobytes())
 
     # Code
+
+
+class _Walk(_ValueWalk):
+    """A walk over code and objects too: functions, classes, modules, their holders."""
 
     def _add_code(self, code: types.CodeType) -> None:
         self._token("code", code.co_code, code.co_exceptiontable)
