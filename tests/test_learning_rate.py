@@ -98,7 +98,13 @@ def test_the_rate_follows_activation_skip_and_normalization(config, rate):
 @pytest.mark.parametrize("linear_skip", [True, False])
 @pytest.mark.parametrize(
     ("activation", "n_features", "times"),
-    [("silu", 100, 2.5), ("silu", 8, 1.0), ("silu", 4000, 4.0), ("selu", 100, 1.0)],
+    [
+        ("silu", 100, 2.5),
+        ("silu", 8, 1.0),
+        ("silu", 4000, 4.0),
+        ("selu", 100, 1.0),
+        ("relu", 100, 2.0),
+    ],
 )
 def test_normalized_output_layers_take_larger_steps_where_columns_are_many(
     activation, n_features, times, linear_skip
@@ -407,9 +413,11 @@ QUICK = [
 ]
 # Wide layers on many rows take minutes a combination.
 SLOW = [
-    *rates.combinations(12, data=("wide",), width=(32, 128, 512)),
-    *rates.combinations(5, data=("cancer",), width=(32, 128, 512)),
-    *rates.combinations(3, data=("digits",), width=(32, 128), batch_size=(128, 512)),
+    *rates.combinations(10, data=("wide",), width=(32, 128, 512)),
+    *rates.combinations(
+        4, data=("cancer",), width=(32, 128, 512), batch_size=(128, 512)
+    ),
+    *rates.combinations(2, data=("digits",), width=(32, 128), batch_size=(128, 512)),
 ]
 
 

@@ -25,6 +25,9 @@ _CAREFUL_RATE = 0.005
 _RECTIFIERS = {"relu", "leaky_relu", "gelu", "identity"}
 # The output layer of a normalised network takes at most as many times the steps.
 _LARGEST_SHARE = 4.0
+# Less with rectifiers, whose gradients jump; and no more with "selu", whose activations
+# are as large as what they are given, unlike all others.
+_LARGEST_SHARES = {"relu": 2.0, "leaky_relu": 2.0, "selu": 1.0}
 # Layers of up to as many inputs are trained at the full rate.
 FULL_WIDTH = 64
 # Learning rate times number of inputs beyond which the first steps can kill most of a
@@ -53,8 +56,7 @@ def normalized_share(activation: str, spread: float) -> float:
     """Return how many times the steps a normalised network's output layer takes.
 
     Normalised activations are equally large however many columns a component stands
-    for, whereas the output layer has as many more columns to fit. The activations of
-    "selu", unlike others, are as large as what they are given, and stay at once.
+    for, whereas the output layer has as many more columns to fit.
 
     Parameters
     ----------
@@ -63,7 +65,7 @@ def normalized_share(activation: str, spread: float) -> float:
     spread : float
         How much more there is to one component than in most networks, at least one.
     """
-    return 1.0 if activation == "selu" else min(spread, _LARGEST_SHARE)
+    return min(spread, _LARGEST_SHARES.get(activation, _LARGEST_SHARE))
 
 
 def rate_factors(
