@@ -52,12 +52,18 @@ def make_models():
     X = np.random.default_rng(0).poisson(3, size=(60, 6)).astype(float)
     for parameters in MATRICES:
         parameters = dict(parameters)
-        yield AutoencoderTransformer(
-            2, hidden_layer_sizes=(5,), max_iter=1, random_state=0, **parameters
-        ).fit(X)._model
-    yield TabularAutoencoderTransformer(2, max_iter=1, random_state=0).fit(
-        make_frame()
-    )._model
+        yield (
+            AutoencoderTransformer(
+                2, hidden_layer_sizes=(5,), max_iter=1, random_state=0, **parameters
+            )
+            .fit(X)
+            ._model
+        )
+    yield (
+        TabularAutoencoderTransformer(2, max_iter=1, random_state=0)
+        .fit(make_frame())
+        ._model
+    )
 
 
 @pytest.fixture(scope="module")
@@ -274,6 +280,8 @@ def test_a_result_holds_no_more_than_its_weights(X):
     for parameter in network.parameters():
         assert parameter.grad is None
         assert parameter.untyped_storage().nbytes() == parameter.nbytes
+    held = [value for module in network.modules() for value in vars(module).values()]
+    assert not any(isinstance(value, torch.Generator) for value in held)
 
 
 def test_blocks_of_very_many_columns_hold_a_row():
