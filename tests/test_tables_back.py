@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import skautoenc
 from skautoenc import TabularAutoencoderTransformer
-from skautoenc._data.frames import round_within
+from skautoenc._data.frames import _make_column, round_within
 
 N = 30
 LIBRARIES = {"pandas": pd.DataFrame, "polars": pl.DataFrame}
@@ -292,6 +292,16 @@ def test_rounding_within_a_range_is_exact(values, lowest, width):
             assert each == round(value)
         elif float(lowest) != float(highest):
             assert each == (lowest if round(value) <= float(lowest) else highest)
+
+
+@pytest.mark.parametrize("n_bits", [8, 16, 32, 64])
+def test_columns_of_polars_reach_from_end_to_end(n_bits):
+    for name in (f"Int{n_bits}", f"UInt{n_bits}"):
+        dtype, bounds = getattr(pl, name), np.iinfo(name.lower())
+        far = np.array([-1e30, 1e30])
+        column = _make_column(far, dtype, "polars")
+        assert column.dtype == dtype
+        assert column.to_list() == [bounds.min, bounds.max]
 
 
 @pytest.mark.parametrize("kind", ["nullable", "arrow", "polars"])
