@@ -397,6 +397,13 @@ def test_numbers_and_dates_stay_within_what_was_seen(scaling, encoding, data):
             assert found[name].max() <= frame[name].max()
 
 
+def test_fractions_have_a_range_of_fractions():
+    values = np.linspace(0.25, 0.75, N)
+    fitted = fit(pd.DataFrame({"x": values, "z": Z}))
+    (column, _) = fitted._table.columns
+    assert (column.lowest, column.highest) == (0.25, 0.75)
+
+
 def test_text_dates_stay_within_what_was_seen():
     times = [f"2024-05-{1 + k:02}T07:08:09.5" for k in range(N)]
     frame = pd.DataFrame({"time": times, "day": [t[:10] for t in times], "z": Z})
