@@ -621,6 +621,29 @@ def test_early_stopping_restores_the_best_epoch(train_rows):
     np.testing.assert_array_equal(estimator.transform(train_rows), keep.codes[best])
 
 
+def test_what_a_callback_keeps_of_an_epoch_is_of_that_epoch(quick, X):
+    class Keep:
+        """Keeps the estimators of all epochs, and what they gave then."""
+
+        kept = []
+
+        def setup(self, estimator, context):
+            pass
+
+        teardown = on_fit_task_begin = setup
+
+        def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
+            if context.task_name == "epoch":
+                self.kept.append((fitted_estimator, fitted_estimator.transform(X)))
+
+    keep = Keep()
+    quick.set_params(max_iter=3).set_callbacks(keep).fit(X)
+    for estimator, code in keep.kept:
+        np.testing.assert_array_equal(estimator.transform(X), code)
+    codes = {code.tobytes() for _, code in keep.kept}
+    assert len(codes) == 3
+
+
 # Telling
 
 

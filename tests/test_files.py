@@ -883,3 +883,12 @@ def test_an_estimator_that_does_not_work_is_not_saved(X, path):
     with pytest.raises(ValueError, match="cannot be saved, since it could not"):
         estimator.save(path)
     assert not path.exists()
+
+
+def test_wide_rows_of_one_length(tmp_path):
+    # More columns than the integers that Python keeps one object of.
+    rows = np.random.default_rng(0).normal(size=(20, 300))
+    estimator = AutoencoderTransformer(2, normalize_rows=0.5, max_iter=1).fit(rows)
+    estimator.save(tmp_path / "wide")
+    loaded = skautoenc.load(tmp_path / "wide")
+    np.testing.assert_array_equal(loaded.transform(rows), estimator.transform(rows))

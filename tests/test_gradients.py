@@ -273,6 +273,20 @@ def random_gradients(network, generator):
             parameter.grad.copy_(gradient)
 
 
+@pytest.mark.parametrize("fault", [None, AttributeError, TypeError, RuntimeError])
+def test_the_private_function_of_torch_is_tried_out(monkeypatch, fault):
+    def other(*arguments, **others):
+        if fault is not None:
+            raise fault("another version of torch")
+
+    monkeypatch.setattr(torch, "_fused_adamw_", other)
+    optimizers._has_fused_adamw.cache_clear()
+    try:
+        assert not optimizers._has_fused_adamw()
+    finally:
+        optimizers._has_fused_adamw.cache_clear()
+
+
 @pytest.mark.parametrize("private", [True, False])
 @pytest.mark.parametrize("alpha", [0.0, 0.1])
 @pytest.mark.parametrize("solver", ["adam", "sgd"])

@@ -156,6 +156,17 @@ def test_deviance_is_zero_for_a_perfect_output_and_has_its_least_there(name):
     assert (loss.rows(output.detach() + 0.1, target) > 0).all()
 
 
+@pytest.mark.parametrize("excess", [0.001, 0.005, 0.009, 0.011, 0.05, -0.002, -0.02])
+def test_small_deviances_of_counts_have_their_digits(excess):
+    mean = torch.tensor([0.5, 3.0, 200.0])
+    loss = LOSSES["poisson"](mean, 2.0)
+    target = (mean * (1 + excess) - mean).unsqueeze(0) / 2
+    found = loss.deviance(torch.zeros(1, 3), target)[0]
+    rate = mean.double().numpy() / 2
+    expected = rate * ((1 + excess) * np.log1p(excess) - excess)
+    np.testing.assert_allclose(found, expected, rtol=0.05)
+
+
 @pytest.mark.parametrize("name", sorted(LOSSES))
 def test_zero_output_means_the_column_means(name):
     loss = LOSSES[name](torch.tensor([0.3, 0.6, 0.999]), 0.5)

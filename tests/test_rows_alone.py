@@ -189,6 +189,27 @@ class OfTheUsers(nn.Module):
         return self.back(code)
 
 
+class Watched(OfTheUsers):
+    seen = []
+
+    def encode(self, x):
+        self.seen.append(x.detach().clone())
+        return super().encode(x)
+
+
+def test_blocks_are_filled_up_with_zeros():
+    rows = draw(7) + 9
+    estimator = AutoencoderTransformer(2, network=Watched, max_iter=1).fit(rows)
+    Watched.seen.clear()
+    estimator.transform(rows[:101])
+    first, second = Watched.seen
+    assert len(first) == len(second) == 96
+    assert (first != 0).any(dim=1).all()
+    assert (second[:5] != 0).any(dim=1).all()
+    # Not with the rows of the block before, nor with what was in memory.
+    assert (second[5:] == 0).all()
+
+
 def test_a_network_of_the_users():
     rows = draw(7)
     estimator = AutoencoderTransformer(

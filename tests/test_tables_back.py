@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import skautoenc
 from skautoenc import TabularAutoencoderTransformer
-from skautoenc._data.frames import round_within
+from skautoenc._data.frames import _make_column, round_within
 
 N = 30
 LIBRARIES = {"pandas": pd.DataFrame, "polars": pl.DataFrame}
@@ -294,6 +294,16 @@ def test_rounding_within_a_range_is_exact(values, lowest, width):
             assert each == (lowest if round(value) <= float(lowest) else highest)
 
 
+@pytest.mark.parametrize("n_bits", [8, 16, 32, 64])
+def test_columns_of_polars_reach_from_end_to_end(n_bits):
+    for name in (f"Int{n_bits}", f"UInt{n_bits}"):
+        dtype, bounds = getattr(pl, name), np.iinfo(name.lower())
+        far = np.array([-1e30, 1e30])
+        column = _make_column(far, dtype, "polars")
+        assert column.dtype == dtype
+        assert column.to_list() == [bounds.min, bounds.max]
+
+
 @pytest.mark.parametrize("kind", ["nullable", "arrow", "polars"])
 def test_a_gap_in_a_narrower_type_takes_what_that_holds(kind):
     library = LIBRARIES["polars" if kind == "polars" else "pandas"]
@@ -385,6 +395,13 @@ def test_numbers_and_dates_stay_within_what_was_seen(scaling, encoding, data):
         for name in frame:
             assert frame[name].min() <= found[name].min()
             assert found[name].max() <= frame[name].max()
+
+
+def test_fractions_have_a_range_of_fractions():
+    values = np.linspace(0.25, 0.75, N)
+    fitted = fit(pd.DataFrame({"x": values, "z": Z}))
+    (column, _) = fitted._table.columns
+    assert (column.lowest, column.highest) == (0.25, 0.75)
 
 
 def test_text_dates_stay_within_what_was_seen():

@@ -415,6 +415,15 @@ def test_zones_are_not_mixed(kind):
     naive.transform(as_dates(None, kind))
 
 
+@pytest.mark.parametrize("kind", ["pandas", "polars"])
+def test_the_first_date_without_a_zone_is_named(kind):
+    fitted = fit(as_dates("Asia/Tokyo", kind))
+    frame = as_dates(None, kind)
+    first = frame["t"][1]
+    with pytest.raises(ValueError, match=f"{first} in row 1"):
+        fitted.transform(frame)
+
+
 def test_a_batch_without_a_date_has_no_zone():
     zoned = fit(as_dates("Asia/Tokyo", "pandas"))
     nothing = as_dates(None, "pandas").assign(t=pd.Series(pd.NaT, index=ROWS))
@@ -561,6 +570,16 @@ def test_numbers_in_objects_are_filled_in_as_such():
         assert filled["p"].astype(float).between(0, 40).all()
         # All with two places.
         assert filled["p"].astype(str).str.fullmatch(r"\d+\.\d\d").all()
+
+
+def test_hundreds_in_objects_are_filled_in():
+    hundreds = [Decimal(row + 1) * 100 for row in range(5)]
+    rounded = cycle([each.normalize() for each in hundreds])
+    assert str(rounded[0]) == "1E+2"
+    frame = pd.DataFrame({"p": with_gaps(rounded), "x": ROWS * 1.0})
+    filled = fit(frame, column_kinds={"p": "number"}).impute(frame)
+    assert set(map(type, filled["p"])) == {Decimal}
+    assert filled["p"].astype(float).between(100, 500).all()
 
 
 # What would be lost in silence
@@ -779,6 +798,12 @@ def test_infinity_is_named_by_row_and_column(value):
         frame = {name: bad[:, place] for place, name in enumerate("abc")}
         with pytest.raises(ValueError, match="Column 'b' holds infinity in row 7"):
             fit(make(frame))
+
+
+def test_integers_that_no_float_holds_are_named():
+    X = np.array([[1.0, 2], [3, 10**400]] * 9, dtype=object)
+    with pytest.raises(ValueError, match=r"Column 1 holds 1000.* in row 1\."):
+        fit(X)
 
 
 def test_strings_in_arrays_are_told_how_to_be_categories():

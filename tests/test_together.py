@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from joblib import Parallel, delayed, effective_n_jobs, parallel_config
+from sklearn.base import clone
 from sklearn.datasets import load_iris
 from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestClassifier
@@ -31,6 +32,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from skautoenc import AutoencoderTransformer, ConvAutoencoderTransformer, train_together
 from skautoenc._parallel import together as _together
 from skautoenc._training import fitting, joint, optimizers
+from skautoenc._training.run import Run
 
 
 @pytest.fixture(scope="module")
@@ -294,6 +296,21 @@ def test_callbacks_stop_their_own_fit(rows, sizes):
     np.testing.assert_allclose(scores(together), scores(alone), rtol=1e-4)
 
 
+def test_steps_are_counted_on_when_another_network_leads(rows, sizes):
+    def stop(estimator, epoch):
+        return estimator.random_state == 0 and epoch == 1
+
+    stops = AfterEpochs(stop)
+    fits = [make_estimator(random_state=n, max_iter=6) for n in range(3)]
+    fits = [each.set_callbacks(stops) for each in fits]
+    alone = [clone(each).set_callbacks(stops).fit(rows).loss_curve_ for each in fits]
+    with train_together():
+        together = Parallel()(delayed(each.fit)(rows) for each in fits)
+    assert sizes == [3, 2]
+    for one, other in zip(together, alone, strict=True):
+        np.testing.assert_allclose(one.loss_curve_, other, rtol=1e-4)
+
+
 @pytest.mark.filterwarnings("ignore:One or more of the test scores")
 def test_callbacks_that_fail_fail_their_own_fit(rows, sizes):
     def fail(estimator, epoch):
@@ -407,6 +424,22 @@ def test_the_last_fit_goes_on_alone(rows, sizes):
     assert sizes == [3, 2]
     for one, other in zip(together, alone, strict=True):
         np.testing.assert_allclose(one.loss_curve_, other, rtol=1e-4)
+
+
+def test_who_goes_on_alone_leaves_the_memory_of_the_group(rows, monkeypatch):
+    shares, advance = [], Run.advance
+
+    def spy(run):
+        advance(run)
+        for values in run.step.optimizer.values:
+            shares.append(values.untyped_storage().nbytes() / values.nbytes)
+
+    monkeypatch.setattr(Run, "advance", spy)
+    with train_together():
+        Parallel()(delayed(make_estimator(max_iter=n).fit)(rows) for n in (2, 2, 2, 4))
+    # Weights, gradients and two moments.
+    assert shares
+    assert set(shares) == {4.0}
 
 
 class Noisy(AutoencoderTransformer):

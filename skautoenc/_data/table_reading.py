@@ -89,10 +89,10 @@ def _check_array(
             ensure_all_finite="allow-nan",
             ensure_min_samples=min_rows,
         )
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         fault = find_fault(X)
         if fault is not None:
-            kind = ValueError if isinstance(error, ValueError) else TypeError
+            kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"{fault} ({error})") from error
         better = explain(estimator, X, error)
         if better is None:
