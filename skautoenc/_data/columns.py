@@ -402,14 +402,23 @@ class Table:
         """The columns in the order of the cells: categories come last."""
         return sorted(self.columns, key=lambda column: column.kind == "category")
 
-    def encode(self, columns: Mapping[int, Any]) -> NDArray[np.float32]:
-        """Turn the values of all columns, by their place, into one matrix."""
+    def encode(
+        self, columns: Mapping[int, Any], *, marks_unseen: bool = False
+    ) -> NDArray[np.float32]:
+        """Turn the values of all columns, by their place, into one matrix.
+
+        Categories that are new are missing values, or, where `marks_unseen`, have the
+        number after the last code.
+        """
         numbers: list[Floats] = []
         extras: list[Floats] = []
         codes: list[Floats] = []
         for place, column in enumerate(self.columns):
             encoded = column.encode(columns[place])
             if column.kind == "category":
+                if marks_unseen:
+                    is_new = np.isnan(encoded) & ~column.gaps(columns[place])
+                    encoded = np.where(is_new, column.n_codes, encoded)
                 codes.append(encoded)
             elif column.kind == "date":
                 numbers.append(encoded[:, 0])
