@@ -337,12 +337,17 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, BaseEstimator):
         ]
         return list(zip(estimators, members, strict=True))
 
-    def _share_below(self, n_rows: float) -> float:
-        """Return the share of the training rows that lie below the threshold."""
+    def _threshold(self) -> float:
+        """Return the score below which rows are outliers."""
+        scores, weights = self.calibration_scores_, self._calibration_weights
         if self.contamination != "auto":
-            return float(self.contamination)
-        # A new row is flagged if its conformal p-value is at most the rate.
-        return max(self.false_alarm_rate * (n_rows + 1) - 1, 0.0) / n_rows
+            share = np.array([float(self.contamination)])
+            return float(weighted_quantile(scores, share, weights)[0])
+        # Below it are the rows whose `p_values` are at most the rate.
+        reached = np.cumsum(np.ones(len(scores)) if weights is None else weights)
+        wanted = self.false_alarm_rate * (reached[-1] + 1) - 1
+        place = np.searchsorted(reached, wanted * (1 + 1e-12), side="right")
+        return float(scores[min(place, len(scores) - 1)])
 
     def _take_over(
         self,
@@ -357,12 +362,8 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, BaseEstimator):
         model, scores = model.calibrated(calibration, _N_FOR_CELLS)
         finite = np.isfinite(scores)
         scores[~finite] = scores[finite].min(initial=0.0)
-        weights = calibration.weights
-        share = self._share_below(len(scores) if weights is None else weights.sum())
-        offset = weighted_quantile(scores, np.array([share]), weights)[0]
         order = np.argsort(scores, kind="stable")
         self.estimators_ = [estimator for estimator, _ in fitted]
-        self.offset_ = float(offset)
         self.column_center_ = None if scale is None else scale.center
         self.column_scale_ = None if scale is None else scale.scale
         self._keys = [member.keys for member in members]
@@ -371,8 +372,10 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, BaseEstimator):
         self._cell_scales = model.units.cells
         self._part_centers = model.units.centers
         self._part_scales = model.units.scales
+        weights = calibration.weights
         self._calibration_weights = None if weights is None else weights[order]
         self.calibration_scores_ = scores[order]
+        self.offset_ = self._threshold()
         self._model = model
 
     def _make_model(self) -> OutlierModel:

@@ -58,9 +58,10 @@ def learn_column_scale(data: TrainingData) -> ColumnScale:
     """Measure mean and standard deviation of the columns; constant ones stay."""
     rows = take(data.matrix, slice(None), data.index).astype(np.float64)
     weights = data.weights
-    center = np.average(rows, axis=0, weights=weights)
-    rows -= center
-    variance = np.average(np.square(rows, out=rows), axis=0, weights=weights)
+    with np.errstate(over="ignore", invalid="ignore"):
+        center = np.average(rows, axis=0, weights=weights)
+        rows -= center
+        variance = np.average(np.square(rows, out=rows), axis=0, weights=weights)
     if not np.isfinite(variance).all():
         raise ValueError(
             "The values of X are too large: their variance overflows. Scale them "
