@@ -565,9 +565,10 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, BaseEstimator):
         Returns
         -------
         surprise : ndarray or frame of shape (n_samples, n_features)
-            How badly each cell is predicted from the rest of its row, by members that
-            have not seen it, in units of what is usual of its column: around 1 is
-            usual. Missing values are NaN.
+            How unlikely each cell is given the rest of its row, by members that have
+            not seen it, in nats: 0 is as expected, 3 about as surprising as what
+            happens once in twenty times. Errors of numbers are relative to what is
+            usual of their column. Missing values are NaN.
         expected : ndarray or frame of shape (n_samples, n_features)
             The prediction. Frames are given for frames, arrays of images for those.
 

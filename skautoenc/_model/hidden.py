@@ -49,7 +49,13 @@ def vote_cells(side: MatrixSide | TableSide) -> NDArray[np.int64]:
     return np.repeat(cells, counts)
 
 
-def guess(model: Model[Any], matrix: Any, hidden: NDArray[np.bool_]) -> Guesses:
+def guess(
+    model: Model[Any],
+    matrix: Any,
+    hidden: NDArray[np.bool_],
+    *,
+    limit: float = math.inf,
+) -> Guesses:
     """Predict cells from the others.
 
     Parameters
@@ -60,6 +66,10 @@ def guess(model: Model[Any], matrix: Any, hidden: NDArray[np.bool_]) -> Guesses:
         Rows; of a table, encoded ones.
     hidden : ndarray of shape (n_cells,), bool
         The cells to hide and to predict.
+    limit : float, default=inf
+        Numbers beyond it, in standard deviations, are cut for the network, though not
+        where they are to be predicted: far from its training rows a network says
+        anything.
     """
     side, network = model.side, model.network
     mask = torch.tensor(hidden, device=side.device)
@@ -68,9 +78,9 @@ def guess(model: Model[Any], matrix: Any, hidden: NDArray[np.bool_]) -> Guesses:
 
     def predict(batch: Tensor) -> Tensor:
         if isinstance(side, TableSide):
-            costs, votes = _guess_table(side, network, batch, mask)
+            costs, votes = _guess_table(side, network, batch, mask, limit)
         else:
-            costs, votes = _guess_matrix(side, network, batch, mask)
+            costs, votes = _guess_matrix(side, network, batch, mask, limit)
         return torch.cat([costs[:, mask], votes[:, votes_about]], dim=1)
 
     width = n_costs + int(votes_about.sum())
@@ -82,22 +92,27 @@ def guess(model: Model[Any], matrix: Any, hidden: NDArray[np.bool_]) -> Guesses:
 
 
 def _guess_matrix(
-    side: MatrixSide, network: Any, batch: Tensor, hidden: Tensor
+    side: MatrixSide, network: Any, batch: Tensor, hidden: Tensor, limit: float
 ) -> tuple[Tensor, Tensor]:
     """Return costs and votes, (n, n_features); a hidden value is the mean."""
-    output = network(side.prepare(batch.masked_fill(hidden, 0.0)))
+    source = batch.masked_fill(hidden, 0.0)
+    if limit < math.inf:
+        source = source.clamp(-limit, limit)
+    output = network(side.prepare(source))
     expected = side.decoded(output)
     return (expected - batch).square(), expected
 
 
 def _guess_table(
-    side: TableSide, network: Any, batch: Tensor, hidden: Tensor
+    side: TableSide, network: Any, batch: Tensor, hidden: Tensor, limit: float
 ) -> tuple[Tensor, Tensor]:
     """Return costs, (n, n_cells), and votes, (n, n_votes)."""
     layout = side.table.layout
     inputs = hidden[torch.tensor(layout.cells, device=batch.device)]
     known = without_unseen(batch, layout.n_codes)
-    output = network(known.masked_fill(inputs, torch.nan))
+    source = known.masked_fill(inputs, torch.nan)
+    source[:, : layout.n_numbers].clamp_(-limit, limit)
+    output = network(source)
     costs, seen = side.objective().costs(output, known)
     costs = costs.masked_fill(seen == 0, torch.nan)
     logits = torch.split(output[:, layout.n_numbers :], list(layout.n_levels), dim=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,9 +14,9 @@ from numpy.typing import NDArray
 
 from .._data.row_keys import Keys, row_keys
 from .._data.rows import TrainingData, blocks, take
-from .hidden import guess, vote_cells, without_unseen
-from .matrix import MatrixSide
+from .hidden import guess, vote_cells
 from .model import Model
+from .table import TableSide
 
 Doubles = NDArray[np.float64]
 
@@ -25,6 +26,8 @@ KERNEL_WIDTH = 0.7
 # Number of groups into which cells are dealt to be hidden, for scores and for reasons.
 _N_GROUPS = 4
 _MOST_GROUPS = 32
+# Standard deviations at which inputs are cut to explain rows, and to score tables.
+_LIMIT = 3.0
 # Rows whose distances to all references stay in the cache.
 _N_AT_ONCE = 256
 _CPU = torch.device("cpu")
@@ -52,6 +55,12 @@ class ColumnScale:
         """Undo that."""
         restored: Doubles = rows * self.scale + self.center
         return restored
+
+
+def _n_numbers(model: Model[Any]) -> int:
+    """Return the number of cells that hold numbers, which come first."""
+    side = model.side
+    return side.table.layout.n_numbers if isinstance(side, TableSide) else side.width
 
 
 def learn_column_scale(data: TrainingData) -> ColumnScale:
@@ -99,15 +108,28 @@ def place_of(model: Model[Any], rows: NDArray[Any]) -> NDArray[np.float32]:
     """Say where rows are, so that distances between them can be measured.
 
     The rows of a matrix themselves: that is the place of the code and of the residual
-    at once. Of a table and of images, the features that the model gives.
+    at once. Of a table likewise, where two categories are as far from each other as two
+    scaled numbers on average. Of images, the code.
     """
-    is_image = "image_shape" in model.network.config
-    if isinstance(model.side, MatrixSide) and not is_image:
-        return rows.astype(np.float32)
-    if not isinstance(model.side, MatrixSide):
-        codes = model.side.table.layout.n_codes
-        rows = without_unseen(torch.from_numpy(rows), codes).numpy()
-    return model.encode(rows)
+    if isinstance(model.side, TableSide):
+        return _place_in_table(model.side, rows)
+    if "image_shape" in model.network.config:
+        return model.encode(rows)
+    return rows.astype(np.float32)
+
+
+def _place_in_table(side: TableSide, rows: NDArray[Any]) -> NDArray[np.float32]:
+    """Return numbers and indicators of categories, (n, n_dimensions)."""
+    layout = side.table.layout
+    found = [np.nan_to_num(rows[:, : layout.n_numbers])]
+    codes = rows[:, rows.shape[1] - len(layout.n_codes) :]
+    for number, n_codes in enumerate(layout.n_codes):
+        # One more is for categories that are new; a missing value is none of them.
+        found.append(codes[:, number, None] == np.arange(n_codes + 1))
+    places = np.column_stack(found).astype(np.float32)
+    # Distances are means over the columns of `places`, and are to be so over cells.
+    places *= math.sqrt(places.shape[1] / side.width)
+    return places
 
 
 @dataclass(frozen=True)
@@ -185,12 +207,12 @@ class OutlierModel:
             for member, is_unseen in zip(self.members, unseen.T, strict=True):
                 total += np.where(is_unseen[:, None], _place_parts(member, rows), 0)
             costs = self._mean_costs(rows, unseen)
-            found[block, 0] = _mean_surprise(costs / self.units.cells)
+            found[block, 0] = _mean_of_known(self._surprise(costs))
             found[block, 1:] = total / unseen.sum(axis=1, keepdims=True)
         return found
 
     def explain(self, matrix: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return how surprising each cell is, and votes for what was expected."""
+        """Return the surprise of each cell, in nats, and votes for expected values."""
         side = self.members[0].model.side
         owners, width = vote_cells(side), side.width
         groups = np.arange(width) % _MOST_GROUPS
@@ -202,13 +224,23 @@ class OutlierModel:
                 share = is_unseen[:, None]
                 for number in range(groups.max() + 1):
                     chosen = groups == number
-                    guesses = guess(member.model, rows, chosen)
+                    guesses = guess(member.model, rows, chosen, limit=_LIMIT)
                     costs[block, chosen] += np.where(share, guesses.costs, 0)
                     votes[block, chosen[owners]] += np.where(share, guesses.votes, 0)
             costs[block] /= counts
             votes[block] /= counts
-        costs /= self.units.cells.astype(np.float32)
-        return costs, votes
+        return self._surprise(costs).astype(np.float32), votes
+
+    def _surprise(self, costs: NDArray[Any]) -> Doubles:
+        """Turn costs of cells, (n, n_cells), into nats, which can be compared.
+
+        Of a number, that is how much less likely it is than the best guess, under a
+        distribution with heavy tails; of a category, how unlikely it is.
+        """
+        relative: Doubles = costs / self.units.cells
+        numbers = relative[:, : _n_numbers(self.members[0].model)]
+        np.log1p(numbers, out=numbers)
+        return relative
 
     def _blocks(
         self, matrix: Any
@@ -246,6 +278,10 @@ class OutlierModel:
         found = [self._mean_costs(rows, ok) for _, rows, ok in self._blocks(few.matrix)]
         costs = np.vstack(found)
         cells = np.array([_cost_scale(column, few.weights) for column in costs.T])
+        side = self.members[0].model.side
+        if isinstance(side, TableSide):
+            # Costs of categories are shares of their deviance, in nats.
+            cells[side.table.layout.n_numbers :] = 1 / np.array(side.deviances)
         width = len(cells)
         model = replace(self, units=replace(Units.none(width), cells=cells))
         parts = model.parts(take(data.matrix, slice(None), data.index))
@@ -260,10 +296,12 @@ class OutlierModel:
         """Return costs of hidden cells, (n, n_cells); NaN where there are none."""
         total = np.zeros((len(rows), len(self.units.cells)))
         counts = np.zeros_like(total)
+        is_table = isinstance(self.members[0].model.side, TableSide)
+        limit = _LIMIT if is_table else math.inf
         for member, hidden, is_unseen in zip(
             self.members, self._hidden, unseen.T, strict=True
         ):
-            costs = guess(member.model, rows, hidden).costs
+            costs = guess(member.model, rows, hidden, limit=limit).costs
             total[:, hidden] += np.where(is_unseen[:, None], costs, 0)
             counts[:, hidden] += is_unseen[:, None]
         with np.errstate(invalid="ignore"):
@@ -284,10 +322,10 @@ def scaled(rows: NDArray[Any], scale: ColumnScale | None) -> NDArray[Any]:
     return rows if scale is None else scale.forward(rows)
 
 
-def _mean_surprise(relative: Doubles) -> Doubles:
+def _mean_of_known(surprise: Doubles) -> Doubles:
     """Average over the cells of each row; infinity for a row without any value."""
-    is_known = ~np.isnan(relative)
-    total = np.log1p(np.where(is_known, relative, 0)).sum(axis=1)
+    is_known = ~np.isnan(surprise)
+    total = np.where(is_known, surprise, 0).sum(axis=1)
     counts = is_known.sum(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(counts > 0, total / counts, np.inf)

@@ -23,8 +23,8 @@ _HISTOGRAM_HEIGHT = 1.8
 # Shares of the axes: the histogram above, the table below.
 _HISTOGRAM = (0.0, 0.74, 1.0, 0.26)
 _TABLE = (0.0, 0.0, 1.0, 0.6)
-# Surprise at which cells are darkest.
-_DARKEST = 10.0
+# Surprise, in nats, at which cells are darkest.
+_DARKEST = 5.0
 _THRESHOLD_COLOR = "#bd1f01"
 
 
@@ -47,7 +47,7 @@ class OutlierDisplay:
         The strangest rows.
 
     surprise : array-like or frame of shape (n_shown, n_features)
-        How surprising each of their cells is; NaN for a missing value.
+        How surprising each of their cells is, in nats; NaN for a missing value.
 
     expected : array-like or frame of shape (n_shown, n_features)
         The values that were expected instead.
