@@ -7,6 +7,7 @@ from ._estimators.outliers import AutoencoderOutlierDetector
 from ._estimators.patches import PatchAutoencoderTransformer
 from ._estimators.tabular import TabularAutoencoderTransformer
 from ._parallel.together import train_together
+from ._persistence.leftovers import clear_checkpoints
 from ._persistence.saving import load, trusted_types
 from ._version import __version__ as __version__
 
@@ -21,6 +22,7 @@ __all__ = [
     "ConvAutoencoderTransformer",
     "PatchAutoencoderTransformer",
     "TabularAutoencoderTransformer",
+    "clear_checkpoints",
     "load",
     "train_together",
 ]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import warnings
 from pathlib import Path
 
 import sklearn
 
-# Frames of scikit-learn wrap `fit` and `transform`: callbacks, output containers.
-_SKIPPED = tuple(
-    f"{Path(module).parent}/" for module in (__file__, str(sklearn.__file__))
+# Frames of scikit-learn wrap `fit` and `transform`: callbacks, output containers. What
+# a `with` statement enters is called by contextlib.
+_SKIPPED = (
+    *(f"{Path(module).parent}/" for module in (__file__, str(sklearn.__file__))),
+    contextlib.__file__,
 )
 
 
@@ -31,4 +34,4 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
     level, frame = 2, sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_SKIPPED):
         level, frame = level + 1, frame.f_back
-    warnings.warn(message, category, stacklevel=level - 1)
+    warnings.warn(message, category, stacklevel=level)

@@ -26,6 +26,9 @@ from benchmarks import (
 from examples import plot_outliers, plot_table
 from skautoenc import AutoencoderTransformer
 
+# Whole searches and tables on real data: estimators are tested elsewhere.
+pytestmark = pytest.mark.slow
+
 
 def test_reconstruction(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(reconstruction, "SEEDS", (0,))
@@ -108,10 +111,10 @@ def test_features(tmp_path, monkeypatch, capsys, digits):
         ),
     }
     tasks = (
-        features.Task("digits", "digits", 98.5, quick, candidates=C),
-        features.Task("all labels", "mnist", 98.8, quick, candidates=C),
-        features.Task("few labels", "mnist", 96.5, quick, True, candidates=C),
-        features.Task("epochs", "mnist", None, {"max_iter=1": quick["autoencoder"]}),
+        features.Task("digits", "digits", quick, candidates=C),
+        features.Task("all labels", "mnist", quick, candidates=C),
+        features.Task("few labels", "mnist", quick, True, candidates=C),
+        features.Task("epochs", "mnist", {"max_iter=1": quick["autoencoder"]}),
     )
     monkeypatch.setattr(features, "TASKS", tasks)
     monkeypatch.setattr(features, "SEEDS", (0, 1))
@@ -127,7 +130,7 @@ def test_features(tmp_path, monkeypatch, capsys, digits):
     assert len(table) == 2 * (2 + 2 + 2 + 1)
     assert table["accuracy"].between(70, 100).all()
     assert set(table["C"][table["task"] != "epochs"]) <= set(C)
-    assert "| digits | 98.5 | raw | 64 |" in (tmp_path / "features.md").read_text()
+    assert "| digits | raw | 64 |" in (tmp_path / "features.md").read_text()
     assert (tmp_path / "features.png").stat().st_size > 10_000
     # A second run has nothing left to measure.
     capsys.readouterr()

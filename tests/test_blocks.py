@@ -248,7 +248,7 @@ def test_blocks_must_not_change(quick, X):
 def test_a_gap_is_named(quick, X):
     blocks = cut(X.copy(), 900)
     blocks[2][5, 7] = np.nan
-    with pytest.raises(ValueError, match="NaN: row 5, column 7"):
+    with pytest.raises(ValueError, match="NaN: row 1805, column 7"):
         quick.fit(Blocks(blocks))
 
 

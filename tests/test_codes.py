@@ -127,7 +127,11 @@ def test_contraction_makes_codes_move_less(train_rows, test_rows, parameters):
 
     def movement(penalty):
         estimator = AutoencoderTransformer(
-            contractive_penalty=penalty, tied_weights=True, random_state=0, **parameters
+            contractive_penalty=penalty,
+            tied_weights=True,
+            learning_rate_init=0.005,
+            random_state=0,
+            **parameters,
         ).fit(train_rows)
         assert r2(estimator, test_rows) > 0.5
         code = estimator.transform(test_rows)

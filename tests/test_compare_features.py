@@ -139,7 +139,9 @@ def test_digits(
 
 
 @pytest.mark.usefixtures("small_grid")
-@pytest.mark.parametrize("sub_folder", ["", "fashion-mnist"])
+@pytest.mark.parametrize(
+    "sub_folder", ["", pytest.param("fashion-mnist", marks=pytest.mark.slow)]
+)
 def test_idx_files(example: ModuleType, tmp_path: Path, sub_folder: str) -> None:
     write_idx_digits(tmp_path / "data" / sub_folder)
     arguments = ["--dataset", "fashion-mnist", "--data-dir", str(tmp_path / "data")]
@@ -150,6 +152,7 @@ def test_idx_files(example: ModuleType, tmp_path: Path, sub_folder: str) -> None
     assert table["n_features"][0] == 64
 
 
+@pytest.mark.slow  # Two whole searches.
 @pytest.mark.usefixtures("small_grid")
 def test_search_ignores_the_test_images(example: ModuleType, tmp_path: Path) -> None:
     tables = []
@@ -168,6 +171,7 @@ def test_search_ignores_the_test_images(example: ModuleType, tmp_path: Path) -> 
     assert (tables[1]["test_accuracy"] < tables[0]["test_accuracy"]).all()
 
 
+@pytest.mark.slow  # A whole search.
 @pytest.mark.usefixtures("small_grid")
 def test_openml(
     example: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

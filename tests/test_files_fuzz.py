@@ -249,7 +249,7 @@ def use(estimator):
 
 
 @contextmanager
-def bounded_memory():
+def bounded_memory(most=_MOST_MEMORY):
     """Let nothing take much more memory than is in use."""
     if sys.platform != "linux":
         yield
@@ -257,7 +257,7 @@ def bounded_memory():
     limits = resource.getrlimit(resource.RLIMIT_AS)
     with open("/proc/self/statm") as file:
         in_use = int(file.read().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (in_use + _MOST_MEMORY, limits[1]))
+    resource.setrlimit(resource.RLIMIT_AS, (in_use + most, limits[1]))
     try:
         yield
     finally:

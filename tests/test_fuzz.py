@@ -23,7 +23,7 @@ TRAINING = {
     "batch_size": st.sampled_from(["auto", 1, 7, 1000, 0]),
     "early_stopping": st.booleans(),
     "learning_rate": st.sampled_from(["constant", "linear", "cosine"]),
-    "learning_rate_init": st.sampled_from([1e-3, 0.1, 0.0]),
+    "learning_rate_init": st.sampled_from(["auto", 1e-3, 0.1, 0.0]),
     "max_grad_norm": st.sampled_from([None, 1.0]),
     "n_iter_no_change": st.integers(1, 3),
     "shuffle": st.booleans(),

@@ -1,7 +1,9 @@
-"""The written-out step gives what autograd and torch's own optimisers give."""
+"""The closed-form step gives what autograd and torch's own optimisers give."""
 
 import copy
 import itertools
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -9,14 +11,18 @@ import torch
 from torch import nn
 
 from skautoenc import AutoencoderTransformer
+from skautoenc._networks import gradients
 from skautoenc._networks.convolutional import ConvolutionalAutoencoder
 from skautoenc._networks.dense import DenseAutoencoder
-from skautoenc._networks.gradients import write_out
+from skautoenc._networks.gradients import closed_form_gradients
 from skautoenc._networks.layers import ACTIVATIONS
 from skautoenc._objectives.losses import SquaredError
 from skautoenc._objectives.objectives import ReconstructionObjective
 from skautoenc._training import optimizers
+from skautoenc._training.fitting import train_alone, training_strategy
+from skautoenc._training.joint import joint_key
 from skautoenc._training.optimizers import make_optimizer
+from skautoenc._training.step import Step
 
 GENERATOR = torch.Generator()
 
@@ -81,7 +87,7 @@ def test_gradients_are_those_of_autograd(shape, weighted, corrupted):
     for parameter in network.parameters():
         parameter.grad.fill_(7.0)  # What an earlier step has left.
     with torch.no_grad():
-        found = write_out([network])(source, target, sample_weight)
+        found = closed_form_gradients([network])(source, target, sample_weight)
     torch.testing.assert_close(found, loss.detach())
     for (name, parameter), (_, expected) in zip(
         network.named_parameters(), other.named_parameters(), strict=True
@@ -91,6 +97,25 @@ def test_gradients_are_those_of_autograd(shape, weighted, corrupted):
         )
     for buffer, expected in zip(network.buffers(), other.buffers(), strict=True):
         assert torch.equal(buffer, expected)
+
+
+@pytest.mark.parametrize("fault", ["changed", "gone"])
+def test_kernels_that_changed_are_left_to_autograd(monkeypatch, train_rows, fault):
+    def fit():
+        return AutoencoderTransformer(4, max_iter=2, random_state=0).fit(train_rows)
+
+    def gone(gradient, inputs, outputs):
+        raise AttributeError("no such kernel")
+
+    expected = fit().transform(train_rows)
+    derivative = gone if fault == "gone" else lambda g, x, y: 2 * g
+    monkeypatch.setitem(gradients._DERIVATIVES, "silu", derivative)
+    gradients._agrees_with_autograd.cache_clear()
+    try:
+        found = fit().transform(train_rows)
+    finally:
+        gradients._agrees_with_autograd.cache_clear()
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +131,7 @@ def test_gradients_are_those_of_autograd(shape, weighted, corrupted):
 def test_other_networks_are_left_to_autograd(shape):
     network = make_network(**shape)
     make_adam(network)
-    assert write_out([network]) is None
+    assert closed_form_gradients([network]) is None
 
 
 def test_convolutions_are_left_to_autograd():
@@ -119,7 +144,7 @@ def test_convolutions_are_left_to_autograd():
         linear_skip=True,
         normalization=None,
     )
-    assert write_out([network]) is None
+    assert closed_form_gradients([network]) is None
 
 
 @pytest.mark.parametrize(
@@ -147,6 +172,93 @@ def test_a_whole_fit_is_the_same(train_rows, monkeypatch, parameters):
     np.testing.assert_allclose(
         fast.transform(train_rows), code, atol=0.01 * np.abs(code).max()
     )
+
+
+# Steps
+
+
+def make_step(network, max_grad_norm=None, reduce=None):
+    loss = SquaredError(torch.zeros(12), 1.0)
+    return Step(
+        network,
+        ReconstructionObjective(loss),
+        make_adam(network),
+        max_grad_norm=max_grad_norm,
+        generator=GENERATOR,
+        reduce=reduce,
+    )
+
+
+@torch.no_grad()
+def train(step, rows, n_steps=3):
+    for _ in range(n_steps):
+        step(rows, rows, None)
+    return [parameter.clone() for parameter in step.network.parameters()]
+
+
+@pytest.mark.parametrize("shape", [{}, {"normalization": "layer"}], ids=repr)
+def test_a_step_after_relocation_trains_the_network(shape):
+    """Whoever relocates parameters need not tell those who hold views of them."""
+    rows = torch.randn(30, 12, generator=torch.Generator().manual_seed(1))
+    step, unmoved = make_step(make_network(**shape)), make_step(make_network(**shape))
+    before = train(step, rows)
+    train(unmoved, rows)
+    version = step.optimizer.version
+    with torch.no_grad():
+        for group in step.optimizer.groups:
+            group.relocate(group.memory(len(group.update_args.buffers)))
+    assert step.optimizer.version > version
+    for old, found, expected in zip(
+        before, train(step, rows), train(unmoved, rows), strict=True
+    ):
+        assert not torch.equal(found, old)
+        assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("max_grad_norm", [None, 0.1])
+@pytest.mark.parametrize("shape", [{}, {"normalization": "layer"}], ids=repr)
+def test_averaged_gradients_train_two_networks_as_one(shape, max_grad_norm):
+    """Each has half of the rows; clipping sees the average."""
+    rows = torch.randn(30, 12, generator=torch.Generator().manual_seed(1))
+    one = make_step(make_network(**shape), max_grad_norm)
+    barrier, given = threading.Barrier(2, timeout=60), [None, None]
+
+    def make_half(number):
+        def reduce(gradients):
+            assert len(gradients) == len(step.optimizer.values)
+            given[number] = [gradient.clone() for gradient in gradients]
+            barrier.wait()
+            for gradient, *both in zip(gradients, *given, strict=True):
+                gradient.copy_(sum(both) / 2)
+            barrier.wait()
+
+        step = make_step(make_network(**shape), max_grad_norm, reduce)
+        return step
+
+    halves = [make_half(0), make_half(1)]
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(train, halves, rows.split(15))
+    for a, b, expected in zip(first, second, train(one, rows), strict=True):
+        assert torch.equal(a, b)
+        torch.testing.assert_close(a, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_a_step_that_reduces_is_trained_alone(train_rows):
+    keys = []
+
+    def spy(fit):
+        keys.append(joint_key(fit.run))
+        fit.run.step.reduce = lambda gradients: None
+        keys.append(joint_key(fit.run))
+        train_alone(fit)
+
+    token = training_strategy.set(spy)
+    try:
+        AutoencoderTransformer(4, max_iter=1).fit(train_rows)
+    finally:
+        training_strategy.reset(token)
+    assert keys[0] is not None
+    assert keys[1] is None
 
 
 # Optimisers
@@ -318,7 +430,7 @@ def test_loss_of_a_large_batch_is_exact():
     generator = torch.Generator().manual_seed(0)
     rows = torch.randn(60_000, 100, generator=generator)
     with torch.no_grad():
-        found = write_out([network])(rows, rows, None)
+        found = closed_form_gradients([network])(rows, rows, None)
         expected = (network(rows) - rows).double().square().mean()
     assert float(found) == pytest.approx(float(expected), rel=1e-5)
 
@@ -373,9 +485,9 @@ def test_the_learning_rate_falls_within_an_epoch(train_rows, monkeypatch):
     rates = []
     update = optimizers.Adam.update
 
-    def spy(optimizer, piece):
+    def spy(optimizer, args):
         rates.append(optimizer.learning_rate)
-        update(optimizer, piece)
+        update(optimizer, args)
 
     monkeypatch.setattr(optimizers.Adam, "update", spy)
     AutoencoderTransformer(

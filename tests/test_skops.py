@@ -47,6 +47,7 @@ def test_no_type_but_the_estimators_is_to_be_trusted(estimator):
     )
 
 
+@pytest.mark.filterwarnings("ignore:Column 'numpy' holds nothing but numbers")
 def test_tables_of_all_kinds_of_columns():
     frame = make_frame()
     fitted = TabularAutoencoderTransformer(3, max_iter=2, random_state=0).fit(frame)

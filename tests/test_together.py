@@ -432,6 +432,43 @@ def test_warnings_are_each_fit_s_own(rows):
     assert [each.log_ for each in found] == [[f"seed {seed}"] for seed in range(4)]
 
 
+def test_filters_of_calls_that_wait_are_seen_by_nobody_else(rows, monkeypatch):
+    """Two calls wait inside of filters of their own, and are trained outside."""
+    seen, joint_run = [], fitting.JointRun
+
+    def advance(run):
+        seen.append((2, "trains", warnings.filters[0][0]))
+        return original(run)
+
+    original = joint_run.advance
+    monkeypatch.setattr(joint_run, "advance", advance)
+
+    def call(number):
+        seen.append((number, "begins", warnings.filters[0][0]))
+        with warnings.catch_warnings():
+            warnings.simplefilter(("once", "always")[number])
+            make_estimator(random_state=number).fit(rows)
+            seen.append((number, "trained", warnings.filters[0][0]))
+        seen.append((number, "ends", warnings.filters[0][0]))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        outside = warnings.filters, warnings.showwarning
+        with train_together():
+            Parallel()(delayed(call)(number) for number in range(2))
+        assert (warnings.filters, warnings.showwarning) == outside
+        assert warnings.filters is outside[0]
+    assert sorted(set(seen)) == [
+        (0, "begins", "default"),
+        (0, "ends", "default"),
+        (0, "trained", "once"),
+        (1, "begins", "default"),
+        (1, "ends", "default"),
+        (1, "trained", "always"),
+        (2, "trains", "default"),
+    ]
+
+
 def test_warnings_are_as_before_after_an_interrupt(rows, monkeypatch):
     def interrupt(run):
         raise KeyboardInterrupt

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from numbers import Integral
 from typing import Any, Literal, NoReturn
 
 import numpy as np
+import torch
+from torch.utils import data
 
 from .streamed import StreamedMatrix
 
 _BUFFER_BYTES = 2**28
+# Samplers whose order is another one in each pass.
+_RANDOM = (
+    data.RandomSampler,
+    data.SubsetRandomSampler,
+    data.WeightedRandomSampler,
+)
 
 
 class Blocks:
@@ -26,6 +34,8 @@ class Blocks:
         through again, such as a list of (memory-mapped) arrays, or a function without
         arguments that returns a new iterator. A block is what `fit` takes: an array, a
         sparse matrix or a frame of shape (n_rows, n_features), of any number of rows.
+        A `torch.utils.data.DataLoader` that does not shuffle is taken too: where its
+        batches have several fields, such as rows and labels, the first is the block.
     buffer_size : int or "auto", default="auto"
         Rows that are held in memory, among which each epoch draws its order. "auto" is
         as many as fill 256 MiB. Where neighbouring rows are alike, have many, or write
@@ -57,14 +67,7 @@ class Blocks:
         *,
         buffer_size: int | Literal["auto"] = "auto",
     ) -> None:
-        if not callable(source) and (
-            not isinstance(source, Iterable) or isinstance(source, Iterator)
-        ):
-            raise TypeError(
-                f"Blocks needs to read its source more than once, got "
-                f"{type(source).__name__}. Pass a list, or the function that makes the "
-                "iterator."
-            )
+        _check_source(source)
         if buffer_size != "auto" and not (
             isinstance(buffer_size, Integral) and buffer_size > 0
         ):
@@ -77,8 +80,11 @@ class Blocks:
 
     def __iter__(self) -> Iterator[Any]:
         """Run through the blocks, but for those without rows."""
-        blocks = self.source() if callable(self.source) else self.source
-        return (block for block in blocks if np.shape(block)[:1] != (0,))
+        if isinstance(self.source, data.DataLoader):
+            blocks: Iterable[Any] = _read_loader(self.source)
+        else:
+            blocks = self.source() if callable(self.source) else self.source
+        return (block for block in blocks if _shape(block)[:1] != (0,))
 
     def __array__(self, *arguments: Any, **others: Any) -> NoReturn:
         raise TypeError(
@@ -87,7 +93,65 @@ class Blocks:
         )
 
 
-def as_matrix(blocks: Blocks, check: Callable[[Any, bool], Any]) -> StreamedMatrix:
+def _check_source(source: Any) -> None:
+    """Raise a TypeError or a ValueError if blocks cannot be read from `source`."""
+    if callable(source):
+        return
+    name = type(source).__name__
+    is_mapping = isinstance(source, Mapping)
+    if is_mapping or hasattr(source, "columns") or getattr(source, "ndim", 3) < 3:
+        raise TypeError(
+            f"Blocks takes several blocks, got one {name}. Put it in a list, "
+            "Blocks([X]), or pass it to fit as it is."
+        )
+    if not isinstance(source, Iterable) or isinstance(source, Iterator):
+        raise TypeError(
+            f"Blocks needs to read its source more than once, got {name}. Pass a list, "
+            "or the function that makes the iterator."
+        )
+    if isinstance(source, data.DataLoader):
+        samplers = source.sampler, getattr(source.batch_sampler, "sampler", None)
+        if any(isinstance(sampler, _RANDOM) for sampler in samplers):
+            raise ValueError(
+                "Blocks needs a DataLoader that gives its batches in the same order "
+                "each time. Set shuffle=False: each epoch shuffles within the buffer "
+                "of Blocks, whose size is buffer_size."
+            )
+
+
+def _read_loader(loader: data.DataLoader[Any]) -> Iterator[Any]:
+    """Give the batches of a loader, of several fields the first."""
+    # A loader draws the seed of its workers from the global generator, which is the
+    # user's. Put back, it also gives workers the same seed in each pass.
+    before = torch.get_rng_state()
+    try:
+        batches = iter(loader)
+    finally:
+        torch.set_rng_state(before)
+    for batch in batches:
+        yield batch[0] if isinstance(batch, list | tuple) else batch
+
+
+def _shape(block: Any) -> tuple[int, ...]:
+    """Return the shape of a block; a ValueError says if it has no rows at all."""
+    try:
+        shape: tuple[int, ...] = np.shape(block)
+    except ValueError as error:
+        raise ValueError(
+            f"A block is a {type(block).__name__} of entries of different shapes. Give "
+            "its rows alone, without labels or weights."
+        ) from error
+    if len(shape) == 1 and shape != (0,):
+        raise ValueError(
+            f"A block has shape {shape}, but a block is of shape (n_rows, n_features). "
+            "To pass a single array X, put it in a list: Blocks([X])."
+        )
+    return shape
+
+
+def as_matrix(
+    blocks: Blocks, check: Callable[..., Any], min_rows: int = 2
+) -> StreamedMatrix:
     """Read the blocks once and return them as a matrix.
 
     Parameters
@@ -95,25 +159,32 @@ def as_matrix(blocks: Blocks, check: Callable[[Any, bool], Any]) -> StreamedMatr
     blocks : Blocks
         The data.
     check : callable
-        Checks a block, the second argument being whether it is the first, and returns
-        it as an array or CSR matrix. It does so in each pass.
+        Checks a block, the second argument being the number of its first row, and
+        `is_new` whether this is the first pass; returns it as an array or CSR matrix.
+    min_rows : int, default=2
+        Fewest rows of all blocks together.
 
     Raises
     ------
     ValueError
-        If there are fewer than two rows.
+        If there are fewer rows.
     """
     n_rows, width, dtype = 0, 0, np.dtype(np.float32)
     for block in blocks:
-        matrix = check(block, n_rows == 0)
+        matrix = check(block, n_rows, is_new=True)
         n_rows += matrix.shape[0]
         width = matrix.shape[1]
         dtype = np.promote_types(dtype, matrix.dtype)
-    if n_rows < 2:
-        raise ValueError(f"Blocks have {n_rows} rows, but two are needed at least.")
+    if n_rows < min_rows:
+        needed = "two are" if min_rows == 2 else "one is"
+        raise ValueError(f"Blocks have {n_rows} rows, but {needed} needed at least.")
 
     def start() -> Iterator[Any]:
-        return (check(block, False) for block in blocks)
+        n_read = 0
+        for block in blocks:
+            matrix = check(block, n_read, is_new=False)
+            n_read += matrix.shape[0]
+            yield matrix
 
     capacity = (
         max(1, _BUFFER_BYTES // (width * dtype.itemsize))

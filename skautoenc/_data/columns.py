@@ -1,20 +1,32 @@
 """Tables of numbers, categories and dates, as one matrix of numbers and back.
 
 The matrix has a column for each number and date, then what else is known of dates, then
-a column for each category that holds the number of the level. Gaps are NaN.
+a column for each category that holds the number of the level. The next number stands
+for rare levels, the one after it for levels that were not there in `fit`. Gaps are NaN.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+import datetime
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from decimal import Decimal
+from numbers import Real
+from typing import Any, NoReturn
 
 import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtri
+
+from .._warnings import warn
+from .date_text import Forms, is_date_text, read_forms, write_dates
+from .frames import round_within
+from .ranges import LARGEST
 
 Floats = NDArray[np.float64]
 
@@ -23,6 +35,10 @@ KINDS = ("number", "category", "date")
 _N_QUANTILES = 1000
 _DAY = 86_400e6  # In microseconds.
 _YEAR = 365.2425 * _DAY
+# Fewer values than these may all be new by chance.
+_FEW = 10
+# Up to here float64 holds every integer.
+_EXACT = 2**53
 
 
 def _refuse(name: Any, problem: str, way_out: str) -> ValueError:
@@ -41,9 +57,18 @@ class NumberColumn:
         distribution by its quantiles (RankGauss).
     is_integer : bool
         Whether decoded values are rounded.
+
+    Attributes
+    ----------
+    lowest, highest : float or int or None
+        The range of the values seen, within which decoded ones are kept: integers for a
+        column of integers, exact where float64 is not. None, as in files that are older
+        than this, is no bound.
     """
 
     kind = "number"
+    lowest: float | None = None
+    highest: float | None = None
 
     def __init__(self, name: Any, scaling: str, *, is_integer: bool) -> None:
         self.name = name
@@ -54,8 +79,6 @@ class NumberColumn:
         """Learn the scale; gaps are left out."""
         numbers = self._to_numbers(values)
         seen = ~np.isnan(numbers)
-        if weights is not None:
-            seen &= weights > 0
         self.is_empty = not seen.any()
         self.mean, self.scale = 0.0, 1.0
         self.quantiles: tuple[Floats, Floats] | None = None
@@ -63,6 +86,7 @@ class NumberColumn:
             return self
         # Each value once: weights and repetitions, in any order, are then the same.
         known, inverse = np.unique(numbers[seen], return_inverse=True)
+        self.lowest, self.highest = self._range(values, known)
         share = None if weights is None else weights[seen]
         counts = np.bincount(inverse, share).astype(np.float64)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -87,14 +111,19 @@ class NumberColumn:
             # With a single known value, numpy takes a gap for it.
             found[np.isnan(numbers)] = np.nan
             return found
-        return (numbers - self.mean) / self.scale
+        with np.errstate(over="ignore"):
+            scaled: Floats = (numbers - self.mean) / self.scale
+        return scaled
 
     def gaps(self, values: Any) -> NDArray[np.bool_]:
         """Say where there is no value, (n,)."""
         return np.isnan(self._to_numbers(values))
 
-    def decode(self, numbers: Floats) -> Floats:
-        """Turn scaled numbers, (n,), into values; a column of gaps stays one."""
+    def decode(self, numbers: Floats) -> NDArray[Any]:
+        """Turn scaled numbers, (n,), into values seen; a column of gaps stays one.
+
+        They are float64, or integers where it does not hold those exactly.
+        """
         if self.is_empty:
             return np.full(len(numbers), np.nan)
         if self.quantiles is not None:
@@ -102,22 +131,54 @@ class NumberColumn:
             values = np.interp(numbers, scores, known)
         else:
             values = numbers * self.scale + self.mean
+        if self.lowest is None or self.highest is None:
+            return np.round(values) if self.is_integer else values
+        if self.is_integer and max(-self.lowest, self.highest) > _EXACT:
+            return round_within(values, int(self.lowest), int(self.highest))
+        values = np.clip(values, self.lowest, self.highest)
         return np.round(values) if self.is_integer else values
 
+    def widened(self, values: Any) -> NumberColumn:
+        """Return the column with a range that holds other values, too."""
+        numbers = self._to_numbers(values)
+        known = numbers[~np.isnan(numbers)]
+        found = copy.copy(self)
+        if self.lowest is not None and self.highest is not None and len(known):
+            lowest, highest = self._range(values, known)
+            found.lowest = min(self.lowest, lowest)
+            found.highest = max(self.highest, highest)
+        return found
+
+    def _range(self, values: Any, known: Floats) -> tuple[float, float]:
+        """Return the lowest and the highest value, of which `known` are floats."""
+        lowest, highest = float(known.min()), float(known.max())
+        if not self.is_integer:
+            return lowest, highest
+        if max(-lowest, highest) < _EXACT or not _is_numeric(values):
+            return int(lowest), int(highest)
+        return int(values.min()), int(values.max())
+
     def _to_numbers(self, values: Any) -> Floats:
+        if not _is_numeric(values) and _is_missing(values):
+            return np.full(len(values), np.nan)
         try:
             if not isinstance(values, np.ndarray):
-                values = values.cast(nw.Float64).to_numpy()
+                # Polars casts no objects.
+                is_object = values.dtype == nw.Object
+                values = _objects(values) if is_object else _to_float64(values)
             numbers = np.asarray(values, dtype=np.float64)
-        except (ValueError, TypeError) as error:
+        except Exception as error:  # Each library raises its own.
             raise _refuse(
                 self.name,
                 f"does not hold numbers ({error})",
                 "Name it in categorical_features to take it as a category.",
             ) from error
-        if np.isinf(numbers).any():
+        is_infinite = np.isinf(numbers)
+        if is_infinite.any():
             raise _refuse(
-                self.name, "holds infinity", "Replace it by a number or by a gap."
+                self.name,
+                f"holds infinity in row {np.argmax(is_infinite)}",
+                "Replace it by a number or by a gap.",
             )
         return numbers
 
@@ -143,10 +204,22 @@ class DateColumn:
     name : object
         Its name, for messages.
     is_text : bool
-        Whether the dates are strings.
+        Whether the dates are strings or objects.
+
+    Attributes
+    ----------
+    form : str or None
+        How strings are written, or the class of objects.
+    is_zoned : bool or None
+        Whether the dates say their time zone; None where that is not known, of columns
+        that held nothing and in files that are older than this.
     """
 
     kind = "date"
+    form: str | None = None
+    is_zoned: bool | None = None
+    # In which objects are decoded; files do not hold it.
+    _zone: datetime.tzinfo | None = datetime.UTC
 
     def __init__(self, name: Any, *, is_text: bool) -> None:
         self.name = name
@@ -160,6 +233,11 @@ class DateColumn:
         self.is_empty = self._time.is_empty
         seen = moments[~np.isnan(moments)]
         self.has_times = bool((seen % _DAY != 0).any())
+        forms = self._forms(values, moments)
+        if len(forms.zoned) and len(forms.naive):
+            _refuse_mixed(self.name, _objects(values), forms)
+        self.is_zoned = bool(len(forms.zoned)) if len(seen) else None
+        self.form = forms.form
         return self
 
     def encode(self, values: Any) -> Floats:
@@ -169,6 +247,7 @@ class DateColumn:
         is, as a point on a circle, so that the last day is next to the first.
         """
         moments = self._moments(values)
+        self._check_zones(values, moments)
         lengths = [_YEAR, 7 * _DAY] + [_DAY] * self.has_times
         angles = 2 * np.pi * moments[:, None] / np.array(lengths)
         times = self._time.encode(moments)
@@ -186,22 +265,90 @@ class DateColumn:
     def decode(self, numbers: Floats) -> NDArray[Any]:
         """Turn scaled numbers, (n,), into dates, of whole days if all were."""
         moments = self._time.decode(numbers)
-        unit = 1e6 if self.has_times else _DAY
-        whole = np.nan_to_num(np.round(moments / unit) * unit).astype(np.int64)
+        whole = np.nan_to_num(self._round(moments)).astype(np.int64)
         dates = whole.astype("datetime64[us]")
         dates[np.isnan(moments)] = np.datetime64("NaT")
         if not self.is_text:
             return dates
+        if self.form is not None:
+            return write_dates(dates, self.form, self._zone if self.is_zoned else None)
         text = np.datetime_as_string(dates, unit="s" if self.has_times else "D")
         found: NDArray[Any] = text.astype(object)
         found[np.isnat(dates)] = None
         return found
 
+    def _round(self, moments: Floats) -> Floats:
+        """Round to whole seconds or days, within the range of those seen."""
+        unit = 1e6 if self.has_times else _DAY
+        whole: Floats = np.round(moments / unit) * unit
+        lowest, highest = self._time.lowest, self._time.highest
+        if lowest is None or highest is None:
+            return whole
+        first, last = math.ceil(lowest / unit) * unit, highest // unit * unit
+        # Within one second, say, there may be no whole one.
+        return np.clip(whole, *(first, last) if first <= last else (lowest, highest))
+
+    def widened(self, values: Any) -> DateColumn:
+        """Return the column with a range that holds other dates, too."""
+        found = copy.copy(self)
+        found._time = self._time.widened(self._moments(values))
+        return found
+
+    def written_as(self, values: Any) -> DateColumn:
+        """Return a column that decodes dates as other values have them."""
+        if not self.is_text:
+            return self
+        found = copy.copy(self)
+        if _has_dates(values):
+            found.is_text = False
+            return found
+        forms = read_forms(_objects(values))
+        if forms.form is not None:
+            found.form, found._zone = forms.form, forms.zone
+        return found
+
+    def _forms(self, values: Any, moments: Floats) -> Forms:
+        """Say how dates are written, and which of them say their time zone."""
+        if self.is_text and not _has_dates(values):
+            return read_forms(_objects(values))
+        nothing = np.zeros(0, dtype=np.int64)
+        seen = np.flatnonzero(~np.isnan(moments))
+        is_zoned = getattr(values.dtype, "time_zone", None) is not None
+        return Forms(None, None, *((seen, nothing) if is_zoned else (nothing, seen)))
+
+    def _check_zones(self, values: Any, moments: Floats) -> None:
+        """Refuse dates with a time zone if `fit` had none, and the other way round."""
+        if self.is_zoned is None:
+            return
+        forms = self._forms(values, moments)
+        wrong = forms.naive if self.is_zoned else forms.zoned
+        if not len(wrong):
+            return
+        date = f"{_objects(values)[wrong[0]]!s:.40} in row {wrong[0]}"
+        if self.is_zoned:
+            raise _refuse(
+                self.name,
+                f"holds dates without a time zone ({date}), but held dates with one in "
+                "fit",
+                "Say which zone they are of, with dt.tz_localize in pandas or "
+                "dt.replace_time_zone in polars.",
+            )
+        raise _refuse(
+            self.name,
+            f"holds dates with a time zone ({date}), but held dates without one in fit",
+            "Bring them to the zone that those were of (dt.tz_convert in pandas, "
+            "dt.convert_time_zone in polars), and take it away (dt.tz_localize(None), "
+            "dt.replace_time_zone(None)).",
+        )
+
     def _moments(self, values: Any) -> Floats:
         """Return microseconds since 1970."""
+        is_date = _has_dates(values)
+        if not is_date and _is_missing(values):
+            return np.full(len(values), np.nan)
         if self.is_text:
             return self._read(values)
-        if not isinstance(values.dtype, nw.Date | nw.Datetime):
+        if not is_date:
             raise _refuse(
                 self.name,
                 f"holds {values.dtype}, but held dates in fit",
@@ -228,6 +375,22 @@ class DateColumn:
         return found
 
 
+def _has_dates(values: Any) -> bool:
+    return isinstance(values.dtype, nw.Date | nw.Datetime)
+
+
+def _refuse_mixed(name: Any, dates: NDArray[Any], forms: Forms) -> NoReturn:
+    zoned, naive = (
+        f"{dates[rows[0]]!s:.40} in row {rows[0]}"
+        for rows in (forms.zoned, forms.naive)
+    )
+    raise _refuse(
+        name,
+        f"holds dates with a time zone ({zoned}) and without one ({naive})",
+        "Give all of them one, or none.",
+    )
+
+
 class CategoryColumn:
     """A column of categories.
 
@@ -248,9 +411,17 @@ class CategoryColumn:
         Those with a number of their own, the most frequent first.
     has_infrequent : bool
         Whether one more number stands for all rare levels. It is never decoded to.
+    rare_cost, unknown_cost : float
+        What a rare level, and one that was not there in `fit`, cost where rows are
+        scored: minus the logarithm of their share, for an unknown level that of one in
+        one more row, and at least that of the rarest level; divided by the entropy of
+        all levels. NaN is no cost: of columns that held nothing, of rare levels where
+        all are, and in files that are older than this.
     """
 
     kind = "category"
+    rare_cost = math.nan
+    unknown_cost = math.nan
 
     def __init__(
         self,
@@ -267,24 +438,33 @@ class CategoryColumn:
 
     def fit(self, values: Any, weights: Floats | None) -> CategoryColumn:
         """Learn the levels."""
-        codes, levels = pd.factorize(_objects(values))
+        objects = _objects(values)
+        with _naming_unhashable(self.name, objects):
+            codes, levels = pd.factorize(objects)
         seen = codes >= 0
         share = None if weights is None else weights[seen]
         counts = np.bincount(codes[seen], share, minlength=len(levels))
         # Where rows stand must not show: names decide among equally frequent levels.
         order = np.lexsort((np.array(list(map(str, levels)), dtype=str), -counts))
-        order = order[counts[order] > 0]
         least = self.min_frequency or 0
         if isinstance(least, float):
             least *= counts.sum()
-        n_frequent = int((counts >= max(least, 1e-300)).sum())
+        n_frequent = int((counts >= least).sum())
         if self.max_categories is not None and len(order) > self.max_categories:
             n_frequent = min(n_frequent, self.max_categories - 1)
         self.levels = pd.Index(levels[order[:n_frequent]], dtype=object)
         self.rare = pd.Index(levels[order[n_frequent:]], dtype=object)
         self.has_infrequent = len(self.rare) > 0
         self.is_empty = len(self.levels) == 0
+        if len(counts):
+            self._learn_costs(counts, counts[order[n_frequent:]].sum())
         return self
+
+    def _learn_costs(self, counts: NDArray[Any], n_rare: float) -> None:
+        n, scale = counts.sum(), entropy(counts)
+        self.unknown_cost = float(max(np.log1p(n), np.log(n / counts.min())) / scale)
+        if 0 < n_rare < n:
+            self.rare_cost = float(np.log(n / n_rare) / scale)
 
     @property
     def n_codes(self) -> int:
@@ -292,25 +472,83 @@ class CategoryColumn:
         return len(self.levels) + self.has_infrequent
 
     def encode(self, values: Any) -> Floats:
-        """Turn levels into their numbers, (n,), gaps and unknown ones into NaN."""
+        """Turn levels into their numbers, (n,), gaps into NaN.
+
+        Rare levels have the number after these, unknown ones that after it.
+        """
         objects = _objects(values)
-        codes = self.levels.get_indexer(pd.Index(objects, dtype=object))
+        with _naming_unhashable(self.name, objects):
+            codes = self.levels.get_indexer(pd.Index(objects, dtype=object))
         numbers = codes.astype(np.float64)
         gaps = pd.isna(objects)
         others = (codes < 0) & ~gaps
-        if self.handle_unknown == "error" and others.any():
-            unknown = others & (self.rare.get_indexer(pd.Index(objects)) < 0)
-            if unknown.any():
-                level = objects[np.argmax(unknown)]
+        if others.any():
+            rare = self.rare.get_indexer(pd.Index(objects[others], dtype=object)) >= 0
+            if self.handle_unknown == "error" and not rare.all():
+                level = objects[others][np.argmin(rare)]
                 raise _refuse(
                     self.name,
                     f"has the level {level!r}, which was not there in fit",
                     "Use handle_unknown='infrequent_if_exist' to let it pass.",
                 )
-        numbers[others] = len(self.levels) if self.has_infrequent else np.nan
+            numbers[others] = len(self.levels) + np.where(rare, 0, 1)
         numbers[gaps] = np.nan
         found: Floats = numbers
         return found
+
+    def warn_of_unknown(self, values: Any, codes: Floats) -> None:
+        """Warn where most values were not there in `fit`.
+
+        Parameters
+        ----------
+        values : Series or ndarray of shape (n,)
+            The values.
+        codes : ndarray of shape (n,)
+            What `encode` makes of them.
+        """
+        if 2 * int((codes < len(self.levels)).sum()) >= len(codes):
+            return
+        objects = _objects(values)
+        present = objects[~pd.isna(objects)]
+        learnt = self.levels.append(self.rare)
+        unknown = present[learnt.get_indexer(pd.Index(present, dtype=object)) < 0]
+        if 2 * len(unknown) <= len(present):
+            return
+        is_other_type = not _types(learnt) & _types(unknown)
+        # A few values may be new by chance, but a new type is a mistake.
+        if len(present) < _FEW and not is_other_type:
+            return
+        was = f"held such as {_example(learnt)}" if len(learnt) else "held nothing"
+        warn(
+            f"Column {self.name!r}: {len(unknown)} of {len(present)} values, such as "
+            f"{_example(unknown)}, were not there in fit, where it {was}. They are "
+            f"read as {'rare categories' if self.has_infrequent else 'missing values'}."
+            " If they are the same ones, give the column the type that it had in fit."
+        )
+
+    def suggested_kind(self) -> str | None:
+        """Return what else the levels, all of them, look like: a number or a date."""
+        levels = [*self.levels, *self.rare]
+        if not levels or any(isinstance(level, bool | np.bool_) for level in levels):
+            return None
+        if all(isinstance(level, str) for level in levels):
+            return self._suggested_for_text(levels)
+        if all(isinstance(level, Real | Decimal) for level in levels):
+            return "number"
+        if not all(isinstance(each, datetime.date | np.datetime64) for each in levels):
+            return None
+        # Dates with and without time zones are refused as a column of dates.
+        has_zone = {getattr(level, "tzinfo", None) is not None for level in levels}
+        return "date" if len(has_zone) == 1 else None
+
+    def _suggested_for_text(self, levels: list[str]) -> str | None:
+        if is_date_text(levels):
+            return "date"
+        if not all(map(_is_number_text, levels)):
+            return None
+        # Whole numbers may be identifiers, unless there are too many to be kept apart.
+        is_whole = all(level.lstrip("+-").isdecimal() for level in levels)
+        return None if is_whole and self.has_infrequent is False else "number"
 
     def gaps(self, values: Any) -> NDArray[np.bool_]:
         """Say where there is no value, (n,); an unknown level is none."""
@@ -322,6 +560,90 @@ class CategoryColumn:
             return np.full(len(numbers), None, dtype=object)
         found: NDArray[Any] = self.levels.to_numpy()[numbers.astype(np.int64)]
         return found
+
+
+@contextmanager
+def _naming_unhashable(name: Any, objects: NDArray[Any]) -> Iterator[None]:
+    """Name the cell that is not hashable, a list for one, and so cannot be a level."""
+    try:
+        yield
+    except TypeError as error:
+        for row, value in enumerate(objects):
+            if not _is_hashable(value):
+                raise _refuse(
+                    name,
+                    f"holds a {type(value).__name__} in row {row}, which cannot be a "
+                    "category",
+                    "Make columns of what is in it, or turn it into a string.",
+                ) from error
+        raise
+
+
+def _is_hashable(value: Any) -> bool:
+    # Tuples have a method for it, whatever is in them.
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
+
+
+def _types(values: Any) -> set[str]:
+    """Name the types of values, of which all numbers are one."""
+    return {
+        "number" if isinstance(value, Real | Decimal) else type(value).__name__
+        for value in values
+    }
+
+
+def _example(values: Any) -> str:
+    value = values[0]
+    return f"{value!r:.40} ({type(value).__name__})"
+
+
+def _is_number_text(text: str) -> bool:
+    """Whether a string is a number, and no code such as 007."""
+    digits = text.strip().lstrip("+-")
+    if digits[:1] == "0" and digits[1:2].isdecimal():
+        return False
+    try:
+        return bool(np.isfinite(float(text)))
+    except ValueError:
+        return False
+
+
+def entropy(counts: NDArray[Any]) -> float:
+    """Return the cross-entropy of levels under their own frequencies."""
+    shares = counts[counts > 0] / max(counts.sum(), 1e-300)
+    # An almost constant column is not to outweigh all others by one rare level.
+    return max(float(-(shares * np.log(shares)).sum()), 0.05)
+
+
+def _is_numeric(values: Any) -> bool:
+    """Whether a column holds numbers by its type."""
+    if isinstance(values, np.ndarray):
+        return bool(values.dtype != object)
+    return bool(values.dtype.is_numeric())
+
+
+def _is_missing(values: Any) -> bool:
+    """Whether a column holds no value at all.
+
+    Nothing has no type of its own: readers of files take it for floats or objects.
+    """
+    if isinstance(values, np.ndarray):
+        return bool(pd.isna(values).all())
+    if values.dtype.is_float():
+        values = values.fill_nan(None)
+    return bool(values.is_null().all())
+
+
+def _to_float64(values: Any) -> Any:
+    native = values.to_native()
+    if isinstance(native, pd.Series) and values.dtype.is_integer():
+        # Arrow casts no integer that float64 does not hold exactly.
+        return native.to_numpy(dtype=np.float64, na_value=np.nan)
+    return values.cast(nw.Float64).to_numpy()
 
 
 def _objects(values: Any) -> NDArray[Any]:
@@ -379,7 +701,7 @@ class Table:
     def __init__(self, columns: Sequence[Any]) -> None:
         self.columns = columns
         numbers = [c for c in columns if c.kind != "category"]
-        categories = [c for c in columns if c.kind == "category"]
+        categories = self.categories
         places = {id(column): n for n, column in enumerate(self.in_order)}
         self.places = [places[id(column)] for column in columns]
         extras = [
@@ -402,13 +724,29 @@ class Table:
         """The columns in the order of the cells: categories come last."""
         return sorted(self.columns, key=lambda column: column.kind == "category")
 
+    @property
+    def categories(self) -> list[CategoryColumn]:
+        """The columns of categories."""
+        return [column for column in self.columns if column.kind == "category"]
+
+    def widened(self, columns: Mapping[int, Any]) -> Table:
+        """Return a table whose ranges hold a later part of the data, too.
+
+        Models share the old one, which stays as it is.
+        """
+        return Table(
+            [
+                column if column.kind == "category" else column.widened(columns[place])
+                for place, column in enumerate(self.columns)
+            ]
+        )
+
     def encode(
-        self, columns: Mapping[int, Any], *, marks_unseen: bool = False
+        self, columns: Mapping[int, Any], *, warns: bool = True
     ) -> NDArray[np.float32]:
         """Turn the values of all columns, by their place, into one matrix.
 
-        Categories that are new are missing values, or, where `marks_unseen`, have the
-        number after the last code.
+        Warns where most values of a category are unknown, unless it is told not to.
         """
         numbers: list[Floats] = []
         extras: list[Floats] = []
@@ -416,22 +754,33 @@ class Table:
         for place, column in enumerate(self.columns):
             encoded = column.encode(columns[place])
             if column.kind == "category":
-                if marks_unseen:
-                    is_new = np.isnan(encoded) & ~column.gaps(columns[place])
-                    encoded = np.where(is_new, column.n_codes, encoded)
                 codes.append(encoded)
+                if warns:
+                    column.warn_of_unknown(columns[place], encoded)
             elif column.kind == "date":
                 numbers.append(encoded[:, 0])
                 extras.append(encoded[:, 1:])
             else:
                 numbers.append(encoded)
         matrix = np.column_stack([*numbers, *extras, *codes])
-        return matrix.astype(np.float32)
+        # Beyond that, the network's sums would overflow.
+        return np.clip(matrix, -LARGEST, LARGEST).astype(np.float32)
 
-    def decode(self, numbers: NDArray[Any], codes: NDArray[Any]) -> list[NDArray[Any]]:
-        """Turn numbers, and numbers of levels, into values, an array a column."""
+    def decode(
+        self,
+        numbers: NDArray[Any],
+        codes: NDArray[Any],
+        like: Mapping[int, Any] | None = None,
+    ) -> list[NDArray[Any]]:
+        """Turn numbers, and numbers of levels, into values, an array a column.
+
+        Dates in text are written as in the columns that they are to be `like`.
+        """
         found = []
-        for column, place in zip(self.columns, self.places, strict=True):
+        pairs = zip(self.columns, self.places, strict=True)
+        for n, (column, place) in enumerate(pairs):
+            if column.kind == "date" and like is not None:
+                column = column.written_as(like[n])
             if column.kind == "category":
                 found.append(column.decode(codes[:, place - numbers.shape[1]]))
             else:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import narwhals.stable.v2 as nw
@@ -11,6 +13,27 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+_ARROW_TABLES = ("Table", "RecordBatch")
+# What to do about types that are not taken, by their names.
+_WAYS_OUT = [
+    ("Sparse", "Make it dense, with .sparse.to_dense()"),
+    ("period", "Make dates of it, with .dt.to_timestamp()"),
+    ("interval", "Make categories of it, with .astype('category')"),
+    ("complex", "Make two columns of it, with np.real and np.imag"),
+    (
+        "longdouble|float(80|96|128)",
+        "Convert it from longdouble, with .astype('float64')",
+    ),
+    ("(?i)timedelta|duration", "Make numbers of it, with .dt.total_seconds()"),
+    ("(?i)^null", "Cast it to the type that it has elsewhere"),
+    ("(?i)list|array|struct|map", "Make columns of what is in it"),
+    ("(?i)binary", "Decode it to strings"),
+    ("datetime64|timestamp", "Convert it to a zone with a name, with .dt.tz_convert"),
+    ("date64", "Cast it to date32 or to a timestamp"),
+    ("(?i)^time", "Make numbers of it, of seconds, say"),
+]
+# Types that pyarrow has hardly any functions for.
+_UNREADABLE = re.compile("_view|run_end_encoded")
 # What a column is taken for by its type; numbers are not listed.
 _CATEGORIES = (nw.Boolean, nw.String, nw.Categorical, nw.Enum, nw.Object)
 _DATES = (nw.Date, nw.Datetime)
@@ -18,6 +41,38 @@ _DATES = (nw.Date, nw.Datetime)
 
 def _is_date(dtype: Any) -> bool:
     return isinstance(dtype, _DATES) or dtype in _DATES
+
+
+def find_fault(X: Any) -> str | None:
+    """Describe the first cell of an array that is no number; None if there is none."""
+    # As objects, lists of different lengths make an array, too.
+    cells = X if isinstance(X, np.ndarray) else np.asarray(X, dtype=object)
+    if cells.ndim != 2 or cells.dtype.kind not in "fOUS":
+        return None
+    is_float = cells.dtype.kind == "f"
+    places = np.argwhere(np.isinf(cells)) if is_float else np.ndindex(cells.shape)
+    for row, column in places:
+        fault = _fault_of(cells[row, column])
+        if fault is not None:
+            problem, way_out = fault
+            return f"Column {column} holds {problem} in row {row}. {way_out}."
+    return None
+
+
+def _fault_of(value: Any) -> tuple[str, str] | None:
+    """Say what is wrong with a cell of an array of numbers, and the way out."""
+    if value is None:
+        return None
+    if value is pd.NA:
+        return "pd.NA", "Use None or np.nan for a missing value"
+    try:
+        is_infinite = np.isinf(float(value))
+    except (ValueError, TypeError, OverflowError):
+        return (
+            f"{value!r:.40}, which is no number,",
+            "Name it in categorical_features to take it as a category",
+        )
+    return ("infinity", "Replace it by a number or by NaN") if is_infinite else None
 
 
 @dataclass(frozen=True)
@@ -30,10 +85,20 @@ class Schema:
         What the frame was made with.
     types : dict
         The library's own type of each column, by its name.
+    as_arrow : bool, default=False
+        Whether it was a table of pyarrow, which is read as a frame of pandas.
     """
 
     library: str
     types: dict[Any, Any]
+    as_arrow: bool = False
+
+
+def _is_arrow(X: Any) -> bool:
+    return any(
+        kind.__module__.startswith("pyarrow.") and kind.__name__ in _ARROW_TABLES
+        for kind in type(X).__mro__
+    )
 
 
 class Columns(Mapping[int, Any]):
@@ -47,7 +112,11 @@ class Columns(Mapping[int, Any]):
 
     def __init__(self, X: Any) -> None:
         self.is_frame = not isinstance(X, np.ndarray)
+        self.is_arrow = _is_arrow(X)
+        if self.is_arrow:
+            X = X.to_pandas(types_mapper=pd.ArrowDtype)
         self.native = X
+        self._types = list(X.dtypes) if self.is_frame else []
         self._X = nw.from_native(X, eager_only=True) if self.is_frame else X
         self.names: list[Any] = (
             list(self._X.columns) if self.is_frame else list(range(X.shape[1]))
@@ -61,9 +130,23 @@ class Columns(Mapping[int, Any]):
 
     def __getitem__(self, place: int) -> Any:
         """Return a column, a narwhals Series or an array."""
-        if self.is_frame:
-            return self._X.get_column(self.names[place])
-        return self._X[:, place]
+        if not self.is_frame:
+            return self._X[:, place]
+        column = self._X.get_column(self.names[place])
+        native = column.to_native()
+        # narwhals does not read all names of time zones, such as America/New_York.
+        if isinstance(native.dtype, pd.DatetimeTZDtype) and column.dtype == nw.Unknown:
+            native = native.dt.tz_convert("UTC")
+            column = nw.from_native(native, series_only=True)
+        return column
+
+    def take(self, chosen: NDArray[np.bool_]) -> Columns:
+        """Return the columns with some of the rows."""
+        is_polars = self.is_frame and not isinstance(self.native, pd.DataFrame)
+        rows = self.native.filter(chosen) if is_polars else self.native[chosen]
+        found = Columns(rows)
+        found.is_arrow = self.is_arrow
+        return found
 
     @property
     def n_rows(self) -> int:
@@ -82,15 +165,50 @@ class Columns(Mapping[int, Any]):
         if not self.is_frame:
             return "number"
         dtype = self[place].dtype
+        if not self._is_taken(place, dtype):
+            raise self._refuse_type(place)
         if _is_date(dtype):
             return "date"
-        if dtype.is_numeric():
-            return "number"
-        if any(dtype == kind for kind in _CATEGORIES):
-            return "category"
-        raise ValueError(
-            f"Column {self.names[place]!r} holds {dtype}, which is neither number nor "
-            "category nor date. Convert it, or leave it out."
+        return "number" if dtype.is_numeric() else "category"
+
+    def _is_taken(self, place: int, dtype: Any) -> bool:
+        if dtype == nw.String:
+            return not _UNREADABLE.search(self.type_name(place))
+        is_category = any(dtype == kind for kind in _CATEGORIES)
+        return is_category or _is_date(dtype) or bool(dtype.is_numeric())
+
+    def check_type(self, place: int, kind: str) -> None:
+        """Refuse a column whose type cannot be read as its kind in `fit`."""
+        if not self.is_frame:
+            return
+        dtype = self[place].dtype
+        is_taken = self._is_taken(place, dtype)
+        is_moment = kind == "number" and _is_date(dtype)
+        if is_taken and not is_moment:
+            return
+        # pyarrow cannot tell what is missing in string views.
+        if dtype != nw.String:
+            is_real = pd.api.types.is_any_real_numeric_dtype(self._types[place])
+            if kind == "number" and is_real:
+                return  # Sparse columns, for one.
+            if bool(self[place].is_null().all()):
+                return
+        if is_moment:
+            raise ValueError(
+                f"Column {self.names[place]!r} holds {self.type_name(place)}, but held "
+                "numbers in fit. Convert it first."
+            )
+        raise self._refuse_type(place)
+
+    def _refuse_type(self, place: int) -> ValueError:
+        name = self.type_name(place)
+        ways = (way for pattern, way in _WAYS_OUT if re.search(pattern, name))
+        known = type(self[place].dtype).__name__
+        if known != "Unknown" and known not in name:
+            name = f"{known} ({name})"
+        return ValueError(
+            f"Column {self.names[place]!r} holds {name}, which is neither number nor "
+            f"category nor date. {next(ways, 'Convert it')}, or leave it out."
         )
 
     def can_be(self, place: int, kind: str) -> bool:
@@ -105,8 +223,8 @@ class Columns(Mapping[int, Any]):
         return dtype.is_numeric() or dtype == nw.Boolean or self.is_text(place)
 
     def type_name(self, place: int) -> str:
-        """Name a column's type."""
-        return str(self[place].dtype)
+        """Name a column's type, as its library does."""
+        return str(self._types[place] if self.is_frame else self._X.dtype)
 
     def is_text(self, place: int) -> bool:
         """Whether a column may hold strings by its type."""
@@ -127,38 +245,173 @@ class Columns(Mapping[int, Any]):
             return bool(dtype.is_integer() or dtype == nw.Boolean)
         return bool(np.issubdtype(self._X.dtype, np.integer))
 
+    def suit(self, place: int, values: NDArray[Any]) -> NDArray[Any]:
+        """Convert decoded values to what the type of a column can hold.
+
+        The type may differ from that in `fit`: integers need rounded values, and
+        objects may be strings or decimals.
+        """
+        if not self.is_frame:
+            return values
+        dtype = self[place].dtype
+        if dtype == nw.Object or dtype == nw.String:
+            return _like_objects(values, self[place])
+        if not (dtype.is_numeric() or dtype == nw.Boolean):
+            return values
+        if values.dtype == object:
+            values = _to_numbers(values)
+        if dtype == nw.Boolean and values.dtype != object:
+            return values > 0.5
+        is_rounded = dtype.is_integer() and values.dtype.kind == "f"
+        return np.round(values) if is_rounded else values
+
+    def as_given(self, frame: Any) -> Any:
+        """Convert a frame of pandas to the library that X came from."""
+        return _to_arrow(frame) if self.is_arrow else frame
+
     def schema(self) -> Schema | None:
         """Describe a frame, or return None for an array."""
         if not self.is_frame:
             return None
-        if isinstance(self.native, pd.DataFrame):
-            return Schema("pandas", dict(self.native.dtypes))
-        return Schema("polars", dict(self.native.schema))
+        is_pandas = isinstance(self.native, pd.DataFrame)
+        types = dict(self.native.dtypes if is_pandas else self.native.schema)
+        return Schema("pandas" if is_pandas else "polars", types, self.is_arrow)
+
+
+def _to_numbers(values: NDArray[Any]) -> NDArray[Any]:
+    """Convert objects to numbers, if all of them are numbers."""
+    try:
+        found = np.asarray(pd.to_numeric(pd.Series(values).infer_objects()))
+    except (ValueError, TypeError):
+        return values
+    # Floats do not hold all integers that objects can be.
+    are_integers = found.dtype.kind == "f" and all(type(each) is int for each in values)
+    return values if are_integers else found
+
+
+def _like_objects(values: NDArray[Any], column: Any) -> NDArray[Any]:
+    """Convert numbers to strings or decimals where a column holds those.
+
+    They get as many decimal places as the column has.
+    """
+    if values.dtype.kind not in "iuf":
+        return values
+    present = [each for each in column.to_list() if not pd.isna(each)]
+    kind = type(next(iter(present), None))
+    if not issubclass(kind, str | Decimal):
+        return values
+    exponents = [Decimal(str(each)).as_tuple().exponent for each in present]
+    places = -min([0, *(e for e in exponents if isinstance(e, int))])
+    found = np.full(len(values), None, dtype=object)
+    for row in np.flatnonzero(~np.isnan(values)):
+        # An integer would become a float, which need not equal it.
+        found[row] = kind(f"{Decimal(values[row].item()):.{places}f}")
+    return found
+
+
+def _to_arrow(frame: pd.DataFrame) -> Any:
+    import pyarrow as pa
+
+    return pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata()
+
+
+def round_within(values: NDArray[Any], lowest: int, highest: int) -> NDArray[Any]:
+    """Round numbers to the integers of a range, none of which a float need hold.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n,)
+        Floats, none of them missing, or integers.
+    lowest, highest : int
+        The range.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        int64 or uint64, whichever holds the range, or else objects.
+    """
+    if values.dtype.kind in "iu":
+        bounds = np.iinfo(values.dtype)
+        found: NDArray[Any] = np.clip(
+            values, max(lowest, bounds.min), min(highest, bounds.max)
+        )
+        return found
+    kinds = [k for k in (np.int64, np.uint64) if _holds(k, lowest, highest)]
+    rounded = np.round(values)
+    # The ends as floats may be outside of the range, all floats between are within.
+    is_low, is_high = rounded <= float(lowest), rounded >= float(highest)
+    found = np.empty(len(values), dtype=kinds[0] if kinds else object)
+    found[is_high] = highest
+    found[is_low] = lowest
+    inner = rounded[~(is_low | is_high)]
+    found[~(is_low | is_high)] = inner if kinds else [int(each) for each in inner]
+    return found
+
+
+def _holds(kind: type[np.integer], lowest: int, highest: int) -> bool:
+    bounds = np.iinfo(kind)
+    return bool(bounds.min <= lowest and highest <= bounds.max)
 
 
 def _make_column(values: NDArray[Any], dtype: Any, library: str) -> Any:
-    """Return values as a column of a type of a library, as far as it can hold them."""
-    if library == "polars":
-        import polars as pl
+    """Return values as a column of a type of a library, as far as it can hold them.
 
-        if values.dtype.kind == "M":
-            return pl.Series(values).cast(pl.Datetime("us")).cast(dtype)
-        if dtype == pl.Boolean and values.dtype.kind == "f":
+    Without a type, it is the one that the library takes the values for. Values are
+    missing all together, where there was nothing to learn, or not at all.
+    """
+    is_missing = values.dtype.kind in "fO" and bool(pd.isna(values).any())
+    make = _make_polars if library == "polars" else _make_pandas
+    return make(values, dtype, is_missing=is_missing)
+
+
+def _make_polars(values: NDArray[Any], dtype: Any, *, is_missing: bool) -> Any:
+    import polars as pl
+
+    if is_missing:
+        return pl.Series([None] * len(values), dtype=dtype)
+    if values.dtype.kind == "M":
+        series = pl.Series(values).cast(pl.Datetime("us"))
+        return series if dtype is None else series.cast(dtype)
+    if dtype is None:
+        return pl.Series(values.tolist())
+    if values.dtype.kind in "iuf":
+        if dtype == pl.Boolean:
             return pl.Series(values > 0.5)
-        if dtype.is_integer() and values.dtype.kind == "f":
-            return pl.Series(values, nan_to_null=True).cast(dtype)
-        return pl.Series(list(values), dtype=dtype, strict=False)
-    series = pd.Series(values)
+        if dtype.is_integer():
+            whole = round_within(values, *_polars_bounds(dtype))
+            if whole.dtype == object:
+                return pl.Series(whole.tolist(), dtype=dtype)
+            return pl.Series(whole).cast(dtype)
+    return pl.Series(list(values), dtype=dtype, strict=False)
+
+
+def _polars_bounds(dtype: Any) -> tuple[int, int]:
+    n_bits = int(re.sub(r"\D", "", str(dtype)))
+    if dtype.is_unsigned_integer():
+        return 0, 2**n_bits - 1
+    return -(2 ** (n_bits - 1)), 2 ** (n_bits - 1) - 1
+
+
+def _make_pandas(values: NDArray[Any], dtype: Any, *, is_missing: bool) -> Any:
+    kind = getattr(dtype, "kind", "")
+    if is_missing and kind in ("i", "u", "b") and isinstance(dtype, np.dtype):
+        return pd.Series(values)  # The type has no way to say that all is missing.
+    if values.dtype.kind in "iuf" and not is_missing:
+        if kind == "b":
+            values = values > 0.5
+        elif kind in ("i", "u"):
+            bounds = np.iinfo(getattr(dtype, "numpy_dtype", dtype))
+            values = round_within(values, int(bounds.min), int(bounds.max))
+    # Told nothing, pandas makes its own timestamps of dates that are objects.
+    series = pd.Series(values, dtype=object if str(dtype) == "object" else None)
     if isinstance(dtype, pd.DatetimeTZDtype):
         series = series.dt.tz_localize("UTC")
-    if series.isna().any() and getattr(dtype, "kind", "") in "iub":
-        return series  # Gaps that could not be filled, in a type without gaps.
-    if getattr(dtype, "kind", "") == "b" and series.dtype.kind == "f":
-        series = series > 0.5
-    return series.astype(dtype)
+    return series if dtype is None else series.astype(dtype)
 
 
-def make_frame(values: Sequence[NDArray[Any]], schema: Schema) -> Any:
+def make_frame(
+    values: Sequence[NDArray[Any]], schema: Schema, index: Any = None
+) -> Any:
     """Make a frame like the one that `schema` describes.
 
     Parameters
@@ -167,6 +420,8 @@ def make_frame(values: Sequence[NDArray[Any]], schema: Schema) -> Any:
         Those of each column.
     schema : Schema
         Names and types.
+    index : pandas.Index, optional
+        Names of the rows, which a frame of polars has none of.
     """
     columns = {
         name: _make_column(found, dtype, schema.library)
@@ -176,7 +431,25 @@ def make_frame(values: Sequence[NDArray[Any]], schema: Schema) -> Any:
         import polars as pl
 
         return pl.DataFrame(columns)
-    return pd.DataFrame(columns)
+    frame = pd.DataFrame(columns)
+    if index is not None:
+        frame.index = index
+    return _to_arrow(frame) if schema.as_arrow else frame
+
+
+def make_array(values: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Make an array of the values of each column; integers become floats."""
+    return np.column_stack([_to_floats(each) for each in values])
+
+
+def _to_floats(values: NDArray[Any]) -> NDArray[Any]:
+    """Return integers that no float64 equals as those next to them, towards zero."""
+    if values.dtype.kind not in "iu":
+        return values
+    found = values.astype(np.float64)
+    pairs = zip(found.tolist(), values.tolist(), strict=True)
+    outside = [abs(as_float) > abs(value) for as_float, value in pairs]
+    return np.where(outside, np.nextafter(found, 0), found)
 
 
 def frame_like(values: NDArray[Any], original: Any) -> Any:
@@ -204,9 +477,15 @@ def frame_like(values: NDArray[Any], original: Any) -> Any:
 
 
 def fill_gaps(
-    frame: Any, gaps: Sequence[NDArray[np.bool_]], values: Sequence[NDArray[Any]]
+    frame: Any,
+    gaps: Sequence[NDArray[np.bool_]],
+    values: Sequence[NDArray[Any]],
+    schema: Schema | None,
 ) -> Any:
     """Return a copy of a frame in which only the gaps are filled.
+
+    A column keeps its type, unless nothing is in it or its categories lack one that it
+    is filled with.
 
     Parameters
     ----------
@@ -215,32 +494,123 @@ def fill_gaps(
     gaps : sequence of ndarray of bool
         Where each column is to be filled.
     values : sequence of ndarray
-        What with, one for each row.
+        What with, one for each row. Where they are missing, gaps stay.
+    schema : Schema or None
+        Of the frame in `fit`, if it was one.
     """
-    if not isinstance(frame, pd.DataFrame):
-        import polars as pl
-
-        filled = [
-            pl.select(
-                pl.when(pl.Series(gap))
-                .then(_make_column(found, c.dtype, "polars"))
-                .otherwise(c)
-            )
-            .to_series()
-            .alias(c.name)
-            if gap.any()
-            else c
-            for c, gap, found in zip(frame.get_columns(), gaps, values, strict=True)
-        ]
-        return pl.DataFrame(filled)
-    found = frame.copy()
-    for place, (gap, column) in enumerate(zip(gaps, values, strict=True)):
-        if gap.any():
-            old = frame.iloc[:, place]
-            new = _make_column(column[gap], old.dtype, "pandas")
-            new.index = old.index[gap]
-            merged: Any = old.copy()
-            merged[gap] = new
-            # As a Series: pandas would make strings of bare objects.
-            found.isetitem(place, merged)
+    library = "pandas" if isinstance(frame, pd.DataFrame) else "polars"
+    fill = _fill_pandas if library == "pandas" else _fill_polars
+    types: list[Any] = [None] * len(gaps)
+    if schema is not None and schema.library == library:
+        types = list(schema.types.values())
+    found = frame.copy() if library == "pandas" else frame.clone()
+    for place, (gap, filling) in enumerate(zip(gaps, values, strict=True)):
+        if gap.any() and not pd.isna(filling[gap]).all():
+            fill(found, place, gap, filling, types[place])
     return found
+
+
+def _fill_pandas(
+    frame: pd.DataFrame,
+    place: int,
+    gap: NDArray[np.bool_],
+    values: NDArray[Any],
+    fitted: Any,
+) -> None:
+    old = frame.iloc[:, place]
+    filling = values[gap]
+    if gap.all():
+        is_number = values.dtype.kind in "iuf" and pd.api.types.is_numeric_dtype(old)
+        dtype = old.dtype if fitted is None and is_number else fitted
+        merged: Any = _make_column(filling, dtype, "pandas")
+        merged.index = old.index
+    else:
+        dtype = _type_for_pandas(filling, old.dtype, fitted)
+        try:
+            new = _make_column(filling, dtype, "pandas")
+        except (ValueError, TypeError) as error:
+            raise _cannot_hold(old.name, dtype, filling) from error
+        if dtype == old.dtype:
+            merged = old.copy()
+            # As an array: of a Series pandas would make timestamps of dates, too.
+            merged[gap] = new.array
+        else:
+            # The new type need not have gaps.
+            parts = pd.concat([old[~gap].astype(dtype), new])
+            order = np.concatenate([np.flatnonzero(~gap), np.flatnonzero(gap)])
+            merged = parts.iloc[np.argsort(order)].set_axis(old.index)
+    # As a Series: pandas would make strings of bare objects.
+    frame.isetitem(place, merged)
+
+
+def _type_for_pandas(filling: NDArray[Any], own: Any, fitted: Any) -> Any:
+    """Return a type that holds a column's values and what its gaps are filled with."""
+    if getattr(own, "kind", "") in ("i", "u"):
+        bounds = np.iinfo(getattr(own, "numpy_dtype", own))
+        if _are_within(filling, int(bounds.min), int(bounds.max)):
+            return own
+        return np.dtype(np.int64) if fitted is None else fitted
+    if not isinstance(own, pd.CategoricalDtype):
+        return own
+    lacking = _lacking(filling, own.categories)
+    is_alike = isinstance(fitted, pd.CategoricalDtype)
+    if lacking and is_alike and not _lacking(own.categories, fitted.categories):
+        return fitted
+    # Where the new ones belong in an order, nothing says.
+    return pd.CategoricalDtype([*own.categories, *lacking]) if lacking else own
+
+
+def _fill_polars(
+    frame: Any, place: int, gap: NDArray[np.bool_], values: NDArray[Any], fitted: Any
+) -> None:
+    import polars as pl
+
+    old = frame.to_series(place)
+    if gap.all():
+        is_number = values.dtype.kind in "iuf" and old.dtype.is_numeric()
+        dtype = old.dtype if fitted is None and is_number else fitted
+        filled = _make_column(values, dtype, "polars")
+    else:
+        dtype = _type_for_polars(values[gap], old.dtype, fitted)
+        new = _make_column(values, dtype, "polars")
+        if new.filter(gap).null_count():
+            raise _cannot_hold(old.name, dtype, values[gap])
+        merged = pl.when(pl.Series(gap)).then(new).otherwise(old.cast(dtype))
+        filled = pl.select(merged).to_series()
+    frame.replace_column(place, filled.alias(old.name))
+
+
+def _type_for_polars(filling: NDArray[Any], own: Any, fitted: Any) -> Any:
+    """Return a type that holds a column's values and what its gaps are filled with."""
+    import polars as pl
+
+    if own.is_integer() and not _are_within(filling, *_polars_bounds(own)):
+        return pl.Int64() if fitted is None else fitted
+    if not isinstance(own, pl.Enum):
+        return own
+    lacking = _lacking(filling, own.categories)
+    is_alike = isinstance(fitted, pl.Enum)
+    if lacking and is_alike and not _lacking(own.categories, fitted.categories):
+        return fitted
+    return pl.Enum([*own.categories, *lacking]) if lacking else own
+
+
+def _cannot_hold(name: Any, dtype: Any, filling: NDArray[Any]) -> ValueError:
+    return ValueError(
+        f"Column {name!r} holds {dtype}, which cannot hold {filling[0]!r:.40}. Bring "
+        "it to the type of fit first."
+    )
+
+
+def _are_within(values: NDArray[Any], lowest: int, highest: int) -> bool:
+    """Whether an integer type holds all values that are integers, not rounded ones."""
+    if values.dtype.kind not in "iuO":
+        return True
+    whole = (each for each in values.tolist() if isinstance(each, int))
+    return all(lowest <= each <= highest for each in whole)
+
+
+def _lacking(values: Any, categories: Any) -> list[Any]:
+    """Return the values that are no categories, each once, in order."""
+    known = set(categories)
+    return [value for value in dict.fromkeys(values) if value not in known]

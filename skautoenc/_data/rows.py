@@ -9,16 +9,19 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import sparse
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
+from .ranges import computing_type
 from .streamed import StreamedMatrix
 
 Index = NDArray[np.int64] | slice
 RowMap = Callable[[Tensor], Tensor]
 
-
 _BLOCK_VALUES = 2**20
+# Columns beyond which steps over sparse rows take far longer than other methods do.
+_WIDE = 1000
 # Enough rows to tell a dead unit from a rare one: of units that are active for one row
 # in a hundred, one that is alive shows in about forty of them.
 N_SAMPLE = 4096
@@ -90,6 +93,11 @@ class TrainingData:
         ends = np.searchsorted(self.index, self.index + capacity)
         sizes = (ends - np.arange(len(self)))[ends < len(self)]
         return int(sizes.min(initial=len(self)))
+
+    @property
+    def is_wide_sparse(self) -> bool:
+        """Whether the rows are sparse and wide, as those of words are."""
+        return bool(sparse.issparse(self.matrix) and self.matrix.shape[1] > _WIDE)
 
     def in_blocks(self) -> Iterator[NDArray[Any]]:
         """Run through the rows, a dense block at a time."""
@@ -218,8 +226,9 @@ class Rows:
         targets: NDArray[np.float32] | None = None,
     ) -> None:
         self.matrix = matrix
-        self.mean = mean.astype(matrix.dtype)
-        self.scale = matrix.dtype.type(scale)
+        dtype = computing_type(matrix.dtype, mean, scale)
+        self.mean = mean.astype(dtype)
+        self.scale = dtype.type(scale)
         self.device = device
         self.index = index
         self.prepare = prepare
@@ -258,10 +267,43 @@ class Rows:
 
     def standardised(self, chosen: Index) -> Tensor:
         """Return chosen rows before they are prepared."""
-        block = take(self.matrix, chosen, self.index) - self.mean
-        block /= self.scale
-        block = block.astype(np.float32, copy=False)
+        if sparse.issparse(self.matrix):
+            return torch.from_numpy(self._of_sparse(chosen)).to(self.device)
+        # Values beyond float32 become infinite; who reads them sees to that.
+        with np.errstate(over="ignore"):
+            block = take(self.matrix, chosen, self.index) - self.mean
+            block /= self.scale
+            block = block.astype(np.float32, copy=False)
         return torch.from_numpy(block).to(self.device)
+
+    def _of_sparse(self, chosen: Index) -> NDArray[np.float32]:
+        """Standardise what is not zero, and once for all what is."""
+        found = self.matrix[chosen if self.index is None else self.index[chosen]]
+        if not found.has_canonical_format:
+            found = found.copy()
+            found.sum_duplicates()
+        rows = np.empty(found.shape, dtype=np.float32)
+        numbers = np.repeat(np.arange(found.shape[0]), np.diff(found.indptr))
+        with np.errstate(over="ignore"):
+            rows[:] = (0 - self.mean) / self.scale
+            values = (found.data - self.mean[found.indices]) / self.scale
+            rows[numbers, found.indices] = values
+        return rows
+
+    def standardise_into(self, memory: Tensor, chosen: Index) -> None:
+        """Write `standardised` rows into memory, (n_chosen, n_features), float32."""
+        if sparse.issparse(self.matrix):
+            memory.copy_(torch.from_numpy(self._of_sparse(chosen)))
+            return
+        rows = take(self.matrix, chosen, self.index)
+        is_float32 = np.result_type(rows, self.mean) == np.float32
+        if is_float32 and memory.device.type == "cpu":
+            block = memory.numpy()
+            with np.errstate(over="ignore"):
+                np.subtract(rows, self.mean, out=block)
+                block /= self.scale
+        else:
+            memory.copy_(self.standardised(chosen))
 
     @property
     def n_bytes(self) -> int:

@@ -14,11 +14,20 @@ from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils._set_output import ADAPTERS_MANAGER, _get_output_config
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from .explain import advise_on_missing, explain, refuse_unread
 from .rows import TrainingData, blocks, take
+
+# Of two, for weights: products and sums of many stay far from the ends of float64.
+_LARGEST_EXPONENT = 500
 
 
 def check_rows(
-    estimator: BaseEstimator, X: Any, *, reset: bool, min_rows: int = 1
+    estimator: BaseEstimator,
+    X: Any,
+    *,
+    reset: bool,
+    min_rows: int = 1,
+    first_row: int = 0,
 ) -> Any:
     """Check the data of `fit`, `transform` and their kin.
 
@@ -32,6 +41,8 @@ def check_rows(
         Whether to set these attributes rather than compare.
     min_rows : int, default=1
         Fewest rows accepted.
+    first_row : int, default=0
+        Number of the first row, of those of a stream; errors name rows by it.
 
     Returns
     -------
@@ -43,11 +54,12 @@ def check_rows(
     ValueError
         If `X` has the wrong shape or names, or values that are not finite numbers.
     TypeError
-        If `X` has entries that are not numbers.
+        If `X` has entries that are not numbers, or gives data but is none.
     """
     if not reset and _is_as_in_fit(estimator, X, min_rows):
-        _check_finite(X, None)
+        _check_finite(X, None, first_row)
         return X
+    refuse_unread(X)
     try:
         matrix = validate_data(
             estimator,
@@ -59,14 +71,11 @@ def check_rows(
             reset=reset,
         )
     except (ValueError, TypeError) as error:
-        column = _column_without_numbers(X)
-        if column is None:
+        better = explain(estimator, X, error)
+        if better is None:
             raise
-        raise type(error)(
-            f"Column {column!r} of X does not hold numbers ({error}). Encode it, with "
-            "OrdinalEncoder or OneHotEncoder for one, or leave it out."
-        ) from error
-    _check_finite(matrix, getattr(estimator, "feature_names_in_", None))
+        raise better from error
+    _check_finite(matrix, getattr(estimator, "feature_names_in_", None), first_row)
     return matrix
 
 
@@ -87,23 +96,8 @@ def _is_as_in_fit(estimator: BaseEstimator, X: Any, min_rows: int) -> bool:
     )
 
 
-def _column_without_numbers(X: Any) -> str | None:
-    """Name the first column of a frame that cannot be read as numbers."""
-    if not hasattr(X, "columns"):
-        return None
-    for name in X.columns:
-        column = np.asarray(X[name])
-        try:
-            column.astype(np.float64)
-        except (ValueError, TypeError):
-            return str(name)
-        if column.dtype.kind in "mM":
-            return str(name)
-    return None
-
-
-def _check_finite(matrix: Any, names: NDArray[Any] | None) -> None:
-    """Raise a ValueError that names the column of the first value that is not."""
+def _check_finite(matrix: Any, names: NDArray[Any] | None, first_row: int) -> None:
+    """Raise a ValueError that names row and column of the first value that is not."""
     values = matrix.data if sparse.issparse(matrix) else matrix
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(np.sum(values)):
@@ -115,10 +109,8 @@ def _check_finite(matrix: Any, names: NDArray[Any] | None) -> None:
             row, column = faults[0]
             what = "NaN" if np.isnan(rows[row, column]) else "infinity"
             label = column if names is None else repr(str(names[column]))
-            raise ValueError(
-                f"Input X contains {what}: row {block.start + row}, column {label}. "
-                "Fill the gaps (SimpleImputer) or drop the rows first."
-            )
+            row += first_row + block.start
+            raise ValueError(advise_on_missing(what, row, label))
 
 
 def refuse(estimator: BaseEstimator, name: str, expected: str) -> NoReturn:
@@ -197,12 +189,20 @@ def check_codes(estimator: Any, X: Any, *widths: int) -> NDArray[np.float32]:
 
 
 def check_weights(sample_weight: ArrayLike | None, matrix: Any) -> NDArray[Any] | None:
-    """Check the sample weights: one a row, none negative, not all zero."""
+    """Check the sample weights: one a row, none negative, not all zero.
+
+    Weights so large that their sum overflows, or so small that they have lost digits,
+    are multiplied by a power of two: only their ratios matter.
+    """
     if sample_weight is None:
         return None
     weights: NDArray[Any] = _check_sample_weight(
         sample_weight, matrix, dtype=np.float64, ensure_non_negative=True
     )
+    exponent = int(np.frexp(weights.max())[1])
+    if abs(exponent) > _LARGEST_EXPONENT:
+        wanted = int(np.copysign(_LARGEST_EXPONENT, exponent))
+        weights = np.ldexp(weights, wanted - exponent)
     return weights
 
 

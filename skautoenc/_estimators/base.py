@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-import os
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import partial
-from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,26 +13,27 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from .._data.rows import TrainingData
 from .._data.validation import check_weights
-from .._model.learn import Learnt, Training, conclude, set_up, snapshot
+from .._model.learn import (
+    Learnt,
+    Training,
+    conclude,
+    report_dead_layer,
+    set_up,
+    snapshot,
+)
 from .._model.model import CodeMap, Model, Side
-from .._model.plan import Plan, Solver
-from .._objectives.corruption import CORRUPTIONS
-from .._objectives.losses import LOSSES
-from .._objectives.objectives import Change
+from .._model.plan import Plan
 from .._persistence.checkpoint import Checkpoint, open_checkpoint
 from .._persistence.fingerprint import describe_fit
-from .._training.batches import number_of_batches
-from .._training.budget import Budget
 from .._training.fitting import Fit, train_alone, training_strategy
-from .._training.optimizers import SCHEDULES
 from .._training.resources import compute, is_out_of_memory
 from .._training.run import Run
 from .._warnings import warn
+from .engine import EngineParameters
 from .fitted import FittedEstimator
 
 
@@ -46,7 +44,7 @@ def can_stream(estimator: BaseAutoencoder) -> bool:
         "whiten_code": "the code of a stream changes with every part",
     }
     for name, reason in reasons.items():
-        if getattr(estimator, name):
+        if getattr(estimator, name, False):
             raise AttributeError(
                 f"partial_fit does not support {name}=True: {reason}. Set "
                 f"{name}=False, or use fit."
@@ -54,7 +52,7 @@ def can_stream(estimator: BaseAutoencoder) -> bool:
     return True
 
 
-class BaseAutoencoder(FittedEstimator):
+class BaseAutoencoder(EngineParameters, FittedEstimator):
     """Fit a network to reconstruct its input, and apply it.
 
     A subclass stores its parameters, reads its kind of data, and resolves both into a
@@ -67,64 +65,16 @@ class BaseAutoencoder(FittedEstimator):
     _side: ClassVar[type[Side]]
     _model: Model[Any]
 
-    # Values of what a subclass does not offer as a parameter.
-    features: Any = "code"
-    loss: Any = "auto"
-    corruption: Any = "masking"
-    corruption_rate: Any = 0.0
-    solver: Any = "adam"
-    alpha: Any = 0.0
-    batch_size: Any = "auto"
-    learning_rate: Any = "cosine"
-    learning_rate_init: Any = 0.005
-    momentum: Any = 0.9
-    max_grad_norm: Any = None
-    max_iter: Any = "auto"
-    shuffle: Any = True
-    tol: Any = 1e-4
-    n_iter_no_change: Any = 10
-    early_stopping: Any = False
-    validation_fraction: Any = 0.1
-    warm_start: Any = False
-    checkpoint: Any = None
-    device: Any = "auto"
-    random_state: Any = None
-    verbose: Any = False
-
-    _parameter_constraints: dict[str, list[Any]] = {
-        "loss": [StrOptions({"auto", *LOSSES})],
-        "corruption": [StrOptions(set(CORRUPTIONS))],
-        "corruption_rate": [Interval(Real, 0, None, closed="left")],
-        "solver": [StrOptions({"adam", "sgd"})],
-        "alpha": [Interval(Real, 0, None, closed="left")],
-        "batch_size": [
-            StrOptions({"auto"}),
-            Interval(Integral, 1, None, closed="left"),
-        ],
-        "learning_rate": [StrOptions(set(SCHEDULES))],
-        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
-        "momentum": [Interval(Real, 0, 1, closed="left")],
-        "max_grad_norm": [None, Interval(Real, 0, None, closed="neither")],
-        "max_iter": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "shuffle": ["boolean"],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "n_iter_no_change": [
-            Interval(Integral, 1, None, closed="left"),
-        ],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "warm_start": ["boolean"],
-        "checkpoint": [str, os.PathLike, None],
-        "device": [str, torch.device],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
-    }
-
     # What a subclass says
 
     @abstractmethod
     def _read_training_data(
-        self, X: Any, sample_weight: ArrayLike | None, before: Model[Any] | None
+        self,
+        X: Any,
+        sample_weight: ArrayLike | None,
+        before: Model[Any] | None,
+        *,
+        min_rows: int = 2,
     ) -> tuple[TrainingData, Any]:
         """Validate the data of a fit.
 
@@ -136,6 +86,8 @@ class BaseAutoencoder(FittedEstimator):
             Weights of the rows.
         before : Model or None
             What training goes on from; None for a fit from the beginning.
+        min_rows : int, default=2
+            Fewest rows accepted.
 
         Returns
         -------
@@ -168,6 +120,16 @@ class BaseAutoencoder(FittedEstimator):
             Whether the data is a part of a stream, trained on for one epoch.
         """
 
+    def _columns_of(self, form: Any) -> Any:
+        """Return what tells columns from others that give the same rows, if anything.
+
+        Parameters
+        ----------
+        form : object
+            What `_read_training_data` has found.
+        """
+        return None
+
     def _attributes_of(self, learnt: Learnt) -> dict[str, Any]:
         """Return fitted attributes that only a subclass has."""
         return {}
@@ -194,11 +156,13 @@ class BaseAutoencoder(FittedEstimator):
         """Train on what `_read_training_data` has found; `task` is for callbacks."""
         # A fit that fails from here on leaves nothing that looks fitted.
         forgotten = ["_optimizer_state", "_random_state"]
-        for name in forgotten if before else [*forgotten, "network_", "_model"]:
+        if before is None:
+            forgotten += ["network_", "_model", "row_total_"]
+        for name in forgotten:
             self.__dict__.pop(name, None)
         with (
             _says_what_to_lower(self),
-            self._open_checkpoint(data, before) as checkpoint,
+            self._open_checkpoint(data, form, before) as checkpoint,
             torch.inference_mode(False),
             torch.enable_grad(),
         ):
@@ -251,6 +215,7 @@ class BaseAutoencoder(FittedEstimator):
         except KeyboardInterrupt:
             warn("Training interrupted by user.")
         self.__dict__.update(self._attributes(conclude(training), run, goes_on=goes_on))
+        report_dead_layer(training)
         context.call_on_fit_task_end(**task, reconstruction_attributes={})
 
     def _epochs(
@@ -287,7 +252,9 @@ class BaseAutoencoder(FittedEstimator):
         """Train for one epoch on a part of the data."""
         self._validate_params()
         before = self._model_to_go_on_from()
-        data, form = self._read_training_data(X, sample_weight, before)
+        data, form = self._read_training_data(
+            X, sample_weight, before, min_rows=2 if before is None else 1
+        )
         if not hasattr(self, "_random_state"):
             self._random_state = check_random_state(self.random_state)
         with (
@@ -318,48 +285,22 @@ class BaseAutoencoder(FittedEstimator):
         return self._model if self.__sklearn_is_fitted__() else None
 
     def _open_checkpoint(
-        self, data: TrainingData, before: Model[Any] | None
+        self, data: TrainingData, form: Any, before: Model[Any] | None
     ) -> AbstractContextManager[Checkpoint | None]:
         if self.checkpoint is None:
             return nullcontext()
         seed = None
         if self.random_state is None:
             seed = check_random_state(None).randint(np.iinfo(np.int32).max)
+        first_fit = None
+        if before is not None:
+            weights = before.network.state()["weights"]
+            first_fit = {**before.side.attributes(), "network_": weights}
         description = describe_fit(
-            self, data, None if before is None else before.network
+            self, data, columns=self._columns_of(form), first_fit=first_fit
         )
-        return open_checkpoint(Path(self.checkpoint), description, seed)
-
-    # What parameters of all subclasses resolve to
-
-    def _budget(self, n_samples: int, *, in_parts: bool) -> Budget:
-        """Say how long and how fast to train on `n_samples` rows."""
-        batch_size = 128 if self.batch_size == "auto" else int(self.batch_size)
-        n_batches = number_of_batches(n_samples, batch_size)
-        budget = Budget(
-            batch_size=batch_size,
-            max_iter=(
-                self._default_max_iter(n_batches)
-                if self.max_iter == "auto"
-                else int(self.max_iter)
-            ),
-            learning_rate_init=float(self.learning_rate_init),
-            learning_rate=self.learning_rate,
-        )
-        return budget.for_one_epoch() if in_parts else budget
-
-    def _default_max_iter(self, n_batches: int) -> int:
-        """Return the maximum number of epochs, of `n_batches` steps each."""
-        return min(max(5, math.ceil(1000 / n_batches)), 50)
-
-    def _solver(self) -> Solver:
-        return Solver(self.solver, self.momentum, self.alpha, self.max_grad_norm)
-
-    def _corruption(self) -> Change | None:
-        """Return what is done to a batch before it is encoded, if anything."""
-        if self.corruption_rate == 0:
-            return None
-        return partial(CORRUPTIONS[self.corruption], rate=self.corruption_rate)
+        folder = Path(self.checkpoint).expanduser()
+        return open_checkpoint(folder, description, seed, verbose=bool(self.verbose))
 
     # What a fit leaves
 
@@ -370,6 +311,7 @@ class BaseAutoencoder(FittedEstimator):
         scores = [1 - loss for loss in run.validation_losses]
         if goes_on:
             scores = (self.validation_scores_ or []) + scores
+        last = losses[-1] if losses else math.nan
         return {
             **model.side.attributes(),
             "network_": model.network,
@@ -377,7 +319,7 @@ class BaseAutoencoder(FittedEstimator):
             "features_": model.code.features,
             "loss_curve_": losses,
             "n_iter_": len(losses),
-            "loss_": losses[-1] if losses else math.nan,
+            "loss_": run.stopping.best_loss if run.went_back else last,
             "best_loss_": min(losses, default=math.nan),
             "validation_scores_": scores or None,
             "best_validation_score_": (
@@ -396,21 +338,26 @@ class BaseAutoencoder(FittedEstimator):
 
     # Applying
 
-    def _errors(self, X: Any) -> NDArray[np.float32]:
+    def _errors(self, X: Any) -> NDArray[np.float64]:
         """Return how badly each row is reconstructed, in the user's units."""
         check_is_fitted(self)
         model = self._model
-        errors = model.errors(self._read_rows(X)) * model.side.error_unit
-        found: NDArray[np.float32] = errors.astype(np.float32)
-        return found
+        errors: NDArray[np.float64] = model.errors(self._read_rows(X))
+        with np.errstate(over="ignore"):
+            errors *= model.side.error_unit
+        return errors
 
     def _mean_error(self, X: Any, sample_weight: ArrayLike | None) -> float:
         """Return the weighted mean of the rows' errors, in the user's units."""
         check_is_fitted(self)
         model, matrix = self._model, self._read_rows(X)
         weights = check_weights(sample_weight, matrix)
-        errors = model.errors(matrix).astype(np.float64)
-        return float(np.average(errors, weights=weights) * model.side.error_unit)
+        errors = model.errors(matrix)
+        if weights is not None:
+            # Infinity times nothing is no number.
+            errors[weights == 0] = 0
+        with np.errstate(over="ignore"):
+            return float(np.average(errors, weights=weights) * model.side.error_unit)
 
 
 @contextmanager

@@ -82,13 +82,16 @@ class ConvAutoencoderTransformer(ImageInput, MatrixAutoencoder):
         counts. "auto" is "binary_cross_entropy" for data of zeros and ones and nothing
         else, otherwise "squared_error". Whatever it is, `score` stays the squared
         error.
-    normalize_rows : float, default=None
+    normalize_rows : float or "total", default=None
         If given, each centred row is divided by its root mean square, so that faint
         and strong rows count alike: good where strength says nothing, as with the
         contrast of an image. The number, in units of the root mean square of all rows,
         is added in quadrature to keep faint rows from being blown up: 0.5 is a start.
         Rows get their lengths back on the way back, less exactly the smaller the
-        number.
+        number. "total" is for counts and ``loss="poisson"``, where how many a row has
+        says nothing, as with the depth of a cell or the length of a document: rows are
+        brought to the mean total, `row_total_`, and weigh by their own (an exposure).
+        What comes back, and what is scored, is of that total. It takes a copy of `X`.
     solver : {"adam", "sgd"}, default="adam"
         Adam with decoupled weight decay, or gradient descent with momentum.
     alpha : float, default=0.0
@@ -100,15 +103,16 @@ class ConvAutoencoderTransformer(ImageInput, MatrixAutoencoder):
     learning_rate : {"constant", "linear", "cosine"}, default="cosine"
         How the learning rate falls in the course of the fit: not at all, linearly to
         zero, or along half a cosine.
-    learning_rate_init : float, default=0.01
-        Learning rate at the start.
+    learning_rate_init : float or "auto", default="auto"
+        Learning rate at the start; "auto" is 0.01.
     momentum : float in [0, 1), default=0.9
         Momentum of `solver="sgd"`.
     max_grad_norm : float, default=None
         Bound on the norm of the gradient; None for no bound.
     max_iter : int or "auto", default="auto"
         Most epochs. "auto" takes as many as make about 1000 steps, but at least 5 and
-        at most 50.
+        at most 50; for a sparse matrix of more than 1000 columns, and with
+        `linear_skip`, 3 at most.
     shuffle : bool, default=True
         Whether each epoch visits the rows in a new order.
     tol : float, default=1e-4
@@ -157,6 +161,8 @@ class ConvAutoencoderTransformer(ImageInput, MatrixAutoencoder):
         Means of the columns, subtracted first.
     scale_ : float
         Root of the columns' mean variance, by which the centred rows are divided.
+    row_total_ : float
+        Mean total of the training rows, with ``normalize_rows="total"`` only.
     network_ : torch.nn.Module
         The network, in evaluation mode. Its `encode` takes standardised rows,
         normalised if asked for. Its `decode` gives such rows, or what the
@@ -167,8 +173,11 @@ class ConvAutoencoderTransformer(ImageInput, MatrixAutoencoder):
         Mean training loss of each epoch, as a share of the variance of the data (of the
         deviance, for other losses than the squared error): 1 is no better than the
         mean, 0 is perfect.
-    loss_, best_loss_ : float
-        Its last and its lowest value.
+    loss_ : float
+        Its last value; the lowest where the fit went back to the weights of its best
+        epoch, because the last one's loss was far above it (by a fifth or more).
+    best_loss_ : float
+        Its lowest value.
     validation_scores_ : list of float or None
         Share of the variance (deviance) of the held-out rows that is explained, R²
         (D²), after each epoch trained with `early_stopping`; None without.
@@ -240,12 +249,12 @@ class ConvAutoencoderTransformer(ImageInput, MatrixAutoencoder):
         loss: Literal[
             "auto", "squared_error", "huber", "binary_cross_entropy", "poisson"
         ] = "auto",
-        normalize_rows: float | None = None,
+        normalize_rows: float | Literal["total"] | None = None,
         solver: Literal["adam", "sgd"] = "adam",
         alpha: float = 0.0,
         batch_size: int | Literal["auto"] = "auto",
         learning_rate: Literal["constant", "linear", "cosine"] = "cosine",
-        learning_rate_init: float = 0.01,
+        learning_rate_init: float | Literal["auto"] = "auto",
         momentum: float = 0.9,
         max_grad_norm: float | None = None,
         max_iter: int | Literal["auto"] = "auto",
@@ -385,13 +394,12 @@ class ConvAutoencoderTransformer(ImageInput, MatrixAutoencoder):
         ------
         ValueError
             If a parameter or the data is not usable, if the loss stops being finite
-            before any epoch is done, or if the checkpoint is damaged.
+            before any epoch is done, if the checkpoint is damaged, or if a parameter
+            holds something that a checkpoint cannot tell from others.
         MemoryError
             If memory runs out, on the device or beside it.
         OSError
             If the checkpoint folder cannot be written to.
-        RuntimeError
-            If another process is busy with the same fit by the same checkpoint folder.
 
         Warns
         -----
@@ -415,8 +423,9 @@ class ConvAutoencoderTransformer(ImageInput, MatrixAutoencoder):
         ----------
         X : {array-like, sparse matrix, frame} of shape (n_samples, n_features), or \
                 array-like of shape (n_samples, height, width[, n_channels])
-            A part of the training images, two at least. The first part also sets mean
-            and scale: let it be a fair sample of the rest.
+            A part of the training images, of any number. The first part, of two at
+            least, also sets mean and scale: let it be a fair sample of the rest. A part
+            of one image is normalised by what came before it, with batch normalisation.
 
         y : Ignored
             Present for API consistency.
@@ -480,9 +489,11 @@ class ConvAutoencoderTransformer(ImageInput, MatrixAutoencoder):
 
         Returns
         -------
-        ndarray or frame of shape (n_samples, n_features), float32
-            The reconstruction, in the units of the training data, to the seven digits
-            of float32. A frame with the training data's columns if the estimator was
+        ndarray or frame of shape (n_samples, n_features), float32 or float64
+            The reconstruction, in the units of the training data. It is float64 if
+            float32 could not hold the data: with columns further than 1024 times
+            `scale_` from zero, such as timestamps, or a `scale_` outside of 2**-100 to
+            2**100. A frame with the training data's columns if the estimator was
             fitted on a frame and `set_output` asks for one.
 
         Raises
@@ -495,7 +506,7 @@ class ConvAutoencoderTransformer(ImageInput, MatrixAutoencoder):
         """
         return self._inverse_transform(X)
 
-    def score_samples(self, X: Any) -> NDArray[np.float32]:
+    def score_samples(self, X: Any) -> NDArray[np.float64]:
         """Score each image by how well it is reconstructed.
 
         Parameters
@@ -506,9 +517,10 @@ class ConvAutoencoderTransformer(ImageInput, MatrixAutoencoder):
 
         Returns
         -------
-        ndarray of shape (n_samples,), float32
+        ndarray of shape (n_samples,), float64
             Minus the mean squared error of each image's reconstruction, in the squared
-            units of the data: 0 is perfect, and outliers are far below.
+            units of the data: 0 is perfect, and outliers are far below, at minus
+            infinity where float64 has no such number. Never NaN.
 
         Raises
         ------

@@ -151,13 +151,16 @@ class AutoencoderTransformer(MatrixAutoencoder):
         What `transform` gives: the code; the code thinned out by the sparsity rule, as
         the decoder gets it, which is the same where there is no rule; or all hidden
         activations and the code, which a network of your own does not tell.
-    normalize_rows : float, default=None
+    normalize_rows : float or "total", default=None
         If given, each centred row is divided by its root mean square, so that faint
         and strong rows count alike: good where strength says nothing, as with the
         contrast of an image. The number, in units of the root mean square of all rows,
         is added in quadrature to keep faint rows from being blown up: 0.5 is a start.
         Rows get their lengths back on the way back, less exactly the smaller the
-        number.
+        number. "total" is for counts and ``loss="poisson"``, where how many a row has
+        says nothing, as with the depth of a cell or the length of a document: rows are
+        brought to the mean total, `row_total_`, and weigh by their own (an exposure).
+        What comes back, and what is scored, is of that total. It takes a copy of `X`.
     whiten : {"zca", "pca"} or None, default=None
         Whether the network sees whitened rows, in which all directions of the data
         are about equally strong, so that fine patterns count as much as coarse ones.
@@ -184,15 +187,22 @@ class AutoencoderTransformer(MatrixAutoencoder):
     learning_rate : {"constant", "linear", "cosine"}, default="cosine"
         How the learning rate falls in the course of the fit: not at all, linearly to
         zero, or along half a cosine.
-    learning_rate_init : float, default=0.005
-        Learning rate at the start.
+    learning_rate_init : float or "auto", default="auto"
+        Learning rate at the start. "auto" suits the network. With hidden layers it is
+        0.01, or 0.005 where some activations are noisy at that: a layer of more than
+        64 inputs takes steps that are smaller in proportion. Without hidden layers,
+        for `solver="sgd"` and for a network of your own it is 0.005. A number is what
+        all layers take, except that wide layers of rectified units ("relu" without
+        normalisation) take smaller steps where the number would kill them.
     momentum : float in [0, 1), default=0.9
         Momentum of `solver="sgd"`.
     max_grad_norm : float, default=None
         Bound on the norm of the gradient; None for no bound.
     max_iter : int or "auto", default="auto"
         Most epochs. "auto" takes as many as make about 1000 steps, but at least 5 and
-        at most 50.
+        at most 50. For a sparse matrix of more than 1000 columns, and a network with
+        `linear_skip`, it takes 3 at most: a step over such rows costs as much as over
+        dense ones, and more epochs overfit.
     shuffle : bool, default=True
         Whether each epoch visits the rows in a new order.
     tol : float, default=1e-4
@@ -256,6 +266,8 @@ class AutoencoderTransformer(MatrixAutoencoder):
         Means of the columns, subtracted first.
     scale_ : float
         Root of the columns' mean variance, by which the centred rows are divided.
+    row_total_ : float
+        Mean total of the training rows, with ``normalize_rows="total"`` only.
     whitening_, dewhitening_ : ndarray of shape (n_features_in_, n_features_in_) or None
         Maps that standardised rows are multiplied by to whiten them, and back.
     code_mean_ : ndarray of shape (n_components_,) or None
@@ -274,8 +286,11 @@ class AutoencoderTransformer(MatrixAutoencoder):
         variance of the data (of the deviance, for other losses than the squared
         error): 1 is no better than the mean, 0 is perfect. With `n_neighbors` it is
         still the variance of the rows, of which the targets have less.
-    loss_, best_loss_ : float
-        Its last and its lowest value.
+    loss_ : float
+        Its last value; the lowest where the fit went back to the weights of its best
+        epoch, because the last one's loss was far above it (by a fifth or more).
+    best_loss_ : float
+        Its lowest value.
     validation_scores_ : list of float or None
         Share of the variance (deviance) of the held-out rows that is explained, R²
         (D²), after each epoch trained with `early_stopping`; None without.
@@ -409,7 +424,7 @@ class AutoencoderTransformer(MatrixAutoencoder):
             "auto", "squared_error", "huber", "binary_cross_entropy", "poisson"
         ] = "auto",
         features: Literal["code", "sparse", "stack"] = "code",
-        normalize_rows: float | None = None,
+        normalize_rows: float | Literal["total"] | None = None,
         whiten: Literal["zca", "pca"] | None = None,
         whiten_regularization: float = 0.1,
         whiten_code: bool = False,
@@ -417,7 +432,7 @@ class AutoencoderTransformer(MatrixAutoencoder):
         alpha: float = 0.0,
         batch_size: int | Literal["auto"] = "auto",
         learning_rate: Literal["constant", "linear", "cosine"] = "cosine",
-        learning_rate_init: float = 0.005,
+        learning_rate_init: float | Literal["auto"] = "auto",
         momentum: float = 0.9,
         max_grad_norm: float | None = None,
         max_iter: int | Literal["auto"] = "auto",
@@ -518,37 +533,25 @@ class AutoencoderTransformer(MatrixAutoencoder):
         if sparsity == "auto":
             dense = self.ordered or n_components < n_features
             sparsity = None if dense else "lifetime"
-        hidden_layer_sizes = self._resolve_hidden_layer_sizes(n_features, sparsity)
+        sizes = _resolve_hidden_layer_sizes(
+            self.hidden_layer_sizes, n_features, sparsity
+        )
+        rate, tied = self.sparsity_rate, self.tied_weights
+        if rate == "auto":
+            rate = min(max(0.1, 16 / n_components), 0.5)
         return DenseAutoencoder(
             n_features=n_features,
             n_components=n_components,
-            hidden_layer_sizes=hidden_layer_sizes,
+            hidden_layer_sizes=sizes,
             activation=str(self.activation),
             sparsity=sparsity,
-            sparsity_rate=(
-                min(max(0.1, 16 / n_components), 0.5)
-                if self.sparsity_rate == "auto"
-                else float(self.sparsity_rate)
-            ),
+            sparsity_rate=float(rate),
             sparsity_penalty=float(self.sparsity_penalty),
-            tied_weights=(
-                not hidden_layer_sizes
-                if self.tied_weights == "auto"
-                else bool(self.tied_weights)
-            ),
+            tied_weights=not sizes if tied == "auto" else bool(tied),
             linear_skip=bool(self.linear_skip),
             normalization=self.normalization,
             dropout=float(self.dropout),
         )
-
-    def _resolve_hidden_layer_sizes(
-        self, n_features: int, sparsity: str | None
-    ) -> tuple[int, ...]:
-        if isinstance(self.hidden_layer_sizes, str):
-            if sparsity is not None:
-                return ()
-            return min(4 * n_features, 256), min(2 * n_features, 128)
-        return tuple(int(size) for size in self.hidden_layer_sizes)
 
     def _make_objective(self, side: MatrixSide) -> Objective:
         return ReconstructionObjective(
@@ -598,13 +601,12 @@ class AutoencoderTransformer(MatrixAutoencoder):
         ------
         ValueError
             If a parameter or the data is not usable, if the loss stops being finite
-            before any epoch is done, or if the checkpoint is damaged.
+            before any epoch is done, if the checkpoint is damaged, or if a parameter
+            holds something that a checkpoint cannot tell from others.
         MemoryError
             If memory runs out, on the device or beside it.
         OSError
             If the checkpoint folder cannot be written to.
-        RuntimeError
-            If another process is busy with the same fit by the same checkpoint folder.
 
         Warns
         -----
@@ -627,8 +629,10 @@ class AutoencoderTransformer(MatrixAutoencoder):
         Parameters
         ----------
         X : {array-like, sparse matrix, frame} of shape (n_samples, n_features)
-            A part of the training data, of at least two rows. The first part also
-            sets mean, scale and whitening: let it be a fair sample of the rest.
+            A part of the training data, of any number of rows. The first part, of two
+            rows at least, also sets mean, scale and whitening: let it be a fair sample
+            of the rest. A part of one row is normalised by what came before it, with
+            batch normalisation.
 
         y : Ignored
             Present for API consistency.
@@ -693,9 +697,11 @@ class AutoencoderTransformer(MatrixAutoencoder):
 
         Returns
         -------
-        ndarray or frame of shape (n_samples, n_features), float32
-            The reconstruction, in the units of the training data, to the seven digits
-            of float32. A frame with the training data's columns if the estimator was
+        ndarray or frame of shape (n_samples, n_features), float32 or float64
+            The reconstruction, in the units of the training data. It is float64 if
+            float32 could not hold the data: with columns further than 1024 times
+            `scale_` from zero, such as timestamps, or a `scale_` outside of 2**-100 to
+            2**100. A frame with the training data's columns if the estimator was
             fitted on a frame and `set_output` asks for one.
 
         Raises
@@ -708,7 +714,7 @@ class AutoencoderTransformer(MatrixAutoencoder):
         """
         return self._inverse_transform(X)
 
-    def score_samples(self, X: Any) -> NDArray[np.float32]:
+    def score_samples(self, X: Any) -> NDArray[np.float64]:
         """Score each row by how well it is reconstructed.
 
         Parameters
@@ -718,9 +724,10 @@ class AutoencoderTransformer(MatrixAutoencoder):
 
         Returns
         -------
-        ndarray of shape (n_samples,), float32
+        ndarray of shape (n_samples,), float64
             Minus the mean squared error of each row's reconstruction, in the squared
-            units of the data: 0 is perfect, and outliers are far below.
+            units of the data: 0 is perfect, and outliers are far below, at minus
+            infinity where float64 has no such number. Never NaN.
 
         Raises
         ------
@@ -760,3 +767,14 @@ class AutoencoderTransformer(MatrixAutoencoder):
             If `X` has other columns than in `fit`, or values that are not finite.
         """
         return -self._mean_error(X, sample_weight)
+
+
+def _resolve_hidden_layer_sizes(
+    sizes: Sequence[int] | str, n_features: int, sparsity: str | None
+) -> tuple[int, ...]:
+    """Return the widths of the encoder's hidden layers."""
+    if not isinstance(sizes, str):
+        return tuple(int(size) for size in sizes)
+    if sparsity is not None:
+        return ()
+    return min(4 * n_features, 256), min(2 * n_features, 128)

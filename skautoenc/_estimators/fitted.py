@@ -7,18 +7,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-)
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
+from .._data.blocks import Blocks
 from .._data.validation import as_configured_frame, check_rows
 from .._networks.autoencoder import Autoencoder
 from .._persistence.saving import Savable, describe_tables, restore_tables
+from .parameters import Parameters
 
 
 class ModelHolder(CallbackSupportMixin, Savable, ABC):
@@ -60,18 +58,50 @@ class FittedEstimator(
     ModelHolder,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
-    BaseEstimator,
+    Parameters,
     ABC,
 ):
     """A transformer whose public attributes describe a model."""
 
-    def _check_rows(self, X: Any, *, reset: bool, min_rows: int = 1) -> Any:
+    def _check_rows(
+        self, X: Any, *, reset: bool, min_rows: int = 1, first_row: int = 0
+    ) -> Any:
         """Validate a matrix; where `reset`, set what is known of its columns."""
-        return check_rows(self, X, reset=reset, min_rows=min_rows)
+        return check_rows(self, X, reset=reset, min_rows=min_rows, first_row=first_row)
 
     def _read_rows(self, X: Any) -> Any:
         """Validate the data of `transform` and its kin; return it as a matrix."""
         return self._check_rows(X, reset=False)
+
+    def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
+        """Train, then encode the training data.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame} of shape (n_samples, n_features)
+            Training data.
+        y : Ignored
+            Present for API consistency.
+        **fit_params : dict
+            Further parameters of `fit`.
+
+        Returns
+        -------
+        ndarray or frame of shape (n_samples, n_features_out), float32
+            What `transform` gives.
+
+        Raises
+        ------
+        TypeError
+            If `X` is `Blocks`, whose codes need not fit into memory.
+        """
+        if isinstance(X, Blocks):
+            raise TypeError(
+                "fit_transform does not take Blocks: the codes of all of them would "
+                "have to be in memory. Where fit takes them, use fit(blocks), then "
+                "transform each block."
+            )
+        return super().fit_transform(X, y, **fit_params)
 
     def _transform(self, X: Any) -> NDArray[np.float32]:
         check_is_fitted(self)

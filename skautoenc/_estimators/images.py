@@ -30,7 +30,9 @@ class ImageInput:
     image_shape_: tuple[int, int, int]
     n_features_in_: int
 
-    def _check_rows(self, X: Any, *, reset: bool, min_rows: int = 1) -> Any:
+    def _check_rows(
+        self, X: Any, *, reset: bool, min_rows: int = 1, first_row: int = 0
+    ) -> Any:
         """Check images; where `reset`, find their shape."""
         if isinstance(X, list | tuple) or hasattr(X, "__array__"):
             # Frames are left as they are.
@@ -38,7 +40,9 @@ class ImageInput:
         shape = tuple(X.shape[1:]) if _is_array_of_images(X) else None
         if shape is not None:
             X = X.reshape(len(X), math.prod(shape))
-        matrix = check_rows(self, X, reset=reset, min_rows=min_rows)
+        matrix = check_rows(
+            self, X, reset=reset, min_rows=min_rows, first_row=first_row
+        )
         if reset:
             self.image_shape_ = self._resolve_image_shape(shape)
         elif shape is not None and _with_channels(shape) != self.image_shape_:

@@ -8,14 +8,14 @@ from functools import partial
 from numbers import Real
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from .._data.blocks import Blocks, as_matrix
 from .._data.rows import TrainingData
 from .._data.streamed import StreamedMatrix
+from .._data.totals import as_exposures
 from .._data.validation import (
     check_codes,
     check_range,
@@ -49,11 +49,14 @@ class MatrixAutoencoder(BaseAutoencoder):
     normalize_rows: Any = None
     whiten: Any = None
     whiten_regularization: Any = 0.1
-    whiten_code: Any = False
 
     _parameter_constraints = {
         **BaseAutoencoder._parameter_constraints,
-        "normalize_rows": [None, Interval(Real, 0, None, closed="neither")],
+        "normalize_rows": [
+            None,
+            StrOptions({"total"}),
+            Interval(Real, 0, None, closed="neither"),
+        ],
     }
 
     @abstractmethod
@@ -72,9 +75,11 @@ class MatrixAutoencoder(BaseAutoencoder):
                 "corruption_rate",
                 f"below 1 for corruption={self.corruption!r}, of which it is a share",
             )
+        if self.normalize_rows == "total" and self.loss != "poisson":
+            refuse(self, "loss", "'poisson' for normalize_rows='total', of counts")
         if self.loss in ("binary_cross_entropy", "poisson"):
             for name in ("whiten", "normalize_rows"):
-                if getattr(self, name) is not None:
+                if getattr(self, name) not in (None, "total"):
                     refuse(
                         self,
                         name,
@@ -84,49 +89,68 @@ class MatrixAutoencoder(BaseAutoencoder):
     # Reading
 
     def _read_training_data(
-        self, X: Any, sample_weight: ArrayLike | None, before: Model[Any] | None
-    ) -> tuple[TrainingData, None]:
+        self,
+        X: Any,
+        sample_weight: ArrayLike | None,
+        before: Model[Any] | None,
+        *,
+        min_rows: int = 2,
+    ) -> tuple[TrainingData, float | None]:
         reset = before is None
         if isinstance(X, Blocks):
-            matrix = self._check_blocks(X, reset=reset)
+            matrix = self._check_blocks(X, reset=reset, min_rows=min_rows)
         else:
-            matrix = self._check_rows(X, reset=reset, min_rows=2)
+            matrix = self._check_rows(X, reset=reset, min_rows=min_rows)
         data = TrainingData(matrix, check_weights(sample_weight, matrix))
-        return data.without_zero_weights(), None
+        total = None if before is None else before.side.row_total
+        if total is not None or (reset and self.normalize_rows == "total"):
+            if isinstance(matrix, StreamedMatrix):
+                refuse(
+                    self,
+                    "normalize_rows",
+                    "None for Blocks; partial_fit takes 'total'",
+                )
+            data, total = as_exposures(data, total)
+        return data.without_zero_weights(), total
 
-    def _check_blocks(self, X: Blocks, *, reset: bool) -> StreamedMatrix:
+    def _check_blocks(self, X: Blocks, *, reset: bool, min_rows: int) -> StreamedMatrix:
         if self.n_neighbors is not None:
             refuse(
                 self, "n_neighbors", "None for Blocks, whose rows are never together"
             )
 
-        def check(block: Any, is_first: bool) -> Any:
-            return self._check_rows(block, reset=reset and is_first)
+        def check(block: Any, first_row: int, *, is_new: bool) -> Any:
+            is_first = is_new and first_row == 0
+            return self._check_rows(
+                block, reset=reset and is_first, first_row=first_row
+            )
 
-        return as_matrix(X, check)
+        return as_matrix(X, check, min_rows)
 
     # From parameters to a plan
 
     def _plan(
         self,
         data: TrainingData,
-        form: None,
+        form: float | None,
         before: Model[Any] | None,
         *,
         in_parts: bool,
     ) -> Plan:
         loss = self._resolve_loss(data, before, in_parts=in_parts)
+        by_totals = self.normalize_rows == "total"
         return Plan(
             build_network=partial(self._build_network, data.matrix.shape[1]),
             learn_side=partial(
                 learn_matrix_side,
                 loss=loss,
-                normalize_rows=self.normalize_rows,
+                normalize_rows=None if by_totals else self.normalize_rows,
+                row_total=form,
                 whiten=self.whiten,
                 whiten_regularization=self.whiten_regularization,
             ),
             make_objective=self._make_objective,
-            budget=self._budget(len(data), in_parts=in_parts),
+            budget=self._budget(data, in_parts=in_parts),
             solver=self._solver(),
             code=CodePlan(
                 self.features,
@@ -139,6 +163,7 @@ class MatrixAutoencoder(BaseAutoencoder):
             device=self.device,
             n_neighbors=self.n_neighbors,
             n_diffusion_steps=self.n_diffusion_steps,
+            single_row=in_parts and before is not None,
         )
 
     def _resolve_loss(
@@ -171,5 +196,5 @@ class MatrixAutoencoder(BaseAutoencoder):
         check_is_fitted(self)
         model = self._model
         code = check_codes(self, X, model.n_components, model.n_features_out)
-        rows: NDArray[np.float32] = model.side.restore(model.decode(code))
+        rows: NDArray[Any] = model.side.restore(model.decode(code))
         return self._as_frame(rows, X)

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import false_discovery_control
-from sklearn.base import BaseEstimator, OutlierMixin, clone
+from sklearn.base import OutlierMixin, clone
 from sklearn.callback import with_callbacks
 from sklearn.utils import Tags, check_random_state, check_scalar, get_tags
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -36,6 +36,7 @@ from .._model.table import TableSide
 from .._parallel.together import call_together
 from .._persistence.schemas import (
     ANY_ESTIMATOR,
+    MOST_MEMBERS,
     array,
     is_count,
     is_finite,
@@ -45,6 +46,7 @@ from .._persistence.schemas import (
 from .base import BaseAutoencoder
 from .dense import AutoencoderTransformer
 from .fitted import ModelHolder
+from .parameters import Parameters
 from .tabular import TabularAutoencoderTransformer
 
 # Rows that the threshold and the units of scores are learnt from, and those of cells.
@@ -71,7 +73,7 @@ class Explanation(NamedTuple):
     expected: Any
 
 
-class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, BaseEstimator):
+class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
     """Outlier detection by a bag of small autoencoders.
 
     Each autoencoder is fitted to a small sample of the rows, and a row is scored by
@@ -98,7 +100,7 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, BaseEstimator):
         among them lower the threshold, and the actual rate with it.
 
     n_estimators : int, default=8
-        Number of autoencoders, four at least.
+        Number of autoencoders, from 4 to 1,000.
 
     max_samples : int or "auto", default="auto"
         Number of distinct rows in a sample, at most half of all. "auto" is 512 for
@@ -189,7 +191,7 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, BaseEstimator):
         "autoencoder": [BaseAutoencoder, None],
         "contamination": [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="right")],
         "false_alarm_rate": [Interval(Real, 0, 0.5, closed="right")],
-        "n_estimators": [Interval(Integral, 4, None, closed="left")],
+        "n_estimators": [Interval(Integral, 4, MOST_MEMBERS, closed="both")],
         "max_samples": [
             StrOptions({"auto"}),
             Interval(Integral, 2, None, closed="left"),
@@ -397,10 +399,8 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, BaseEstimator):
         """Validate rows to score."""
         check_is_fitted(self)
         first = self.estimators_[0]
-        if isinstance(first, TabularAutoencoderTransformer):
-            columns = first._check_columns(X, reset=False)
-            return first._model.side.table.encode(columns, marks_unseen=True)
-        if hasattr(first, "image_shape_"):
+        is_table = isinstance(first, TabularAutoencoderTransformer)
+        if is_table or hasattr(first, "image_shape_"):
             return first._read_rows(X)
         return check_rows(self, X, reset=False)
 

@@ -25,7 +25,6 @@ from .._model.patches import (
     count_positions,
     make_patch_features,
 )
-from .._networks.weights import readonly_tensor
 from .._persistence.schemas import (
     ANY_ESTIMATOR,
     MATRIX,
@@ -142,8 +141,8 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
     Notes
     -----
     With all its patches an image has hundreds of times as many codes as pixels.
-    `transform` holds those of 16 images at a time, which fit the processor's cache, and
-    the features of 256: a few megabytes beyond its result and `code_map_`.
+    `transform` holds those of 24 images at a time, which fit the processor's cache, and
+    the features of 288: a few megabytes beyond its result and `code_map_`.
 
     Means of the features, their covariance and the decoder are learnt from up to 10,000
     images at even distances; more change nothing that a classifier would notice.
@@ -299,7 +298,14 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
         inner.call_on_fit_task_end(**task, reconstruction_attributes={})
         features = make_patch_features(source, grid, contrast, autoencoder._model)
         compression = self._learn_compression(features, rows, weights)
-        self._take_over(autoencoder, PatchModel(features, compression))
+        model = PatchModel(features, compression)
+        self.__dict__ |= {
+            **features.attributes(),
+            "autoencoder_": autoencoder,
+            "n_components_": self.n_components,
+            **model.attributes(),
+            "_model": model,
+        }
         context.call_on_fit_task_end(**task, reconstruction_attributes={})
         return self
 
@@ -334,7 +340,7 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
     ) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
         """Turn patch size, padding and grid into those of this data."""
         height, width, _ = self.image_shape_
-        size = self._resolve_patch_size(height, width)
+        size = _resolve_patch_size(self.patch_size, height, width)
         if size[0] > height or size[1] > width:
             refuse(self, "patch_size", f"no larger than the image, {height}x{width}")
         padding = (
@@ -346,14 +352,6 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
         wanted = _pair(self.pooling)
         grid = min(wanted[0], n_positions[0]), min(wanted[1], n_positions[1])
         return size, padding, grid
-
-    def _resolve_patch_size(self, height: int, width: int) -> tuple[int, int]:
-        if self.patch_size != "auto":
-            return _pair(self.patch_size)
-        # Of a line, a piece; of an image, a square.
-        sides = [side for side in (height, width) if side > 1]
-        size = max(1, min(6, *(side // 2 for side in sides))) if sides else 1
-        return min(size, height), min(size, width)
 
     # Fitting
 
@@ -392,45 +390,8 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
                 regularization=self.whiten_regularization,
             )
 
-    def _take_over(
-        self, autoencoder: AutoencoderTransformer, model: PatchModel
-    ) -> None:
-        """Describe what was learnt, as users see it."""
-        features, compression = model.features, model.compression
-        source = features.source
-        mean, forward = compression.mean, compression.forward
-        self.patch_size_ = source.patch_size
-        self.padding_ = source.padding
-        self.grid_ = features.grid
-        self.mean_, self.scale_ = source.mean, source.scale
-        self._contrast = features.contrast
-        self.autoencoder_ = autoencoder
-        self.n_components_ = self.n_components
-        self.code_mean_ = None if mean is None else mean.numpy()
-        self.code_map_ = None if forward is None else forward.numpy()
-        self.decoder_map_ = compression.backward.numpy()
-        self.decoder_mean_ = compression.intercept.numpy()
-        self._model = model
-
     def _make_model(self) -> PatchModel:
-        source = PatchSource(
-            self.image_shape_, self.patch_size_, self.padding_, self.mean_, self.scale_
-        )
-        features = make_patch_features(
-            source, self.grid_, self._contrast, self.autoencoder_._model
-        )
-        mean, forward, backward, intercept = (
-            None if array is None else readonly_tensor(array)
-            for array in (
-                self.code_mean_,
-                self.code_map_,
-                self.decoder_map_,
-                self.decoder_mean_,
-            )
-        )
-        assert backward is not None
-        assert intercept is not None
-        return PatchModel(features, Compression(mean, forward, backward, intercept))
+        return PatchModel.from_attributes(vars(self), self.autoencoder_._make_model())
 
     # Applying
 
@@ -508,9 +469,10 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
 
         Returns
         -------
-        ndarray or frame of shape (n_samples, n_features), float32
-            A linear reconstruction. Pooling forgets where in its cell a patch was, so
-            fine detail is lost.
+        ndarray or frame of shape (n_samples, n_features), float32 or float64
+            A linear reconstruction, float64 if float32 could not hold the data, as
+            from an `AutoencoderTransformer`. Pooling forgets where in its cell a patch
+            was, so fine detail is lost.
 
         Raises
         ------
@@ -558,6 +520,15 @@ def _default() -> AutoencoderTransformer:
     return AutoencoderTransformer(
         200, sparsity="topk", sparsity_rate=0.025, whiten="zca", batch_size=1024
     )
+
+
+def _resolve_patch_size(size: Any, height: int, width: int) -> tuple[int, int]:
+    if size != "auto":
+        return _pair(size)
+    # Of a line, a piece; of an image, a square.
+    sides = [side for side in (height, width) if side > 1]
+    length = max(1, min(6, *(side // 2 for side in sides))) if sides else 1
+    return min(length, height), min(length, width)
 
 
 def _pair(size: Any) -> tuple[int, int]:

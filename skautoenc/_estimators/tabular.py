@@ -5,26 +5,22 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from functools import partial
 from numbers import Integral, Real
 from typing import Any, Literal, Self
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.callback import with_callbacks
-from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from .._data.columns import KINDS, CategoryColumn, DateColumn, NumberColumn, Table
-from .._data.frames import Columns, Schema, fill_gaps
-from .._data.rows import TrainingData
-from .._data.validation import check_codes, check_layer_sizes, check_weights, refuse
-from .._model.model import Model
-from .._model.plan import CodePlan, Plan
-from .._model.table import TableSide, learn_table_side
+from .._data.columns import KINDS, Table
+from .._data.frames import Schema
+from .._data.validation import check_codes, check_layer_sizes, refuse
+from .._model.table import TableSide
 from .._networks.autoencoder import Autoencoder
 from .._networks.layers import ACTIVATIONS
 from .._networks.numbers import NUMBER_ENCODINGS
@@ -37,10 +33,11 @@ from .._persistence.schemas import (
     is_scale,
     list_of,
 )
-from .base import BaseAutoencoder, can_stream
+from .base import can_stream
+from .table import TableAutoencoder
 
 
-class TabularAutoencoderTransformer(BaseAutoencoder):
+class TabularAutoencoderTransformer(TableAutoencoder):
     """Features of tables as they are: numbers, categories, dates and gaps.
 
     A network learns to fill in cells that are hidden from it, from what is left of the
@@ -74,7 +71,9 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
     column_kinds : dict or None, default=None
         What columns, by their names or places, are to be taken for whatever their type:
         "number", which booleans and strings of numbers can be, "date", which strings in
-        ISO 8601 can be, or "category".
+        ISO 8601 can be, or "category". Columns of objects or strings that hold nothing
+        but numbers or dates are categories by default, with a warning, unless they are
+        named here.
     scaling : {"standard", "quantile"}, default="standard"
         How numbers are brought to one scale: centred and divided by their standard
         deviation, or mapped to a normal distribution by their ranks (RankGauss), which
@@ -86,13 +85,18 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         learnt. Both help where things depend on numbers in jumps or waves, and cost
         time.
     min_frequency : int, float or None, default=None
-        Fewest rows, or smallest share of the known ones, for a level of its own; rarer
-        ones share a code, and are not decoded to.
+        Fewest rows, or smallest share of the known ones, for a category with a code of
+        its own; rarer categories share a code, and are not decoded to. Where rows are
+        scored, the error of a rare category follows from the share of all rare ones.
     max_categories : int or None, default=64
         Most codes of a column. With more levels, the rarest share one.
     handle_unknown : {"infrequent_if_exist", "error"}, default="infrequent_if_exist"
-        A level that was not there in `fit` is read as a rare one, if the column has
-        some, otherwise as a gap; or it is an error.
+        A category that was not seen in `fit` is encoded as a rare one, if the column
+        has any, otherwise as a missing value; or it is an error. Where rows are scored,
+        its error is at least that of the column's least likely category. There is a
+        warning where more than half of a column's values are such categories, among ten
+        values or more, or among fewer if none of the categories of `fit` has their
+        type: integers where `fit` had strings, for one.
     corruption : {"masking", "swap"}, default="masking"
         What is done to cells that are to be reconstructed: they become gaps, or take
         the value of another row.
@@ -114,8 +118,8 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         Fewest rows in a batch, if there are as many; "auto" is 128.
     learning_rate : {"constant", "linear", "cosine"}, default="cosine"
         How the learning rate falls over the epochs.
-    learning_rate_init : float, default=0.003
-        Learning rate at the start.
+    learning_rate_init : float or "auto", default="auto"
+        Learning rate at the start; "auto" is 0.003.
     momentum : float, default=0.9
         Momentum of "sgd".
     max_grad_norm : float or None, default=None
@@ -175,8 +179,11 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
     loss_curve_ : list of float of length n_iter_
         Mean training loss of each epoch, as a share of the columns' deviance: 1 is no
         better than averages, 0 is perfect.
-    loss_, best_loss_ : float
-        Its last and its lowest value.
+    loss_ : float
+        Its last value; the lowest where the fit went back to the weights of its best
+        epoch, because the last one's loss was far above it (by a fifth or more).
+    best_loss_ : float
+        Its lowest value.
     validation_scores_ : list of float or None
         Share of the held-out rows' deviance that is explained, after each epoch trained
         with `early_stopping`, with no cell hidden.
@@ -260,13 +267,11 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         "max_categories": [None, Interval(Integral, 2, None, closed="left")],
         "handle_unknown": [StrOptions({"infrequent_if_exist", "error"})],
         "corruption_weight": [Interval(Real, 0, None, closed="left")],
-        **BaseAutoencoder._parameter_constraints,
+        **TableAutoencoder._parameter_constraints,
         "loss": [StrOptions({"auto", "squared_error", "huber"})],
         "corruption": [StrOptions({"masking", "swap"})],
         "corruption_rate": [Interval(Real, 0, 1, closed="left"), Mapping],
     }
-    _side = TableSide
-    _model: Model[TableSide]
 
     def __init__(
         self,
@@ -291,7 +296,7 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         alpha: float = 0.01,
         batch_size: int | Literal["auto"] = "auto",
         learning_rate: Literal["constant", "linear", "cosine"] = "cosine",
-        learning_rate_init: float = 0.003,
+        learning_rate_init: float | Literal["auto"] = "auto",
         momentum: float = 0.9,
         max_grad_norm: float | None = None,
         max_iter: int | Literal["auto"] = "auto",
@@ -349,7 +354,7 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
             isinstance(rate, Real) and 0 <= float(rate) < 1 for rate in rates.values()
         ):
             refuse(self, "corruption_rate", "a share below 1, or a dictionary of such")
-        if not set((self.column_kinds or {}).values()) <= set(KINDS):
+        if not all(kind in KINDS for kind in (self.column_kinds or {}).values()):
             kinds = "'number', 'category' and 'date'"
             refuse(self, "column_kinds", f"None, or a dictionary to {kinds}")
 
@@ -362,9 +367,9 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         Parameters
         ----------
         X : frame or array-like of shape (n_samples, n_features)
-            Training data: a frame of pandas or polars, whose columns are numbers,
-            categories, booleans or dates, or an array. Values may be missing. Neither
-            sparse matrices nor `Blocks`.
+            Training data: a frame of pandas, polars or pyarrow, whose columns are
+            numbers, categories, booleans or dates, or an array. Values may be missing.
+            Neither sparse matrices nor `Blocks`.
 
         y : Ignored
             Present for API consistency. Callbacks are given it, or `X`, which is what
@@ -382,13 +387,12 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         ------
         ValueError
             If a parameter or the data is not usable, if the loss stops being finite
-            before any epoch is done, or if the checkpoint is damaged.
+            before any epoch is done, if the checkpoint is damaged, or if a parameter
+            holds something that a checkpoint cannot tell from others.
         MemoryError
             If memory runs out, on the device or beside it.
         OSError
             If the checkpoint folder cannot be written to.
-        RuntimeError
-            If another process is busy with the same fit by the same checkpoint folder.
 
         Warns
         -----
@@ -411,8 +415,9 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         Parameters
         ----------
         X : frame or array-like of shape (n_samples, n_features)
-            A part of the training data, of at least two rows. The first part also
-            sets scales and categories: let it be a fair sample of the rest.
+            A part of the training data, of any number of rows. The first part, of two
+            rows at least, also sets scales and categories: let it be a fair sample of
+            the rest.
 
         y : Ignored
             Present for API consistency.
@@ -466,136 +471,7 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         """
         return self._transform(X)
 
-    # From a frame to rows
-
-    def _read_training_data(
-        self, X: Any, sample_weight: ArrayLike | None, before: Model[Any] | None
-    ) -> tuple[TrainingData, Any]:
-        columns = self._check_columns(X, reset=before is None, min_rows=2)
-        weights = check_weights(sample_weight, np.empty((columns.n_rows, 0)))
-        if before is None:
-            table, schema = self._learn_table(columns, weights), columns.schema()
-        else:
-            table, schema = before.side.table, before.side.schema
-        data = TrainingData(table.encode(columns), weights)
-        return data.without_zero_weights(), (table, schema)
-
-    def _read_rows(self, X: Any) -> Any:
-        table = self._model.side.table
-        return table.encode(self._check_columns(X, reset=False))
-
-    def _check_columns(self, X: Any, *, reset: bool, min_rows: int = 1) -> Columns:
-        """Check names and sizes; what is in the columns is checked as it is encoded."""
-        if hasattr(X, "columns"):
-            validate_data(self, X, reset=reset, skip_check_array=True)
-            columns = Columns(X)
-            if columns.n_rows < min_rows:
-                raise ValueError(
-                    f"Found array with {columns.n_rows} sample(s) (shape="
-                    f"{(columns.n_rows, len(columns))}) while a minimum of {min_rows} "
-                    "is required."
-                )
-            if len(columns) == 0:
-                raise ValueError(
-                    f"Found array with 0 feature(s) (shape={(columns.n_rows, 0)}) "
-                    "while a minimum of 1 is required."
-                )
-            return columns
-        array = validate_data(
-            self,
-            X,
-            reset=reset,
-            # Categories may be strings.
-            dtype=None if self._names_columns else "numeric",
-            ensure_all_finite="allow-nan",
-            ensure_min_samples=min_rows,
-        )
-        return Columns(array)
-
-    @property
-    def _names_columns(self) -> bool:
-        """Whether parameters say what columns are."""
-        chosen = self.categorical_features
-        return bool(self.column_kinds) or not (
-            chosen is None or isinstance(chosen, str)
-        )
-
-    def _learn_table(
-        self, columns: Columns, weights: NDArray[np.float64] | None
-    ) -> Table:
-        forced = self._forced_kinds(columns)
-        found: list[Any] = []
-        for place, name in enumerate(columns.names):
-            kind = forced.get(place) or columns.kind(place)
-            column: Any
-            if kind == "category":
-                column = CategoryColumn(
-                    name,
-                    min_frequency=self.min_frequency,
-                    max_categories=self.max_categories,
-                    handle_unknown=self.handle_unknown,
-                )
-            elif kind == "date":
-                column = DateColumn(name, is_text=columns.is_text(place))
-            else:
-                column = NumberColumn(
-                    name, self.scaling, is_integer=columns.is_integer(place)
-                )
-            found.append(column.fit(columns[place], weights))
-        return Table(found)
-
-    def _forced_kinds(self, columns: Columns) -> dict[int, str]:
-        """Say what is not taken for what its type says, by its place."""
-        chosen = self.categorical_features
-        chosen = np.asarray([] if chosen is None or isinstance(chosen, str) else chosen)
-        if chosen.dtype == bool:
-            if len(chosen) != len(columns):
-                refuse(
-                    self, "categorical_features", f"a mask of {len(columns)} columns"
-                )
-            chosen = np.flatnonzero(chosen)
-        given: dict[str, Mapping[Any, str]] = {
-            "categorical_features": dict.fromkeys(chosen.tolist(), "category"),
-            "column_kinds": self.column_kinds or {},
-        }
-        forced = {}
-        for parameter, kinds in given.items():
-            for name, kind in kinds.items():
-                place = columns.place(name)
-                if place is None:
-                    refuse(self, parameter, "made of columns of X")
-                if not columns.can_be(place, kind):
-                    raise ValueError(
-                        f"Column {name!r} cannot be taken for a {kind}, as column_kinds"
-                        f" says: it holds {columns.type_name(place)}. Convert it first."
-                    )
-                forced[place] = kind
-        return forced
-
-    # From parameters to a plan
-
-    def _plan(
-        self,
-        data: TrainingData,
-        form: Any,
-        before: Model[Any] | None,
-        *,
-        in_parts: bool,
-    ) -> Plan:
-        table, schema = form
-        loss = "squared_error" if self.loss == "auto" else str(self.loss)
-        return Plan(
-            build_network=partial(self._build_network, table),
-            learn_side=partial(learn_table_side, table=table, schema=schema, loss=loss),
-            make_objective=self._make_objective,
-            budget=self._budget(len(data), in_parts=in_parts),
-            solver=self._solver(),
-            code=CodePlan(self.features, n_columns=len(table.columns)),
-            tol=self.tol,
-            n_iter_no_change=self.n_iter_no_change,
-            shuffle=self.shuffle,
-            device=self.device,
-        )
+    # How parameters turn into a network, and what that is trained for
 
     def _build_network(self, table: Table) -> Autoencoder:
         layout = table.layout
@@ -660,7 +536,11 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         -------
         ndarray or frame of shape (n_samples, n_features)
             The reconstruction. Fitted on a frame, it gives one of the same library with
-            the same columns and types: integers are rounded, categories are levels.
+            the same columns and types; integers are rounded. It has the index of `X`,
+            if that is a pandas frame. The integers of an array come back as floats.
+            Numbers and dates lie between the lowest and the highest value of their
+            column in `fit` (rows of weight zero do not count). Dates in text are
+            written as in `fit`, with the time zone that most had.
 
         Raises
         ------
@@ -673,7 +553,8 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         check_is_fitted(self)
         model = self._model
         code = check_codes(self, X, model.n_components, model.n_features_out)
-        return model.side.as_frame(model.side.restore(model.decode(code)))
+        index = X.index if isinstance(X, pd.DataFrame) else None
+        return model.side.as_frame(model.side.restore(model.decode(code)), index)
 
     def impute(self, X: Any) -> Any:
         """Fill the gaps, and only these.
@@ -686,28 +567,33 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         Returns
         -------
         frame or ndarray of shape (n_samples, n_features)
-            A copy in which each gap holds what the network makes of the rest of the
-            row. Only columns that held nothing in `fit`, or nothing but rare levels,
-            keep theirs.
+            A copy in which each missing value is replaced by what the network predicts
+            from the rest of the row. Numbers and dates lie between the lowest and the
+            highest value of their column in `fit`. Only columns without any value in
+            `fit`, or with rare categories only, keep their missing values.
+
+            A column keeps its type, with few exceptions. A column without any value may
+            have any type, and gets that of `fit`. A pandas Categorical or polars Enum
+            that lacks a category it is filled with gets the type of `fit`; if it has
+            categories that were not in `fit`, the missing ones are appended instead,
+            and the result has no order. If an integer type is narrower than in `fit`,
+            numbers are clipped to what it holds, and for categories that it does not
+            hold it gives way to the type of `fit`. Dates and numbers in text are
+            written like the others in `X`.
 
         Raises
         ------
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If a column is not as in `fit`.
+            If a column is not as in `fit`, or has a type that cannot hold what it is
+            filled with.
         """
         check_is_fitted(self)
-        columns = self._check_columns(X, reset=False)
-        model, table = self._model, self._model.side.table
-        values = model.side.restore(model.reconstruct(table.encode(columns)))
-        gaps = [column.gaps(columns[n]) for n, column in enumerate(table.columns)]
-        if columns.is_frame:
-            return fill_gaps(columns.native, gaps, values)
-        filled = np.array(columns.native, copy=True)
-        for place, (gap, column) in enumerate(zip(gaps, values, strict=True)):
-            filled[gap, place] = column[gap]
-        return filled
+        model = self._model
+        columns = self._check_columns(X, model.side.table)
+        rows = model.reconstruct(model.side.table.encode(columns))
+        return model.side.fill(columns, rows)
 
     def reconstruction_error(
         self, X: Any, *, per_column: bool = False
@@ -725,7 +611,15 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         -------
         ndarray of shape (n_samples,) or (n_samples, n_features), float32
             Errors, mean over the cells of a row or each cell's own, where one is that
-            of averages, on average. Gaps have none: they are NaN.
+            of averages, on average. Missing cells have none: they are NaN. A row
+            without any value has an error of one, that of averages. Where float32 has
+            no such number, an error is infinite.
+
+            A category that was not seen in `fit` has the error of the column's least
+            likely category in that row, and at least ``log(n + 1) / entropy``: what one
+            more row would cost besides the n known ones of `fit`, in units of the
+            entropy of the column's categories. Rare categories that share a code have
+            an error of ``-log(share) / entropy``, with their common share of the rows.
 
         Raises
         ------
@@ -735,7 +629,7 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
             If a column is not as in `fit`.
         """
         if not per_column:
-            return self._errors(X)
+            return self._errors(X).astype(np.float32)
         check_is_fitted(self)
         errors: NDArray[np.float32] = self._model.cell_errors(self._read_rows(X))
         return errors
@@ -751,9 +645,10 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
         Returns
         -------
         ndarray of shape (n_samples,), float32
-            Minus the `reconstruction_error`: 0 is perfect, outliers are far below.
+            Minus the `reconstruction_error`: 0 is perfect, outliers are far below. A
+            row without any value scores -1, as averages do.
         """
-        return -self._errors(X)
+        return -self.reconstruction_error(X)
 
     def score(
         self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None
@@ -784,11 +679,3 @@ class TabularAutoencoderTransformer(BaseAutoencoder):
             If `X` has other columns than in `fit`, or values that are not finite.
         """
         return -self._mean_error(X, sample_weight)
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = False
-        tags.input_tags.allow_nan = True
-        tags.input_tags.categorical = True
-        tags.input_tags.string = True
-        return tags

@@ -11,14 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .._data.rows import RowMap
+from .._training.resources import one_thread
 from .matrix import MatrixSide
 from .model import Model
 from .table import TableSide
 
 Floats = NDArray[np.float32]
-
-# Cost, in nats, of a category that no training row had, at least: that of one in 256.
-_UNSEEN_COST = math.log(256)
 
 
 @dataclass(frozen=True)
@@ -71,6 +70,48 @@ def guess(
         where they are to be predicted: far from its training rows a network says
         anything.
     """
+    here = model._where_the_network_is()
+    predict, n_costs, width = _predictor(here, hidden, limit)
+    # Which cells are hidden has no effect on rounding: one trial of blocks is enough.
+    found = here._blockwise.apply("guess", predict, here._rows(matrix), width)
+    costs, votes = found[:, :n_costs], found[:, n_costs:]
+    side = model.side
+    if isinstance(side, MatrixSide):
+        votes = votes * np.float32(side.scale) + side.mean[hidden].astype(np.float32)
+    return Guesses(costs, votes)
+
+
+def check_guess(model: Model[Any], hidden: NDArray[np.bool_]) -> None:
+    """Predict cells of a single row: parts that do not fit show then."""
+    here = model._where_the_network_is()
+    device = here.side.device
+    predict, _, width = _predictor(here, hidden, math.inf)
+    row = torch.zeros(1, n_columns(here.side), dtype=torch.float32, device=device)
+    with one_thread(device), torch.inference_mode():
+        shape = tuple(predict(row).shape)
+    if shape != (1, width):
+        raise ValueError(f"Guesses of shape {shape} came out")
+
+
+def n_columns(side: MatrixSide | TableSide) -> int:
+    """Return the number of columns of the rows that a side takes."""
+    return len(side.table.layout.cells) if isinstance(side, TableSide) else side.width
+
+
+def _predictor(
+    model: Model[Any], hidden: NDArray[np.bool_], limit: float
+) -> tuple[RowMap, int, int]:
+    """Return what predicts hidden cells.
+
+    Returns
+    -------
+    predict : callable
+        Maps standardised rows to costs and votes, (n, width).
+    n_costs : int
+        Number of costs, which come first.
+    width : int
+        Number of costs and votes.
+    """
     side, network = model.side, model.network
     mask = torch.tensor(hidden, device=side.device)
     votes_about = torch.tensor(hidden[vote_cells(side)], device=side.device)
@@ -83,12 +124,7 @@ def guess(
             costs, votes = _guess_matrix(side, network, batch, mask, limit)
         return torch.cat([costs[:, mask], votes[:, votes_about]], dim=1)
 
-    width = n_costs + int(votes_about.sum())
-    found = model._apply(predict, model._rows(matrix), width)
-    costs, votes = found[:, :n_costs], found[:, n_costs:]
-    if isinstance(side, MatrixSide):
-        votes = votes * np.float32(side.scale) + side.mean[hidden].astype(np.float32)
-    return Guesses(costs, votes)
+    return predict, n_costs, n_costs + int(votes_about.sum())
 
 
 def _guess_matrix(
@@ -109,37 +145,11 @@ def _guess_table(
     """Return costs, (n, n_cells), and votes, (n, n_votes)."""
     layout = side.table.layout
     inputs = hidden[torch.tensor(layout.cells, device=batch.device)]
-    known = without_unseen(batch, layout.n_codes)
-    source = known.masked_fill(inputs, torch.nan)
+    source = batch.masked_fill(inputs, torch.nan)
     source[:, : layout.n_numbers].clamp_(-limit, limit)
     output = network(source)
-    costs, seen = side.objective().costs(output, known)
-    costs = costs.masked_fill(seen == 0, torch.nan)
-    logits = torch.split(output[:, layout.n_numbers :], list(layout.n_levels), dim=1)
-    codes = batch[:, batch.shape[1] - len(layout.n_levels) :]
-    for number, of_column in enumerate(logits):
-        # Rare categories, which share a code, and those that are new.
-        is_rare = codes[:, number] >= of_column.shape[1]
-        cost = torch.full_like(costs[:, 0], _UNSEEN_COST)
-        if of_column.shape[1]:
-            rarest = -of_column.log_softmax(dim=1).min(dim=1).values
-            cost = torch.maximum(cost, rarest)
-        place = layout.n_numbers + number
-        costs[:, place] = torch.where(
-            is_rare, cost / side.deviances[number], costs[:, place]
-        )
-    return costs, output
-
-
-def without_unseen(batch: Tensor, n_codes: tuple[int, ...]) -> Tensor:
-    """Return rows in which categories that are new are missing, (n, n_columns)."""
-    if not n_codes:
-        return batch
-    n_others = batch.shape[1] - len(n_codes)
-    limits = torch.tensor(n_codes, device=batch.device)
-    codes = batch[:, n_others:]
-    codes = codes.masked_fill(codes >= limits, torch.nan)
-    return torch.cat([batch[:, :n_others], codes], dim=1)
+    costs, seen = side.objective().surprise(output, batch)
+    return costs.masked_fill(seen == 0, torch.nan), output
 
 
 def expected_values(side: MatrixSide | TableSide, votes: Floats) -> Any:

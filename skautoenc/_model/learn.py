@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,14 +24,14 @@ from .._training.budget import Budget
 from .._training.optimizers import Optimizer, make_optimizer
 from .._training.ordering import explained_by_each
 from .._training.resources import compute, one_thread, resolve_device, step_work
-from .._training.revival import dead_units
+from .._training.revival import dead_layer, dead_units
 from .._training.run import Run
 from .._training.seeds import Streams, spawn_streams
 from .._training.step import Step
 from .._training.stopping import Stopping
 from .._warnings import warn
 from .model import CodeMap, Model, Side
-from .plan import Plan
+from .plan import Plan, Solver
 
 _CPU = torch.device("cpu")
 # Rows by which the shares of ordered components are measured.
@@ -98,7 +98,8 @@ def set_up(
     random_state : RandomState
         One number is drawn from it, the seed of everything else.
     before : Model, optional
-        What to go on from: weights and input side stay those.
+        What to go on from: its weights, and its input side as `plan.continue_side`
+        changes that.
     optimizer_state : mapping, optional
         Where the solver of the same name left off, under "solver".
 
@@ -108,8 +109,9 @@ def set_up(
         If batches would be too small, or if the weights do not fit the network.
     """
     network = _network_to_train(plan, before)
-    budget = plan.budget
-    data = _in_batches(data, network, budget)
+    rate, factors = _learning_rates(plan.solver, network)
+    budget = replace(plan.budget.with_network(network), learning_rate_init=rate)
+    data = _in_batches(data, network, budget, single_row=plan.single_row)
     n_samples = len(data)
     work = step_work(network.n_multiplications, min(budget.batch_size, n_samples))
     device = resolve_device(plan.device, work)
@@ -120,13 +122,15 @@ def set_up(
             _initialise(network, side.rows(data), streams)
         else:
             side = before.side.to(_CPU)
+            if plan.continue_side is not None:
+                side = plan.continue_side(side)
         targets = _targets(plan, side, data)
     bind_generator(network.to(device), streams.noise)
     side = side.to(device)
     step = Step(
         network,
         plan.make_objective(side),
-        _make_optimizer(plan, network, optimizer_state),
+        _make_optimizer(plan.solver, network, rate, factors, optimizer_state),
         max_grad_norm=plan.solver.max_grad_norm,
         generator=streams.noise,
     )
@@ -177,6 +181,31 @@ def conclude(training: Training) -> Learnt:
     return _describe(training, network)
 
 
+def report_dead_layer(training: Training) -> None:
+    """Report a hidden layer of which training has lost most units.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If most of the rectified units of a hidden layer are zero for all rows.
+    """
+    network, rows = training.run.step.network, training.run.rows
+    if not network.rectifiers():
+        return
+    with one_thread(rows.device):
+        found = dead_layer(network, rows[rows.spread(N_SAMPLE)])
+    if found is None:
+        return
+    advice = "Set" if training.plan.solver.learning_rate_init == "auto" else "Lower"
+    warn(
+        f"{found[0]} of {found[1]} rectified units of a hidden layer are zero for "
+        f"all training rows, and learn nothing more. {advice} learning_rate_init (now "
+        f"{training.run.budget.learning_rate_init:g}), or choose activation='silu' or "
+        "'leaky_relu'.",
+        ConvergenceWarning,
+    )
+
+
 def snapshot(training: Training) -> Learnt:
     """Describe where a run stands, with a network that training leaves alone."""
     run = training.run
@@ -209,12 +238,12 @@ def _network_to_train(plan: Plan, before: Model[Any] | None) -> Autoencoder:
 
 
 def _in_batches(
-    data: TrainingData, network: Autoencoder, budget: Budget
+    data: TrainingData, network: Autoencoder, budget: Budget, *, single_row: bool
 ) -> TrainingData:
     """Bring the rows into the form in which they are batched."""
     n_batches = number_of_batches(len(data), budget.batch_size)
     smallest = len(data) // n_batches
-    if smallest < network.smallest_batch:
+    if smallest < network.smallest_batch and not (single_row and len(data) == 1):
         raise ValueError(
             f"Batch normalisation needs {network.smallest_batch} rows in a batch, got "
             f"{smallest}. Raise batch_size (now {budget.batch_size}), give weight to "
@@ -240,16 +269,30 @@ def _targets(plan: Plan, side: Side, data: TrainingData) -> NDArray[np.float32] 
     return diffuse(side.rows(data), plan.n_neighbors, plan.n_diffusion_steps)
 
 
+def _learning_rates(
+    solver: Solver, network: Autoencoder
+) -> tuple[float, dict[Tensor, float]]:
+    """Return the learning rate, and the factors of parameters that get less of it."""
+    rate, is_adam = solver.learning_rate_init, solver.name == "adam"
+    if rate == "auto":
+        return network.adam_rates() if is_adam else (network.learning_rate, {})
+    return rate, network.safe_factors(rate) if is_adam else {}
+
+
 def _make_optimizer(
-    plan: Plan, network: Autoencoder, state: Mapping[str, Any] | None
+    solver: Solver,
+    network: Autoencoder,
+    rate: float,
+    factors: dict[Tensor, float],
+    state: Mapping[str, Any] | None,
 ) -> Optimizer:
-    solver = plan.solver
     optimizer = make_optimizer(
         network,
         solver.name,
-        learning_rate_init=plan.budget.learning_rate_init,
+        learning_rate_init=rate,
         momentum=solver.momentum,
         alpha=solver.alpha,
+        factors=factors,
     )
     if state is not None and state["solver"] == solver.name:
         optimizer.load(dict(state))

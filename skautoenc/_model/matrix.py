@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,7 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .._data.ranges import computing_type, restored_type, scale_down
 from .._data.rows import RowMap, Rows, TrainingData
+from .._data.totals import with_total
 from .._networks.autoencoder import Autoencoder
 from .._objectives.losses import LOSSES, Loss
 from .._preparation.preparation import Invertible, Preparation
@@ -37,6 +40,8 @@ class MatrixSide:
         What an error costs, and what the network's output means.
     loss_name : str
         Its key in `LOSSES`.
+    row_total : float or None, default=None
+        Total that rows are brought to first; None for rows as they are.
     device : torch.device, default=cpu
         Where its tensors are.
     """
@@ -46,6 +51,7 @@ class MatrixSide:
     preparation: Preparation
     loss: Loss
     loss_name: str
+    row_total: float | None = None
     device: torch.device = _CPU
 
     @property
@@ -69,6 +75,13 @@ class MatrixSide:
             device=device,
         )
 
+    def admit(self, matrix: Any) -> Any:
+        """Bring a matrix of the user's to what `rows` takes: to the total of the fit.
+
+        Rows that are trained on have it already, and weigh by what they had.
+        """
+        return matrix if self.row_total is None else with_total(matrix, self.row_total)
+
     def rows(
         self,
         data: TrainingData,
@@ -89,6 +102,21 @@ class MatrixSide:
             targets=targets,
         )
 
+    def scaled_down(self, rows: NDArray[Any]) -> tuple[Tensor, NDArray[np.float64]]:
+        """Standardise rows of the user's that are too large for float32.
+
+        Returns
+        -------
+        rows : Tensor of shape (n, n_features), float32
+            Standardised rows, divided by their divisors.
+        divisors : ndarray of shape (n,)
+            One for rows that are not too large, infinity where float64 has no number.
+        """
+        # In numpy: an accelerator need not know float64.
+        found, divisors = scale_down(self.admit(rows), self.mean, self.scale)
+        source = torch.from_numpy(found.astype(np.float32)).to(self.device)
+        return source, divisors.ravel()
+
     @property
     def prepare(self) -> RowMap:
         """What turns standardised rows, (n, n_features), into what the network sees."""
@@ -103,18 +131,20 @@ class MatrixSide:
         reconstruction = self.decoded(network(self.prepare(batch)))
         return (reconstruction - batch).square().mean(dim=1)
 
-    def restore(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Turn decoded rows into the units of the data, in place."""
-        rows *= np.float32(self.scale)
-        rows += self.mean.astype(np.float32)
+    def restore(self, rows: NDArray[np.float32]) -> NDArray[Any]:
+        """Turn decoded rows into the units of the data, in place where they fit."""
+        dtype = restored_type(self.mean, self.scale)
+        restored: NDArray[Any] = rows.astype(dtype, copy=False)
+        restored *= dtype.type(self.scale)
+        restored += self.mean.astype(dtype)
         if np.isfinite(self.loss.lowest):
             # Rounding may have led out of the range.
-            np.clip(rows, self.loss.lowest, self.loss.highest, out=rows)
-        return rows
+            np.clip(restored, self.loss.lowest, self.loss.highest, out=restored)
+        return restored
 
-    def encode_again(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Turn what `restore` gives into what `rows` takes."""
-        return rows
+    def round_trip(self, rows: NDArray[np.float32]) -> NDArray[Any]:
+        """Turn decoded rows into the units of the data, as `rows` takes them."""
+        return self.restore(rows)
 
     def attributes(self) -> dict[str, Any]:
         """Return what users see of it, as plain values and arrays."""
@@ -125,7 +155,9 @@ class MatrixSide:
                 normalization = step
             elif isinstance(step, Whitening):
                 whitening = step
+        total = {} if self.row_total is None else {"row_total_": self.row_total}
         return {
+            **total,
             "loss_function_": self.loss_name,
             "mean_": self.mean,
             "scale_": self.scale,
@@ -160,14 +192,19 @@ class MatrixSide:
             attributes[key] for key in ("loss_function_", "mean_", "scale_")
         )
         loss = _make_loss(name, mean, scale, attributes["_loss_constants"])
-        return cls(mean, scale, Preparation(steps), loss, name)
+        total = attributes.get("row_total_")
+        return cls(mean, scale, Preparation(steps), loss, name, total)
 
 
 def _make_loss(
     name: str, mean: NDArray[np.float64], scale: float, constants: Mapping[str, float]
 ) -> Loss:
+    kind, single = LOSSES[name], np.dtype(np.float32)
+    if math.isinf(kind.highest) and computing_type(single, mean, scale) != single:
+        # Where there is no natural unit, the scale can be it.
+        mean, scale = mean / scale, 1.0
     center = torch.tensor(mean, dtype=torch.float32, device="cpu")
-    return LOSSES[name](center, scale, **constants)
+    return kind(center, scale, **constants)
 
 
 def learn_matrix_side(
@@ -175,6 +212,7 @@ def learn_matrix_side(
     *,
     loss: str,
     normalize_rows: float | None,
+    row_total: float | None,
     whiten: str | None,
     whiten_regularization: float,
 ) -> MatrixSide:
@@ -188,6 +226,8 @@ def learn_matrix_side(
         Key of `LOSSES`.
     normalize_rows, whiten_regularization : float or None, float
         See the estimator's parameters.
+    row_total : float or None
+        Total that rows have been brought to.
     whiten : {"zca", "pca"} or None
         Likewise.
 
@@ -198,7 +238,7 @@ def learn_matrix_side(
     """
     mean, scale = data.moments()
     side = MatrixSide(
-        mean, scale, Preparation(), _make_loss(loss, mean, scale, {}), loss
+        mean, scale, Preparation(), _make_loss(loss, mean, scale, {}), loss, row_total
     )
     if normalize_rows is not None:
         side = _with_step(

@@ -10,13 +10,14 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from .._data.rows import Rows, TrainingData, blocks
+from .._data.rows import RowMap, Rows, TrainingData, blocks, take
 from .._networks.autoencoder import Autoencoder
 from .._networks.weights import own_array
 from .._preparation.whitening import Whitening
-from .._training.resources import compute, step_work
+from .._training.resources import one_thread
+from .blocks import Blockwise, block_of
 from .matrix import MatrixSide
 from .table import TableSide
 
@@ -126,10 +127,6 @@ class Model(Generic[SideT]):
             return int(sum(self.network.widths[1:]))
         return self.n_components
 
-    @cached_property
-    def _n_multiplications(self) -> int:
-        return self.network.n_multiplications
-
     def encode(self, matrix: Any) -> NDArray[np.float32]:
         """Return the features of rows, (n_samples, n_features_out).
 
@@ -138,13 +135,8 @@ class Model(Generic[SideT]):
         matrix : ndarray or CSR matrix of shape (n_samples, n_columns)
             Validated rows; of a table, encoded ones.
         """
-        here, n_components = self._where_the_network_is(), self.n_components
-        read_off, prepare = here.code.read_off(self.network), here.side.prepare
-
-        def encode(batch: Tensor) -> Tensor:
-            return here.code.forward(read_off(prepare(batch)), n_components)
-
-        features = here._apply(encode, here._rows(matrix), self.n_features_out)
+        here, width = self._where_the_network_is(), self.n_features_out
+        features, _ = here._read("encode", here._encode, matrix, width)
         if self.code.scale is not None:
             features /= np.float32(self.code.scale)
         return features
@@ -157,34 +149,33 @@ class Model(Generic[SideT]):
         features : ndarray of shape (n_samples, n), float32
             The code in the last `n_components` columns.
         """
-        here = self._where_the_network_is()
+        here, width = self._where_the_network_is(), self.side.width
         code = np.ascontiguousarray(features[:, -self.n_components :])
         if self.code.scale is not None:
             code = code * np.float32(self.code.scale)
-
-        def decode(batch: Tensor) -> Tensor:
-            return here.side.decoded(self.network.decode(here.code.inverse(batch)))
-
         source = torch.tensor(code, device=here.side.device)
-        return here._apply(decode, source, self.side.width)
+        return here._blockwise.apply("decode", here._decode, source, width)
 
     def reconstruct(self, matrix: Any) -> NDArray[np.float32]:
         """Return reconstructed rows, (n_samples, side.width), as `decode` does."""
-        here = self._where_the_network_is()
+        here, width = self._where_the_network_is(), self.side.width
 
         def reconstruct(batch: Tensor) -> Tensor:
             return here.side.decoded(self.network(here.side.prepare(batch)))
 
-        return here._apply(reconstruct, here._rows(matrix), self.side.width)
+        rows = here._rows(matrix)
+        return here._blockwise.apply("reconstruct", reconstruct, rows, width)
 
-    def errors(self, matrix: Any) -> NDArray[np.float32]:
-        """Return how badly each row is reconstructed, (n_samples,)."""
+    def errors(self, matrix: Any) -> NDArray[np.float64]:
+        """Return how badly each row is reconstructed, (n_samples,); never NaN."""
         here = self._where_the_network_is()
-
-        def errors(batch: Tensor) -> Tensor:
-            return here.side.errors(self.network, batch).unsqueeze(1)
-
-        return here._apply(errors, here._rows(matrix), 1).ravel()
+        read, divisors = here._read("errors", here._errors, matrix, 1)
+        found: NDArray[np.float64] = read.ravel().astype(np.float64)
+        if divisors is not None:
+            with np.errstate(over="ignore", invalid="ignore"):
+                found *= divisors**2
+            found[np.isnan(found)] = np.inf
+        return found
 
     def cell_errors(self, matrix: Any) -> NDArray[np.float32]:
         """Return how badly each cell of a table is reconstructed.
@@ -201,61 +192,88 @@ class Model(Generic[SideT]):
         def errors(batch: Tensor) -> Tensor:
             return side.cell_errors(self.network, batch)
 
-        found = here._apply(errors, here._rows(matrix), side.width)
+        rows = here._rows(matrix)
+        found = here._blockwise.apply("cell errors", errors, rows, side.width)
         return found[:, side.table.places]
 
     def check_usable(self) -> None:
-        """Apply the model once in each way: parts that do not fit show then."""
-        code = np.zeros((1, self.n_components), dtype=np.float32)
-        matrix = self.side.encode_again(self.side.restore(self.decode(code)))
-        self.encode(matrix)
-        self.errors(matrix)
+        """Apply the network to single rows: parts that do not fit show then.
+
+        Without padding and without a trial of blocks: the last digits do not matter.
+        """
+        here = self._where_the_network_is()
+        side, device = here.side, here.side.device
+        code = torch.zeros(1, self.n_components, dtype=torch.float32, device=device)
+        with one_thread(device), torch.inference_mode():
+            decoded = here._decode(code)
+            row = here._rows(side.round_trip(decoded.cpu().numpy()))[:]
+            features, errors = here._encode(row), here._errors(row)
+            if isinstance(side, TableSide):
+                side.cell_errors(self.network, row)
+        shapes = [tuple(values.shape) for values in (features, decoded, errors)]
+        if shapes != [(1, self.n_features_out), (1, side.width), (1, 1)]:
+            raise ValueError(f"Rows of shapes {shapes} came out")
+
+    def _encode(self, batch: Tensor) -> Tensor:
+        """Map standardised rows to features, (n, n_features_out), not yet scaled."""
+        values = self.code.read_off(self.network)(self.side.prepare(batch))
+        return self.code.forward(values, self.n_components)
+
+    def _decode(self, batch: Tensor) -> Tensor:
+        """Map codes, (n, n_components), to decoded rows, (n, side.width)."""
+        return self.side.decoded(self.network.decode(self.code.inverse(batch)))
+
+    def _errors(self, batch: Tensor) -> Tensor:
+        """Map standardised rows to how badly they are reconstructed, (n, 1)."""
+        return self.side.errors(self.network, batch).unsqueeze(1)
 
     def _rows(self, matrix: Any) -> Rows:
         """Return rows of the side, not prepared: that is done block by block."""
-        return self.side.rows(TrainingData(matrix), prepared=False)
+        return self.side.rows(TrainingData(self.side.admit(matrix)), prepared=False)
+
+    def _read(
+        self, name: str, function: RowMap, matrix: Any, width: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64] | None]:
+        """Apply a function of the network to the user's rows, however large.
+
+        Rows of a matrix that are too large for float32 are divided by a number first.
+        Tables cut their values off.
+
+        Returns
+        -------
+        found : ndarray of shape (n_samples, width), float32
+            The function's values.
+        divisors : ndarray of shape (n_samples,) or None
+            By what rows were divided; None if none was.
+        """
+        found = self._blockwise.apply(name, function, self._rows(matrix), width)
+        if isinstance(self.side, TableSide) or np.isfinite(found).all():
+            return found, None
+        large = np.flatnonzero(~np.isfinite(found).all(axis=1))
+        divisors = np.ones(len(found))
+        for block in blocks(len(large), matrix.shape[1]):
+            chosen = large[block]
+            source, divisors[chosen] = self.side.scaled_down(take(matrix, chosen))
+            found[chosen] = self._blockwise.apply(name, function, source, width)
+        return found, divisors
+
+    @cached_property
+    def _blockwise(self) -> Blockwise:
+        """What applies functions of the network, on the device of the side."""
+        block = block_of(self.network, self.side.device)
+        return Blockwise(block, self.network.noise)
+
+    @cached_property
+    def _elsewhere(self) -> dict[torch.device, Model[SideT]]:
+        """The model on other devices."""
+        return {}
 
     def _where_the_network_is(self) -> Model[SideT]:
         """Return the model with all of it on the device of the network."""
         device = next(self.network.parameters()).device
         if device == self.side.device:
             return self
-        return replace(self, side=self.side.to(device), code=self.code.to(device))
-
-    def _apply(
-        self,
-        function: Callable[[Tensor], Tensor],
-        source: Rows | Tensor,
-        width: int,
-    ) -> NDArray[np.float32]:
-        """Apply a function of the network to rows, block by block.
-
-        Blocks are filled up to a multiple of 32 rows. Kernels round what is left over
-        after whole vectors differently, and a row's result is not to depend on its
-        position or its neighbours.
-
-        Parameters
-        ----------
-        function : callable
-            Maps blocks of shape (n, any) to (n, width).
-        source : Rows or Tensor of shape (n_samples, any)
-            Where the rows come from, on the network's device.
-        width : int
-            Width of the result.
-        """
-        n_samples = len(source)
-        result = np.empty((n_samples, width), dtype=np.float32)
-        # A third of a step is spent on the way forward.
-        work = step_work(self._n_multiplications, n_samples) / 3
-        with compute(work, self.side.device), torch.inference_mode():
-            for block in blocks(n_samples, max(self.network.widths)):
-                batch = source[block]
-                n_missing = -len(batch) % 32
-                # A copy of a whole block would take as long as a tenth of its way.
-                padded = (
-                    nn.functional.pad(batch, (0, 0, 0, n_missing))
-                    if n_missing
-                    else batch
-                )
-                result[block] = function(padded)[: len(batch)].cpu().numpy()
-        return result
+        if device not in self._elsewhere:
+            side, code = self.side.to(device), self.code.to(device)
+            self._elsewhere[device] = replace(self, side=side, code=code)
+        return self._elsewhere[device]

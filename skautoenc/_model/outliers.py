@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .._data.row_keys import Keys, row_keys
 from .._data.rows import TrainingData, blocks, take
-from .hidden import guess, vote_cells
+from .hidden import check_guess, guess, n_columns, vote_cells
 from .model import Model
 from .table import TableSide
 
@@ -118,14 +118,25 @@ def place_of(model: Model[Any], rows: NDArray[Any]) -> NDArray[np.float32]:
     return rows.astype(np.float32)
 
 
+def _n_places(model: Model[Any]) -> int:
+    """Return the width of what `place_of` gives."""
+    if isinstance(model.side, TableSide):
+        layout = model.side.table.layout
+        return layout.n_numbers + sum(n + 1 for n in layout.n_codes)
+    if "image_shape" in model.network.config:
+        return model.n_features_out
+    return int(model.side.width)
+
+
 def _place_in_table(side: TableSide, rows: NDArray[Any]) -> NDArray[np.float32]:
     """Return numbers and indicators of categories, (n, n_dimensions)."""
     layout = side.table.layout
     found = [np.nan_to_num(rows[:, : layout.n_numbers])]
     codes = rows[:, rows.shape[1] - len(layout.n_codes) :]
     for number, n_codes in enumerate(layout.n_codes):
-        # One more is for categories that are new; a missing value is none of them.
-        found.append(codes[:, number, None] == np.arange(n_codes + 1))
+        # One more is for unknown categories; a missing value is none of them.
+        known = np.minimum(codes[:, number, None], n_codes)
+        found.append(known == np.arange(n_codes + 1))
     places = np.column_stack(found).astype(np.float32)
     # Distances are means over the columns of `places`, and are to be so over cells.
     places *= math.sqrt(places.shape[1] / side.width)
@@ -308,13 +319,30 @@ class OutlierModel:
             found: Doubles = total / counts
         return found
 
-    def check_usable(self) -> None:
-        """Apply the model once in each way: parts that do not fit show then."""
+    def check_sizes(self) -> None:
+        """Make sure that all parts are about the same columns and parts of scores."""
+        first = self.members[0].model
+        width = n_columns(first.side)
+        found = {(n_columns(m.model.side), _n_places(m.model)) for m in self.members}
+        fits = found == {(width, _n_places(first))}
+        cells = vote_cells(first.side)
         for member in self.members:
+            shape = len(member.keys), _n_places(first)
+            fits &= np.array_equal(vote_cells(member.model.side), cells)
+            fits &= member.places.shape == shape
+            fits &= len(member.weights) == len(member.keys) > 0
+        fits &= len(self.units.cells) == first.side.width
+        fits &= len(self.units.centers) == len(self.units.scales) == len(PARTS)
+        if self.scale is not None:
+            fits &= len(self.scale.center) == len(self.scale.scale) == width
+        if not fits:
+            raise ValueError("Members, units and scales do not fit each other")
+
+    def check_usable(self) -> None:
+        """Apply the members to single rows: parts that do not fit show then."""
+        for member, hidden in zip(self.members, self._hidden, strict=True):
             member.model.check_usable()
-        row = np.zeros((1, self.members[0].model.network.widths[0]))
-        self.explain(row)
-        self.scores(row)
+            check_guess(member.model, hidden)
 
 
 def scaled(rows: NDArray[Any], scale: ColumnScale | None) -> NDArray[Any]:

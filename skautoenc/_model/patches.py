@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.utils.random import sample_without_replacement
-from torch import Tensor, nn
+from torch import Tensor
 
+from .._data.ranges import LARGEST, computing_type, restored_type
 from .._data.rows import TrainingData, take
 from .._networks.dense import DenseAutoencoder
+from .._networks.layers import CPU_FLOAT32
+from .._networks.weights import readonly_tensor
 from .._preparation.compression import Compression
 from .._preparation.patches import (
     PatchEncoder,
@@ -24,15 +28,18 @@ from .._preparation.patches import (
     pool,
     view_patches,
 )
-from .._training.resources import compute, step_work
+from .._training.resources import one_thread
+from .blocks import Block, Blockwise
 from .model import Model
 
 _CPU = torch.device("cpu")
-# Images of a block: enough for whole vectors of the processor, few enough for their
-# codes to stay in its cache.
-_BLOCK = 16
-# Images whose features are mapped at a time: enough for matrix products at full speed.
-_N_MAPPED = 256
+# Images of a block: enough for whole tiles of matrix products, few enough for their
+# codes to stay in the cache; and sizes of blocks that may do for a few images.
+_BLOCK = 24
+_SMALLER = (1, 4)
+# Rows of features that are mapped at a time, and images whose features are held.
+_MAPPED_BLOCK = 96
+_N_MAPPED = 288
 
 
 @dataclass(frozen=True)
@@ -62,8 +69,11 @@ class PatchSource:
 
     def standardised(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Return standardised rows, (n, n_features)."""
-        kind = rows.dtype.type
-        return np.ascontiguousarray((rows - kind(self.mean)) / kind(self.scale))
+        kind = computing_type(rows.dtype, np.array(self.mean), self.scale).type
+        # Beyond the largest, sums over a patch would overflow.
+        with np.errstate(over="ignore"):
+            scaled = (rows - kind(self.mean)) / kind(self.scale)
+        return np.ascontiguousarray(np.clip(scaled, -LARGEST, LARGEST))
 
     def images(self, rows: NDArray[Any]) -> Tensor:
         """Return standardised, padded images, (n, height, width, n_channels)."""
@@ -138,39 +148,71 @@ class PatchFeatures:
         Regularisation of the contrast normalisation; None for none.
     inner : Model
         The autoencoder of patches.
-    encode : callable
-        Maps padded images to codes, (n, n_rows, n_columns, n_units).
+    product : PatchEncoder or None
+        What encodes patches in one product, if the autoencoder is as simple.
     """
 
     source: PatchSource
     grid: tuple[int, int]
     contrast: float | None
     inner: Model[Any]
-    encode: Callable[[Tensor], Tensor]
+    product: PatchEncoder | None
+
+    def attributes(self) -> dict[str, Any]:
+        """Return what users see of it, as plain values."""
+        return {
+            "patch_size_": self.source.patch_size,
+            "padding_": self.source.padding,
+            "grid_": self.grid,
+            "mean_": self.source.mean,
+            "scale_": self.source.scale,
+            "_contrast": self.contrast,
+        }
 
     @property
     def n_pooled(self) -> int:
         """Number of features of an image."""
         return int(math.prod(self.grid) * self.inner.n_features_out)
 
+    def encode(self, images: Tensor) -> Tensor:
+        """Return the codes of all patches, (n, n_rows, n_columns, n_units).
+
+        Parameters
+        ----------
+        images : Tensor of shape (n, height, width, n_channels)
+            Padded images.
+        """
+        if self.product is not None:
+            return self.product(images)
+        patches = cut_patches(images, self.source.patch_size)
+        if self.contrast is not None:
+            patches = normalize_patches(patches, self.contrast)
+        codes = self.inner.encode(patches.flatten(0, 2).numpy())
+        return torch.from_numpy(codes).view(*patches.shape[:3], -1)
+
     def pooled(self, rows: NDArray[Any]) -> NDArray[np.float32]:
         """Return roots of the mean codes of each cell, (n, n_pooled)."""
-        n_samples = len(rows)
-        result = np.empty((n_samples, self.n_pooled), dtype=np.float32)
-        n_codes = math.prod(self.source.n_positions) * n_samples
-        work = step_work(self.inner.network.n_multiplications, n_codes)
-        with compute(work, _CPU), torch.inference_mode():
-            for start in range(0, n_samples, _BLOCK):
-                block = slice(start, min(start + _BLOCK, n_samples))
-                images = self.source.images(rows[block])
-                missing = _BLOCK - len(images)
-                images = nn.functional.pad(images, (0, 0, 0, 0, 0, 0, 0, missing))
-                # (_BLOCK, n_pooled)
-                pooled = pool(self.encode(images), self.grid).flatten(1)
-                # Of codes that may be negative, as a dense autoencoder has them.
-                root = pooled.abs().sqrt_().copysign_(pooled)
-                result[block] = root[: _BLOCK - missing].numpy()
-        return result
+        standardised = self.source.standardised(rows).astype(np.float32, copy=False)
+        source = torch.from_numpy(standardised)
+        return self._blockwise.apply("pool", self._pool, source, self.n_pooled)
+
+    @cached_property
+    def _blockwise(self) -> Blockwise:
+        network = self.inner.network
+        n_multiplications = network.n_multiplications * math.prod(
+            self.source.n_positions
+        )
+        in_threads = network.runs_in_threads
+        smaller = _SMALLER if in_threads else ()
+        return Blockwise(Block(_BLOCK, n_multiplications, smaller, in_threads))
+
+    def _pool(self, batch: Tensor) -> Tensor:
+        """Map standardised rows to roots of the mean codes, (n, n_pooled)."""
+        images = batch.view(-1, *self.source.image_shape)
+        codes = self.encode(pad_edges(images, self.source.padding))
+        pooled = pool(codes, self.grid).flatten(1)
+        # Of codes that may be negative, as a dense autoencoder has them.
+        return pooled.abs().sqrt_().copysign_(pooled)
 
 
 def make_patch_features(
@@ -180,22 +222,13 @@ def make_patch_features(
     inner: Model[Any],
 ) -> PatchFeatures:
     """Put together what encodes patches: one product, where the model is as simple."""
-    encode = _as_one_product(source, contrast, inner)
-    if encode is None:
-
-        def encode(images: Tensor) -> Tensor:
-            patches = cut_patches(images, source.patch_size)
-            if contrast is not None:
-                patches = normalize_patches(patches, contrast)
-            codes = inner.encode(patches.flatten(0, 2).numpy())
-            return torch.from_numpy(codes).view(*patches.shape[:3], -1)
-
-    return PatchFeatures(source, grid, contrast, inner, encode)
+    product = _as_one_product(source, contrast, inner)
+    return PatchFeatures(source, grid, contrast, inner, product)
 
 
 def _as_one_product(
     source: PatchSource, contrast: float | None, inner: Model[Any]
-) -> Callable[[Tensor], Tensor] | None:
+) -> PatchEncoder | None:
     """Return the encoder of a single rectified layer, if that is all there is."""
     network, side = inner.network, inner.side
     attributes = side.attributes()
@@ -233,6 +266,47 @@ class PatchModel:
     features: PatchFeatures
     compression: Compression
 
+    def attributes(self) -> dict[str, Any]:
+        """Return what users see of the compression, as plain arrays."""
+        found = self.compression
+        mean, forward = found.mean, found.forward
+        return {
+            "code_mean_": None if mean is None else mean.numpy(),
+            "code_map_": None if forward is None else forward.numpy(),
+            "decoder_map_": found.backward.numpy(),
+            "decoder_mean_": found.intercept.numpy(),
+        }
+
+    @classmethod
+    def from_attributes(
+        cls, attributes: Mapping[str, Any], inner: Model[Any]
+    ) -> PatchModel:
+        """Put together what `attributes` of features and of the model described.
+
+        Parameters
+        ----------
+        attributes : mapping
+            All of them, and `image_shape_`.
+        inner : Model
+            The autoencoder of patches.
+        """
+        names = "image_shape_", "patch_size_", "padding_", "mean_", "scale_"
+        source = PatchSource(*(attributes[name] for name in names))
+        features = make_patch_features(
+            source, attributes["grid_"], attributes["_contrast"], inner
+        )
+        mean, forward = (
+            None if attributes[name] is None else readonly_tensor(attributes[name])
+            for name in ("code_mean_", "code_map_")
+        )
+        compression = Compression(
+            mean,
+            forward,
+            readonly_tensor(attributes["decoder_map_"]),
+            readonly_tensor(attributes["decoder_mean_"]),
+        )
+        return cls(features, compression)
+
     @property
     def n_features_out(self) -> int:
         """Number of features that `encode` gives."""
@@ -247,36 +321,64 @@ class PatchModel:
         matrix : ndarray or CSR matrix of shape (n_samples, n_features)
             Validated rows.
         """
-        n_samples = matrix.shape[0]
-        result = np.empty((n_samples, self.n_features_out), dtype=np.float32)
+        n_samples, width = matrix.shape[0], self.n_features_out
+        result = np.empty((n_samples, width), dtype=np.float32)
         for start in range(0, n_samples, _N_MAPPED):
             block = slice(start, min(start + _N_MAPPED, n_samples))
-            pooled = torch.from_numpy(self.features.pooled(take(matrix, block)))
-            # A row's result is not to depend on how many others there are.
-            pooled = nn.functional.pad(pooled, (0, 0, 0, -len(pooled) % 32))
-            with compute(2.0 * result.size * pooled.shape[1], _CPU):
-                mapped = self._compress(pooled)
-            result[block] = mapped[: block.stop - start].numpy()
+            pooled = self.features.pooled(take(matrix, block))
+            if self.compression.forward is not None:
+                source = torch.from_numpy(pooled)
+                pooled = self._forward.apply("compress", self._compress, source, width)
+            result[block] = pooled
         return result
 
+    def decode(self, features: NDArray[np.float32]) -> NDArray[Any]:
+        """Return images, (n_samples, n_features), in the units of the data."""
+        source, n_columns = self.features.source, self.compression.backward.shape[1]
+        codes = readonly_tensor(np.ascontiguousarray(features))
+        decoded = self._backward.apply("decode", self._decode, codes, n_columns)
+        dtype = restored_type(source.mean, source.scale)
+        rows: NDArray[Any] = decoded.astype(dtype, copy=False)
+        rows *= dtype.type(source.scale)
+        rows += dtype.type(source.mean)
+        return rows
+
     def check_usable(self) -> None:
-        """Apply the model once in each way: parts that do not fit show then."""
-        width = math.prod(self.features.source.image_shape)
-        row = np.full((1, width), self.features.source.mean, dtype=np.float32)
-        self.decode(self.encode(row))
+        """Apply the network and the maps to single rows: parts that do not fit show.
+
+        To a patch and to its features, not to an image, which may have any number of
+        patches: all else that is done to these is bound by their sizes.
+        """
+        source, inner = self.features.source, self.features.inner
+        inner.check_usable()
+        width, n_columns = math.prod(source.image_shape), inner.side.width
+        with one_thread(_CPU), torch.inference_mode():
+            pooled = torch.zeros(1, self.features.n_pooled, **CPU_FLOAT32)
+            features = self._compress(pooled)
+            decoded = self._decode(features)
+        shapes = [tuple(values.shape) for values in (features, decoded)]
+        if shapes != [(1, self.n_features_out), (1, width)]:
+            raise ValueError(f"Rows of shapes {shapes} came out")
+        if n_columns != math.prod(source.patch_size) * source.image_shape[2]:
+            raise ValueError(f"Patches of {n_columns} values are encoded")
 
     def _compress(self, pooled: Tensor) -> Tensor:
+        """Map pooled codes to features, (n, n_features_out)."""
         mean, forward = self.compression.mean, self.compression.forward
         if mean is None or forward is None:
             return pooled
         return (pooled - mean) @ forward
 
-    def decode(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return images, (n_samples, n_features), in the units of the data."""
-        source = self.features.source
-        backward = self.compression.backward.numpy()
-        rows: NDArray[np.float32] = features @ backward
-        rows += self.compression.intercept.numpy()
-        rows *= np.float32(source.scale)
-        rows += np.float32(source.mean)
-        return rows
+    def _decode(self, features: Tensor) -> Tensor:
+        """Map features to standardised images, (n, n_features)."""
+        return features @ self.compression.backward + self.compression.intercept
+
+    @cached_property
+    def _forward(self) -> Blockwise:
+        n_multiplications = self.features.n_pooled * self.n_features_out
+        return Blockwise(Block(_MAPPED_BLOCK, n_multiplications))
+
+    @cached_property
+    def _backward(self) -> Blockwise:
+        n_multiplications = self.compression.backward.numel()
+        return Blockwise(Block(_MAPPED_BLOCK, n_multiplications))

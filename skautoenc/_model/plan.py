@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -22,6 +22,8 @@ class Solver:
     ----------
     name : {"adam", "sgd"}
         Which solver.
+    learning_rate_init : float or "auto"
+        Learning rate at the start; the network decides "auto".
     momentum : float
         Momentum of "sgd".
     alpha : float
@@ -31,6 +33,7 @@ class Solver:
     """
 
     name: str
+    learning_rate_init: float | Literal["auto"]
     momentum: float
     alpha: float
     max_grad_norm: float | None
@@ -88,6 +91,12 @@ class Plan:
         Number of neighbours along which targets are smoothed; None for no smoothing.
     n_diffusion_steps : int, default=1
         How often they are.
+    continue_side : callable or None, default=None
+        Takes into the side of an earlier fit, from which training goes on, what the
+        new data adds to it, and returns a new side; None adds nothing.
+    single_row : bool, default=False
+        Whether one row may be all there is. Networks normalise it as they do when they
+        are applied.
     """
 
     build_network: Callable[[], Autoencoder]
@@ -102,3 +111,5 @@ class Plan:
     device: str | torch.device
     n_neighbors: int | None = None
     n_diffusion_steps: int = 1
+    continue_side: Callable[[Any], Any] | None = None
+    single_row: bool = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,14 +12,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .._data.columns import Table
-from .._data.frames import Columns, Schema, make_frame
+from .._data.columns import Table, entropy
+from .._data.frames import Columns, Schema, fill_gaps, make_array, make_frame
 from .._data.rows import RowMap, Rows, TrainingData
+from .._data.trial import try_some_columns
 from .._networks.autoencoder import Autoencoder
 from .._objectives.losses import LOSSES, Loss
-from .._objectives.objectives import TabularObjective
+from .._objectives.objectives import TabularObjective, without_nan
 
 _CPU = torch.device("cpu")
+# Of more columns than these, one of each sort is tried out.
+_MANY_COLUMNS = 50
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,10 @@ class TableSide:
             return self
         return replace(self, loss=self.loss.to(device), device=device)
 
+    def admit(self, matrix: Any) -> Any:
+        """Bring an encoded table to what `rows` takes: it is that."""
+        return matrix
+
     def rows(
         self,
         data: TrainingData,
@@ -103,17 +111,20 @@ class TableSide:
         corruption_weight : float, default=1.0
             Weight of the cells that were changed.
         """
-        layout, device = self.table.layout, self.device
+        layout, categories = self.table.layout, self.table.categories
         if rates is None:
             rates = [0.0] * layout.n_cells
+        to_tensor = partial(torch.tensor, dtype=torch.float32, device=self.device)
         return TabularObjective(
             self.loss,
             n_levels=layout.n_levels,
-            deviances=torch.tensor(self.deviances, dtype=torch.float32, device=device),
-            cells=torch.tensor(layout.cells, device=device),
-            rates=torch.tensor(rates, dtype=torch.float32, device=device),
+            deviances=to_tensor(self.deviances),
+            cells=torch.tensor(layout.cells, device=self.device),
+            rates=to_tensor(rates),
             swaps=swaps,
             corruption_weight=corruption_weight,
+            rare_costs=to_tensor([column.rare_cost for column in categories]),
+            unknown_costs=to_tensor([column.unknown_cost for column in categories]),
         )
 
     def decoded(self, output: Tensor) -> Tensor:
@@ -129,28 +140,62 @@ class TableSide:
         return torch.cat([numbers, *levels], dim=1)
 
     def errors(self, network: Autoencoder, batch: Tensor) -> Tensor:
-        """Return the mean cost of each row's cells, (n,)."""
-        return self.objective().evaluate(network, batch)
+        """Return the mean cost of each row's cells, (n,), for scores."""
+        return self.objective().score(network, batch)
 
     def cell_errors(self, network: Autoencoder, batch: Tensor) -> Tensor:
         """Return the cost of each cell, (n, width); NaN where there is nothing."""
-        costs, seen = self.objective().costs(network(batch), batch)
-        return costs.masked_fill(seen == 0, torch.nan)
+        costs, seen = self.objective().surprise(network(batch), batch)
+        return without_nan(costs).masked_fill(seen == 0, torch.nan)
 
-    def restore(self, rows: NDArray[np.float32]) -> list[NDArray[Any]]:
-        """Turn decoded rows into values, an array a column."""
+    def restore(
+        self, rows: NDArray[np.float32], like: Columns | None = None
+    ) -> list[NDArray[Any]]:
+        """Turn decoded rows into values, an array a column.
+
+        Dates in text are written as in the columns that they are to be `like`.
+        """
         n_numbers = self.table.layout.n_numbers
-        return self.table.decode(rows[:, :n_numbers], rows[:, n_numbers:])
+        return self.table.decode(rows[:, :n_numbers], rows[:, n_numbers:], like)
 
-    def as_frame(self, values: list[NDArray[Any]]) -> Any:
+    def as_frame(self, values: list[NDArray[Any]], index: Any = None) -> Any:
         """Make what `restore` gives a frame as that of the fit, or an array."""
         if self.schema is None:
-            return np.column_stack(values)
-        return make_frame(values, self.schema)
+            return make_array(values)
+        return make_frame(values, self.schema, index)
 
-    def encode_again(self, values: list[NDArray[Any]]) -> NDArray[np.float32]:
-        """Turn what `restore` gives into what `rows` takes."""
-        return self.table.encode(Columns(self.as_frame(values)))
+    def fill(self, columns: Columns, rows: NDArray[np.float32]) -> Any:
+        """Return a copy of a frame or an array whose gaps hold decoded rows' values."""
+        values = self.restore(rows, columns if columns.is_frame else None)
+        gaps = [
+            column.gaps(columns[place])
+            for place, column in enumerate(self.table.columns)
+        ]
+        if columns.is_frame:
+            # A column without any value gets the type of the fit.
+            values = [
+                columns.suit(place, found) if gap.any() and not gap.all() else found
+                for place, (gap, found) in enumerate(zip(gaps, values, strict=True))
+            ]
+            filled = fill_gaps(columns.native, gaps, values, self.schema)
+            return columns.as_given(filled)
+        filled = np.array(columns.native, copy=True)
+        for place, (gap, column) in enumerate(zip(gaps, values, strict=True)):
+            filled[gap, place] = column[gap]
+        return filled
+
+    def round_trip(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Turn decoded rows into values, and these into what `rows` takes.
+
+        Of many columns one of each sort is tried, and the result is zeros.
+        """
+        if len(self.table.columns) > _MANY_COLUMNS:
+            try_some_columns(self.table, self.schema)
+            width = len(self.table.layout.cells)
+            return np.zeros((len(rows), width), dtype=np.float32)
+        columns = Columns(self.as_frame(self.restore(rows)))
+        self.fill(columns, rows)
+        return self.table.encode(columns, warns=False)
 
     def attributes(self) -> dict[str, Any]:
         """Return what users see of it, as plain values and arrays."""
@@ -204,13 +249,13 @@ def learn_table_side(
     codes = data.matrix[:, data.matrix.shape[1] - len(n_levels) :]
     codes = codes if data.index is None else codes[data.index]
     deviances = [
-        _entropy(codes[:, number], count, data.weights)
+        _deviance(codes[:, number], count, data.weights)
         for number, count in enumerate(n_levels)
     ]
     return TableSide(table, schema, _make_loss(loss, {}), loss, deviances)
 
 
-def _entropy(
+def _deviance(
     codes: NDArray[np.float32], n_levels: int, weights: NDArray[Any] | None
 ) -> float:
     """Return the cross-entropy of levels under their own frequencies."""
@@ -220,6 +265,4 @@ def _entropy(
         weights=None if weights is None else weights[seen],
         minlength=n_levels,
     )
-    shares = counts[counts > 0] / max(counts.sum(), 1e-300)
-    # An almost constant column is not to outweigh all others by one rare level.
-    return max(float(-(shares * np.log(shares)).sum()), 0.05)
+    return entropy(counts)

@@ -1,12 +1,29 @@
 """What every network of the package can do."""
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from .weights import count_parameters, from_arrays, to_arrays
+from .layers import CPU_FLOAT32
+from .weights import from_arrays, to_arrays
+
+
+class Code(NamedTuple):
+    """The codes of a training batch, and what they cost by themselves.
+
+    Parameters
+    ----------
+    values : Tensor of shape (n, n_components)
+        What is decoded.
+    cost : Tensor or None
+        A scalar that is added to the loss, in its units: a penalty of sparsity, or the
+        divergence of a posterior from its prior. None where codes cost nothing.
+    """
+
+    values: Tensor
+    cost: Tensor | None
 
 
 class Autoencoder(nn.Module, ABC):
@@ -24,6 +41,10 @@ class Autoencoder(nn.Module, ABC):
         Whether a row of weight two counts as two rows in all that it does.
     is_movable : bool
         Whether parameters may be moved in memory: nothing else holds a view of them.
+    learning_rate : float
+        Learning rate that suits most networks of the class.
+    runs_in_threads : bool
+        Whether several threads may apply it at the same time.
     """
 
     config: dict[str, Any]
@@ -31,6 +52,8 @@ class Autoencoder(nn.Module, ABC):
     smallest_batch = 1
     weighs_rows = True
     is_movable = True
+    learning_rate = 0.005
+    runs_in_threads = True
 
     registry: ClassVar[dict[str, type["Autoencoder"]]] = {}
 
@@ -53,9 +76,30 @@ class Autoencoder(nn.Module, ABC):
             Their weights; None if all are equal.
         """
 
+    def noise(self, n: int, generator: torch.Generator) -> Tensor:
+        """Draw rows that the network may see, to try it out, (n, n_features)."""
+        return torch.randn(n, self.widths[0], generator=generator, **CPU_FLOAT32)
+
     @abstractmethod
     def encode(self, x: Tensor) -> Tensor:
         """Map standardised rows, (n, n_features), to codes, (n, n_components)."""
+
+    def code(
+        self, x: Tensor, sample_weight: Tensor | None, generator: torch.Generator
+    ) -> Code:
+        """Encode a training batch.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, n_features)
+            Rows to encode.
+        sample_weight : Tensor of shape (n,) or None
+            Their weights.
+        generator : torch.Generator
+            Source of noise, for networks whose training codes are drawn.
+        """
+        values = self.encode(x)
+        return Code(values, self.penalty(values, sample_weight))
 
     def stack(self, x: Tensor) -> Tensor:
         """Map rows to the hidden activations, if any are known, and the code."""
@@ -81,7 +125,34 @@ class Autoencoder(nn.Module, ABC):
     @property
     def n_multiplications(self) -> int:
         """Multiplications by weights that one row takes on its way through, about."""
-        return count_parameters(self)
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def adam_rates(self) -> tuple[float, dict[Tensor, float]]:
+        """Return the learning rate that suits Adam, and what wide layers get of it.
+
+        Returns
+        -------
+        learning_rate : float
+            Of all parameters but those in `factors`.
+        factors : dict of Tensor to float
+            Shares of the learning rate, by parameter.
+        """
+        return self.learning_rate, {}
+
+    def safe_factors(self, learning_rate: float) -> dict[Tensor, float]:
+        """Return what wide layers get of a learning rate that would kill their units.
+
+        Parameters
+        ----------
+        learning_rate : float
+            Of Adam, as a user has chosen it.
+
+        Returns
+        -------
+        dict of Tensor to float
+            Shares of the learning rate, by parameter; the others get all of it.
+        """
+        return {}
 
     def penalty(self, code: Tensor, sample_weight: Tensor | None) -> Tensor | None:
         """Return what the codes of a batch cost by themselves, a scalar, if anything.
@@ -102,6 +173,11 @@ class Autoencoder(nn.Module, ABC):
     def sparse(self, x: Tensor) -> Tensor:
         """Map rows to codes as the decoder gets them, (n, n_components)."""
         return self.encode(x)
+
+    @property
+    def starts_as_pca(self) -> bool:
+        """Whether the first weights already reconstruct as PCA does."""
+        return getattr(self, "projection", None) is not None
 
     @property
     def is_sparse(self) -> bool:
@@ -125,6 +201,13 @@ class Autoencoder(nn.Module, ABC):
             Which of them the units are to stand for.
         """
         raise NotImplementedError
+
+    def rectifiers(self) -> list[nn.Module]:
+        """List the modules that rectify hidden units, which may die of it.
+
+        Their outputs have the units in the last dimension.
+        """
+        return [module for module in self.modules() if isinstance(module, nn.ReLU)]
 
     def state(self) -> dict[str, Any]:
         """Describe the network by plain values and arrays, for any machine to load."""

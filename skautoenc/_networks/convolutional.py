@@ -129,6 +129,8 @@ class ConvolutionalAutoencoder(Autoencoder):
         batch or over the channels of a place.
     """
 
+    learning_rate = 0.01
+
     def __init__(
         self,
         *,

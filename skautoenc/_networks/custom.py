@@ -1,7 +1,9 @@
 """A network of the user's own."""
 
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -15,6 +17,16 @@ from .layers import Dropout
 # A user's layers draw their first weights from the global generator: only one network
 # at a time may be built from it. A builder may itself build others.
 _building = threading.RLock()
+
+
+def _after_fork() -> None:
+    """Let a forked process build where a thread of its parent's built."""
+    global _building
+    _building = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class CustomAutoencoder(Autoencoder):
@@ -39,6 +51,8 @@ class CustomAutoencoder(Autoencoder):
 
     # A user may have tied weights by their memory, or kept a view of them.
     is_movable = False
+    # It may keep what it computed.
+    runs_in_threads = False
 
     def __init__(
         self, *, builder: Callable[..., nn.Module], n_features: int, n_components: int
@@ -59,7 +73,7 @@ class CustomAutoencoder(Autoencoder):
         config: dict[str, Any] = dict(self.config)
         builder = config.pop("builder")
         generator = torch.default_generator
-        with _building, torch.device("cpu"):
+        with _building, torch.device("cpu"), _float32():
             before = generator.get_state()
             generator.manual_seed(seed)
             try:
@@ -84,15 +98,52 @@ class CustomAutoencoder(Autoencoder):
             reconstruction = self.decode(code)
             _check_shape("decode", reconstruction, (len(rows[:2]), self.widths[0]))
 
+    def rectifiers(self) -> list[nn.Module]:
+        """Return none: which dimension of an output has the units is not known."""
+        return []
+
     def encode(self, x: Tensor) -> Tensor:
         """Map standardised rows, (n, n_features), to codes, (n, n_components)."""
-        code: Tensor = self.module.encode(x)  # type: ignore[operator]
+        with self._normalising(len(x)):
+            code: Tensor = self.module.encode(x)  # type: ignore[operator]
         return code
 
     def decode(self, code: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """Map codes, (n, n_components), to standardised rows, (n, n_features)."""
-        reconstruction: Tensor = self.module.decode(code)  # type: ignore[operator]
+        with self._normalising(len(code)):
+            reconstruction: Tensor = self.module.decode(code)  # type: ignore[operator]
         return reconstruction
+
+    @contextmanager
+    def _normalising(self, n_rows: int) -> Iterator[None]:
+        """Let a single row be normalised as in reading: it has no moments."""
+        if not self.training or n_rows > 1:
+            yield
+            return
+        layers = [
+            m for m in self.module.modules() if isinstance(m, _BatchNorm) and m.training
+        ]
+        for layer in layers:
+            layer.eval()
+        try:
+            yield
+        finally:
+            for layer in layers:
+                layer.train()
+
+
+@contextmanager
+def _float32() -> Iterator[None]:
+    """Make float32 torch's default type: draws in another type are other weights."""
+    before = torch.get_default_dtype()
+    if before == torch.float32:
+        yield
+        return
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def _check_module(module: Any) -> None:

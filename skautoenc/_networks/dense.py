@@ -12,6 +12,7 @@ from .codes import PENALTIES, SPARSITIES, DenseCode
 from .layers import (
     ACTIVATIONS,
     BESIDE_SKIP,
+    BOUNDED,
     NORMALIZATIONS,
     Dropout,
     Linear,
@@ -19,6 +20,7 @@ from .layers import (
     TransposedLinear,
     draw_weight,
 )
+from .rates import FATAL_STEP, FULL_WIDTH, base_rate, rate_factors
 
 # What a sparse code is rectified by, unless by ReLU.
 _CODE_ACTIVATIONS: dict[str | None, type[nn.Module]] = {
@@ -152,9 +154,57 @@ class DenseAutoencoder(Autoencoder):
             return
         self.projection.initialise(generator, rows, sample_weight)
         # A tied decoder's last weight is the encoder's first and keeps its size.
-        for last in (self.encoder[-1], self.decoder[-1]):
+        for last, scale in (self.encoder[-1], 1.0), (self.decoder[-1], self._gain):
             if isinstance(last, Linear):
-                last.weight.mul_(BESIDE_SKIP)
+                last.weight.mul_(BESIDE_SKIP / scale)
+
+    @property
+    def _gain(self) -> float:
+        """How much larger than in most networks the decoder's activations are.
+
+        Beside a linear skip a component of the code has a variance of up to n_features
+        / n_components, which activations without a bound pass on.
+        """
+        config = self.config
+        is_bounded = config["normalization"] or config["activation"] in BOUNDED
+        if self.projection is None or is_bounded:
+            return 1.0
+        return max(1.0, math.sqrt(config["n_features"] / config["n_components"]) / 2)
+
+    def adam_rates(self) -> tuple[float, dict[Tensor, float]]:
+        """Return the learning rate that suits Adam, and what wide layers get of it."""
+        config = self.config
+        if not config["hidden_layer_sizes"]:
+            return self.learning_rate, {}
+        rate = base_rate(
+            config["activation"],
+            config["normalization"],
+            has_skip=self.projection is not None,
+        )
+        return rate, rate_factors(self._numbers_of_inputs(), FULL_WIDTH)
+
+    def safe_factors(self, learning_rate: float) -> dict[Tensor, float]:
+        """Return what wide rectified layers get of a rate that would kill them."""
+        if self.config["normalization"] or not self.rectifiers():
+            return {}
+        numbers = [(layer.weight, float(layer.fans[0])) for layer in self._affine()]
+        return rate_factors(numbers, FATAL_STEP / learning_rate)
+
+    def _numbers_of_inputs(self) -> list[tuple[Tensor, float]]:
+        """List the weights, each with how many inputs it sums up, by their size."""
+        found = [
+            (layer.weight, layer.fans[0] * self._gain_of(layer))
+            for layer in self._affine()
+        ]
+        if self.projection is not None:
+            found.append((self.projection.weight, self.config["n_features"]))
+        return found
+
+    def _gain_of(self, layer: nn.Module) -> float:
+        return self._gain if layer is self.decoder[-1] else 1.0
+
+    def _affine(self) -> list[Linear | TransposedLinear]:
+        return [m for m in self.modules() if isinstance(m, Linear | TransposedLinear)]
 
     def encode(self, x: Tensor) -> Tensor:
         """Map standardised rows, (n, n_features), to codes, (n, n_components)."""
@@ -275,6 +325,14 @@ class DenseAutoencoder(Autoencoder):
         layer = self._before_code()
         layer.weight[dead] = directions * (strongest / squares)
         layer.bias[dead] = -layer.weight[dead] @ mean
+
+    def rectifiers(self) -> list[nn.Module]:
+        """List the modules that rectify hidden units."""
+        return [
+            module
+            for module in super().rectifiers()
+            if module is not self.code_activation
+        ]
 
     def directions(self) -> Tensor | None:
         """Return each unit's contribution to the reconstruction, if it is linear.

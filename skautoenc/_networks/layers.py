@@ -29,14 +29,11 @@ class Linear(nn.Linear):
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__(in_features, out_features, **CPU_FLOAT32)
+        # Number of inputs of an output, and of outputs of an input.
+        self.fans = in_features, out_features
 
     def reset_parameters(self) -> None:
         """Leave the weights for the network's `initialise` to draw."""
-
-    @property
-    def fans(self) -> tuple[int, int]:
-        """Number of inputs of an output, and of outputs of an input."""
-        return self.in_features, self.out_features
 
 
 class TransposedLinear(nn.Module):
@@ -52,6 +49,7 @@ class TransposedLinear(nn.Module):
         super().__init__()
         self.weight = source.weight
         self.bias = nn.Parameter(torch.empty(source.in_features, **CPU_FLOAT32))
+        self.fans = source.out_features, source.in_features
 
     def forward(self, x: Tensor) -> Tensor:
         """Map rows of shape (n, source outputs) to (n, source inputs)."""
@@ -139,6 +137,9 @@ ACTIVATIONS = {
     "silu": Activation(nn.SiLU, _he),
     "selu": Activation(nn.SELU, _lecun),
 }
+
+# These pass nothing on that is larger than one.
+BOUNDED = {"logistic", "tanh"}
 
 
 def draw_weight(
@@ -268,7 +269,8 @@ class LayerNorm(_Normalization):
 class BatchNorm(_Normalization):
     """Give each activation mean zero and variance one over the batch [1]_.
 
-    Reading uses running means of the moments met in training.
+    Reading uses running means of the moments met in training, and so does training by
+    a single row, which has no moments of its own.
 
     Parameters
     ----------
@@ -292,7 +294,7 @@ class BatchNorm(_Normalization):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise rows of shape (n, width)."""
-        if not self.training:
+        if not self.training or len(x) == 1:
             return self._affine(x, self.mean, self.variance)
         variance, mean = torch.var_mean(x, dim=0, unbiased=False)
         self.n_batches += 1

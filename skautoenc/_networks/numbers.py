@@ -51,7 +51,9 @@ class PiecewiseLinear(nn.Module):
             ordered, order = numbers[known].sort()
             cumulative = weights[known][order].double().cumsum(0)
             # Each quantile is a value that was seen: rows of weight two are two rows.
-            wanted = torch.linspace(0, 1, len(edges), dtype=torch.float64)
+            wanted = torch.linspace(
+                0, 1, len(edges), dtype=torch.float64, device=edges.device
+            )
             places = torch.searchsorted(
                 cumulative, wanted * cumulative[-1] * (1 - 1e-9)
             )

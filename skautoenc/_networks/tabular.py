@@ -19,7 +19,9 @@ class TabularAutoencoder(Autoencoder):
 
     A row has ``n_numbers`` numbers, ``n_extras`` numbers that are not decoded, and the
     code of each category; gaps are NaN. Each level of each category has an embedding as
-    wide as what is next, to which it is added; a gap has one of its own.
+    wide as what is next, to which it is added; a gap has one of its own. Codes above
+    ``n_levels``, those of unknown levels, are read as ``n_levels`` is: as a rare level,
+    or as a gap where the category has no code for these.
 
     Parameters
     ----------
@@ -46,8 +48,10 @@ class TabularAutoencoder(Autoencoder):
     is linear in a table, which is most, need not be learnt by them.
     """
 
+    learning_rate = 0.003
     offsets: Tensor
     gaps: Tensor
+    last: Tensor
 
     def __init__(
         self,
@@ -102,6 +106,8 @@ class TabularAutoencoder(Autoencoder):
         gaps = torch.tensor([end - 1 for end in ends], **whole)
         self.register_buffer("offsets", offsets, persistent=False)
         self.register_buffer("gaps", gaps, persistent=False)
+        last = torch.tensor(n_levels, **CPU_FLOAT32)
+        self.register_buffer("last", last, persistent=False)
 
     @torch.no_grad()
     def initialise(
@@ -123,6 +129,17 @@ class TabularAutoencoder(Autoencoder):
             assert isinstance(last, Linear)
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
+
+    def noise(self, n: int, generator: torch.Generator) -> Tensor:
+        """Draw rows that the network may see, to try it out, (n, n_inputs)."""
+        rows = torch.randn(n, self.widths[0], generator=generator, **CPU_FLOAT32)
+        n_codes = self.config["n_codes"]
+        for column, number in enumerate(n_codes, start=rows.shape[1] - len(n_codes)):
+            codes = torch.randint(
+                max(1, number), (n,), generator=generator, device="cpu"
+            )
+            rows[:, column] = codes if number else torch.nan
+        return rows
 
     def encode(self, x: Tensor) -> Tensor:
         """Map rows, (n, n_inputs), gaps NaN, to codes, (n, n_components)."""
@@ -155,6 +172,7 @@ class TabularAutoencoder(Autoencoder):
         if self.number_encoding is not None:
             encoded = self.number_encoding(known[:, : self.n_numbers])
             inputs.append(encoded.flatten(1))
+        codes = torch.minimum(codes, self.last)
         places = torch.where(
             codes.isnan(), self.gaps, codes.nan_to_num() + self.offsets
         )

@@ -16,7 +16,7 @@ def _named_tensors(network: nn.Module) -> dict[str, Tensor]:
     return {**dict(network.named_parameters()), **dict(network.named_buffers())}
 
 
-def places(network: nn.Module) -> list[tuple[nn.Module, str]]:
+def tensor_owners(network: nn.Module) -> list[tuple[nn.Module, str]]:
     """List the module that holds each parameter and buffer, and its name there."""
     split = (name.rpartition(".") for name in _named_tensors(network))
     return [(network.get_submodule(path), name) for path, _, name in split]

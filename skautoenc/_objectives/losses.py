@@ -13,9 +13,19 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-# What keeps logarithms finite where a column is constant.
+# What keeps logarithms finite where a column is constant, and a constant column apart
+# from rounding; less where all shares are small, in proportion.
 _TINY_SHARE = 1e-6
+_TINY_PART = 1e-3
+# Shares below are none in float32.
+_LEAST_SHARE = 1e-37
 _TINY_RATE = 1e-30
+# Rates that may be divided by and whose squares may be.
+_SMALL_RATE = 1e-12
+# Where softplus is an exponential to the last digit.
+_EXPONENTIAL = -16.0
+# Output up to which rates are a softplus: rare counts reach seven times their mean.
+_BEND = 2.0
 # Excess of a count, as a share of its rate, up to which its deviance is a series.
 _NEAR = 1e-2
 
@@ -170,19 +180,26 @@ class BinaryCrossEntropy(Loss):
     """
 
     lowest, highest = 0.0, 1.0
-    rounding = 1e-6
 
     def __init__(self, mean: Tensor, scale: float, *, null: float = 1.0) -> None:
         super().__init__(mean, scale, null=null)
-        share = mean.clamp(_TINY_SHARE, 1 - _TINY_SHARE)
+        spread = float((mean * (1 - mean)).mean())
+        tiny = max(_TINY_PART * spread, _LEAST_SHARE)
+        # The scale of data that is constant, of zeros for one, is one.
+        tiny = _TINY_SHARE if scale == 1 else min(_TINY_SHARE, tiny)
+        self.rounding = tiny
+        self.scale = max(scale, _LEAST_SHARE)
+        share = mean.clamp(tiny, 1 - _TINY_SHARE)
         self.logit = share.logit()
-        self.gain = scale / float((share * (1 - share)).mean())
+        self.gain = self.scale / float((share * (1 - share)).mean())
 
     def deviance(self, output: Tensor, target: Tensor) -> Tensor:
         """Return the cross-entropy, less the entropy of the target."""
         share = self.data(target).clamp(0, 1)
         logit = self.logit + self.gain * output
-        entropy = -torch.xlogy(share, share) - torch.xlogy(1 - share, 1 - share)
+        entropy: Tensor = -share.xlogy(share)
+        # Of a tiny share, one less it is one.
+        entropy = entropy - torch.special.xlog1py(1 - share, -share)
         return (nn.functional.softplus(logit) - share * logit - entropy).clamp(min=0)
 
     def mean(self, output: Tensor) -> Tensor:
@@ -195,33 +212,81 @@ class Poisson(Loss):
     """Poisson deviance of counts.
 
     The rate is the softplus of the output, shifted to the column's mean: it stays
-    positive, and where it is large it grows as the output does. An exponential would
-    let one large output end the fit.
+    positive, and where it is large it grows as the output does. Of a rare column,
+    whose mean is far below the scale, the softplus is an exponential for long, and one
+    large output would end the fit. So beyond an output of `bend` the root of the rate
+    goes on along its tangent: rates grow as squares, and costs no faster.
+
+    Parameters
+    ----------
+    mean, scale, null
+        See `Loss`.
+    bend : float
+        Infinite for a softplus throughout, as in files that do not tell.
     """
 
     lowest = 0.0
 
-    def __init__(self, mean: Tensor, scale: float, *, null: float = 1.0) -> None:
+    def __init__(
+        self,
+        mean: Tensor,
+        scale: float,
+        *,
+        null: float = 1.0,
+        bend: float = float("inf"),
+    ) -> None:
         super().__init__(mean, scale, null=null)
+        self.bend = bend
         relative = (mean / scale).clamp(min=_TINY_RATE)
         # The inverse of softplus, without overflow.
         self.shift = relative + torch.log(-torch.expm1(-relative))
 
+    @property
+    def constants(self) -> dict[str, float]:
+        """The arguments that `learn` has found."""
+        return {**super().constants, "bend": self.bend}
+
+    def learn(self, average: Callable[[Callable[[Tensor], Tensor]], Tensor]) -> None:
+        """Bend the rates of new fits."""
+        self.bend = _BEND
+        super().learn(average)
+
+    @property
+    def slope(self) -> Tensor:
+        """Slope of the root of each rate at the bend, as a share of the root."""
+        shifted = self.shift + self.bend
+        # An exponential's is a half.
+        clamped = shifted.clamp(min=_EXPONENTIAL)
+        slope: Tensor = clamped.sigmoid() / nn.functional.softplus(clamped) / 2
+        return slope
+
+    def _growth(self, output: Tensor) -> Tensor:
+        """Return by what share the roots of rates exceed those at the bend."""
+        return self.slope * (output - self.bend).clamp(min=0)
+
     def _rate(self, output: Tensor) -> Tensor:
         """Return the rates, divided by the scale."""
-        rate = nn.functional.softplus(self.shift + output)
-        return rate.clamp(min=_TINY_RATE)
+        rate = nn.functional.softplus(self.shift + output.clamp(max=self.bend))
+        return (rate * (1 + self._growth(output)).square()).clamp(min=_TINY_RATE)
 
     def deviance(self, output: Tensor, target: Tensor) -> Tensor:
         """Return half the unit deviance of counts divided by the scale."""
-        rate = self._rate(output)
-        excess = (target - (rate - self.center / self.scale)) / rate
-        # Next to zero the terms of the deviance cancel to nothing but rounding.
+        rate, offset = self._rate(output), self.center / self.scale
+        count = (target + offset).clamp(min=0)
+        deviance = count.xlogy(count) - count * self._log_rate(output) + rate - count
+        # Next to zero these terms cancel to nothing but rounding.
+        excess = (target - (rate - offset)) / rate.clamp(min=_SMALL_RATE)
         near = excess.clamp(-_NEAR, _NEAR)
         series = near.square() * (1 / 2 - near / 6 + near.square() / 12)
-        ratio = (1 + excess).clamp(min=_TINY_RATE)
-        deviance = ratio * ratio.log() - excess
-        return rate * torch.where(excess.abs() < _NEAR, series, deviance)
+        return torch.where(excess.abs() < _NEAR, rate * series, deviance)
+
+    def _log_rate(self, output: Tensor) -> Tensor:
+        """Return logarithms of the rates, whose slope is one where there is no rate."""
+        shifted = self.shift + output.clamp(max=self.bend)
+        # Softplus is an exponential there, whose own gradient vanishes.
+        log_rate = nn.functional.softplus(shifted.clamp(min=_EXPONENTIAL)).log()
+        log_rate = torch.where(shifted < _EXPONENTIAL, shifted, log_rate)
+        return log_rate + 2 * self._growth(output).log1p()
 
     def mean(self, output: Tensor) -> Tensor:
         """Return the rates, standardised."""

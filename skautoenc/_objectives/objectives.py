@@ -180,22 +180,22 @@ class ReconstructionObjective:
         source, batch, target = self.draw(batch, target, generator)
         if self.contractive_penalty:
             source = source.detach().requires_grad_()
-        code = network.encode(source)
+        code, cost = network.code(source, sample_weight, generator)
         kept = truncate(code, generator) if self.ordered else code
         output = network.decode(kept, sample_weight)
         if self.corruption_weight == 1:
             errors = self.loss.rows(output, target)
         else:
-            weights = torch.where(source == batch, 1.0, self.corruption_weight)
-            errors = _row_means(self.loss.entries(output, target), weights)
+            entries = self.loss.entries(output, target)
+            weights = _weights(entries, source == batch, self.corruption_weight)
+            errors = _row_means(entries, weights)
         if self.contractive_penalty:
             norms = network.squared_jacobian(code)
             if norms is None:
                 norms = squared_jacobian(code, source, generator)
             errors = errors + self.contractive_penalty / batch.shape[1] * norms
         loss = weighted_mean(errors, sample_weight)
-        penalty = network.penalty(code, sample_weight)
-        return loss if penalty is None else loss + penalty
+        return loss if cost is None else loss + cost
 
     def draw(
         self, batch: Tensor, target: Tensor, generator: torch.Generator
@@ -246,6 +246,9 @@ class TabularObjective:
         Whether a cell takes the value of another row, in place of none (swap noise).
     corruption_weight : float
         Weight of the cells that were changed, where that of the others is one.
+    rare_costs, unknown_costs : Tensor of shape (n_categories,)
+        What a rare level of each category, and at least an unknown one, cost where
+        rows are scored; NaN for nothing.
     """
 
     is_random = True
@@ -261,6 +264,8 @@ class TabularObjective:
         rates: Tensor,
         swaps: bool,
         corruption_weight: float,
+        rare_costs: Tensor,
+        unknown_costs: Tensor,
     ) -> None:
         self.loss = loss
         self.n_levels = list(n_levels)
@@ -269,6 +274,8 @@ class TabularObjective:
         self.rates = rates
         self.swaps = swaps
         self.corruption_weight = corruption_weight
+        self.rare_costs = rare_costs
+        self.unknown_costs = unknown_costs
 
     def __call__(
         self,
@@ -280,20 +287,19 @@ class TabularObjective:
     ) -> Tensor:
         """Return the loss of a training batch, a scalar; see `Objective`."""
         source, batch, target = self.draw(batch, target, generator)
-        output = network.decode(network.encode(source), sample_weight)
-        costs, seen = self.costs(output, target)
+        code, cost = network.code(source, sample_weight, generator)
+        costs, seen = self.costs(network.decode(code, sample_weight), target)
         kept = self._decoded(source) == self._decoded(target)
-        weights = seen * torch.where(kept, 1.0, self.corruption_weight)
-        return weighted_mean(_row_means(costs, weights), sample_weight)
+        weights = seen * _weights(seen, kept, self.corruption_weight)
+        loss = weighted_mean(_row_means(costs, weights), sample_weight)
+        return loss if cost is None else loss + cost
 
     def draw(
         self, batch: Tensor, target: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return rows without some of their cells, the rows, the target."""
         n = len(batch)
-        multiple = torch.empty(n, 1, device=batch.device).uniform_(
-            0, 2, generator=generator
-        )
+        multiple = batch.new_empty(n, 1).uniform_(0, 2, generator=generator)
         chance = (multiple * self.rates).clamp(max=1)
         changed = torch.empty_like(chance).uniform_(generator=generator) < chance
         changed = changed[:, self.cells]
@@ -306,7 +312,45 @@ class TabularObjective:
 
     def evaluate(self, network: Autoencoder, batch: Tensor) -> Tensor:
         """Return the mean cost of each row's cells, (n,)."""
-        return _row_means(*self.costs(network(batch), batch))
+        costs, seen = self.costs(network(batch), batch)
+        return _row_means(without_nan(costs).masked_fill(seen == 0, 0), seen)
+
+    def score(self, network: Autoencoder, batch: Tensor) -> Tensor:
+        """Return each row's mean cost to who looks for odd ones, (n,).
+
+        A row without any cell that costs something is as good as its averages.
+        """
+        costs, seen = self.surprise(network(batch), batch)
+        costs = without_nan(costs).masked_fill(seen == 0, 0)
+        return _row_means(costs, seen).masked_fill((seen == 0).all(dim=1), 1.0)
+
+    def surprise(self, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Return `costs` to which those of rare and unknown levels are added.
+
+        There is nothing in the output for these. A rare level costs what its share
+        says, an unknown one at least what the least likely level of the column does.
+        """
+        costs, seen = self.costs(output, target)
+        n_categories = len(self.n_levels)
+        n_numbers = costs.shape[1] - n_categories
+        logits = torch.split(output[:, n_numbers:], self.n_levels, dim=1)
+        codes = target[:, target.shape[1] - n_categories :]
+        for number, of_column in enumerate(logits):
+            code, n_levels = codes[:, number], of_column.shape[1]
+            is_rare = code >= n_levels
+            if not is_rare.any():
+                continue
+            unknown = self.unknown_costs[number].expand(len(code))
+            if n_levels > 1:
+                least_likely = -of_column.log_softmax(dim=1).amin(dim=1)
+                # Whichever is not NaN, if one of them is.
+                unknown = torch.fmax(unknown, least_likely / self.deviances[number])
+            cost = torch.where(code > n_levels, unknown, self.rare_costs[number])
+            others = is_rare & ~cost.isnan()
+            cell = n_numbers + number
+            costs[:, cell] = torch.where(others, cost, costs[:, cell])
+            seen[:, cell] = seen[:, cell].masked_fill(others, 1.0)
+        return costs, seen
 
     def costs(self, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Return what each cell costs, and whether it is there, (n, n_cells)."""
@@ -338,6 +382,19 @@ class TabularObjective:
         n_numbers = len(self.rates) - len(self.n_levels)
         codes = rows[:, rows.shape[1] - len(self.n_levels) :]
         return torch.cat([rows[:, :n_numbers], codes], dim=1)
+
+
+def without_nan(costs: Tensor) -> Tensor:
+    """Make costs infinite where a network's overflow has left no number."""
+    return costs.nan_to_num(nan=torch.inf, posinf=torch.inf)
+
+
+def _weights(like: Tensor, kept: Tensor, of_changed: float) -> Tensor:
+    """Weigh entries, those that are not kept by `of_changed`; in the type of `like`.
+
+    `torch.where` of two numbers would take the type that the user has set for torch.
+    """
+    return torch.full_like(like, of_changed).masked_fill(kept, 1.0)
 
 
 def _row_means(costs: Tensor, weights: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextvars import copy_context
 from typing import Any
 
+import numpy as np
 from joblib import Parallel, cpu_count, delayed, parallel_config
 from joblib.parallel import (
     FallbackToBackend,
@@ -16,8 +17,9 @@ from joblib.parallel import (
     SequentialBackend,
 )
 
+from .._persistence.checkpoint import holds_up_others
 from .._training.fitting import Fit, train, train_alone, training_strategy
-from .._training.joint import kind_of, most_together
+from .._training.joint import joint_key, most_together
 
 # joblib takes twice as many calls from a search at once, by default.
 _AT_ONCE = 256
@@ -104,6 +106,8 @@ class _Call:
         self._go_on = threading.Semaphore(0)
         self._back = threading.Semaphore(0)
         self._warnings = _warnings_state()
+        # Those of numpy are a thread's own before its version 2.
+        self._errors = np.geterr()
         # Settings such as those of `numpy.errstate` are those of the caller.
         self._thread = threading.Thread(
             target=copy_context().run, args=(self._run,), name="_run", daemon=True
@@ -132,8 +136,11 @@ class _Call:
 
     def _run(self) -> None:
         training_strategy.set(self._train)
+        # The others go on when this one comes back, and not before.
+        holds_up_others.set(True)
         try:
             self._wait()
+            np.seterr(**self._errors)
             self.result = self.function()
         except BaseException as error:
             self.error = error
@@ -144,7 +151,7 @@ class _Call:
             # A thread of the call's own, with a copy of its context.
             train_alone(fit)
             return
-        if kind_of(fit.run) is None or most_together(fit.run) == 1:
+        if joint_key(fit.run) is None or most_together(fit.run) == 1:
             fit.epochs = self._until_abandoned(fit.epochs)
             train_alone(fit)
             return
@@ -197,13 +204,13 @@ def call_together(functions: Sequence[Callable[[], Any]]) -> list[Any]:
                 raise call.error
             if call.fit is None:
                 continue
-            kind = kind_of(call.fit.run)
-            waiting[kind].append(call)
+            key = joint_key(call.fit.run)
+            waiting[key].append(call)
             # Those who are trained go on at once, and let go of their data.
-            if len(waiting[kind]) == most_together(call.fit.run):
-                ready.extendleft(_train(waiting, kind))
+            if len(waiting[key]) == most_together(call.fit.run):
+                ready.extendleft(_train(waiting, key))
             elif sum(map(_n_bytes, waiting.values())) > _WAITING_BYTES:
-                largest = max(waiting, key=lambda kind: _n_bytes(waiting[kind]))
+                largest = max(waiting, key=lambda key: _n_bytes(waiting[key]))
                 ready.extendleft(_train(waiting, largest))
     except BaseException:
         for call in calls:
@@ -212,9 +219,9 @@ def call_together(functions: Sequence[Callable[[], Any]]) -> list[Any]:
     return [call.result for call in calls]
 
 
-def _train(waiting: dict[Hashable, list[_Call]], kind: Hashable) -> list[_Call]:
+def _train(waiting: dict[Hashable, list[_Call]], key: Hashable) -> list[_Call]:
     """Train what calls wait for, and return these."""
-    calls = waiting.pop(kind)
+    calls = waiting.pop(key)
     fits = [call.fit for call in calls if call.fit is not None]
     try:
         train(fits)

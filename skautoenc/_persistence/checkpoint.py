@@ -4,29 +4,58 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import os
 import threading
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from functools import partial
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .._training.run import Run
+from .._warnings import warn
 from .files import pack, read, remove_parts, unpack, write
-from .locks import is_free, locked
+from .leftovers import (
+    DESCRIPTION,
+    FINISHED,
+    LOCK,
+    UNFINISHED,
+    Description,
+    warn_of_others,
+)
+from .locks import InUseError, locked
 from .plain import PLAIN_CODECS, Reader, Writer
 
-_UNFINISHED, _FINISHED = "unfinished.safetensors", "finished.safetensors"
-_LOCK, _DESCRIPTION = "lock", "fit.json"
 _N_CHARACTERS = 16
 # Training takes at least as many times as long as writing does.
 _PATIENCE = 20
 
+# Seconds to try for a lock where others would be held up by waiting for it. Who only
+# looks whether it is free holds it for less.
+_A_MOMENT = 0.2
+
 # Threads may train the same fit; processes may not.
 _writing = threading.Lock()
 
-Description = dict[str, str]
+
+def _after_fork() -> None:
+    """Let a forked process write where a thread of its parent's wrote."""
+    global _writing
+    _writing = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+# Whether other fits of this process stand still while this one waits: for the process
+# that it waits for, those may be what that one waits for.
+holds_up_others: ContextVar[bool] = ContextVar("holds_up_others", default=False)
 
 
 class Checkpoint:
@@ -57,10 +86,12 @@ class Checkpoint:
 
     def __init__(self, home: Path, seed: int | None) -> None:
         self.home = home
-        self.is_done = (home / _FINISHED).exists()
-        path = home / (_FINISHED if self.is_done else _UNFINISHED)
+        self.is_done = (home / FINISHED).exists()
+        path = home / (FINISHED if self.is_done else UNFINISHED)
         self._saved = _read(path) if path.exists() else None
         if self._saved is not None:
+            if (self._saved["seed"] is None) != (seed is None):
+                raise _not_of_this_fit(path)
             seed = self._saved["seed"]
         self.seed = seed
         self._due = 0.0
@@ -77,7 +108,7 @@ class Checkpoint:
         Raises
         ------
         ValueError
-            If it was written on another device, or of another network.
+            If it was written on another device, or of another network or fit.
         """
         if self._saved is None:
             return
@@ -88,13 +119,19 @@ class Checkpoint:
                 f"this fit is on {now!r}. Set device={before!r}, or delete the folder "
                 "to start anew."
             )
-        shapes = [tensor.shape for tensor in run.step.tensors()]
-        if shapes != [array.shape for array in self._saved["run"]["weights"]]:
+        saved, fresh = self._saved["run"], run.state()
+        if _shapes(saved.get("weights")) != _shapes(fresh["weights"]):
             raise ValueError(
                 f"The checkpoint {self.home} is of a network with other weights. "
                 "Delete the folder to start anew."
             )
-        run.load(self._saved["run"])
+        if not _is_state(saved, fresh):
+            raise _not_of_this_fit(self.home)
+        try:
+            run.load(saved)
+        except RuntimeError as error:
+            # Torch has looked into the state of a generator.
+            raise _not_of_this_fit(self.home) from error
         self._saved = None
 
     def save(self, run: Run, *, is_done: bool) -> None:
@@ -114,18 +151,17 @@ class Checkpoint:
             "run": run.state(),
         }
         try:
-            name = _FINISHED if is_done else _UNFINISHED
+            name = FINISHED if is_done else UNFINISHED
             with _writing:
                 write(self.home / name, _to_bytes(state))
             if is_done:
-                (self.home / _UNFINISHED).unlink(missing_ok=True)
+                (self.home / UNFINISHED).unlink(missing_ok=True)
         except OSError as error:
             if not self._has_warned:
-                warnings.warn(
+                warn(
                     f"The checkpoint {self.home} cannot be written ({error.strerror}). "
                     "Training goes on; should it be killed, it resumes from what was "
-                    "written before, if anything was.",
-                    stacklevel=2,
+                    "written before, if anything was."
                 )
             self._has_warned = True
         now = time.monotonic()
@@ -134,9 +170,13 @@ class Checkpoint:
 
 @contextmanager
 def open_checkpoint(
-    folder: Path, description: Description, seed: int | None
-) -> Iterator[Checkpoint]:
+    folder: Path, description: Description, seed: int | None, *, verbose: bool = False
+) -> Iterator[Checkpoint | None]:
     """Keep other processes from a fit's checkpoint while it is trained.
+
+    If another process is busy with the same fit, wait for its end. What holds up other
+    fits of this process does not wait, lest each process wait for the other, and is
+    trained without a checkpoint.
 
     Parameters
     ----------
@@ -147,13 +187,13 @@ def open_checkpoint(
         "class" becomes part of a name.
     seed : int or None
         For a fit that has none of its own.
+    verbose : bool, default=False
+        Whether to print that it waits.
 
     Raises
     ------
     OSError
         If the folder cannot be written to.
-    RuntimeError
-        If another process is busy with this fit.
     ValueError
         If what was written is damaged.
 
@@ -168,12 +208,14 @@ def open_checkpoint(
     home = folder / f"{description['class']}-{name}"
     with ExitStack() as stack:
         try:
-            home.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(locked(home / _LOCK))
+            stack.enter_context(_locked(home, description["class"], verbose=verbose))
             with _writing:
                 # A process that is killed while it writes leaves its part behind.
                 remove_parts(home)
-                write(home / _DESCRIPTION, text)
+                write(home / DESCRIPTION, text)
+        except InUseError:
+            yield None
+            return
         except OSError as error:
             raise type(error)(
                 error.errno,
@@ -181,29 +223,22 @@ def open_checkpoint(
                 "choose another one, or set checkpoint=None",
                 str(folder),
             ) from error
+        token = holds_up_others.set(True)
+        stack.callback(holds_up_others.reset, token)
         checkpoint = Checkpoint(home, seed)
         if not checkpoint.has_begun:
-            _warn_of_others(home, description)
+            warn_of_others(home, description)
         yield checkpoint
 
 
-def _warn_of_others(home: Path, description: Description) -> None:
-    """Tell what sets the fit apart from those that were left unfinished."""
-    for path in sorted(home.parent.glob(f"{description['class']}-*/{_UNFINISHED}")):
-        other = path.parent
-        if (other / _FINISHED).exists() or not is_free(other / _LOCK):
-            continue
-        before = json.loads((other / _DESCRIPTION).read_bytes())
-        changes = [
-            f"{name} was {before.get(name)} and is now {description.get(name)}"
-            for name in sorted({*before, *description})
-            if before.get(name) != description.get(name)
-        ]
-        warnings.warn(
-            f"The checkpoint {other} was left unfinished, but is of another fit: "
-            f"{', '.join(changes)}. This fit starts anew.",
-            stacklevel=2,
-        )
+def _locked(home: Path, name: str, *, verbose: bool) -> Any:
+    """Make the context in which a fit has its folder to itself."""
+    waits = partial(print, f"[{name}] Waiting for another process, which fits {home}")
+    return locked(
+        home / LOCK,
+        patience=_A_MOMENT if holds_up_others.get() else math.inf,
+        on_wait=waits if verbose else None,
+    )
 
 
 # What is written
@@ -217,8 +252,69 @@ def _to_bytes(state: Any) -> bytearray:
 def _read(path: Path) -> Any:
     try:
         document, arrays = unpack(read(path))
-        return Reader(PLAIN_CODECS, arrays, []).read(document["state"])
     except ValueError as error:
         raise ValueError(
             f"The checkpoint {path} cannot be read: {error}. Delete it to start anew."
         ) from error
+    try:
+        state = Reader(PLAIN_CODECS, arrays, []).read(document["state"])
+    except MemoryError:
+        raise
+    except Exception as error:
+        # Whatever comes of content that was not written here.
+        raise _not_of_this_fit(path) from error
+    if not (
+        isinstance(state, dict)
+        and state.keys() == {"device", "seed", "run"}
+        and isinstance(state["device"], str)
+        and isinstance(state["run"], dict)
+        and (state["seed"] is None or _is_like(state["seed"], 0))
+    ):
+        raise _not_of_this_fit(path)
+    return state
+
+
+def _shapes(arrays: Any) -> list[Any]:
+    arrays = arrays if isinstance(arrays, list) else [arrays]
+    return [getattr(array, "shape", None) for array in arrays]
+
+
+def _is_state(saved: Any, fresh: dict[str, Any]) -> bool:
+    """Whether a saved state is made as that of a run that has not begun."""
+    stopping = saved.get("stopping")
+    if isinstance(stopping, dict) and stopping.get("kept") is not None:
+        # The best weights so far, of which there are none at first.
+        kept = {**fresh["stopping"], "kept": fresh["weights"]}
+        fresh = {**fresh, "stopping": kept}
+    return _is_like(saved, fresh)
+
+
+def _is_like(value: Any, example: Any) -> bool:
+    """Whether a value is made as an example is; its numbers may be others."""
+    if isinstance(example, dict):
+        return (
+            isinstance(value, dict)
+            and value.keys() == example.keys()
+            and all(_is_like(value[name], each) for name, each in example.items())
+        )
+    if isinstance(example, list):
+        if not isinstance(value, list):
+            return False
+        # An empty list is that of losses, which grows.
+        examples = example or [0.0] * len(value)
+        return len(value) == len(examples) and all(map(_is_like, value, examples))
+    if isinstance(example, np.ndarray):
+        return isinstance(value, np.ndarray) and (value.dtype, value.shape) == (
+            example.dtype,
+            example.shape,
+        )
+    if isinstance(example, bool) or not isinstance(example, Real):
+        return type(value) is type(example)
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _not_of_this_fit(path: Path) -> ValueError:
+    return ValueError(
+        f"The checkpoint {path} holds something else than a state of this fit. Delete "
+        "it to start anew."
+    )

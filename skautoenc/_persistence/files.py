@@ -16,27 +16,28 @@ is read must be checked all the same.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import secrets
-import shutil
-from contextlib import suppress
+import stat
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import safetensors.numpy
-from numpy.typing import NDArray
-from safetensors import SafetensorError
-
-Arrays = dict[str, NDArray[Any]]
+from . import safetensors
+from .safetensors import Arrays
 
 _START = b'{"__metadata__":{"skautoenc":"{\\"sha256\\":\\"'
 _ZEROS = "0" * 64
 _PLACE = slice(8 + len(_START), 8 + len(_START) + len(_ZEROS))
-# What safetensors reads at most.
+# What readers of safetensors take at most.
 _LONGEST_HEADER = 100_000_000
+# How much of a file's name is part of that of the file which is to replace it.
+_MOST_OF_NAME = 40
+# Lists and dictionaries, of which even empty ones take memory: one to so many
+# characters is more than anything that is written has, beside some.
+_CHARACTERS_OF_A_LIST, _MOST_SHORT_LISTS = 8, 10_000
 
 
 def pack(document: dict[str, Any], arrays: Arrays) -> bytearray:
@@ -57,17 +58,12 @@ def pack(document: dict[str, Any], arrays: Arrays) -> bytearray:
     text = json.dumps(
         {"sha256": _ZEROS, **document}, separators=(",", ":"), allow_nan=False
     )
-    contiguous = {name: np.ascontiguousarray(a) for name, a in arrays.items()}
-    # A scalar has become a vector of one.
-    contiguous = {n: a.reshape(arrays[n].shape) for n, a in contiguous.items()}
-    data = bytearray(safetensors.numpy.save(contiguous, {"skautoenc": text}))
+    data = safetensors.encode(arrays, {"skautoenc": text})
     if int.from_bytes(data[:8], "little") > _LONGEST_HEADER:
         raise ValueError(
             "What is to be written beside arrays is more than 100 MB, which is most "
             "likely the levels of a category: leave such a column out."
         )
-    if data[8 : _PLACE.start] != _START:
-        raise RuntimeError("This version of safetensors writes metadata elsewhere.")
     data[_PLACE] = _digest(data).encode()
     return data
 
@@ -87,11 +83,12 @@ def unpack(data: bytes) -> tuple[dict[str, Any], Arrays]:
     length = int.from_bytes(data[:8], "little")
     try:
         header = _parse(data[8 : 8 + length].decode())
-        document = _parse(header["__metadata__"]["skautoenc"])
-        arrays = safetensors.numpy.load(data)
-    except (ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
+        document = _parse(header.pop("__metadata__")["skautoenc"])
+        arrays = safetensors.decode(header, memoryview(data)[8 + length :])
+        del document["sha256"]
+    except Exception as error:
+        # Of any kind, since the text can be any JSON.
         raise ValueError(f"its content is not what is written ({error})") from error
-    del document["sha256"]
     return document, arrays
 
 
@@ -108,6 +105,9 @@ def _check_start(data: bytes) -> None:
 
 def _parse(text: str) -> Any:
     """Parse JSON, which may hold each name but once, and nothing that is no JSON."""
+    n_lists = text.count("[") + text.count("{")
+    if n_lists > len(text) / _CHARACTERS_OF_A_LIST + _MOST_SHORT_LISTS:
+        raise ValueError("it holds too many lists")
     return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
 
 
@@ -122,7 +122,7 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a number of JSON")
 
 
-def read(path: str | os.PathLike[str]) -> bytes:
+def read(path: str | bytes | os.PathLike[Any]) -> bytes:
     """Read a file, if it looks like one of ours.
 
     Raises
@@ -132,40 +132,78 @@ def read(path: str | os.PathLike[str]) -> bytes:
     ValueError
         If it is another kind of file, which may be of any size and is not read.
     """
-    with open(path, "rb") as file:
+    with open(os.fspath(path), "rb") as file:
         _check_start(file.read(_PLACE.start))
         file.seek(0)
         return file.read()
 
 
-def write(path: str | os.PathLike[str], data: bytes | bytearray) -> None:
+def write(
+    path: str | bytes | os.PathLike[Any], data: bytes | bytearray | memoryview
+) -> None:
     """Write a file as a whole or not at all.
 
     A new file takes the place of the old one once it is safe on the disk, so that at
     any moment one of the two is there, whole. A failure removes the new one; a process
     that is killed can leave it behind, under a name that begins with a dot and ends
-    with ``.part``.
+    with ``.part``. The new file has the permissions of the old one, and at no moment
+    any more than these.
 
     Raises
     ------
     OSError
-        If it cannot be written.
+        If it cannot be written, or if something other than a file is there: a folder,
+        a pipe or a device is never replaced. It names `path`.
     """
+    try:
+        _replace(os.fsdecode(path), data)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        # What the user knows is the path that they gave.
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+
+
+def _replace(path: str, data: bytes | bytearray | memoryview) -> None:
+    mode = _mode_of_file(path)
     # A link stays a link.
     target = Path(os.path.realpath(path))
-    new = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    # As long as names may be, the target's leaves no room for more.
+    name = target.name[:_MOST_OF_NAME]
+    new = target.with_name(f".{name}.{secrets.token_hex(4)}.part")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(new, flags, 0o666 if mode is None else mode & 0o777)
     try:
-        with open(new, "xb") as file:
+        with open(descriptor, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        with suppress(FileNotFoundError):
-            shutil.copymode(target, new)
+        if mode is not None:
+            # Given back what the process's mask has taken.
+            os.chmod(new, mode)
         os.replace(new, target)
     except BaseException:
         new.unlink(missing_ok=True)
         raise
     _sync_folder(target.parent)
+
+
+def _mode_of_file(path: str) -> int | None:
+    """Return the permissions of the file that is to be replaced, if there is one."""
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return None
+    if stat.S_ISDIR(mode):
+        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if not stat.S_ISREG(mode):
+        raise OSError(
+            errno.EINVAL,
+            "It is a pipe, a socket or a device, which cannot be replaced by a file; "
+            "save to another path",
+            path,
+        )
+    return stat.S_IMODE(mode)
 
 
 def remove_parts(folder: Path) -> None:

@@ -9,6 +9,7 @@ or a function that it likes. Arrays are put aside, under the names of their plac
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -17,11 +18,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from .files import Arrays
+from .hashes import check_hashes
+from .safetensors import Arrays
 
 # Deeper than anything that is written.
 _DEEPEST = 40
-# An array of strings takes room for the longest in each place.
+# Of all arrays of strings, which take room for the longest in each place.
 _MOST_CHARACTERS = 1_000_000
 
 
@@ -58,12 +60,16 @@ class Codec:
     read : callable
         Takes that and the `Reader`, and returns the value, or raises whatever error
         there is if it is not what `write` gives.
+    most : float, default=inf
+        How many of the kind a file can hold: of what is slow to make, no more than any
+        estimator has.
     """
 
     tag: str
     takes: Callable[[Any], bool]
     write: Callable[[Any, Writer, str], Any]
     read: Callable[[Any, Reader], Any]
+    most: float = math.inf
 
 
 def is_a(*kinds: type) -> Callable[[Any], bool]:
@@ -92,6 +98,7 @@ class Writer:
         self._generators: list[np.random.RandomState] = []
         self.arrays: Arrays = {}
         self.generators: list[Any] = []
+        self.n_characters = 0
 
     def write(self, value: Any, place: str) -> Any:
         """Turn a value, whose place is a path of dots, into what JSON holds."""
@@ -146,7 +153,9 @@ class Reader:
         self, codecs: Sequence[Codec], arrays: Arrays, generators: list[Any]
     ) -> None:
         self._codecs = {codec.tag: codec for codec in codecs}
+        self._left = {codec.tag: codec.most for codec in codecs}
         self._depth = 0
+        self.n_characters = 0
         self.arrays = dict(arrays)
         self.generators = [
             np.random.mtrand._rand if state is None else _generator(*self.read(state))
@@ -154,7 +163,7 @@ class Reader:
         ]
 
     def read(self, plain: Any) -> Any:
-        """Turn what JSON held into a value.
+        """Turn what JSON held into a value. Lists are used up.
 
         Raises
         ------
@@ -170,8 +179,14 @@ class Reader:
             raise ValueError("it is nested too deeply")
         try:
             if isinstance(plain, list):
-                return [self.read(value) for value in plain]
+                # In place: of millions of short lists a copy would take room.
+                for number, value in enumerate(plain):
+                    plain[number] = self.read(value)
+                return plain
             [(tag, payload)] = plain.items()
+            self._left[tag] -= 1
+            if self._left[tag] < 0:
+                raise ValueError(f"it holds too many of the kind {tag!r}")
             return self._codecs[tag].read(payload, self)
         finally:
             self._depth -= 1
@@ -215,7 +230,9 @@ def _write_dict(value: dict[Any, Any], writer: Writer, place: str) -> Any:
 
 
 def _read_dict(plain: Any, reader: Reader) -> dict[Any, Any]:
-    found = {reader.read(key): reader.read(value) for key, value in plain}
+    names = [reader.read(key) for key, _ in plain]
+    check_hashes(names)
+    found = dict(zip(names, [reader.read(value) for _, value in plain], strict=True))
     if len(found) < len(plain):
         raise ValueError("a name is there twice")
     return found
@@ -224,7 +241,7 @@ def _read_dict(plain: Any, reader: Reader) -> dict[Any, Any]:
 def _write_array(value: np.ndarray, writer: Writer, place: str) -> Any:
     if value.dtype.kind in "OU":
         items = value.ravel().tolist()
-        if value.dtype.kind == "U" and not _is_compact(items):
+        if value.dtype.kind == "U" and not _is_compact(items, writer):
             raise CannotBeSaved(place, "a large array of strings, not a list")
         return [value.dtype.kind, list(value.shape), writer.write(items, place)]
     if not (value.dtype.kind in "biuf" and value.dtype.itemsize <= 8):
@@ -242,7 +259,7 @@ def _read_array(plain: Any, reader: Reader) -> np.ndarray:
         shape, items = others
         values = reader.read_list(items)
         if kind == "U":
-            if not _is_compact(values):
+            if not _is_compact(values, reader):
                 raise ValueError("an array of strings is too large")
             return np.array(values, dtype=str).reshape(shape)
         array = np.empty(len(values), dtype=object)
@@ -255,8 +272,9 @@ def _read_array(plain: Any, reader: Reader) -> np.ndarray:
     return {"rows": array, "columns": array.T}[kind]
 
 
-def _is_compact(values: list[str]) -> bool:
-    return len(values) * max(map(len, values), default=0) <= _MOST_CHARACTERS
+def _is_compact(values: list[str], file: Reader | Writer) -> bool:
+    file.n_characters += len(values) * max(map(len, values), default=0)
+    return file.n_characters <= _MOST_CHARACTERS
 
 
 def _write_scalar(value: np.generic, writer: Writer, place: str) -> Any:
@@ -274,14 +292,13 @@ def _read_scalar(plain: Any, reader: Reader) -> Any:
     kind, value = plain[0], reader.read(plain[1])
     if kind == "U":
         return np.str_(value)
+    if not _SCALARS.fullmatch(kind):
+        raise ValueError(f"{kind:.80} is no kind of number")
     dtype = np.dtype(kind)
-    if dtype.kind == "M":
-        return np.int64(value).view(dtype)
-    if dtype.kind not in "biuf":
-        raise ValueError(f"{kind} is no kind of number")
-    return dtype.type(value)
+    return np.int64(value).view(dtype) if dtype.kind == "M" else dtype.type(value)
 
 
+_SCALARS = re.compile(r"\|b1|[|<>=]?[iuf][1248]|<M8(\[\d*(Y|M|W|D|h|m|s|ms|us|ns)\])?")
 _FLOATS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 PLAIN_CODECS = [

@@ -1,6 +1,6 @@
 """Estimators as safe files: `save` and `load`.
 
-`_files` knows what a file is, `_plain` what a value is in it, `_fitted` what a fitted
+`files` knows what a file is, `plain` what a value is in it, `schemas` what a fitted
 estimator holds. A file is refused before anything that it describes takes memory, and
 nothing in it can name code to be run: classes are looked up among our own.
 """
@@ -23,10 +23,11 @@ from .._networks.autoencoder import Autoencoder
 from .._networks.restoring import learned_arrays, restore
 from .._version import __version__
 from . import schemas
-from .files import Arrays, pack, read, unpack, write
+from .files import pack, read, unpack, write
 from .plain import PLAIN_CODECS, CannotBeSaved, Codec, Reader, Writer, is_a
 from .plain_frames import FRAME_CODECS
-from .schemas import OPTIONAL, UNFITTED, check_fitted
+from .safetensors import Arrays
+from .schemas import MOST_MEMBERS, OPTIONAL, UNFITTED, check_fitted
 
 Document = dict[str, Any]
 Builder = Callable[..., torch.nn.Module]
@@ -58,7 +59,7 @@ class Savable:
         if cls.__module__ == "skautoenc" and "_fitted_schema" in vars(cls):
             Savable._registry[cls.__name__] = cls
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | bytes | os.PathLike[Any]) -> None:
         """Save the estimator, fitted or not, to a file.
 
         The file is in the safetensors format: weights and other arrays are its tensors,
@@ -68,17 +69,17 @@ class Savable:
 
         Parameters
         ----------
-        path : str or path-like
-            Where to.
+        path : str, bytes or path-like
+            Where to; a leading ``~`` is your home folder.
 
         Raises
         ------
         ValueError
             If a parameter is not valid, or if the estimator holds something that is not
-            plain data: callbacks, say, or levels of a category that are objects of your
-            own. Nothing is written then.
+            plain data: callbacks, say. Nothing is written then.
         OSError
-            If the file cannot be written. An older one is still there.
+            If the file cannot be written. An older one is still there. What is no
+            file, such as a folder, a pipe or a device, is never replaced.
 
         See Also
         --------
@@ -87,19 +88,19 @@ class Savable:
         Notes
         -----
         Of a `network` of your own the file holds the weights. What builds it is given
-        back to `load`.
+        back to `load`. The parameter `checkpoint` is not taken over by `load`.
         """
-        write(path, _dump(self))
+        write(os.path.expanduser(path), _dump(self))
 
     @classmethod
     def load(
-        cls, path: str | os.PathLike[str], *, network: Builder | None = None
+        cls, path: str | bytes | os.PathLike[Any], *, network: Builder | None = None
     ) -> Self:
         """Load an estimator of this class from a file.
 
         Parameters
         ----------
-        path : str or path-like
+        path : str, bytes or path-like
             Where `save` has put it.
         network : callable, default=None
             What builds the network, if it is one of your own.
@@ -121,7 +122,9 @@ class Savable:
         return loaded
 
 
-def load(path: str | os.PathLike[str], *, network: Builder | None = None) -> Any:
+def load(
+    path: str | bytes | os.PathLike[Any], *, network: Builder | None = None
+) -> Any:
     """Load an estimator from a file that its `save` has written.
 
     Nothing in the file is run, so that one from a stranger is safe to load: the worst
@@ -129,7 +132,7 @@ def load(path: str | os.PathLike[str], *, network: Builder | None = None) -> Any
 
     Parameters
     ----------
-    path : str or path-like
+    path : str, bytes or path-like
         Where it is.
     network : callable, default=None
         What builds the network, if the estimator has one of your own: the class or
@@ -138,7 +141,8 @@ def load(path: str | os.PathLike[str], *, network: Builder | None = None) -> Any
     Returns
     -------
     estimator
-        One that does exactly what the saved one did, on the CPU.
+        One that does exactly what the saved one did, on the CPU. Its `checkpoint` is
+        None: no file says where a later `fit` writes.
 
     Raises
     ------
@@ -194,12 +198,13 @@ def _dump(estimator: Savable) -> bytearray:
 
 
 def _load(
-    path: str | os.PathLike[str], kind: type[Savable], network: Builder | None
+    path: str | bytes | os.PathLike[Any], kind: type[Savable], network: Builder | None
 ) -> Any:
     try:
-        return _restore(*unpack(read(path)), kind, network)
+        return _restore(*unpack(read(os.path.expanduser(path))), kind, network)
     except ValueError as error:
-        raise ValueError(f"{os.fspath(path)!r} cannot be loaded: {error}.") from error
+        name = os.fsdecode(path)
+        raise ValueError(f"{name!r} cannot be loaded: {error}.") from error
 
 
 def _migrate(document: Document, arrays: Arrays) -> tuple[Document, Arrays]:
@@ -303,6 +308,8 @@ def _read_estimator(plain: Document, reader: Reader) -> Savable:
     name = plain["class"]
     _check_class(name, Savable)
     params = {key: reader.read(value) for key, value in plain["params"].items()}
+    # Where a later `fit` writes is not a stranger's to say.
+    params.pop("checkpoint", None)
     fitted = {key: reader.read(value) for key, value in plain["fitted"].items()}
     kind = Savable._registry[name]
     if not fitted.keys() <= kind._fitted_schema.keys():
@@ -418,12 +425,14 @@ def _read_record(plain: Any, reader: Reader) -> Any:
 
 def _codecs(builder: _Builder | None) -> list[Codec]:
     """List all that a file can hold."""
+    # A bag, what its members are clones of, and these.
+    n = MOST_MEMBERS + 2
     return [
         *PLAIN_CODECS,
         *FRAME_CODECS,
-        Codec("requests", is_a(MetadataRequest), _write_requests, _read_requests),
-        Codec("estimator", is_a(Savable), _write_estimator, _read_estimator),
-        Codec("network", is_a(Autoencoder), _write_network, _read_network),
+        Codec("requests", is_a(MetadataRequest), _write_requests, _read_requests, n),
+        Codec("estimator", is_a(Savable), _write_estimator, _read_estimator, n),
+        Codec("network", is_a(Autoencoder), _write_network, _read_network, n),
         Codec("record", is_a(*_RECORDS.values()), _write_record, _read_record),
         Codec("builder", callable, _write_builder, (builder or _Builder(None)).read),
     ]

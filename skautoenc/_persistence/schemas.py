@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from sklearn.utils.metadata_routing import MetadataRequest
 
+from .._networks.convolutional import ConvolutionalAutoencoder
+from .._networks.dense import DenseAutoencoder
+from .._networks.restoring import MOST_LAYERS
+from .._networks.tabular import TabularAutoencoder
+from .._networks.weights import count_parameters
 from .._objectives.losses import LOSSES
+from .tables import check_table
+
+# Of a bag of autoencoders.
+MOST_MEMBERS = 1000
+# Multiplications of a row, and activations of its widest map, that take no time.
+_MOST_WORK = 4_000_000
+_WIDEST = 1_000_000
 
 Check = Callable[[Any], bool]
 
@@ -60,6 +74,11 @@ def is_count(value: Any) -> bool:
     return type(value) is int and value > 0
 
 
+def _is_positive(value: Any) -> bool:
+    """Whether it is a number of any type that is not below zero nor zero."""
+    return isinstance(value, Real) and bool(value > 0)  # type: ignore[operator]
+
+
 def is_finite(value: Any) -> bool:
     return type(value) is float and math.isfinite(value)
 
@@ -78,6 +97,7 @@ UNFITTED: Schema = {
 # What is there under some circumstances only.
 OPTIONAL = {
     "feature_names_in_",
+    "row_total_",
     "_random_state",
     "_optimizer_state",
     *UNFITTED,
@@ -113,6 +133,7 @@ MATRIX_AUTOENCODER: Schema = {
     **ANY_AUTOENCODER,
     "mean_": array(np.float64, 1),
     "scale_": is_scale,
+    "row_total_": is_scale,
 }
 
 
@@ -151,10 +172,34 @@ def check_fitted(estimator: Any) -> Any:
         _require(width == estimator.n_features_in_, "image_shape_")
     if hasattr(estimator, "patch_size_"):
         _check_patches(estimator)
-    with np.errstate(all="ignore"):
+    if hasattr(estimator, "_table"):
+        check_table(estimator)
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        # Numbers may overflow: that is no reason not to have them.
+        warnings.simplefilter("ignore")
         model = estimator._make_model()
-        model.check_usable()
+        if hasattr(estimator, "patch_size_"):
+            _check_patch_maps(estimator, model.features.n_pooled)
+        if hasattr(estimator, "estimators_"):
+            model.check_sizes()
+        if _is_quick(estimator):
+            model.check_usable()
     return model
+
+
+def _is_quick(estimator: Any) -> bool:
+    """Whether a row takes no more than its file can justify.
+
+    Of the networks, only convolutions can be small and have large maps. Their sizes
+    follow from those that weights have been compared with, and need not be tried.
+    """
+    if not all(map(_is_quick, getattr(estimator, "estimators_", []))):
+        return False
+    network = getattr(estimator, "network_", None)
+    if not isinstance(network, ConvolutionalAutoencoder):
+        return True
+    work = network.n_multiplications - count_parameters(network)
+    return work <= _MOST_WORK and max(network.widths) <= _WIDEST
 
 
 def _require(truth: bool, name: str) -> None:
@@ -164,13 +209,61 @@ def _require(truth: bool, name: str) -> None:
 
 def _check_network(estimator: Any) -> None:
     network = estimator.network_
+    _require(len(network.widths) <= MOST_LAYERS, "network_")
     _require(network.widths[-1] == estimator.n_components_, "n_components_")
+    if not isinstance(network, DenseAutoencoder | TabularAutoencoder):
+        # Others know no activations but the code.
+        _require(estimator.features_ != "stack", "features_")
+    _check_code_whitening(estimator)
+    _check_loss_constants(estimator)
     if hasattr(estimator, "mean_"):
-        _require(network.widths[0] == estimator.n_features_in_, "n_features_in_")
-        _require(len(estimator.mean_) == estimator.n_features_in_, "mean_")
-    state = getattr(estimator, "_optimizer_state", None)
-    if state is None:
-        return
+        _check_preparation(estimator)
+    if hasattr(estimator, "_optimizer_state"):
+        _check_optimizer_state(network, estimator._optimizer_state)
+
+
+def _check_preparation(estimator: Any) -> None:
+    """Make sure that what is done to a row before the network fits the row."""
+    width, network = estimator.n_features_in_, estimator.network_
+    _require(network.widths[0] == width, "n_features_in_")
+    _require(len(estimator.mean_) == width, "mean_")
+    if isinstance(network, ConvolutionalAutoencoder):
+        shape = network.config["image_shape"]
+        _require(shape == estimator.image_shape_, "image_shape_")
+    for name, other in (("whitening_", "dewhitening_"), ("dewhitening_", "whitening_")):
+        _check_square(estimator, name, other, width)
+    state = estimator._row_normalization
+    if state is not None:
+        sizes = {"regularization", "scale", "longest"}
+        _require(state.keys() == {"mean", *sizes}, "_row_normalization")
+        _require(array(np.float32, 1)(state["mean"]), "_row_normalization")
+        _require(len(state["mean"]) == width, "_row_normalization")
+        _require(all(_is_positive(state[k]) for k in sizes), "_row_normalization")
+
+
+def _check_code_whitening(estimator: Any) -> None:
+    mean, width = estimator.code_mean_, estimator.n_components_
+    for name in ("code_whitening_", "code_dewhitening_"):
+        _check_square(estimator, name, "code_mean_", width)
+    _require(mean is None or len(mean) == width, "code_mean_")
+    _require((mean is None) == (estimator.code_whitening_ is None), "code_mean_")
+
+
+def _check_square(estimator: Any, name: str, other: str, width: int) -> None:
+    """Make sure that a map and what goes with it are both there, or neither is."""
+    value = getattr(estimator, name)
+    _require((value is None) == (getattr(estimator, other) is None), name)
+    _require(value is None or value.shape == (width, width), name)
+
+
+def _check_loss_constants(estimator: Any) -> None:
+    constants = estimator._loss_constants
+    # The loss itself knows by what names.
+    _require(all(map(REAL, constants.values())), "_loss_constants")
+    _require(all(value > 0 for value in constants.values()), "_loss_constants")
+
+
+def _check_optimizer_state(network: Any, state: dict[str, Any]) -> None:
     trained = [p.shape for p in network.parameters() if p.requires_grad]
     moments = state["moments"]
     _require(state.keys() == {"solver", "n_steps", "moments"}, "_optimizer_state")
@@ -190,14 +283,21 @@ def _check_patches(estimator: Any) -> None:
         _require(padding <= max(side, size), "padding_")
         _require(0 < size <= side, "patch_size_")
         _require(0 < n_cells <= side + 2 * padding - size + 1, "grid_")
-    width = math.prod(estimator.patch_size_) * n_channels
-    _require(estimator.autoencoder_.n_features_in_ == width, "autoencoder_")
-    if estimator.code_map_ is not None:
-        _require(len(estimator.code_mean_) == len(estimator.code_map_), "code_mean_")
-    n_units = estimator.autoencoder_._n_features_out
-    n_features = estimator.n_components_ or math.prod(estimator.grid_) * n_units
+    width, inner = math.prod(estimator.patch_size_) * n_channels, estimator.autoencoder_
+    _require(inner.__sklearn_is_fitted__(), "autoencoder_")
+    _require(inner.n_features_in_ == width, "autoencoder_")
+
+
+def _check_patch_maps(estimator: Any, n_pooled: int) -> None:
+    """Make sure that the maps of features fit the features, and the images."""
+    mean, code_map = estimator.code_mean_, estimator.code_map_
+    _require((mean is None) == (code_map is None), "code_mean_")
+    n_features = estimator.n_components_ or n_pooled
+    if code_map is None:
+        _require(n_features == n_pooled, "n_components_")
+    else:
+        _require(code_map.shape == (n_pooled, n_features), "code_map_")
+        _require(len(mean) == n_pooled, "code_mean_")
     shape = n_features, estimator.n_features_in_
-    if estimator.code_map_ is not None:
-        _require(estimator.code_map_.shape[1] == n_features, "code_map_")
     _require(estimator.decoder_map_.shape == shape, "decoder_map_")
     _require(estimator.decoder_mean_.shape == shape[1:], "decoder_mean_")

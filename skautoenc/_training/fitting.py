@@ -54,7 +54,7 @@ def train(fits: Sequence[Fit]) -> None:
     Parameters
     ----------
     fits : sequence of Fit
-        One, or several that go together, as `kind_of` says.
+        One, or several whose runs have an equal `joint_key`.
     """
     first = fits[0].run
     work = first.work * len(fits)
@@ -75,7 +75,7 @@ def _train_epochs(fits: Sequence[Fit]) -> list[Fit]:
     while len(active) == len(fits):
         run.advance()
         active = [fit for fit in fits if fit.begin_epoch()]
-    run.part()
+    run.leave_group()
     return active
 
 

@@ -9,9 +9,9 @@ from itertools import chain
 import torch
 from torch import Tensor
 
-from .._networks.gradients import write_out
+from .._networks.gradients import closed_form_gradients
 from .._networks.weights import count_parameters
-from .memory import FlatGroup, Group, Piece
+from .memory import FlatGroup, Group, UpdateArgs
 from .optimizers import Optimizer
 from .run import Run, train_epoch
 
@@ -20,8 +20,8 @@ _CACHE_BYTES = 2**22
 _MOST_TOGETHER = 64
 
 
-def kind_of(run: Run) -> Hashable | None:
-    """Describe what runs must have in common to be trained together.
+def joint_key(run: Run) -> Hashable | None:
+    """Return what runs must have in common to be trained jointly.
 
     Returns
     -------
@@ -30,9 +30,13 @@ def kind_of(run: Run) -> Hashable | None:
     """
     step, rows = run.step, run.rows
     network = step.network
-    if not step.has_written_out or rows.device.type != "cpu":
+    if not step.has_closed_form or rows.device.type != "cpu":
         return None
-    # What a rule of sparsity keeps is found for each network by itself.
+    # It may wait for other processes, in which steps are not joined alike.
+    if step.reduce is not None:
+        return None
+    # Ignore `sparsity_rate`: thresholds are computed per network, so fits with
+    # different rates can share a step.
     config = {**network.config, "sparsity_rate": None}
     return (
         tuple(config.items()),
@@ -65,7 +69,7 @@ class JointRun:
     Parameters
     ----------
     runs : sequence of Run
-        Of one kind, as `kind_of` says.
+        With equal `joint_key`.
     """
 
     def __init__(self, runs: Sequence[Run]) -> None:
@@ -78,9 +82,9 @@ class JointRun:
         )
         self._is_random = any(step.objective.is_random for step in self._steps)
         self._clipped = [s for s in self._steps if s.max_grad_norm is not None]
-        written_out = write_out([step.network for step in self._steps])
-        assert written_out is not None
-        self._gradients = written_out
+        gradients = closed_form_gradients([step.network for step in self._steps])
+        assert gradients is not None
+        self._gradients = gradients
 
     def advance(self) -> None:
         """Train for one epoch."""
@@ -88,11 +92,9 @@ class JointRun:
         for run, loss in zip(self.runs, losses, strict=True):
             run.end_epoch(loss)
 
-    def part(self) -> None:
+    def leave_group(self) -> None:
         """Let each run go on by itself."""
-        self._optimizer.part()
-        for step in self._steps:
-            step.find_gradients()
+        self._optimizer.leave_group()
 
     def _step(
         self, batch: Tensor, target: Tensor, sample_weight: Tensor | None
@@ -139,41 +141,42 @@ class JointOptimizer:
 
     def __init__(self, optimizers: Sequence[Optimizer], teams: Sequence[int]) -> None:
         self._optimizers = optimizers
-        self._pieces: list[tuple[Optimizer, Piece]] = []
+        self._updates: list[tuple[Optimizer, UpdateArgs]] = []
         for groups in zip(*(each.groups for each in optimizers), strict=True):
             self._join(groups, teams)
 
     def _join(self, groups: Sequence[Group], teams: Sequence[int]) -> None:
         flat = [group for group in groups if isinstance(group, FlatGroup)]
-        names = list(flat[0].piece.buffers)
+        names = list(flat[0].update_args.buffers)
         memory = flat[0].memory(len(names), len(flat))
         for number, group in enumerate(flat):
-            group.move(memory[:, number])
+            group.relocate(memory[:, number])
         start = 0
         for size in teams:
             team = flat[start : start + size]
-            leader = team[0].piece
+            leader = team[0].update_args
             for group in team:
-                group.piece.steps = leader.steps
+                group.update_args.steps = leader.steps
             values, gradients, *buffers = memory[:, start : start + size]
-            piece = Piece(
+            args = UpdateArgs(
                 leader.decay,
+                leader.factor,
                 [values],
                 [gradients],
                 {name: [buffer] for name, buffer in zip(names, buffers, strict=True)},
                 leader.steps,
             )
-            self._pieces.append((self._optimizers[start], piece))
+            self._updates.append((self._optimizers[start], args))
             start += size
 
     def step(self) -> None:
         """Update all parameters by their gradients, where autograd is off."""
-        for optimizer, piece in self._pieces:
-            optimizer.update(piece)
+        for optimizer, args in self._updates:
+            optimizer.update(args)
 
-    def part(self) -> None:
+    def leave_group(self) -> None:
         """Move each network into memory of its own."""
         for optimizer in self._optimizers:
             for group in optimizer.groups:
                 assert isinstance(group, FlatGroup)
-                group.move(group.memory(len(group.piece.buffers)))
+                group.relocate(group.memory(len(group.update_args.buffers)))

@@ -1,4 +1,4 @@
-"""Where parameters, their gradients and what a solver remembers of them lie."""
+"""Memory of parameters, their gradients and the optimizer state."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-# Numbers between the places of parameters: whole lines of the cache.
+# Offsets of parameters are multiples of it: whole cache lines.
 _ALIGNMENT = 16
 
 
 @dataclass
-class Piece:
-    """What one call updates: lists with a tensor for each piece of memory."""
+class UpdateArgs:
+    """Arguments of one update: lists with a tensor for each piece of memory."""
 
     decay: float
+    factor: float
     values: list[Tensor]
     gradients: list[Tensor]
     buffers: dict[str, list[Tensor]]
@@ -24,7 +25,7 @@ class Piece:
 
 
 class Group:
-    """Parameters of one weight decay, each in its own place.
+    """Parameters of one weight decay and one step size, each in its own memory.
 
     Parameters
     ----------
@@ -32,18 +33,35 @@ class Group:
         They are given a ``grad``.
     decay : float
         Weight decay of all of them.
+    factor : float
+        Step size of all of them, in units of the optimizer's learning rate.
     names : sequence of str
-        What is remembered of each.
+        Names of the optimizer state of each.
+
+    Attributes
+    ----------
+    update_args : UpdateArgs
+        Arguments of the update of all of them.
+    version : int
+        Number of times the memory was relocated. Views taken at another version show
+        memory that the parameters have left.
     """
 
+    version = 0
+
     def __init__(
-        self, parameters: list[nn.Parameter], decay: float, names: Sequence[str]
+        self,
+        parameters: list[nn.Parameter],
+        decay: float,
+        factor: float,
+        names: Sequence[str],
     ) -> None:
         self.parameters = parameters
         for parameter in parameters:
             parameter.grad = torch.zeros_like(parameter)
-        self.piece = Piece(
+        self.update_args = UpdateArgs(
             decay,
+            factor,
             values=list(parameters),
             gradients=[p.grad for p in parameters if p.grad is not None],
             buffers={n: [torch.zeros_like(p) for p in parameters] for n in names},
@@ -51,49 +69,56 @@ class Group:
         )
 
     def by_parameter(self, tensors: list[Tensor]) -> list[Tensor]:
-        """Turn tensors like those of `piece` into some of the parameters' shapes."""
+        """Turn tensors like those of `update_args` into the parameters' shapes."""
         return tensors
 
 
 class FlatGroup(Group):
-    """Parameters that are moved into one piece of memory, with all that goes with them.
+    """Parameters in one piece of memory, together with gradients and optimizer state.
 
-    They keep values, shapes and the order of dimensions.
+    They keep their values, shapes and order of dimensions.
     """
 
     def __init__(
-        self, parameters: list[nn.Parameter], decay: float, names: Sequence[str]
+        self,
+        parameters: list[nn.Parameter],
+        decay: float,
+        factor: float,
+        names: Sequence[str],
     ) -> None:
         self.parameters = parameters
-        self._places = []
+        self._offsets = []
         self.size = 0
         for parameter in parameters:
-            self._places.append(self.size)
+            self._offsets.append(self.size)
             self.size += -(-parameter.numel() // _ALIGNMENT) * _ALIGNMENT
         device = parameters[0].device
         memory = self.memory(len(names))
-        self.piece = Piece(
+        self.update_args = UpdateArgs(
             decay,
+            factor,
             values=[],
             gradients=[],
             buffers={n: [m] for n, m in zip(names, memory[2:], strict=True)},
             steps=[_count(device)],
         )
-        self.move(memory)
+        self.relocate(memory)
 
     def memory(self, n_buffers: int, *n_networks: int) -> Tensor:
-        """Make memory for values, gradients and what is remembered: zeros."""
+        """Return zeros for values, gradients and optimizer state."""
         device = self.parameters[0].device
         shape = 2 + n_buffers, *n_networks, self.size
         return torch.zeros(shape, dtype=torch.float32, device=device)
 
-    def move(self, memory: Tensor) -> None:
-        """Move everything there, into (2 + n_buffers, size)."""
+    def relocate(self, memory: Tensor) -> None:
+        """Move everything into `memory`, of shape (2 + n_buffers, size)."""
+        self.version += 1
         values, gradients, *buffers = memory
         flat = nn.Parameter(values)
         flat.grad = gradients
-        self.piece.values, self.piece.gradients = [flat], [gradients]
-        for held, buffer in zip(self.piece.buffers.values(), buffers, strict=True):
+        args = self.update_args
+        args.values, args.gradients = [flat], [gradients]
+        for held, buffer in zip(args.buffers.values(), buffers, strict=True):
             held[0] = buffer.copy_(held[0])
         placed = zip(
             self.parameters,
@@ -109,10 +134,10 @@ class FlatGroup(Group):
     def by_parameter(self, tensors: list[Tensor]) -> list[Tensor]:
         """Cut the one tensor into the shapes of the parameters."""
         return [
-            tensors[0][place : place + p.numel()].as_strided(
+            tensors[0][offset : offset + p.numel()].as_strided(
                 p.shape, torch.empty_like(p).stride()
             )
-            for p, place in zip(self.parameters, self._places, strict=True)
+            for p, offset in zip(self.parameters, self._offsets, strict=True)
         ]
 
 

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.adam import adam
+from torch.optim.adamw import adamw
 from torch.optim.sgd import sgd
 
 from .._networks.autoencoder import Autoencoder
 from .._networks.weights import own_array
-from .memory import FlatGroup, Group, Piece
+from .memory import FlatGroup, Group, UpdateArgs
 
 Schedule = Callable[[float], float]
+
+# Step sizes of parameters in units of the learning rate, where they are not one.
+Factors = Mapping[Tensor, float]
 
 
 def _constant(progress: float) -> float:
@@ -65,39 +68,44 @@ class Optimizer(ABC):
     """
 
     def __init__(
-        self, network: Autoencoder, learning_rate: float, alpha: float
+        self,
+        network: Autoencoder,
+        learning_rate: float,
+        alpha: float,
+        factors: Factors | None = None,
     ) -> None:
         self.learning_rate = learning_rate
         self._parameters = [p for p in network.parameters() if p.requires_grad]
-        matrices = [p for p in self._parameters if p.ndim > 1]
-        others = [p for p in self._parameters if p.ndim <= 1]
-        groups = (
-            [(matrices, alpha), (others, 0.0)] if alpha else [(self._parameters, 0.0)]
-        )
+        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+        # Matrices first.
+        for parameter in sorted(self._parameters, key=lambda p: alpha and p.ndim <= 1):
+            decay = alpha if parameter.ndim > 1 else 0.0
+            factor = (factors or {}).get(parameter, 1.0)
+            groups.setdefault((decay, factor), []).append(parameter)
         kind = FlatGroup if network.is_movable else Group
         self.groups = [
-            kind(group, decay, self._names) for group, decay in groups if group
+            kind(group, decay, factor, self._names)
+            for (decay, factor), group in groups.items()
         ]
 
     @property
     @abstractmethod
     def _names(self) -> tuple[str, ...]:
-        """What is remembered of each parameter."""
+        """Names of the optimizer state of each parameter."""
 
     @abstractmethod
-    def update(self, piece: Piece) -> None:
-        """Update one piece."""
+    def update(self, args: UpdateArgs) -> None:
+        """Update the parameters of one group, or of several networks."""
 
     def step(self) -> None:
         """Update the parameters by their gradients, where autograd is off."""
         for group in self.groups:
-            self.update(group.piece)
+            self.update(group.update_args)
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
-        for group in self.groups:
-            for gradient in group.piece.gradients:
-                gradient.zero_()
+        for gradient in self.gradients:
+            gradient.zero_()
 
     def clip_gradients(self, max_norm: float) -> None:
         """Scale the gradients down to a norm of `max_norm` altogether."""
@@ -106,10 +114,20 @@ class Optimizer(ABC):
     @property
     def values(self) -> list[Tensor]:
         """All that is trained, in as few tensors as there are pieces of memory."""
-        return [value for group in self.groups for value in group.piece.values]
+        return [value for group in self.groups for value in group.update_args.values]
+
+    @property
+    def gradients(self) -> list[Tensor]:
+        """All gradients, in as few tensors as there are pieces of memory."""
+        return [g for group in self.groups for g in group.update_args.gradients]
+
+    @property
+    def version(self) -> int:
+        """A number that grows whenever parameters are relocated."""
+        return sum(group.version for group in self.groups)
 
     def moments(self, parameter: Tensor) -> list[Tensor]:
-        """Return what is remembered of one parameter, to be changed in place."""
+        """Return the optimizer state tensors of one parameter (views of them)."""
         return [
             view
             for owner, buffers in self._by_parameter()
@@ -118,10 +136,10 @@ class Optimizer(ABC):
         ]
 
     def _by_parameter(self) -> Iterator[tuple[nn.Parameter, dict[str, Tensor]]]:
-        """Run through the network's parameters and what is remembered of them."""
+        """Iterate over the network's parameters and their optimizer state."""
         found = {}
         for group in self.groups:
-            held = group.piece.buffers
+            held = group.update_args.buffers
             views = {name: group.by_parameter(held[name]) for name in held}
             for number, parameter in enumerate(group.parameters):
                 found[parameter] = {name: views[name][number] for name in views}
@@ -136,16 +154,16 @@ class Optimizer(ABC):
     @property
     def settings(self) -> tuple[Any, ...]:
         """What updates depend on besides the learning rate."""
-        decays = (group.piece.decay for group in self.groups)
-        return type(self), *decays
+        held = [group.update_args for group in self.groups]
+        return type(self), *((args.decay, args.factor) for args in held)
 
     @property
     def n_steps(self) -> float:
         """Number of updates so far."""
-        return float(self.groups[0].piece.steps[0])
+        return float(self.groups[0].update_args.steps[0])
 
     def state(self) -> dict[str, Any]:
-        """Copy what is remembered into plain values and arrays."""
+        """Copy the optimizer state into plain values and arrays."""
         return {
             "n_steps": self.n_steps,
             "moments": [
@@ -157,7 +175,7 @@ class Optimizer(ABC):
     def load(self, state: dict[str, Any]) -> None:
         """Take over what `state` gave for parameters of the same shapes."""
         for group in self.groups:
-            for step in group.piece.steps:
+            for step in group.update_args.steps:
                 step.fill_(state["n_steps"])
         for (_, buffers), arrays in zip(
             self._by_parameter(), state["moments"], strict=True
@@ -202,26 +220,26 @@ class Adam(Optimizer):
 
     _names = ("mean", "square")
 
-    def update(self, piece: Piece) -> None:
-        """Update one piece."""
-        buffers = piece.buffers
-        moments = piece.gradients, buffers["mean"], buffers["square"]
+    def update(self, args: UpdateArgs) -> None:
+        """Update the parameters of one group, or of several networks."""
+        buffers = args.buffers
+        moments = args.gradients, buffers["mean"], buffers["square"]
         numbers: dict[str, Any] = {
-            "lr": self.learning_rate,
+            "lr": args.factor * self.learning_rate,
             "beta1": 0.9,
             "beta2": 0.999,
-            "weight_decay": piece.decay,
+            "weight_decay": args.decay,
             "eps": 1e-8,
             "amsgrad": False,
             "maximize": False,
         }
         if _has_fused_adamw():
-            for step in piece.steps:
+            for step in args.steps:
                 step += 1
-            torch._fused_adamw_(piece.values, *moments, [], piece.steps, **numbers)
+            torch._fused_adamw_(args.values, *moments, [], args.steps, **numbers)
         else:
-            numbers = {**numbers, "fused": True, "decoupled_weight_decay": True}
-            adam(piece.values, *moments, [], piece.steps, **numbers)
+            # Adam with a choice of weight decays is younger than the oldest torch.
+            adamw(args.values, *moments, [], args.steps, fused=True, **numbers)
 
 
 class SGD(Optimizer):
@@ -240,10 +258,15 @@ class SGD(Optimizer):
     """
 
     def __init__(
-        self, network: Autoencoder, learning_rate: float, alpha: float, momentum: float
+        self,
+        network: Autoencoder,
+        learning_rate: float,
+        alpha: float,
+        momentum: float,
+        factors: Factors | None = None,
     ) -> None:
         self.momentum = momentum
-        super().__init__(network, learning_rate, alpha)
+        super().__init__(network, learning_rate, alpha, factors)
 
     @property
     def _names(self) -> tuple[str, ...]:
@@ -254,18 +277,18 @@ class SGD(Optimizer):
         """What updates depend on besides the learning rate."""
         return *super().settings, self.momentum
 
-    def update(self, piece: Piece) -> None:
-        """Update one piece."""
-        without: list[Tensor | None] = [None] * len(piece.values)
+    def update(self, args: UpdateArgs) -> None:
+        """Update the parameters of one group, or of several networks."""
+        without: list[Tensor | None] = [None] * len(args.values)
         sgd(
-            piece.values,
-            piece.gradients,
-            [*piece.buffers["momentum"]] if self.momentum else without,
+            args.values,
+            args.gradients,
+            [*args.buffers["momentum"]] if self.momentum else without,
             fused=True,
-            lr=self.learning_rate,
+            lr=args.factor * self.learning_rate,
             momentum=self.momentum,
             nesterov=self.momentum > 0,
-            weight_decay=piece.decay,
+            weight_decay=args.decay,
             dampening=0.0,
             maximize=False,
         )
@@ -278,6 +301,7 @@ def make_optimizer(
     learning_rate_init: float,
     momentum: float,
     alpha: float,
+    factors: Factors | None = None,
 ) -> Optimizer:
     """Build the optimiser of `network`.
 
@@ -293,7 +317,9 @@ def make_optimizer(
         Momentum of "sgd".
     alpha : float
         Weight decay.
+    factors : mapping of torch.nn.Parameter to float, optional
+        Step sizes of single parameters, in units of the learning rate.
     """
     if solver == "adam":
-        return Adam(network, learning_rate_init, alpha)
-    return SGD(network, learning_rate_init, alpha, momentum)
+        return Adam(network, learning_rate_init, alpha, factors)
+    return SGD(network, learning_rate_init, alpha, momentum, factors)

@@ -21,8 +21,10 @@ _has_computed = False
 
 def _after_fork() -> None:
     """Keep a forked process from waiting for OpenMP's threads, which stay behind."""
-    global _lock, _ambient
+    global _lock, _ambient, _running
     _lock = threading.Lock()
+    # The other threads, and what they compute, stay behind.
+    _running = int(getattr(_nested, "depth", 0) > 0)
     if _has_computed:
         _ambient = 1
         torch.set_num_threads(1)

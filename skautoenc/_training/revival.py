@@ -1,10 +1,16 @@
-"""Dead units of a sparse code, noticed and revived."""
+"""Dead units, noticed; those of a sparse code are revived."""
+
+from contextlib import ExitStack
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .._networks.autoencoder import Autoencoder
 from .optimizers import Optimizer
+
+# A hidden layer is as good as dead when more of its units than this share are.
+_MOST = 0.5
 
 
 @torch.no_grad()
@@ -67,3 +73,34 @@ def revive(
     for weight, dim in network.unit_weights():
         for moment in optimizer.moments(weight):
             moment.index_fill_(dim, dead, 0)
+
+
+@torch.no_grad()
+def dead_layer(network: Autoencoder, x: Tensor) -> tuple[int, int] | None:
+    """Find the hidden layer of which the largest share is dead, if that is most of it.
+
+    Parameters
+    ----------
+    network : Autoencoder
+        In evaluation mode.
+    x : Tensor of shape (n, n_features)
+        Rows as the network sees them.
+
+    Returns
+    -------
+    tuple of int or None
+        How many of its units no row makes active, and how many it has; None where no
+        layer has lost most of its units.
+    """
+    found: list[tuple[int, int]] = []
+
+    def count(module: nn.Module, inputs: Any, values: Tensor) -> None:
+        is_dead = (values.flatten(0, -2) <= 0).all(dim=0)
+        found.append((int(is_dead.sum()), len(is_dead)))
+
+    with ExitStack() as stack:
+        for module in network.rectifiers():
+            stack.callback(module.register_forward_hook(count).remove)
+        network(x)
+    worst = max(found, key=lambda counts: counts[0] / counts[1], default=(0, 1))
+    return worst if worst[0] > _MOST * worst[1] else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Sequence
 from itertools import repeat
@@ -17,12 +18,17 @@ from .._networks.weights import own_array
 from .batches import Batches
 from .budget import Budget
 from .optimizers import SCHEDULES
+from .resources import compute
 from .revival import dead_units, revive
 from .step import Step
 from .stopping import Stopping
 
 # Takes a batch, its targets and weights, updates the weights and returns the loss.
 TrainingStep = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+
+# Where rows are corrupted at random, the losses of small fits differ by chance, and the
+# rows that are tried are clean: so much more is no chance, in shares of the deviance.
+_BY_CHANCE = 0.05
 
 
 class Run:
@@ -53,6 +59,9 @@ class Run:
         Mean training loss of each epoch, as far as it was finite.
     validation_losses : list of float
         Loss on the held-out rows after each of these epochs; empty without them.
+    went_back : bool
+        Whether the run has ended with the weights of its best epoch, because its last
+        training loss was far above that one's.
     """
 
     def __init__(
@@ -77,6 +86,7 @@ class Run:
         self.work = work
         self.losses: list[float] = []
         self.validation_losses: list[float] = []
+        self.went_back = False
 
     @property
     def finished(self) -> bool:
@@ -134,8 +144,8 @@ class Run:
         rate = self.budget.learning_rate_init * schedule(progress)
         self.step.optimizer.learning_rate = rate
 
-    def part(self) -> None:
-        """Do nothing: nobody else is trained together with it."""
+    def leave_group(self) -> None:
+        """Do nothing: a single run is in no group."""
 
     @property
     def n_bytes(self) -> int:
@@ -160,6 +170,30 @@ class Run:
         """End the run with the right weights, in evaluation mode."""
         self.stopping.restore()
         self.step.network.eval()
+        best_epoch = self.stopping.best_epoch(self.losses[-1] if self.losses else 0.0)
+        if best_epoch:
+            with compute(self.work, self.rows.device):
+                self._go_back(best_epoch)
+
+    @torch.no_grad()
+    def _go_back(self, weights: list[list[Tensor]]) -> None:
+        """Choose among the last weights and some that were better once.
+
+        A training loss is the mean of an epoch that may have begun well and ended
+        badly, or the other way round: so each is tried on the rows themselves.
+        """
+        tensors = self.step.tensors()
+        candidates = [[tensor.clone() for tensor in tensors], *weights]
+        losses = []
+        for candidate in candidates:
+            _copy_into(tensors, candidate)
+            loss = self._validate(self.rows)
+            losses.append(loss if math.isfinite(loss) else math.inf)
+        best = losses.index(min(losses))
+        if self.step.objective.is_random and losses[0] < losses[best] + _BY_CHANCE:
+            best = 0
+        _copy_into(tensors, candidates[best])
+        self.went_back = best > 0
 
     def summary(self) -> str:
         """Tell the last epoch in a line."""
@@ -196,6 +230,11 @@ class Run:
         return float(
             rows.average(lambda batch: evaluate(network, batch), max(network.widths))
         )
+
+
+def _copy_into(tensors: list[Tensor], values: list[Tensor]) -> None:
+    for tensor, value in zip(tensors, values, strict=True):
+        tensor.copy_(value)
 
 
 @torch.no_grad()

@@ -1,13 +1,18 @@
 """One step of training."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from .._networks.autoencoder import Autoencoder
-from .._networks.gradients import write_out
-from .._networks.weights import places
+from .._networks.gradients import closed_form_gradients
+from .._networks.weights import tensor_owners
 from .._objectives.objectives import Objective
 from .optimizers import Optimizer
+
+# Changes the gradients of a step in place, before they are clipped and used.
+Reduce = Callable[[list[Tensor]], None]
 
 
 class Step:
@@ -25,6 +30,10 @@ class Step:
         Bound on the norm of all gradients together.
     generator : torch.Generator
         Source of the noise.
+    reduce : callable, optional
+        Is called with the gradients of each step, a flat tensor for each piece of
+        memory, and changes them in place before they are clipped and used: to average
+        them over several processes, for example. Called where autograd is off.
     """
 
     def __init__(
@@ -35,23 +44,26 @@ class Step:
         *,
         max_grad_norm: float | None,
         generator: torch.Generator,
+        reduce: Reduce | None = None,
     ) -> None:
         self.network = network
         self.objective = objective
         self.optimizer = optimizer
         self.max_grad_norm = max_grad_norm
         self.generator = generator
+        self.reduce = reduce
         self._others = [
             (module, name)
-            for module, name in places(network)
+            for module, name in tensor_owners(network)
             if not getattr(module, name).requires_grad
         ]
-        self.find_gradients()
+        self._find_gradients()
 
-    def find_gradients(self) -> None:
-        """Write out the gradients, if they are known, for parameters as they lie."""
+    def _find_gradients(self) -> None:
+        """Find closed-form gradients, if there are any, for the present memory."""
         known = self.objective.is_squared_error
-        self._written_out = write_out([self.network]) if known else None
+        self._gradients = closed_form_gradients([self.network]) if known else None
+        self._version = self.optimizer.version
 
     def tensors(self) -> list[Tensor]:
         """Return all that training changes, in as few tensors as can be."""
@@ -65,11 +77,16 @@ class Step:
 
         To be called where autograd is off: it is turned on where it is needed.
         """
-        if self._written_out is None:
+        if self._gradients is None:
             loss = self._by_autograd(batch, target, sample_weight)
         else:
+            # Closed forms hold views: stale ones train memory that nobody reads.
+            if self._version != self.optimizer.version:
+                self._find_gradients()
             source, _, target = self.objective.draw(batch, target, self.generator)
-            loss = self._written_out(source, target, sample_weight)
+            loss = self._gradients(source, target, sample_weight)
+        if self.reduce is not None:
+            self.reduce(self.optimizer.gradients)
         self.clip_gradients()
         self.optimizer.step()
         return loss
@@ -80,9 +97,9 @@ class Step:
             self.optimizer.clip_gradients(self.max_grad_norm)
 
     @property
-    def has_written_out(self) -> bool:
+    def has_closed_form(self) -> bool:
         """Whether autograd is not needed."""
-        return self._written_out is not None
+        return self._gradients is not None
 
     def _by_autograd(
         self, batch: Tensor, target: Tensor, sample_weight: Tensor | None

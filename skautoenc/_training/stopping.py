@@ -5,9 +5,14 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .._networks.weights import own_array
+
+# The last training loss is far above the best one, beyond what batches differ by, where
+# it is as many times as large.
+_FAR = 1.2
 
 
 class Stopping:
@@ -38,8 +43,12 @@ class Stopping:
         self._validated = False
         self._reference = math.inf
         self._stale = 0
+        # Weights before the first epoch, until there is a better one.
+        self._first: list[Tensor] | None = self._copy()
         self._latest: list[Tensor] | None = None
         self._kept: list[Tensor] | None = None
+        # Weights after the epoch of the best training loss.
+        self._after: list[Tensor] | None = None
 
     @property
     def has_weights(self) -> bool:
@@ -69,6 +78,9 @@ class Stopping:
             self.best_loss = watched
             # A training loss tells of the weights that the epoch began with.
             self._kept = latest if self._validated else self._latest
+            self._after = None if self._validated else latest
+            if self._kept is not None:
+                self._first = None
         self._latest = latest
         if watched < self._reference - self.tol:
             self._reference = watched
@@ -79,8 +91,9 @@ class Stopping:
     def restore(self) -> None:
         """Go back to the best held-out loss, or from weights or a loss not finite.
 
-        A training loss that was lower a few epochs ago is no reason to go back: it
-        is the noise of the batches.
+        A training loss that was a little lower a few epochs ago is no reason to go
+        back: it is the noise of the batches. See `best_epoch` for one that was much
+        lower.
         """
         tensors = self._tensors()
         finite = all(bool(tensor.isfinite().all()) for tensor in tensors)
@@ -89,9 +102,31 @@ class Stopping:
             for tensor, kept in zip(tensors, self._kept, strict=True):
                 tensor.copy_(kept)
 
+    def best_epoch(self, loss: float) -> list[list[Tensor]]:
+        """Return the weights before and after the best epoch, if it was far better.
+
+        Parameters
+        ----------
+        loss : float
+            Training loss of the last epoch.
+
+        Returns
+        -------
+        list of list of Tensor
+            Empty where held-out rows have decided already, or where the last epoch was
+            about as good as the best one.
+        """
+        far = loss > _FAR * self.best_loss and loss > self.best_loss + self.tol
+        if self._validated or self.diverged or not far:
+            return []
+        before = self._first if self._kept is None else self._kept
+        return [weights for weights in (before, self._after) if weights is not None]
+
     def state(self) -> dict[str, Any]:
         """Copy what is remembered after an epoch into plain values and arrays."""
         kept = self._kept
+        is_best = self._after is not None and self._after is self._latest
+        after = None if is_best else self._after
         return {
             "diverged": self.diverged,
             "best_loss": self.best_loss,
@@ -99,6 +134,8 @@ class Stopping:
             "reference": self._reference,
             "stale": self._stale,
             "kept": None if kept is None else [own_array(tensor) for tensor in kept],
+            "after": None if after is None else [own_array(t) for t in after],
+            "is_best": is_best,
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -108,10 +145,16 @@ class Stopping:
         self._validated = state["validated"]
         self._reference = state["reference"]
         self._stale = state["stale"]
-        self._latest, self._kept = self._copy(), None
-        if state["kept"] is not None:
-            device = self._latest[0].device
-            self._kept = [torch.tensor(each, device=device) for each in state["kept"]]
+        self._latest = self._copy()
+        self._kept = self._like_latest(state["kept"])
+        is_best = state["is_best"]
+        self._after = self._latest if is_best else self._like_latest(state["after"])
+
+    def _like_latest(self, arrays: list[NDArray[Any]] | None) -> list[Tensor] | None:
+        if arrays is None or self._latest is None:
+            return None
+        device = self._latest[0].device
+        return [torch.tensor(array, device=device) for array in arrays]
 
     def _copy(self) -> list[Tensor]:
         return [tensor.clone() for tensor in self._tensors()]

@@ -7,6 +7,7 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.decomposition import PCA
 from sklearn.utils import (
@@ -32,6 +33,8 @@ CLASS_MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*")
 # A whole-numbered target with more values than this is taken for a quantity.
 MAX_NUMERIC_CLASSES = 20
 CLASSES_PER_LEGEND_COLUMN = 20
+# Lighter than the grey among the classes' colours.
+MISSING_COLOR = "#d3d3d3"
 
 
 class LatentDisplay:
@@ -44,7 +47,8 @@ class LatentDisplay:
     target : array-like of shape (n_samples,), default=None
         What the colours show. Classes get a legend, quantities a colour bar. The
         target holds classes when its values are not numbers, or are at most 20
-        distinct whole numbers. If None, all points have the same colour.
+        distinct whole numbers. Missing values (None, NaN, pandas' NA) are a class of
+        their own, grey and named "missing". If None, all points have the same colour.
     explained_variance_ratio : array-like of shape (2,), default=None
         Share of the variance of the code that each axis shows, when the axes are its
         first two principal components. If None, the axes are the code units
@@ -54,7 +58,8 @@ class LatentDisplay:
     ----------
     scatter_ : list of matplotlib.collections.PathCollection
         The points, one collection for each class, in the order of the legend; a
-        single one if the target holds no classes.
+        single one if the target holds no classes. Those whose target is missing come
+        last.
     ax_ : matplotlib.axes.Axes
         Axes with the points.
     figure_ : matplotlib.figure.Figure
@@ -125,21 +130,35 @@ class LatentDisplay:
         self.ax_ = new_axes() if ax is None else ax
         self.figure_ = self.ax_.figure
         style = _point_style(len(points))
-        target = None if self.target is None else column_or_1d(self.target)
-        if target is None:
+        if self.target is None:
             self.scatter_ = [self.ax_.scatter(*points.T, **style)]
-        elif _holds_classes(target):
-            self._draw_classes(points, target, style)
         else:
-            self._draw_quantities(points, target, style)
+            self._draw_target(points, style)
         self._label_axes(len(points))
         return self
+
+    def _draw_target(self, points: NDArray[Any], style: dict[str, Any]) -> None:
+        target, is_missing = _split_missing(self.target)
+        known = points[~is_missing]
+        self.scatter_ = []
+        title = None
+        if len(target) and _holds_classes(target):
+            self._draw_classes(known, target, style)
+            title = "Class"
+        elif len(target):
+            self._draw_quantities(known, target, style)
+        if is_missing.any():
+            x, y = points[is_missing].T
+            # Below the points that say more.
+            missing = {**style, "color": MISSING_COLOR, "zorder": 0.5}
+            self.scatter_.append(self.ax_.scatter(x, y, label="missing", **missing))
+        if title is not None or is_missing.any():
+            self._draw_legend(title)
 
     def _draw_classes(
         self, points: NDArray[Any], target: NDArray[Any], style: dict[str, Any]
     ) -> None:
         classes = np.unique(target)
-        self.scatter_ = []
         for index, label in enumerate(classes):
             n_repeats, color = divmod(index, len(CLASS_COLORS))
             x, y = points[target == label].T
@@ -152,12 +171,15 @@ class LatentDisplay:
                 **style,
             )
             self.scatter_.append(artist)
+
+    def _draw_legend(self, title: str | None) -> None:
+        beside = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5), "frameon": False}
+        n_columns = math.ceil(len(self.scatter_) / CLASSES_PER_LEGEND_COLUMN)
         legend = self.ax_.legend(
-            title="Class",
-            loc="center left",
-            bbox_to_anchor=(1.0, 0.5),
-            frameon=False,
-            ncols=math.ceil(len(classes) / CLASSES_PER_LEGEND_COLUMN),
+            title=title,
+            ncols=n_columns,
+            # A colour bar takes the place beside the axes.
+            **({"loc": "upper right"} if title is None else beside),
         )
         for handle in legend.legend_handles:
             if handle is not None:
@@ -168,7 +190,7 @@ class LatentDisplay:
     ) -> None:
         x, y = points.T
         artist = self.ax_.scatter(x, y, c=target, cmap="viridis", **style)
-        self.scatter_ = [artist]
+        self.scatter_.append(artist)
         colorbar = self.figure_.colorbar(artist, ax=self.ax_, label="Target")
         # The transparency is meant for the points: it would make the scale pale.
         if colorbar.solids is not None:
@@ -274,6 +296,25 @@ def _point_style(n_samples: int) -> dict[str, Any]:
         # Thousands of separate shapes make vector graphics slow to open.
         "rasterized": True,
     }
+
+
+def _split_missing(target: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Return the values that are there, and for each sample whether it has none."""
+    if isinstance(target, list | tuple):
+        # numpy would turn a NaN among strings into one.
+        objects = np.asarray(target, dtype=object)
+        target = objects if pd.isna(objects).any() else target
+    if hasattr(target, "isna") and target.ndim == 1:
+        # Types of pandas become floats or objects as soon as a value is missing.
+        is_missing = np.asarray(target.isna())
+        known = column_or_1d(np.asarray(target[~is_missing]))
+    else:
+        values = column_or_1d(target)
+        is_missing = np.asarray(pd.isna(values))
+        known = values[~is_missing]
+    if is_missing.any() and known.dtype == object:
+        known = np.asarray(pd.Series(known).infer_objects())
+    return known, is_missing
 
 
 def _holds_classes(target: NDArray[Any]) -> bool:

@@ -8,6 +8,7 @@ from functools import singledispatch
 import numpy as np
 import torch
 
+from .._data.ranges import restored_type
 from .._model.model import Model
 from .._model.patches import PatchFeatures, PatchModel
 from .._model.table import TableSide
@@ -19,7 +20,7 @@ from .._preparation.patches import (
 )
 from ._graph import Graph
 from ._networks import decode, encode, thin_out
-from ._rows import forward, inverse, mean, restore, standardise
+from ._rows import forward, inverse, mean, restore, standardise, with_total
 
 _CPU = torch.device("cpu")
 
@@ -71,6 +72,8 @@ def _(model: Model, graph: Graph, rows: str, dtype: np.dtype) -> str:
             "numbers. Encode the columns by scikit-learn's encoders and use "
             "AutoencoderTransformer."
         )
+    if side.row_total is not None:
+        rows = with_total(graph, rows, side.row_total, dtype)
     x = standardise(graph, rows, side.mean, side.scale, dtype)
     for step in side.preparation.steps:
         x = forward(step, graph, x)
@@ -98,11 +101,12 @@ def _(model: Model, graph: Graph, values: str) -> str:
     for step in reversed(side.preparation.steps):
         rows = inverse(step, graph, rows)
     rows = restore(graph, rows, side.mean, side.scale)
+    dtype = restored_type(side.mean, side.scale)
     # Rounding may have led out of the range.
     if side.loss.lowest > -math.inf:
-        rows = graph.add("Max", rows, side.loss.lowest)
+        rows = graph.add("Max", rows, np.asarray(side.loss.lowest, dtype=dtype))
     if side.loss.highest < math.inf:
-        rows = graph.add("Min", rows, side.loss.highest)
+        rows = graph.add("Min", rows, np.asarray(side.loss.highest, dtype=dtype))
     return rows
 
 
@@ -128,7 +132,8 @@ def _normalized_patches(features: PatchFeatures, graph: Graph, rows: str) -> str
     """Emit all patches of standardised images, one a row."""
     source = features.source
     # Which pixel each value of each patch is: padding and cutting in one node.
-    pixels = torch.arange(math.prod(source.image_shape)).view(1, *source.image_shape)
+    shape = source.image_shape
+    pixels = torch.arange(math.prod(shape), device=_CPU).view(1, *shape)
     padded = pad_edges(pixels, source.padding)
     positions = cut_patches(padded, source.patch_size).flatten(0, 2)
     width = positions.shape[1]

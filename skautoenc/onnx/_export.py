@@ -8,10 +8,11 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import DTypeLike
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, helper
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from .._data.ranges import restored_type
 from .._estimators.fitted import FittedEstimator
 from .._version import __version__
 from ._estimators import features, reconstruction
@@ -94,13 +95,14 @@ def to_onnx(
     numbers = count()
     graph = Graph(lambda word: f"{word}_{next(numbers)}")
     found = features(model, graph, "X", dtype)
-    width = model.n_features_out
+    width, found_type = model.n_features_out, np.dtype(np.float32)
     if part == "autoencoder":
         found = reconstruction(model, graph, found)
         width = estimator.n_features_in_
+        found_type = restored_type(estimator.mean_, estimator.scale_)
     name = _OUTPUTS[part]
     graph.nodes.append(helper.make_node("Identity", [found], [name]))
-    kind = helper.np_dtype_to_tensor_dtype(dtype)
+    kind, found_kind = map(helper.np_dtype_to_tensor_dtype, (dtype, found_type))
     exported = helper.make_model(
         helper.make_graph(
             graph.nodes,
@@ -110,7 +112,7 @@ def to_onnx(
                     "X", kind, [None, estimator.n_features_in_]
                 )
             ],
-            [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, width])],
+            [helper.make_tensor_value_info(name, found_kind, [None, width])],
             graph.constants,
         ),
         opset_imports=_OPSETS,

@@ -8,11 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
+from .._data.ranges import computing_type, restored_type
 from .._objectives.losses import BinaryCrossEntropy, Loss, Poisson
 from .._preparation.preparation import Invertible
 from .._preparation.row_normalization import RowNormalization
 from .._preparation.whitening import Whitening
 from ._graph import Graph
+
+
+def with_total(graph: Graph, rows: str, total: float, dtype: np.dtype) -> str:
+    """Emit rows brought to one total; those of zeros stay."""
+    totals = graph.add("ReduceSum", rows, [-1])
+    totals = graph.add("Max", totals, np.asarray(1e-30 * total, dtype=dtype))
+    factors = graph.add("Div", np.asarray(total, dtype=dtype), totals)
+    return graph.add("Mul", rows, factors)
 
 
 def standardise(
@@ -23,9 +32,12 @@ def standardise(
     dtype: np.dtype,
 ) -> str:
     """Emit the standardised float32 rows, computed in the precision that they have."""
-    centred = graph.add("Sub", rows, np.asarray(mean, dtype=dtype))
-    scaled = graph.add("Div", centred, np.asarray(scale, dtype=dtype))
-    if dtype == np.float32:
+    computed = computing_type(dtype, np.atleast_1d(mean), scale)
+    if computed != dtype:
+        rows = graph.add("Cast", rows, to=TensorProto.DOUBLE)
+    centred = graph.add("Sub", rows, np.asarray(mean, dtype=computed))
+    scaled = graph.add("Div", centred, np.asarray(scale, dtype=computed))
+    if computed == np.float32:
         return scaled
     return graph.add("Cast", scaled, to=TensorProto.FLOAT)
 
@@ -33,9 +45,12 @@ def standardise(
 def restore(
     graph: Graph, rows: str, mean: NDArray[np.float64] | float, scale: float
 ) -> str:
-    """Emit rows in the units of the data."""
-    rows = graph.add("Mul", rows, np.float32(scale))
-    return graph.add("Add", rows, np.asarray(mean, dtype=np.float32))
+    """Emit rows in the units of the data, in the type of `inverse_transform`."""
+    dtype = restored_type(mean, scale)
+    if dtype == np.float64:
+        rows = graph.add("Cast", rows, to=TensorProto.DOUBLE)
+    rows = graph.add("Mul", rows, np.asarray(scale, dtype=dtype))
+    return graph.add("Add", rows, np.asarray(mean, dtype=dtype))
 
 
 # Preparation
@@ -103,5 +118,9 @@ def _(loss: BinaryCrossEntropy, graph: Graph, output: str) -> str:
 
 @mean.register
 def _(loss: Poisson, graph: Graph, output: str) -> str:
-    rate = graph.add("Softplus", graph.add("Add", output, loss.shift))
+    lower = graph.add("Min", output, float(loss.bend))
+    rate = graph.add("Softplus", graph.add("Add", lower, loss.shift))
+    beyond = graph.add("Relu", graph.add("Sub", output, lower))
+    root = graph.add("Add", graph.add("Mul", beyond, loss.slope), 1.0)
+    rate = graph.add("Mul", rate, graph.add("Mul", root, root))
     return graph.add("Sub", rate, loss.center / loss.scale)

@@ -1,0 +1,185 @@
+"""The default learning rate against the best of four fixed ones.
+
+``learning_rate_init="auto"`` is to suit any network: all activations, with and without
+linear skip, two hidden layers of 32 to 2048 units, batches of 32 to 512 rows, with and
+without normalisation, on images, a table, and a table with more columns than rows::
+
+    python -m benchmarks.rates --sample 60
+
+Protocol: `AutoencoderTransformer(10, random_state=0)` with each combination is fitted
+at "auto" and at each of `RATES`; the ratio is that of the last training losses. Nothing
+is held out, as nothing but the training loss is asked about. `--sample` draws as many
+combinations; without it all are fitted, which takes days: a fit with layers of 2048
+units takes a minute. Losses below a thousandth of the variance count as equal to it.
+
+The table has a line for each value of each factor, over all combinations with it; each
+fit is written to `--output` as CSV, and what that holds is not fitted again.
+"""
+
+import argparse
+import itertools
+import random
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.datasets import load_breast_cancer, load_digits
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.preprocessing import StandardScaler
+
+from skautoenc import AutoencoderTransformer
+
+from .machine import describe_machine, pinned
+
+RATES = (0.01, 0.005, 0.002, 0.001)
+LOWEST = 1e-3
+BAR = 1.2
+
+
+class Combination(NamedTuple):
+    """One network, and what it is trained on."""
+
+    data: str
+    activation: str
+    linear_skip: bool
+    width: int
+    normalization: str | None
+    batch_size: int
+
+
+FACTORS: dict[str, tuple[Any, ...]] = {
+    "data": ("digits", "cancer", "wide"),
+    "activation": (
+        "logistic",
+        "tanh",
+        "relu",
+        "leaky_relu",
+        "elu",
+        "gelu",
+        "silu",
+        "selu",
+    ),
+    "linear_skip": (True, False),
+    "width": (32, 128, 512, 2048),
+    "normalization": (None, "batch", "layer"),
+    "batch_size": (32, 128, 512),
+}
+
+
+def load(name: str) -> NDArray[np.float64]:
+    """Return the rows of one of the data sets."""
+    rows: NDArray[np.float64]
+    if name == "digits":
+        rows = load_digits().data / 16
+    elif name == "cancer":
+        rows = StandardScaler().fit_transform(load_breast_cancer().data)
+    else:
+        rows = make_wide(100, 400)
+    return rows
+
+
+def make_wide(
+    n_rows: int, n_columns: int, rank: int = 8, noise: float = 0.5
+) -> NDArray[np.float64]:
+    """Draw rows near a curved surface of few dimensions."""
+    draw = np.random.RandomState(0).normal
+    surface = np.tanh(draw(size=(n_rows, rank)) @ draw(size=(rank, n_columns)))
+    rows: NDArray[np.float64] = surface + noise * draw(size=(n_rows, n_columns))
+    return rows
+
+
+def combinations(sample: int | None = None, **chosen: Any) -> list[Combination]:
+    """List all combinations, or a sample, of all values or of chosen ones."""
+    found = [
+        Combination(*each) for each in itertools.product(*(FACTORS | chosen).values())
+    ]
+    return found if sample is None else random.Random(0).sample(found, sample)
+
+
+def fit(
+    combination: Combination, learning_rate_init: float | str, **parameters: Any
+) -> float:
+    """Return the last training loss, infinite where training broke off."""
+    estimator = AutoencoderTransformer(
+        10,
+        hidden_layer_sizes=(combination.width, combination.width),
+        activation=combination.activation,
+        linear_skip=combination.linear_skip,
+        normalization=combination.normalization,  # type: ignore[arg-type]
+        batch_size=combination.batch_size,
+        learning_rate_init=learning_rate_init,  # type: ignore[arg-type]
+        random_state=0,
+        **parameters,
+    )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            return float(estimator.fit(load(combination.data)).loss_)
+    except ValueError:
+        return float("inf")
+
+
+def ratio(losses: dict[str, float]) -> float:
+    """Divide the loss at "auto" by the lowest of the fixed rates."""
+    best = min(loss for name, loss in losses.items() if name != "auto")
+    return max(losses["auto"], LOWEST) / max(best, LOWEST)
+
+
+def compare(combination: Combination, **parameters: Any) -> dict[str, float]:
+    """Return the losses at "auto" and at each fixed rate."""
+    return {
+        str(rate): fit(combination, rate, **parameters) for rate in ("auto", *RATES)
+    }
+
+
+def summarise(frame: pd.DataFrame) -> pd.DataFrame:
+    """Say for each value of each factor how the ratios are."""
+    lines = []
+    for factor in FACTORS:
+        for value, part in frame.groupby(factor, dropna=False):
+            ratios = part["ratio"]
+            lines.append(
+                {
+                    "factor": factor,
+                    "value": value,
+                    "combinations": len(part),
+                    "geometric mean": np.exp(np.log(ratios).mean()),
+                    "highest": ratios.max(),
+                    f"above {BAR}": int((ratios > BAR).sum()),
+                }
+            )
+    return pd.DataFrame(lines)
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--sample", type=int)
+    parser.add_argument("--widths", type=int, nargs="+", default=FACTORS["width"])
+    parser.add_argument("--output", type=Path, default=Path("rates.csv"))
+    arguments = parser.parse_args()
+
+    table: list[dict[Any, Any]] = []
+    if arguments.output.exists():
+        read = pd.read_csv(arguments.output, keep_default_na=False)
+        table += read.to_dict("records")
+    names = list(FACTORS)
+    done = {tuple(str(line[name]) for name in names) for line in table}
+    with pinned(1):
+        for each in combinations(arguments.sample, width=tuple(arguments.widths)):
+            if tuple(map(str, each)) in done:
+                continue
+            losses = compare(each)
+            line = {name: str(value) for name, value in each._asdict().items()}
+            table.append({**line, **losses, "ratio": ratio(losses)})
+            print(*each, *(f"{loss:.4f}" for loss in losses.values()), flush=True)
+            pd.DataFrame(table).to_csv(arguments.output, index=False)
+        print(f"\n{summarise(pd.DataFrame(table)).round(2).to_string(index=False)}\n")
+        print(describe_machine(("scikit-learn", "torch", "numpy")))
+
+
+if __name__ == "__main__":
+    main()

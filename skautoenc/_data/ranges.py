@@ -1,0 +1,82 @@
+"""What float32 can hold: in which type rows are computed, and those beyond it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Standardised values that a network reads without overflow: they can be squared, summed
+# and multiplied by weights of any size in float32.
+LARGEST = 2.0**40
+# Where float32 has all its digits.
+_NORMAL = 2.0**-100, 2.0**100
+# Offset in units of the scale, beyond which values are given back in float64: of the
+# seven digits of float32, three would be the offset's.
+_LARGE_OFFSET = 1024
+
+
+def restored_type(mean: NDArray[np.float64] | float, scale: float) -> np.dtype:
+    """Return the type of values that are given back in the units of the data.
+
+    It is float32, unless that would lose the data beside an offset, or has no number
+    for it. Fitted attributes alone decide, so that it is the same for all rows.
+
+    Parameters
+    ----------
+    mean : ndarray of shape (n_features,) or float
+        What is added to the values.
+    scale : float
+        What they are multiplied by first.
+    """
+    means = np.atleast_1d(mean)
+    if np.abs(means).max() > _LARGE_OFFSET * scale:
+        return np.dtype(np.float64)
+    return computing_type(np.dtype(np.float32), means, scale)
+
+
+def computing_type(dtype: np.dtype, mean: NDArray[Any], scale: float) -> np.dtype:
+    """Return the type in which rows are standardised: their own, if it can hold both.
+
+    Parameters
+    ----------
+    dtype : dtype
+        Of the rows, float32 or float64.
+    mean : ndarray of float64
+        What is subtracted.
+    scale : float
+        What is divided by.
+    """
+    lowest, highest = _NORMAL
+    fits = lowest < scale < highest and np.abs(mean).max(initial=0) < highest
+    return dtype if fits else np.dtype(np.float64)
+
+
+def scale_down(
+    rows: NDArray[Any], mean: NDArray[Any], scale: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Standardise rows of any finite values, each divided to be at most `LARGEST`.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, n_features)
+        Rows in the units of the data.
+    mean, scale : ndarray of shape (n_features,), float
+        What standardises them.
+
+    Returns
+    -------
+    rows : ndarray of shape (n, n_features), float64
+        Standardised rows, divided by their divisors.
+    divisors : ndarray of shape (n, 1), float64
+        One for rows that are not too large, infinity where float64 has no number.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        # Half of what would overflow does not.
+        centred = rows.astype(np.float64) / 2 - mean / 2
+        largest = np.abs(centred).max(axis=1, keepdims=True)
+        divisors = np.maximum(2 * (largest / scale) / LARGEST, 1)
+        standardised = 2 * (centred / scale)
+        shrunk = centred / np.maximum(largest, np.finfo(np.float64).tiny) * LARGEST
+    return np.where(divisors > 1, shrunk, standardised), divisors

@@ -1,0 +1,222 @@
+"""From frames and arrays to a table: what is checked, and what each column is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import validate_data
+
+from .._warnings import warn
+from .columns import CategoryColumn, DateColumn, NumberColumn, Table
+from .explain import explain, refuse_unread
+from .frames import Columns, find_fault
+
+
+def check_columns(
+    estimator: BaseEstimator,
+    X: Any,
+    *,
+    table: Table | None = None,
+    min_rows: int = 1,
+    only_numbers: bool = True,
+) -> Columns:
+    """Check names, sizes and types; values are checked when they are encoded.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        Whose `n_features_in_` and `feature_names_in_` are set or compared.
+    X : frame or array-like of shape (n_samples, n_features)
+        The data.
+    table : Table, optional
+        What was learnt of the columns, to compare with. Without it, the attributes of
+        the estimator are set.
+    min_rows : int, default=1
+        Fewest rows accepted.
+    only_numbers : bool, default=True
+        Whether the values of an array must be numbers.
+
+    Raises
+    ------
+    ValueError
+        If `X` has the wrong shape, names or types, or holds infinity.
+    TypeError
+        If `X` gives data but is none.
+    """
+    refuse_unread(X)
+    if not hasattr(X, "columns"):
+        return Columns(
+            _check_array(
+                estimator,
+                X,
+                reset=table is None,
+                dtype="numeric" if only_numbers else None,
+                min_rows=min_rows,
+            )
+        )
+    columns = Columns(X)
+    validate_data(estimator, columns.native, reset=table is None, skip_check_array=True)
+    if columns.n_rows < min_rows:
+        raise ValueError(
+            f"Found array with {columns.n_rows} sample(s) (shape="
+            f"{(columns.n_rows, len(columns))}) while a minimum of {min_rows} "
+            "is required."
+        )
+    if len(columns) == 0:
+        raise ValueError(
+            f"Found array with 0 feature(s) (shape={(columns.n_rows, 0)}) "
+            "while a minimum of 1 is required."
+        )
+    if table is not None:
+        for place, column in enumerate(table.columns):
+            columns.check_type(place, column.kind)
+    return columns
+
+
+def _check_array(
+    estimator: BaseEstimator, X: Any, *, reset: bool, dtype: str | None, min_rows: int
+) -> NDArray[Any]:
+    try:
+        array: NDArray[Any] = validate_data(
+            estimator,
+            X,
+            reset=reset,
+            dtype=dtype,
+            ensure_all_finite="allow-nan",
+            ensure_min_samples=min_rows,
+        )
+    except (ValueError, TypeError) as error:
+        fault = find_fault(X)
+        if fault is not None:
+            kind = ValueError if isinstance(error, ValueError) else TypeError
+            raise kind(f"{fault} ({error})") from error
+        better = explain(estimator, X, error)
+        if better is None:
+            raise
+        raise better from error
+    return array
+
+
+def names_columns(categorical_features: Any, column_kinds: Any) -> bool:
+    """Whether parameters say what columns are, whatever their types."""
+    is_set = not (categorical_features is None or isinstance(categorical_features, str))
+    return is_set or bool(column_kinds)
+
+
+def named_kinds(
+    columns: Columns,
+    categorical_features: Any,
+    column_kinds: Mapping[Any, str] | None,
+    refuse: Callable[[str, str], NoReturn],
+) -> dict[int, str]:
+    """Map the positions of columns whose kind is set by a parameter to that kind.
+
+    Parameters
+    ----------
+    columns : Columns
+        The data.
+    categorical_features : "from_dtype", array-like or None
+        Names, positions or a mask of columns to take for categories.
+    column_kinds : mapping or None
+        From names or positions of columns to kinds.
+    refuse : callable
+        Raises the error of a parameter, given its name and what it must be.
+
+    Raises
+    ------
+    ValueError
+        If a parameter names no column of the data, or a kind that a column cannot be.
+    """
+    if names_columns(categorical_features, None):
+        chosen = np.asarray(categorical_features)
+    else:
+        chosen = np.asarray([])
+    if chosen.dtype == bool:
+        if len(chosen) != len(columns):
+            refuse("categorical_features", f"a mask of {len(columns)} columns")
+        chosen = np.flatnonzero(chosen)
+    given: dict[str, Mapping[Any, str]] = {
+        "categorical_features": dict.fromkeys(chosen.tolist(), "category"),
+        "column_kinds": column_kinds or {},
+    }
+    named = {}
+    for parameter, kinds in given.items():
+        for name, kind in kinds.items():
+            place = columns.place(name)
+            if place is None:
+                refuse(parameter, "made of columns of X")
+            if not columns.can_be(place, kind):
+                raise ValueError(
+                    f"Column {name!r} cannot be taken for a {kind}, as column_kinds "
+                    f"says: it holds {columns.type_name(place)}. Convert it first."
+                )
+            named[place] = kind
+    return named
+
+
+def learn_table(
+    columns: Columns,
+    weights: NDArray[np.float64] | None,
+    named: Mapping[int, str],
+    *,
+    scaling: str,
+    min_frequency: float | None,
+    max_categories: int | None,
+    handle_unknown: str,
+) -> Table:
+    """Learn scales, ranges and levels of all columns.
+
+    Parameters
+    ----------
+    columns : Columns
+        The data; all rows weigh something.
+    weights : ndarray of shape (n_samples,) or None
+        Weights of the rows.
+    named : mapping
+        Kinds of columns by their position, where these are not those of their types.
+    scaling : {"standard", "quantile"}
+        How numbers are brought to one scale.
+    min_frequency : int, float or None
+        Fewest rows, or smallest share of them, for a level of its own.
+    max_categories : int or None
+        Most levels of a column, that of the rare ones included.
+    handle_unknown : {"infrequent_if_exist", "error"}
+        What is done about a level that was not there in `fit`.
+    """
+    found: list[Any] = []
+    for place, name in enumerate(columns.names):
+        kind = named.get(place) or columns.kind(place)
+        column: Any
+        if kind == "category":
+            column = CategoryColumn(
+                name,
+                min_frequency=min_frequency,
+                max_categories=max_categories,
+                handle_unknown=handle_unknown,
+            )
+        elif kind == "date":
+            column = DateColumn(name, is_text=columns.is_text(place))
+        else:
+            is_integer = columns.is_integer(place)
+            column = NumberColumn(name, scaling, is_integer=is_integer)
+        found.append(column.fit(columns[place], weights))
+    for place, column in enumerate(found):
+        if place not in named and columns.is_text(place):
+            _warn_of_kind(column)
+    return Table(found)
+
+
+def _warn_of_kind(column: CategoryColumn) -> None:
+    """Warn where a category is made of numbers or dates, as objects or as strings."""
+    kind = column.suggested_kind()
+    if kind is None:
+        return
+    warn(
+        f"Column {column.name!r} holds nothing but {kind}s, as objects or as strings, "
+        f"and is taken for a category. Say what it is, with column_kinds="
+        f"{{{column.name!r}: {kind!r}}}, or with 'category' if it is one."
+    )

@@ -1,0 +1,247 @@
+"""Parameters that are not as expected: what is valid, and what was probably meant."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from numbers import Real
+from typing import Any, Self
+
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import (
+    InvalidParameterError,
+    StrOptions,
+    validate_parameter_constraints,
+)
+
+# What other packages call it, in lower case without punctuation.
+_SYNONYMS = {
+    "activation": {
+        "sigmoid": "logistic",
+        "swish": "silu",
+        "linear": "identity",
+        "none": "identity",
+        "hyperbolictangent": "tanh",
+        "rectifier": "relu",
+        "lrelu": "leaky_relu",
+    },
+    "loss": {
+        "mse": "squared_error",
+        "mseloss": "squared_error",
+        "meansquarederror": "squared_error",
+        "l2": "squared_error",
+        "gaussian": "squared_error",
+        "smoothl1": "huber",
+        "smoothl1loss": "huber",
+        "bce": "binary_cross_entropy",
+        "bceloss": "binary_cross_entropy",
+        "bcewithlogitsloss": "binary_cross_entropy",
+        "binarycrossentropy": "binary_cross_entropy",
+        "crossentropy": "binary_cross_entropy",
+        "logloss": "binary_cross_entropy",
+        "bernoulli": "binary_cross_entropy",
+        "poissonnllloss": "poisson",
+        "counts": "poisson",
+    },
+    "normalization": {
+        "bn": "batch",
+        "batchnorm": "batch",
+        "batchnorm1d": "batch",
+        "batchnorm2d": "batch",
+        "ln": "layer",
+        "layernorm": "layer",
+    },
+    "sparsity": {
+        "winnertakeall": "lifetime",
+        "wta": "lifetime",
+        "ksparse": "topk",
+        "lasso": "l1",
+        "kldivergence": "kl",
+    },
+    "corruption": {
+        "mask": "masking",
+        "dropout": "masking",
+        "zeros": "masking",
+        "gauss": "gaussian",
+        "noise": "gaussian",
+        "normal": "gaussian",
+        "additive": "gaussian",
+        "saltpepper": "salt_and_pepper",
+        "impulse": "salt_and_pepper",
+        "shuffle": "swap",
+    },
+    "learning_rate": {
+        "fixed": "constant",
+        "cosineannealing": "cosine",
+    },
+    "features": {
+        "latent": "code",
+        "encoding": "code",
+        "embedding": "code",
+        "bottleneck": "code",
+        "all": "stack",
+        "hidden": "stack",
+    },
+    "scaling": {
+        "zscore": "standard",
+        "standardscaler": "standard",
+        "rank": "quantile",
+        "gaussrank": "quantile",
+    },
+    "n_components": {"mle": "auto"},
+    "number_encoding": {"ple": "piecewise_linear", "fourier": "periodic"},
+    "handle_unknown": {"ignore": "infrequent_if_exist", "raise": "error"},
+}
+# What is offered in place of what is not.
+_NEAREST = {
+    "activation": {
+        "softplus": "'silu'",
+        "mish": "'silu'",
+        "prelu": "'leaky_relu'",
+        "relu6": "'relu'",
+        "hardtanh": "'tanh'",
+        "celu": "'elu'",
+    },
+    "loss": dict.fromkeys(
+        ("mae", "meanabsoluteerror", "absoluteerror", "l1", "l1loss"), "'huber'"
+    ),
+    "learning_rate": {"invscaling": "'linear'", "adaptive": "'cosine'"},
+    "solver": {
+        "adamw": "'adam' with alpha=0.01 for one, its decoupled weight decay",
+        "momentum": "'sgd', which has a momentum",
+        "nesterov": "'sgd', which has a momentum",
+        **dict.fromkeys(
+            ("nadam", "radam", "amsgrad", "adamax", "adagrad", "rmsprop", "lbfgs"),
+            "'adam'",
+        ),
+    },
+}
+# What a number was probably meant for.
+_FOR_NUMBERS = {
+    "autoencoder": "n_components={0!r} limits the number of features; "
+    "AutoencoderTransformer({0!r}) is an autoencoder with as many units.",
+    "learning_rate": "Did you mean learning_rate_init={!r}?",
+    "sparsity": "Did you mean sparsity_rate={!r}?",
+    "corruption": "Did you mean corruption_rate={!r}?",
+    "hidden_layer_sizes": "Did you mean ({!r},)?",
+    "hidden_channels": "Did you mean ({!r},)?",
+}
+_SHARE_OF_VARIANCE = (
+    "It is a number of units: a share of the variance, as PCA takes, is not known "
+    "before training. With ordered=True, explained_variance_ratio_ says how many units "
+    "reach it."
+)
+
+
+class Parameters(BaseEstimator):
+    """Parameters whose errors name what was probably meant.
+
+    Estimators name it ahead of `BaseEstimator`.
+    """
+
+    def _validate_params(self) -> None:
+        """Raise the error of the first parameter that is not as expected."""
+        for parameter, value in self.get_params(deep=False).items():
+            constraints = self._parameter_constraints.get(parameter)
+            if not isinstance(constraints, list):
+                continue
+            options = [each for each in constraints if isinstance(each, StrOptions)]
+            others = [each for each in constraints if each not in options]
+            options = [_Sorted(each.options) for each in options]
+            try:
+                validate_parameter_constraints(
+                    {parameter: [*options, *others]},
+                    {parameter: value},
+                    caller_name=type(self).__name__,
+                )
+            except InvalidParameterError as error:
+                hint = _hint(parameter, value, options)
+                message = " ".join(filter(None, (str(error), hint)))
+                raise InvalidParameterError(message) from None
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters, also those of an estimator that is one itself.
+
+        Parameters
+        ----------
+        **params : dict
+            Values by their names, ``<parameter>__<name>`` for those of an estimator
+            within.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+
+        Raises
+        ------
+        ValueError
+            If there is no such parameter, or if it holds nothing that has parameters.
+        """
+        known = self.get_params(deep=False)
+        for key in params:
+            name, _, inner = key.partition("__")
+            value = params.get(name, known.get(name))
+            has_parameters = hasattr(value, "set_params") and not isinstance(
+                value, type
+            )
+            if inner and name in known and not has_parameters:
+                raise ValueError(_without_parameters(self, name, inner, value))
+        super().set_params(**params)
+        return self
+
+
+class _Sorted(StrOptions):
+    """Options whose order in messages is the same in every run."""
+
+    def __str__(self) -> str:
+        return f"a str among {{{', '.join(map(repr, sorted(self.options)))}}}"
+
+
+def _hint(parameter: str, value: Any, options: list[_Sorted]) -> str | None:
+    """Say what was probably meant by a value that is not valid."""
+    if isinstance(value, Real) and not isinstance(value, bool):
+        if parameter == "n_components" and 0 < float(value) < 1:
+            return _SHARE_OF_VARIANCE
+        told = _FOR_NUMBERS.get(parameter)
+        return told and told.format(value)
+    valid = sorted(option for each in options for option in each.options)
+    if value is None and "auto" in valid:
+        return "Did you mean 'auto'?"
+    key = _key(value)
+    nearest = _NEAREST.get(parameter, {}).get(key)
+    if nearest is not None:
+        return f"The nearest is {nearest}."
+    synonym = _SYNONYMS.get(parameter, {}).get(key)
+    if synonym in valid:
+        return f"Did you mean {synonym!r}?"
+    by_key = {_key(option): option for option in valid}
+    near = difflib.get_close_matches(key, by_key, n=1)
+    return f"Did you mean {by_key[near[0]]!r}?" if near else None
+
+
+def _key(value: Any) -> str:
+    """Return the name of a value, a function or a class in lower case letters."""
+    if not isinstance(value, str):
+        # torch's functions, and instances of its layers.
+        is_code = callable(value)
+        named = getattr(value, "__name__", type(value).__name__)
+        value = named if is_code else ""
+    return re.sub(r"[\W_]+", "", value.lower())
+
+
+def _without_parameters(
+    estimator: BaseEstimator, name: str, inner: str, value: Any
+) -> str:
+    """Say how to set what `name__inner` was meant for."""
+    told = f"{name}__{inner} of {type(estimator).__name__} cannot be set:"
+    if name == "autoencoder":
+        return f"{told} autoencoder is {value!r}. Pass an AutoencoderTransformer first."
+    if callable(value):
+        code = getattr(value, "__name__", None) or type(value).__name__
+        return (
+            f"{told} {name} is {code}, which has no parameters of its own. Bind them, "
+            f"{name}=functools.partial({code}, {inner}=...); a search may run over "
+            f"several such values of {name}."
+        )
+    return f"{told} {name} is {value!r}, which has no parameters of its own."

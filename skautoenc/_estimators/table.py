@@ -1,0 +1,158 @@
+"""Autoencoders of tables: columns of numbers, categories and dates, with gaps."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.utils import Tags
+
+from .._data.columns import Table
+from .._data.frames import Columns
+from .._data.rows import TrainingData
+from .._data.table_reading import (
+    check_columns,
+    learn_table,
+    named_kinds,
+    names_columns,
+)
+from .._data.validation import check_weights, refuse
+from .._model.model import Model
+from .._model.plan import CodePlan, Plan
+from .._model.table import TableSide, learn_table_side
+from .._networks.autoencoder import Autoencoder
+from .._objectives.objectives import Objective
+from .._persistence.returning import check_returns
+from .base import BaseAutoencoder
+
+
+class TableAutoencoder(BaseAutoencoder):
+    """An autoencoder of tables.
+
+    A subclass says, in `_build_network` and `_make_objective`, how its parameters turn
+    into a network and what that is trained for.
+    """
+
+    _side = TableSide
+    _model: Model[TableSide]
+
+    # Values of what a subclass does not offer as a parameter.
+    categorical_features: Any = "from_dtype"
+    column_kinds: Mapping[Any, str] | None = None
+    scaling: Any = "standard"
+    min_frequency: float | None = None
+    max_categories: int | None = 64
+    handle_unknown: Any = "infrequent_if_exist"
+
+    @abstractmethod
+    def _build_network(self, table: Table) -> Autoencoder:
+        """Build the network for the columns, not yet initialised."""
+
+    @abstractmethod
+    def _make_objective(self, side: TableSide) -> Objective:
+        """Return what training minimises, given what lies around the network."""
+
+    # Reading
+
+    def _read_training_data(
+        self,
+        X: Any,
+        sample_weight: ArrayLike | None,
+        before: Model[Any] | None,
+        *,
+        min_rows: int = 2,
+    ) -> tuple[TrainingData, Any]:
+        table = None if before is None else before.side.table
+        columns = self._check_columns(X, table, min_rows=min_rows)
+        weights = check_weights(sample_weight, np.empty((columns.n_rows, 0)))
+        schema = columns.schema()
+        if weights is not None and not weights.all():
+            # Nothing at all is learnt from rows that weigh nothing.
+            columns, weights = columns.take(weights > 0), weights[weights > 0]
+        if before is None or table is None:
+            table = self._learn_table(columns, weights)
+            check_returns(table, schema)
+            matrix = table.encode(columns, warns=False)
+            return TrainingData(matrix, weights), (table, schema)
+        data = TrainingData(table.encode(columns), weights)
+        return data, (table.widened(columns), before.side.schema)
+
+    def _learn_table(self, columns: Columns, weights: Any) -> Table:
+        return learn_table(
+            columns,
+            weights,
+            named_kinds(
+                columns,
+                self.categorical_features,
+                self.column_kinds,
+                partial(refuse, self),
+            ),
+            scaling=self.scaling,
+            min_frequency=self.min_frequency,
+            max_categories=self.max_categories,
+            handle_unknown=self.handle_unknown,
+        )
+
+    def _columns_of(self, form: Any) -> Any:
+        # Parameters may go by their names and kinds.
+        table, _ = form
+        names = [(column.name, column.kind) for column in table.columns]
+        return [names, table.layout.n_codes, table.layout.n_levels]
+
+    def _read_rows(self, X: Any) -> Any:
+        table = self._model.side.table
+        return table.encode(self._check_columns(X, table))
+
+    def _check_columns(
+        self, X: Any, table: Table | None, *, min_rows: int = 1
+    ) -> Columns:
+        return check_columns(
+            self,
+            X,
+            table=table,
+            min_rows=min_rows,
+            # Categories may be strings.
+            only_numbers=not names_columns(
+                self.categorical_features, self.column_kinds
+            ),
+        )
+
+    # From parameters to a plan
+
+    def _plan(
+        self,
+        data: TrainingData,
+        form: Any,
+        before: Model[Any] | None,
+        *,
+        in_parts: bool,
+    ) -> Plan:
+        table, schema = form
+        loss = "squared_error" if self.loss == "auto" else str(self.loss)
+        return Plan(
+            build_network=partial(self._build_network, table),
+            learn_side=partial(learn_table_side, table=table, schema=schema, loss=loss),
+            continue_side=partial(replace, table=table),
+            make_objective=self._make_objective,
+            budget=self._budget(data, in_parts=in_parts),
+            solver=self._solver(),
+            code=CodePlan(self.features, n_columns=len(table.columns)),
+            tol=self.tol,
+            n_iter_no_change=self.n_iter_no_change,
+            shuffle=self.shuffle,
+            device=self.device,
+            single_row=in_parts and before is not None,
+        )
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = False
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
+        return tags

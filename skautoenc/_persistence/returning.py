@@ -1,0 +1,64 @@
+"""Whether what a table holds survives saving, so that what is fitted can be saved."""
+
+from __future__ import annotations
+
+import datetime
+from decimal import Decimal
+from typing import Any
+
+import pandas as pd
+
+from .._data.columns import Table
+from .._data.frames import Schema
+from .plain import PLAIN_CODECS, Reader, Writer
+from .plain_frames import FRAME_CODECS, is_same
+
+# Types of which every value survives saving and loading.
+_ALWAYS_RETURN = (str, int, float, bool, bytes, datetime.date, Decimal)
+
+
+def returns(value: Any) -> bool:
+    """Whether a value, a name or a type survives saving and loading."""
+    if type(value) in _ALWAYS_RETURN or (
+        type(value) is pd.Timestamp and value.tz is None
+    ):
+        return True
+    codecs = [*PLAIN_CODECS, *FRAME_CODECS]
+    writer = Writer(codecs)
+    try:
+        plain = writer.write(value, "")
+        return is_same(value, Reader(codecs, writer.arrays, []).read(plain))
+    except Exception:
+        # A foreign type may raise anything in a comparison.
+        return False
+
+
+def check_returns(table: Table, schema: Schema | None) -> None:
+    """Refuse categories and types of columns that cannot be saved.
+
+    Parameters
+    ----------
+    table : Table
+        The columns.
+    schema : Schema or None
+        Types of the frame; None for an array.
+
+    Raises
+    ------
+    ValueError
+        That names the column, and says what to do.
+    """
+    for column in table.categories:
+        for level in [*column.levels, *column.rare]:
+            if not returns(level):
+                raise ValueError(
+                    f"Column {column.name!r} holds a {type(level).__name__}, "
+                    f"{level!r:.40}, which is neither a number, a string, a date nor "
+                    "another plain value. Make a string of it, with .astype(str)."
+                )
+    for name, dtype in ({} if schema is None else schema.types).items():
+        if not (returns(name) and returns(dtype)):
+            raise ValueError(
+                f"Column {name!r} holds {dtype}, which is no type that files hold. "
+                "Convert it, or leave it out."
+            )

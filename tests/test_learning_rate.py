@@ -1,0 +1,399 @@
+"""Learning rates that follow the network, and fits that end with their best weights."""
+
+import copy
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import GridSearchCV
+
+from skautoenc import (
+    AutoencoderTransformer,
+    ConvAutoencoderTransformer,
+    TabularAutoencoderTransformer,
+    load,
+    train_together,
+)
+from skautoenc._networks.dense import DenseAutoencoder
+from skautoenc._training.optimizers import make_optimizer
+from skautoenc._training.run import Run
+from skautoenc._training.stopping import Stopping
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks import rates, wide
+
+NETWORK = {
+    "n_features": 20,
+    "n_components": 4,
+    "hidden_layer_sizes": (256, 128),
+    "activation": "silu",
+    "sparsity": None,
+    "sparsity_rate": 0.1,
+    "sparsity_penalty": 0.1,
+    "tied_weights": False,
+    "linear_skip": True,
+    "normalization": None,
+    "dropout": 0.0,
+}
+
+
+def make_network(**config):
+    network = DenseAutoencoder(**(NETWORK | config))
+    rows = torch.randn(50, network.widths[0], generator=torch.manual_seed(0))
+    network.initialise(torch.Generator().manual_seed(0), rows, None)
+    return network
+
+
+def error(estimator, X):
+    """Return the squared error as a share of the variance."""
+    restored = estimator.inverse_transform(estimator.transform(X))
+    return float(((restored - X) ** 2).mean() / X.var(axis=0).mean())
+
+
+@pytest.fixture(scope="module")
+def wide_rows():
+    return rates.make_wide(40, 300)
+
+
+# What "auto" comes to
+
+
+def test_wide_layers_take_smaller_steps():
+    network = make_network()
+    rate, factors = network.adam_rates()
+    assert rate == 0.01
+    encoder, decoder = (
+        [m.weight for m in stack.modules() if isinstance(m, torch.nn.Linear)]
+        for stack in (network.encoder, network.decoder)
+    )
+    found = [factors.get(weight) for weight in (*encoder, *decoder)]
+    # The decoder's last layer sums up activations that are sqrt(20 / 4) / 2 as large.
+    gain = 5**0.5 / 2
+    assert found == pytest.approx([None, 0.25, 0.5, None, 0.5, 0.25 / gain])
+    assert len(factors) == 4
+
+
+@pytest.mark.parametrize(
+    ("config", "rate"),
+    [
+        ({"activation": "relu"}, 0.005),
+        ({"activation": "relu", "linear_skip": False}, 0.01),
+        ({"activation": "relu", "normalization": "batch"}, 0.01),
+        ({"activation": "logistic"}, 0.01),
+        ({"activation": "logistic", "normalization": "layer"}, 0.005),
+        ({"hidden_layer_sizes": ()}, 0.005),
+    ],
+)
+def test_the_rate_follows_activation_skip_and_normalization(config, rate):
+    assert make_network(**config).adam_rates()[0] == rate
+
+
+def test_a_weight_used_twice_takes_the_smaller_step():
+    network = make_network(
+        hidden_layer_sizes=(512,), tied_weights=True, linear_skip=False
+    )
+    _, factors = network.adam_rates()
+    # 20 inputs and 512 on the way in and back, 512 and 4 in the middle.
+    assert list(factors.values()) == [0.125, 0.125]
+
+
+@pytest.mark.parametrize(
+    ("estimator", "rate"),
+    [
+        (AutoencoderTransformer(32, max_iter=2), 0.005),
+        (AutoencoderTransformer(4, max_iter=2, solver="sgd"), 0.005),
+        (ConvAutoencoderTransformer(4, image_shape=(4, 4), max_iter=2), 0.01),
+        (TabularAutoencoderTransformer(4, max_iter=2), 0.003),
+    ],
+    ids=["dictionary", "sgd", "convolutional", "table"],
+)
+def test_other_networks_keep_one_rate(estimator, rate):
+    X = np.random.default_rng(0).random((60, 16))
+    estimator.set_params(random_state=0)
+    automatic = clone(estimator).fit(X)
+    fixed = clone(estimator).set_params(learning_rate_init=rate).fit(X)
+    assert automatic.transform(X).tobytes() == fixed.transform(X).tobytes()
+
+
+def test_numbers_are_taken_as_they_are(train_rows):
+    """Unless they would kill rectified units."""
+    assert make_network().safe_factors(1.0) == {}
+    assert make_network(activation="relu").safe_factors(0.005) == {}
+    plain = make_network(
+        activation="relu", hidden_layer_sizes=(512,), linear_skip=False
+    )
+    assert list(plain.safe_factors(0.005).values()) == [0.5, 0.5]
+    assert (
+        make_network(activation="relu", normalization="layer").safe_factors(1.0) == {}
+    )
+
+
+def test_auto_is_stored_and_searched(train_rows, tmp_path):
+    X = train_rows[:200]
+    estimator = AutoencoderTransformer(4, max_iter=2, random_state=0).fit(X)
+    estimator.save(tmp_path / "file.safetensors")
+    loaded = load(tmp_path / "file.safetensors")
+    assert loaded.learning_rate_init == "auto"
+    assert loaded.transform(X).tobytes() == estimator.transform(X).tobytes()
+    with pytest.raises(ValueError, match="learning_rate_init"):
+        AutoencoderTransformer(learning_rate_init="fast").fit(X)
+
+
+def test_steps_of_common_fits_are_those_of_separate_ones(train_rows):
+    search = GridSearchCV(
+        AutoencoderTransformer(4, max_iter=2, hidden_layer_sizes=(96,)),
+        {"learning_rate_init": ["auto", 0.002], "random_state": [0, 1]},
+        cv=2,
+        error_score="raise",
+    )
+    separate = clone(search).fit(train_rows[:200])
+    with train_together():
+        together = clone(search).fit(train_rows[:200])
+    key = "mean_test_score"
+    assert (separate.cv_results_[key] == together.cv_results_[key]).all()
+
+
+# What steps are
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_a_factor_is_a_share_of_the_step(solver):
+    networks = [make_network(linear_skip=False) for _ in range(2)]
+    slow = networks[1].encoder[0][0].weight
+    moved = []
+    for network, factors in zip(networks, ({}, {slow: 0.25}), strict=True):
+        optimizer = make_optimizer(
+            network,
+            solver,
+            learning_rate_init=0.5,
+            momentum=0.9,
+            alpha=0.0,
+            factors=factors,
+        )
+        before = [parameter.detach().clone() for parameter in network.parameters()]
+        for parameter in network.parameters():
+            parameter.grad.fill_(0.1)
+        with torch.no_grad():
+            optimizer.step()
+        after = [parameter.detach() for parameter in network.parameters()]
+        moved.append([a - b for a, b in zip(after, before, strict=True)])
+    first, *others = (b.mean() / a.mean() for a, b in zip(*moved, strict=True))
+    assert float(first) == pytest.approx(0.25, rel=1e-3)
+    np.testing.assert_allclose(others, 1, rtol=1e-3)
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_biases_and_normalizations_do_not_decay(solver):
+    network = make_network(normalization="layer")
+    optimizer = make_optimizer(
+        network, solver, learning_rate_init=0.1, momentum=0.0, alpha=0.5
+    )
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.fill_(1.0)
+        optimizer.step()
+    for parameter in network.parameters():
+        expected = 0.95 if parameter.ndim > 1 else 1.0
+        torch.testing.assert_close(
+            parameter.detach(), torch.full_like(parameter, expected)
+        )
+
+
+def test_units_are_revived_after_three_quarters_and_never_at_the_end(
+    train_rows, monkeypatch
+):
+    revived = []
+    monkeypatch.setattr(Run, "_revive", lambda run: revived.append(len(run.losses)))
+    for n_epochs, expected in {1: [], 4: [0, 1, 2], 8: [1, 3, 5], 3: [0, 1]}.items():
+        revived.clear()
+        AutoencoderTransformer(24, max_iter=n_epochs).fit(train_rows[:100])
+        assert revived == expected, n_epochs
+
+
+# What fits come to
+
+
+@pytest.mark.parametrize("activation", ["silu", "relu", "tanh"])
+@pytest.mark.parametrize("shape", [(40, 300), (30, 2000)])
+def test_narrow_codes_of_wide_tables_start_as_pca_and_end_above_it(shape, activation):
+    X = rates.make_wide(*shape)
+    pca = error(PCA(5, random_state=0).fit(X), X)
+    estimator = AutoencoderTransformer(5, activation=activation, random_state=0).fit(X)
+    assert estimator.loss_curve_[0] < 1.15 * pca
+    assert error(estimator, X) < pca
+    assert estimator.loss_ < 1.2 * estimator.best_loss_
+
+
+def test_a_fit_that_ends_far_above_its_best_epoch_goes_back(wide_rows):
+    """At this rate the first step leaves PCA for good."""
+    parameters = {"learning_rate_init": 0.1, "learning_rate": "constant"}
+    estimator = AutoencoderTransformer(5, random_state=0, **parameters).fit(wide_rows)
+    assert estimator.loss_curve_[-1] > 2 * estimator.loss_curve_[0]
+    assert estimator.loss_ == estimator.best_loss_ == min(estimator.loss_curve_)
+    assert error(estimator, wide_rows) < 1.01 * estimator.best_loss_
+
+
+def test_a_fit_that_goes_back_takes_the_better_end_of_its_best_epoch(train_rows):
+    """Before its only good epoch the weights were those that were drawn."""
+
+    parameters = {"linear_skip": False, "random_state": 0, "max_iter": 3}
+    good = AutoencoderTransformer(8, batch_size=16, **parameters)
+    run_epoch = Run.end_epoch
+
+    def spoil(run, loss):
+        is_first = not run.losses
+        run_epoch(run, loss if is_first else loss + 10)
+        if not is_first:
+            for tensor in run.step.tensors():
+                tensor.fill_(3.0)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "end_epoch", spoil)
+        spoilt = clone(good).fit(train_rows)
+    once = clone(good).fit(train_rows)
+    assert error(spoilt, train_rows) < once.loss_curve_[0] < 0.8
+    assert spoilt.loss_ == spoilt.best_loss_ == once.loss_curve_[0]
+
+
+def test_a_fit_that_ends_near_its_best_epoch_is_left_alone(train_rows, monkeypatch):
+    monkeypatch.setattr(Run, "_go_back", None)
+    for parameters in ({}, {"learning_rate": "constant"}, {"corruption_rate": 0.3}):
+        estimator = AutoencoderTransformer(
+            8, random_state=0, max_iter=8, **parameters
+        ).fit(train_rows)
+        assert estimator.loss_ == estimator.loss_curve_[-1]
+
+
+def test_what_the_best_epoch_was_survives_a_checkpoint():
+    weights = torch.zeros(3)
+
+    def make():
+        return Stopping(lambda: [weights], tol=1e-4, n_iter_no_change=10)
+
+    weights.fill_(0.0)
+    stopping = make()
+    for value, loss in ((1.0, 0.5), (2.0, 0.2), (3.0, 0.9)):
+        weights.fill_(value)
+        stopping.update(loss, None)
+    resumed = make()
+    resumed.load(stopping.state())
+    for each in (stopping, resumed):
+        before, after = each.best_epoch(0.9)
+        assert (float(before[0][0]), float(after[0][0])) == (1.0, 2.0)
+        assert each.best_epoch(0.21) == []
+        assert each.best_epoch(0.2) == []
+
+
+def test_the_first_epoch_can_be_the_best():
+    weights = torch.zeros(3)
+    stopping = Stopping(lambda: [weights], tol=1e-4, n_iter_no_change=10)
+    for value, loss in ((1.0, 0.2), (2.0, 0.5)):
+        weights.fill_(value)
+        stopping.update(loss, None)
+    before, after = stopping.best_epoch(0.5)
+    assert (float(before[0][0]), float(after[0][0])) == (0.0, 1.0)
+
+
+def test_a_dead_hidden_layer_is_told(train_rows):
+    parameters = {"hidden_layer_sizes": (40,), "activation": "relu", "random_state": 0}
+    estimator = AutoencoderTransformer(8, max_iter=5, **parameters)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        estimator.fit(train_rows)
+    bias = estimator.network_.decoder[0][0].bias
+    for n_dead, is_told in ((20, False), (21, True)):
+        with torch.no_grad():
+            bias.fill_(10.0)
+            bias[:n_dead] = -1e3
+        later = copy.deepcopy(estimator).set_params(
+            warm_start=True, learning_rate_init=1e-9, max_iter=1
+        )
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            later.fit(train_rows)
+        told = [w for w in caught if issubclass(w.category, ConvergenceWarning)]
+        assert bool(told) == is_told
+        if told:
+            assert "21 of 40 rectified units" in str(told[0].message)
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        TabularAutoencoderTransformer(4, hidden_layer_sizes=()),
+        TabularAutoencoderTransformer(4, hidden_layer_sizes=(32, 32)),
+        ConvAutoencoderTransformer(4, hidden_channels=(4, 4)),
+    ],
+    ids=["no hidden layers", "table", "convolutional"],
+)
+def test_other_rectified_networks_are_looked_at(estimator):
+    X = np.random.default_rng(0).random((60, 16))
+    estimator = clone(estimator).set_params(activation="relu", max_iter=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        estimator.set_params(random_state=0).fit(X)
+
+
+def test_the_textbook_network_trains(train_rows):
+    """Wide layers of rectified units without skip, at the default and at 0.005."""
+    X = np.kron(train_rows.reshape(-1, 8, 8), np.ones((1, 3, 3)))
+    X = X.reshape(len(X), -1)[:600]
+    network = {
+        "hidden_layer_sizes": (512,),
+        "activation": "relu",
+        "sparsity": None,
+        "linear_skip": False,
+        "tied_weights": False,
+        "batch_size": 64,
+        "max_iter": 6,
+    }
+    for parameters in ({}, {"learning_rate_init": 0.005}):
+        with warnings.catch_warnings():
+            # At a number of the user's half of the units may be dead.
+            warnings.simplefilter("ignore" if parameters else "error")
+            estimator = AutoencoderTransformer(
+                512, random_state=0, **network, **parameters
+            ).fit(X)
+        assert estimator.loss_ < 0.3
+
+
+# Against fixed rates
+
+INCLUDED = ("digits", "curved", "noisy")
+
+
+@pytest.mark.parametrize(
+    "each",
+    rates.combinations(
+        5, width=(32, 128), data=("wide",), normalization=(None,), batch_size=(128,)
+    ),
+    ids=lambda each: "-".join(map(str, each)),
+)
+def test_auto_keeps_up_with_the_best_of_four_rates(each):
+    assert rates.ratio(rates.compare(each)) < rates.BAR
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "each",
+    rates.combinations(24, width=(32, 128, 512)),
+    ids=lambda each: "-".join(map(str, each)),
+)
+def test_auto_keeps_up_with_the_best_of_four_rates_anywhere(each):
+    assert rates.ratio(rates.compare(each)) < rates.BAR
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", [n for n in wide.DATA if n[:6] in ("digits", "curved")]
+)
+def test_wide_data_ends_above_pca(name):
+    found = wide.compare(wide.DATA[name]())
+    assert found["highest"] < found["PCA"]
