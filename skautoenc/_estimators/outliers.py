@@ -52,6 +52,8 @@ from .tabular import TabularAutoencoderTransformer
 # Rows that the threshold and the units of scores are learnt from, and those of cells.
 _N_CALIBRATION = 10_000
 _N_FOR_CELLS = 2048
+# Most values of these rows, which are held as a dense array; wide rows are fewer.
+_N_VALUES = 2**25
 _SEEDS = np.iinfo(np.int32).max
 # What `fit` of an autoencoder does after it has read its data.
 _fit_with_callbacks = with_callbacks(BaseAutoencoder._fit_rows)
@@ -263,7 +265,8 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
         context = self._init_callback_context(max_subtasks=1)
         context.call_on_fit_task_begin(**task)
         rows = distinct_rows(data)
-        calibration = _first(rows.data, _N_CALIBRATION)
+        n_rows = max(_N_CALIBRATION // 10, _N_VALUES // data.matrix.shape[1])
+        calibration = _first(rows.data, min(_N_CALIBRATION, n_rows))
         scale = learn_column_scale(calibration) if self._scales(template) else None
         members = self._fit_members(template, rows, form, scale)
         self._take_over(members, scale, calibration)

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from .._data.row_keys import Keys, row_keys
 from .._data.rows import TrainingData, blocks, take
+from .._networks.weights import readonly_tensor
+from .._training.resources import one_thread
 from .hidden import check_guess, guess, n_columns, vote_cells
 from .model import Model
 from .table import TableSide
@@ -215,8 +217,11 @@ class OutlierModel:
         found = np.empty((matrix.shape[0], len(PARTS)))
         for block, rows, unseen in self._blocks(matrix):
             total = np.zeros((len(rows), 2))
-            for member, is_unseen in zip(self.members, unseen.T, strict=True):
-                total += np.where(is_unseen[:, None], _place_parts(member, rows), 0)
+            # The order of a sum is not to depend on the number of threads.
+            with one_thread(_CPU):
+                for member, is_unseen in zip(self.members, unseen.T, strict=True):
+                    parts = _place_parts(member, rows)
+                    total += np.where(is_unseen[:, None], parts, 0)
             costs = self._mean_costs(rows, unseen)
             found[block, 0] = _mean_of_known(self._surprise(costs))
             found[block, 1:] = total / unseen.sum(axis=1, keepdims=True)
@@ -362,8 +367,8 @@ def _mean_of_known(surprise: Doubles) -> Doubles:
 def _place_parts(member: Member, rows: NDArray[Any]) -> Doubles:
     """Return minus the log of the density, and the distance to the nearest, (n, 2)."""
     places = torch.from_numpy(place_of(member.model, rows))
-    references = torch.from_numpy(member.places)
-    weights = torch.from_numpy(member.weights)
+    references = readonly_tensor(member.places)
+    weights = readonly_tensor(member.weights)
     lengths = references.square().sum(dim=1)
     found = torch.empty(len(places), 2, dtype=torch.float32, device="cpu")
     exponent = -1 / (2 * KERNEL_WIDTH**2 * places.shape[1])
