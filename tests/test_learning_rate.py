@@ -95,6 +95,33 @@ def test_the_rate_follows_activation_skip_and_normalization(config, rate):
     assert make_network(**config).adam_rates()[0] == rate
 
 
+@pytest.mark.parametrize("linear_skip", [True, False])
+@pytest.mark.parametrize(
+    ("activation", "n_features", "times"),
+    [
+        ("silu", 100, 2.5),
+        ("silu", 8, 1.0),
+        ("silu", 4000, 4.0),
+        ("selu", 100, 1.0),
+        ("relu", 100, 2.0),
+    ],
+)
+def test_normalized_output_layers_take_larger_steps_where_columns_are_many(
+    activation, n_features, times, linear_skip
+):
+    config = {"activation": activation, "n_features": n_features}
+    networks = [
+        make_network(**config, linear_skip=linear_skip, normalization=normalization)
+        for normalization in ("layer", "batch")
+    ]
+    for network in networks:
+        _, factors = network.adam_rates()
+        found = factors.get(network.decoder[-1].weight, 1.0)
+        assert found == pytest.approx(times * 64 / 256)
+        assert factors[network.encoder[-1].weight] == 64 / 128
+        assert factors[network.decoder[1][0].weight] == 64 / 128
+
+
 def test_a_weight_used_twice_takes_the_smaller_step():
     network = make_network(
         hidden_layer_sizes=(512,), tied_weights=True, linear_skip=False
@@ -369,23 +396,38 @@ def test_the_textbook_network_trains(train_rows):
 INCLUDED = ("digits", "curved", "noisy")
 
 
-@pytest.mark.parametrize(
-    "each",
-    rates.combinations(
-        5, width=(32, 128), data=("wide",), normalization=(None,), batch_size=(128,)
+def describe(each):
+    return "-".join(map(str, each))
+
+
+QUICK = [
+    each
+    for normalization in rates.FACTORS["normalization"]
+    for each in rates.combinations(
+        5,
+        width=(32, 128),
+        data=("wide",),
+        normalization=(normalization,),
+        batch_size=(128,),
+    )
+]
+# Wide layers on many rows take minutes a combination.
+SLOW = [
+    *rates.combinations(10, data=("wide",), width=(32, 128, 512)),
+    *rates.combinations(
+        4, data=("cancer",), width=(32, 128, 512), batch_size=(128, 512)
     ),
-    ids=lambda each: "-".join(map(str, each)),
-)
+    *rates.combinations(2, data=("digits",), width=(32, 128), batch_size=(128, 512)),
+]
+
+
+@pytest.mark.parametrize("each", QUICK, ids=describe)
 def test_auto_keeps_up_with_the_best_of_four_rates(each):
     assert rates.ratio(rates.compare(each)) < rates.BAR
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "each",
-    rates.combinations(24, width=(32, 128, 512)),
-    ids=lambda each: "-".join(map(str, each)),
-)
+@pytest.mark.parametrize("each", SLOW, ids=describe)
 def test_auto_keeps_up_with_the_best_of_four_rates_anywhere(each):
     assert rates.ratio(rates.compare(each)) < rates.BAR
 

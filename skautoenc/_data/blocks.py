@@ -22,33 +22,35 @@ _RANDOM = (
 
 
 class Blocks:
-    """Training data for `fit` that need not fit into memory, block by block.
+    """Training data for `fit` that is larger than memory, as a sequence of blocks.
 
-    Each pass over the data reads the blocks anew: one to check and count them, two or
-    three before training, and one an epoch. The rows are shuffled within a buffer.
+    Each pass over the data reads all blocks: one pass checks and counts them, two or
+    three passes precede training, and one follows for each epoch. The rows are shuffled
+    within a buffer.
 
     Parameters
     ----------
     source : iterable or callable
-        What gives the blocks, in the same order each time: an iterable that can be run
-        through again, such as a list of (memory-mapped) arrays, or a function without
-        arguments that returns a new iterator. A block is what `fit` takes: an array, a
-        sparse matrix or a frame of shape (n_rows, n_features), of any number of rows.
-        A `torch.utils.data.DataLoader` that does not shuffle is taken too: where its
+        Source of the blocks, in the same order in each pass: an iterable that supports
+        several passes, such as a list of (memory-mapped) arrays, or a function without
+        arguments that returns a new iterator. A block is an array, a sparse matrix or a
+        frame of shape (n_rows, n_features), with any number of rows. A
+        :class:`torch.utils.data.DataLoader` without shuffling is valid, too. If its
         batches have several fields, such as rows and labels, the first is the block.
+
     buffer_size : int or "auto", default="auto"
-        Rows that are held in memory, among which each epoch draws its order. "auto" is
-        as many as fill 256 MiB. Where neighbouring rows are alike, have many, or write
-        the blocks in a random order once.
+        Number of rows held in memory, among which each epoch draws its order. "auto"
+        is the number that fills 256 MiB. If neighbouring rows are similar, use a large
+        buffer, or write the blocks in a random order once.
 
     See Also
     --------
-    AutoencoderTransformer.partial_fit : Goes on with each part as it comes.
+    AutoencoderTransformer.partial_fit : Train on one part of the data at a time.
 
     Notes
     -----
-    Beyond the buffer, a fit holds the block at hand, and eight bytes a row for their
-    order. `transform` takes one block at a time: loop over the object itself.
+    In addition to the buffer, a fit holds the current block, and eight bytes per row
+    for the order. `transform` takes one block at a time: iterate over the object.
 
     Examples
     --------
@@ -79,7 +81,7 @@ class Blocks:
         self.buffer_size = buffer_size
 
     def __iter__(self) -> Iterator[Any]:
-        """Run through the blocks, but for those without rows."""
+        """Iterate over the blocks, except those without rows."""
         if isinstance(self.source, data.DataLoader):
             blocks: Iterable[Any] = _read_loader(self.source)
         else:
@@ -158,9 +160,11 @@ def as_matrix(
     ----------
     blocks : Blocks
         The data.
+
     check : callable
         Checks a block, the second argument being the number of its first row, and
         `is_new` whether this is the first pass; returns it as an array or CSR matrix.
+
     min_rows : int, default=2
         Fewest rows of all blocks together.
 

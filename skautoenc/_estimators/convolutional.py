@@ -29,166 +29,252 @@ from .matrix import MatrixAutoencoder
 class ConvAutoencoderTransformer(ImageInput, MatrixAutoencoder):
     """Compression of images by a convolutional autoencoder.
 
-    Convolutions halve an image a few times [1]_, a dense code of `n_components` is all
-    that is left of it, and transposed convolutions give it back. `transform` gives the
-    code, and `inverse_transform` images. A linear map runs beside the convolutions, so
-    that the network starts as PCA and learns what PCA cannot do.
+    Convolutions halve the height and width of an image several times [1]_, a dense
+    layer compresses it to a code of `n_components` units, and transposed convolutions
+    reconstruct it. :meth:`transform` returns the code, and :meth:`inverse_transform`
+    returns images. A linear map runs parallel to the convolutions, so the network
+    starts as PCA and learns what PCA cannot represent.
 
-    For features that a linear classifier does best on, see
-    :class:`PatchAutoencoderTransformer`, which also is much faster.
+    :class:`PatchAutoencoderTransformer` gives better features for linear classifiers
+    and is much faster.
 
     Parameters
     ----------
     n_components : int, default=64
         Width of the code.
-    image_shape : tuple of int or "auto", default="auto"
-        ``(height, width)`` or ``(height, width, n_channels)`` of a row. "auto" is the
-        shape of the images, if `fit` is given them as an array of three or four
-        dimensions; otherwise a square of one channel, or a line where the number of
-        features is no square.
+
     hidden_channels : array-like of int, default=(16, 32, 64)
-        Channels of the encoder's maps; each map has half the height and width of the
-        one before. The decoder has them in reverse.
+        Numbers of channels of the encoder's feature maps. Each map has half the height
+        and width of the previous one. The decoder has the same maps in reverse.
+
     kernel_size : int, default=3
-        Height and width of the convolutions' kernels, odd.
-    activation : {"identity", "logistic", "tanh", "relu", "leaky_relu", "elu", \
-            "gelu", "silu", "selu"}, default="silu"
-        Activation of the maps. Initial weights are scaled to suit it.
+        Height and width of the convolution kernels, odd.
+
+    activation : {"identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "gelu", \
+            "silu", "selu"}, default="silu"
+        Activation of the feature maps. Initial weights are scaled to match it.
+
     linear_skip : bool, default=True
-        Whether a linear map, tied between encoder and decoder, runs beside the
-        convolutions. It starts at the principal axes of a sample of the images.
+        Whether a linear map, tied between encoder and decoder, runs parallel to the
+        convolutions. It starts from the principal axes of a sample of the images, so
+        the network starts as PCA and learns what PCA cannot represent.
+
     normalization : {"batch", "layer"} or None, default="layer"
-        Normalisation ahead of each activation: of each channel over all places of a
-        batch, or of each place over its channels. Without it reconstruction is clearly
-        worse; "layer" is the default because it treats each image by itself.
+        Normalization layer before each activation: "batch" normalizes each channel over
+        all positions of a batch, "layer" each position over its channels.
+        Reconstruction is clearly worse without it. "layer" is the default because it
+        treats each image independently.
+
     max_shift : int, default=0
-        In training, images are moved at random by up to as many places down or up and
-        across; what comes in from outside repeats the edge. It stands in for more
-        images, and takes no labels.
+        Maximum shift in pixels: in training, each image is shifted at random by up to
+        this distance vertically and horizontally. The edge is repeated to fill the
+        margin. It is a substitute for more images and needs no labels.
+
     corruption : {"masking", "gaussian", "salt_and_pepper", "swap"}, default="masking"
-        What is done to the entries of a batch before they are encoded; the target
-        stays clean [2]_. They are set to their column's mean, or have noise added, or
-        are set to the smallest or largest value of their column in the batch, or are
-        replaced by those of rows drawn at random, which keeps each column's
-        distribution. With `normalize_rows`, that is done to what comes out of it.
+        Kind of noise added to the entries of a batch before they are encoded. The
+        target stays clean [2]_. Noise is added after the preparation of the rows.
+
+        - "masking" sets entries to the mean of their column.
+        - "gaussian" adds normal noise.
+        - "salt_and_pepper" sets entries to the smallest or largest value of their
+          column in the batch.
+        - "swap" replaces entries by those of randomly drawn rows, which keeps the
+          distribution of each column.
+
     corruption_rate : float, default=0.0
         Share of the entries that are corrupted, below 1. For "gaussian", the standard
         deviation of the noise, in units of `scale_`.
+
     loss : {"auto", "squared_error", "huber", "binary_cross_entropy", "poisson"}, \
             default="auto"
-        What an error costs. "huber" is the squared error up to the mean absolute
-        deviation and linear beyond, so that outliers weigh less.
-        "binary_cross_entropy" is for shares and for zeros and ones, "poisson" for
-        counts. "auto" is "binary_cross_entropy" for data of zeros and ones and nothing
-        else, otherwise "squared_error". Whatever it is, `score` stays the squared
-        error.
-    normalize_rows : float or "total", default=None
-        If given, each centred row is divided by its root mean square, so that faint
-        and strong rows count alike: good where strength says nothing, as with the
-        contrast of an image. The number, in units of the root mean square of all rows,
-        is added in quadrature to keep faint rows from being blown up: 0.5 is a start.
-        Rows get their lengths back on the way back, less exactly the smaller the
-        number. "total" is for counts and ``loss="poisson"``, where how many a row has
-        says nothing, as with the depth of a cell or the length of a document: rows are
-        brought to the mean total, `row_total_`, and weigh by their own (an exposure).
-        What comes back, and what is scored, is of that total. It takes a copy of `X`.
+        Loss of the reconstruction. `score` is the squared error for every loss.
+
+        - "squared_error" suits most data.
+        - "huber" is the squared error up to the mean absolute deviation and linear
+          beyond, so that outliers weigh less.
+        - "binary_cross_entropy" is for shares and for zeros and ones.
+        - "poisson" is for counts.
+        - "auto" is "binary_cross_entropy" for data that consists of zeros and ones
+          only, otherwise "squared_error".
+
+    image_shape : tuple of int or "auto", default="auto"
+        Shape of the image in a row: ``(height, width)`` or ``(height, width,
+        n_channels)``. "auto" is the shape of the images if `fit` gets an array of three
+        or four dimensions. Otherwise it is a square with one channel, or a line if the
+        number of features is not a square.
+
+    normalize_rows : float, "total" or None, default=None
+        If given, each centred row is divided by its root mean square, so that weak and
+        strong rows count equally. This helps where the strength of a row has no
+        meaning, such as the contrast of an image.
+
+        A float, in units of the root mean square of all rows, is added in quadrature to
+        the divisor, so that weak rows are not amplified without limit; 0.5 is a good
+        start. `inverse_transform` restores the length of a row, less exactly the
+        smaller the float is.
+
+        "total" is for counts and ``loss="poisson"``, where the total of a row has no
+        meaning, such as the depth of a cell or the length of a document. Rows are
+        scaled to the mean total, `row_total_`, and weighted by their own total (an
+        exposure). Reconstructions and scores refer to the mean total. This option takes
+        a copy of `X`.
+
     solver : {"adam", "sgd"}, default="adam"
-        Adam with decoupled weight decay, or gradient descent with momentum.
+        Optimizer: Adam with decoupled weight decay, or stochastic gradient descent with
+        Nesterov momentum.
+
     alpha : float, default=0.0
-        Weight decay. Reconstruction has as many targets as inputs, and the code is
-        already the regulariser.
+        Weight decay of weight matrices. Biases and normalization layers are not
+        decayed.
+
     batch_size : int or "auto", default="auto"
-        Rows in a batch. "auto" is 128. A batch never has fewer rows, unless there are
-        fewer in all: rows left over are dealt out among the others.
+        Minimum number of rows in a batch. Rows left over by the division into batches
+        are distributed among the batches, so a batch has fewer rows only if the data
+        has fewer. "auto" is 128.
+
     learning_rate : {"constant", "linear", "cosine"}, default="cosine"
-        How the learning rate falls in the course of the fit: not at all, linearly to
-        zero, or along half a cosine.
+        Schedule of the learning rate over the fit: constant, linear decay to zero, or
+        decay to zero along half a cosine.
+
     learning_rate_init : float or "auto", default="auto"
-        Learning rate at the start; "auto" is 0.01.
+        Initial learning rate. "auto" is 0.01.
+
     momentum : float in [0, 1), default=0.9
-        Momentum of `solver="sgd"`.
-    max_grad_norm : float, default=None
-        Bound on the norm of the gradient; None for no bound.
+        Momentum of ``solver="sgd"``. Adam ignores it.
+
+    max_grad_norm : float or None, default=None
+        Maximum norm of the gradient of all weights. A longer gradient is scaled down to
+        it. None sets no limit.
+
     max_iter : int or "auto", default="auto"
-        Most epochs. "auto" takes as many as make about 1000 steps, but at least 5 and
-        at most 50; for a sparse matrix of more than 1000 columns, and with
-        `linear_skip`, 3 at most.
+        Maximum number of epochs. "auto" is the number that makes about 1000 steps,
+        between 5 and 50. It is at most 3 for a sparse matrix of more than 1000 columns
+        and a network with `linear_skip`: a step over such rows costs as much as over
+        dense rows, and more epochs overfit.
+
     shuffle : bool, default=True
-        Whether each epoch visits the rows in a new order.
+        Whether each epoch visits the rows in a new random order.
+
     tol : float, default=1e-4
-        The fit stops when the loss has not fallen by more than this for
-        `n_iter_no_change` epochs. Losses are shares of the variance.
+        Minimum decrease of the loss that counts as an improvement, see
+        `n_iter_no_change`. The unit is that of `loss_curve_`.
+
     n_iter_no_change : int, default=10
-        Epochs without progress until the fit stops.
+        Number of consecutive epochs without improvement after which the fit stops.
+
     early_stopping : bool, default=False
-        Whether to hold out rows, to watch their loss in place of the training loss,
-        and to go back to the weights of its best epoch in the end.
+        Whether to hold out `validation_fraction` of the rows, to monitor their loss
+        instead of the training loss, and to restore the weights of the best epoch at
+        the end.
+
     validation_fraction : float in (0, 1), default=0.1
-        Share of the rows to hold out.
+        Share of the rows to hold out with `early_stopping`.
+
     warm_start : bool, default=False
-        Whether `fit` goes on from the weights of the last fit, with a fresh optimiser
-        and schedule. Mean, scale, loss and normalisation stay those of the first fit.
-    checkpoint : str or path-like, default=None
-        Folder in which `fit` notes after epochs where it stands. Killed at any moment
-        and started again, with the same parameters and data, it goes on from there and
-        comes to the same bytes. Each fit has a folder of its own in it, so searches and
-        scripts with several fits may share one; fits that are done are not trained
-        again. Delete the folder to start anew.
+        Whether `fit` continues from the weights of the last fit, with a new optimizer
+        state and learning rate schedule. The loss, and means, scales and other
+        statistics by which the data is prepared, stay those of the first fit.
+
+    checkpoint : str, path-like or None, default=None
+        Folder in which `fit` saves its progress. If a fit is killed at any moment and
+        started again with the same parameters and data, it resumes from there and gives
+        the same bytes as without the interruption. Each fit has its own subfolder, so
+        searches and scripts with several fits can share one folder. Completed fits are
+        not trained again. Delete the folder, or call
+        :func:`~skautoenc.clear_checkpoints`, to start anew.
+
     device : str or torch.device, default="auto"
-        Where to compute. "auto" is the CPU, unless there is an accelerator and the
-        network is large enough to be worth it.
+        Device to compute on. "auto" is the CPU, unless an accelerator is available and
+        the network is large enough to benefit from it.
+
     random_state : int, RandomState instance or None, default=None
-        Source of the initial weights, of the order of the rows, of shifts and noise,
-        and of the rows held out. An int gives the same weights in every fit, bit for
-        bit on the same processor and the same number of threads: torch's convolutions
-        add up in another order on another number. Small networks always run on one.
+        Seed or generator of all random choices in training: initial weights, order of
+        the rows, noise, and held-out rows. An int makes fits reproducible, bit for bit
+        on the same processor; see the Notes on threads.
+
     verbose : bool or int, default=False
-        Whether to print a line an epoch.
+        Whether to print one line per epoch.
 
     Attributes
     ----------
     n_components_ : int
         Width of the code.
+
     image_shape_ : tuple of int
         ``(height, width, n_channels)``.
+
     loss_function_ : str
-        The loss.
+        Name of the loss.
+
     n_features_in_ : int
         Number of features seen in `fit`.
+
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Their names, if all were strings.
+        Names of the features seen in `fit`. Defined only if all names are strings.
+
     mean_ : ndarray of shape (n_features_in_,)
-        Means of the columns, subtracted first.
+        Means of the columns, which are subtracted first.
+
     scale_ : float
-        Root of the columns' mean variance, by which the centred rows are divided.
+        Root of the mean variance of the columns, by which the centred rows are divided.
+
     row_total_ : float
-        Mean total of the training rows, with ``normalize_rows="total"`` only.
+        Mean total of the training rows. Defined only with ``normalize_rows="total"``.
+
     network_ : torch.nn.Module
-        The network, in evaluation mode. Its `encode` takes standardised rows,
-        normalised if asked for. Its `decode` gives such rows, or what the
-        loss turns into them: shifts of logits for "binary_cross_entropy".
+        Network in evaluation mode. Its `encode` takes standardized rows, normalized if
+        requested. Its `decode` returns such rows, or the values that the loss converts
+        to them: shifts of logits for "binary_cross_entropy".
+
     n_iter_ : int
-        Epochs trained, those of earlier warm starts and `partial_fit` included.
+        Number of epochs trained, including those of earlier warm starts and of
+        `partial_fit`.
+
     loss_curve_ : list of float of length n_iter_
-        Mean training loss of each epoch, as a share of the variance of the data (of the
-        deviance, for other losses than the squared error): 1 is no better than the
-        mean, 0 is perfect.
+        Mean training loss of each epoch, including penalties, as a share of the
+        variance of the data (of the deviance, for other losses than the squared error).
+        1 is no better than predicting averages, 0 is perfect.
+
     loss_ : float
-        Its last value; the lowest where the fit went back to the weights of its best
-        epoch, because the last one's loss was far above it (by a fifth or more).
+        Last value of `loss_curve_`. If the loss of the last epoch was a fifth or more
+        above the lowest, the fit restored the weights of the best epoch, and this is
+        the lowest value.
+
     best_loss_ : float
-        Its lowest value.
+        Lowest value of `loss_curve_`.
+
     validation_scores_ : list of float or None
-        Share of the variance (deviance) of the held-out rows that is explained, R²
-        (D²), after each epoch trained with `early_stopping`; None without.
+        Explained share of the variance (R²) or deviance (D²) of the held-out rows,
+        without noise, after each epoch trained with `early_stopping`. None without
+        `early_stopping`.
+
     best_validation_score_ : float or None
-        The score of the weights that the last fit ended with; None without
+        Validation score of the final weights of the last fit. None without
         `early_stopping`.
 
     See Also
     --------
     PatchAutoencoderTransformer : Features of images for linear models, in seconds.
-    AutoencoderTransformer : Codes of rows of any kind.
+    AutoencoderTransformer : Codes of rows of all kinds.
+
+    Notes
+    -----
+    Parameters by group:
+
+    - code: `n_components`
+    - network: `hidden_channels`, `kernel_size`, `activation`, `linear_skip`,
+      `normalization`
+    - noise: `max_shift`, `corruption`, `corruption_rate`
+    - loss: `loss`
+    - preparation: `image_shape`, `normalize_rows`
+    - solver: `solver`, `alpha`, `batch_size`, `learning_rate`, `learning_rate_init`,
+      `momentum`, `max_grad_norm`, `max_iter`, `shuffle`, `tol`, `n_iter_no_change`,
+      `early_stopping`, `validation_fraction`
+    - run: `warm_start`, `checkpoint`, `device`, `random_state`, `verbose`
+
+    The result for a `random_state` depends on the number of threads: torch's
+    convolutions sum in a different order on a different number of them. Small networks
+    always run on one thread.
 
     References
     ----------
@@ -374,16 +460,16 @@ class ConvAutoencoderTransformer(ImageInput, MatrixAutoencoder):
         X : {array-like, sparse matrix, frame} of shape (n_samples, n_features), or \
                 array-like of shape (n_samples, height, width[, n_channels]), or \
                 Blocks of these
-            Training images, one a row, channels last: numbers, none missing. Sparse
-            data stays sparse but for the batch at hand; memory-mapped data and `Blocks`
-            stay where they are.
+            Training images, one per row, channels last: numbers, none missing. A batch
+            of sparse data is made dense, the rest stays sparse. Memory-mapped data and
+            :class:`Blocks` are never loaded as a whole.
 
         y : Ignored
-            Present for API consistency. Callbacks are given it, or `X`, which is what
-            an autoencoder aims at.
+            Not used by the fit. Callbacks receive it as the target, or `X`, which is
+            the target of an autoencoder, if it is None.
 
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows' reconstruction errors; None weighs all alike.
+            Weights of the rows in the loss. None gives all rows the same weight.
 
         Returns
         -------
@@ -393,22 +479,23 @@ class ConvAutoencoderTransformer(ImageInput, MatrixAutoencoder):
         Raises
         ------
         ValueError
-            If a parameter or the data is not usable, if the loss stops being finite
-            before any epoch is done, if the checkpoint is damaged, or if a parameter
-            holds something that a checkpoint cannot tell from others.
+            If a parameter or the data is invalid, if the loss is not finite in the
+            first epoch, if the checkpoint is damaged, or if a parameter holds an object
+            that a checkpoint cannot distinguish from others.
         MemoryError
-            If memory runs out, on the device or beside it.
+            If memory runs out, on the device or on the host.
         OSError
-            If the checkpoint folder cannot be written to.
+            If the checkpoint folder is not writable.
 
         Warns
         -----
         ConvergenceWarning
-            If the loss stops being finite later: the best weights until then stay.
+            If the loss is not finite in a later epoch. The fit keeps the best weights
+            up to then.
         UserWarning
-            If training was interrupted from the keyboard; the estimator is usable.
-            If the checkpoint folder has an unfinished fit, but of something else, or
-            if it cannot be written to any more.
+            If training was interrupted from the keyboard. The estimator is usable.
+            If the checkpoint folder holds an unfinished fit with other parameters or
+            data, or if it is no longer writable.
         """
         self._fit(X, y, sample_weight)
         return self
@@ -423,16 +510,17 @@ class ConvAutoencoderTransformer(ImageInput, MatrixAutoencoder):
         ----------
         X : {array-like, sparse matrix, frame} of shape (n_samples, n_features), or \
                 array-like of shape (n_samples, height, width[, n_channels])
-            A part of the training images, of any number. The first part, of two at
-            least, also sets mean and scale: let it be a fair sample of the rest. A part
-            of one image is normalised by what came before it, with batch normalisation.
+            Part of the training images, any number of them. The first part needs at
+            least two images and determines mean and scale: it should be a
+            representative sample. With batch normalization, a part of one image is
+            normalized by the statistics of the previous parts.
 
         y : Ignored
             Present for API consistency.
 
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows' reconstruction errors within this part; None weighs
-            all alike.
+            Weights of the rows of this part in the loss. None gives all rows the same
+            weight.
 
         Returns
         -------
@@ -442,16 +530,16 @@ class ConvAutoencoderTransformer(ImageInput, MatrixAutoencoder):
         Raises
         ------
         ValueError
-            If a parameter or the data is not usable, or if the loss is not finite.
+            If a parameter or the data is invalid, or if the loss is not finite.
         MemoryError
-            If memory runs out, on the device or beside it.
+            If memory runs out, on the device or on the host.
         AttributeError
-            With `early_stopping`, which needs all data at once.
+            With `early_stopping`, which needs all of the data.
 
         Notes
         -----
-        The learning rate stays at its initial value, since the length of the stream is
-        unknown; dead units are not revived, and ``loss="auto"`` is the squared error.
+        The learning rate is constant, since the length of the stream is unknown. Dead
+        units are not reset, and ``loss="auto"`` is the squared error.
         """
         self._partial_fit(X, sample_weight)
         return self
@@ -468,14 +556,15 @@ class ConvAutoencoderTransformer(ImageInput, MatrixAutoencoder):
         Returns
         -------
         ndarray or frame of shape (n_samples, n_features_out), float32
-            The code, one column a component.
+            The code, with one column per component.
 
         Raises
         ------
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If `X` has other columns than in `fit`, or values that are not finite.
+            If the columns of `X` differ from those of `fit`, or if a value is not
+            finite.
         """
         return self._transform(X)
 
@@ -485,23 +574,23 @@ class ConvAutoencoderTransformer(ImageInput, MatrixAutoencoder):
         Parameters
         ----------
         X : array-like or frame of shape (n_samples, n_features_out)
-            What `transform` gives.
+            Output of :meth:`transform`.
 
         Returns
         -------
         ndarray or frame of shape (n_samples, n_features), float32 or float64
             The reconstruction, in the units of the training data. It is float64 if
-            float32 could not hold the data: with columns further than 1024 times
-            `scale_` from zero, such as timestamps, or a `scale_` outside of 2**-100 to
-            2**100. A frame with the training data's columns if the estimator was
-            fitted on a frame and `set_output` asks for one.
+            float32 cannot represent the data: if columns are further than 1024 times
+            `scale_` from zero, such as timestamps, or if `scale_` is outside of the
+            range from 2**-100 to 2**100. It is a frame with the columns of the training
+            data if the estimator was fitted on a frame and `set_output` requests one.
 
         Raises
         ------
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If `X` has another number of columns than the code, or values that are
+            If the number of columns of `X` is not that of the code, or if a value is
             not finite.
         """
         return self._inverse_transform(X)
@@ -518,23 +607,24 @@ class ConvAutoencoderTransformer(ImageInput, MatrixAutoencoder):
         Returns
         -------
         ndarray of shape (n_samples,), float64
-            Minus the mean squared error of each image's reconstruction, in the squared
-            units of the data: 0 is perfect, and outliers are far below, at minus
-            infinity where float64 has no such number. Never NaN.
+            Negative mean squared error of the reconstruction of each image, in the
+            squared units of the data. 0 is perfect, and outliers have large negative
+            scores: minus infinity where float64 overflows, never NaN.
 
         Raises
         ------
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If `X` has other columns than in `fit`, or values that are not finite.
+            If the columns of `X` differ from those of `fit`, or if a value is not
+            finite.
         """
         return -self._errors(X)
 
     def score(
         self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None
     ) -> float:
-        """Return minus the mean reconstruction error, for searches without labels.
+        """Return the negative mean reconstruction error, for searches without labels.
 
         Parameters
         ----------
@@ -546,18 +636,19 @@ class ConvAutoencoderTransformer(ImageInput, MatrixAutoencoder):
             Present for API consistency.
 
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
+            Weights of the rows in the mean. None gives all rows the same weight.
 
         Returns
         -------
         float
-            The weighted mean of `score_samples`.
+            Weighted mean of :meth:`score_samples`.
 
         Raises
         ------
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If `X` has other columns than in `fit`, or values that are not finite.
+            If the columns of `X` differ from those of `fit`, or if a value is not
+            finite.
         """
         return -self._mean_error(X, sample_weight)

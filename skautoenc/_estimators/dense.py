@@ -35,281 +35,402 @@ from .matrix import MatrixAutoencoder
 class AutoencoderTransformer(MatrixAutoencoder):
     """Dimensionality reduction and feature learning by a dense autoencoder.
 
-    A network learns to reconstruct its input through a code of `n_components` units;
-    `transform` gives the code. Two kinds of code are worth learning, and the number of
-    components decides between them:
+    A network learns to reconstruct its input through a code of `n_components` units.
+    :meth:`transform` returns the code. By default the number of components decides
+    between two kinds of code:
 
-    - A code *narrower* than the data has to compress it. It is dense and linear, as
-      in PCA, with hidden layers around it: it usually reconstructs better than PCA
-      with as many components.
-    - A code *at least as wide* as the data could just copy it, unless it is sparse:
-      each unit may be active for a share of the rows only [1]_. It becomes a
+    - A code *narrower* than the data compresses it. The code is dense and linear, as
+      in PCA, and lies between hidden layers. It usually reconstructs better than PCA
+      with the same number of components.
+    - A code *at least as wide* as the data could copy it, unless it is sparse: each
+      unit may be active for a small share of the rows only [1]_. The code becomes a
       dictionary of the patterns in the data, and its activations are better features
       for a linear model than the data itself or its principal components.
 
-    The data is centred by column and divided by one scale, so that a common unit or
-    offset does not matter. Columns of different units should be brought together
-    first, by `StandardScaler` or `MinMaxScaler`, as for PCA.
+    Each column is centred, and all are divided by one scale, so a common unit or
+    offset has no effect. Scale columns of different units first, as for PCA, with
+    :class:`~sklearn.preprocessing.StandardScaler` or
+    :class:`~sklearn.preprocessing.MinMaxScaler`.
 
     Parameters
     ----------
     n_components : int or "auto", default="auto"
-        Width of the code. "auto" takes eight times the number of features, up to
-        1024: wide enough for a dictionary, small enough for a laptop.
-    hidden_layer_sizes : array-like of int or "auto", default="auto"
-        Widths of the encoder's hidden layers; the decoder has them in reverse. "auto"
-        takes none for a sparse code and two for a dense one: 4 and 2 times the number
-        of features, up to 256 and 128.
-    activation : {"identity", "logistic", "tanh", "relu", "leaky_relu", "elu", \
-            "gelu", "silu", "selu"}, default="silu"
-        Activation of the hidden layers. The smooth ones reconstruct best. Initial
-        weights are scaled to suit it. Without hidden layers it has no effect.
+        Width of the code. "auto" is eight times the number of features, up to 1024:
+        wide enough for a dictionary, small enough for a laptop.
+
     sparsity : {"auto", "lifetime", "topk", "batch_topk", "l1", "kl"} or None, \
             default="auto"
-        How the code is kept from copying the data. A rule rectifies it and lets only
-        the share `sparsity_rate` of its activations reach the decoder: of each unit
-        the rows in which it is strongest ("lifetime", winner take all [1]_), of each
-        row its strongest units ("topk", k-sparse [3]_), or the strongest of a batch
-        altogether ("batch_topk" [4]_). A penalty makes activations cost: rectified
-        ones by what they add to the reconstruction ("l1"), those of a logistic code by
-        how far a unit's mean is from `sparsity_rate` ("kl" [5]_). None leaves the code
-        dense and linear. "auto" is "lifetime", which leaves no unit idle, if
-        ``n_components >= n_features`` and the code is not `ordered`.
+        How the code is kept from copying the data.
+
+        - "lifetime", "topk" and "batch_topk" are rules. A rule rectifies the code and
+          passes only the share `sparsity_rate` of its activations to the decoder: for
+          each unit, the rows with its largest activations ("lifetime", winner-take-all
+          [1]_); for each row, its largest activations ("topk", k-sparse [3]_); or the
+          largest activations of the whole batch ("batch_topk" [4]_).
+        - "l1" and "kl" are penalties in the loss. "l1" penalizes rectified activations
+          in proportion to their contribution to the reconstruction. "kl" penalizes the
+          distance of the mean activation of each unit of a logistic code from
+          `sparsity_rate` [5]_.
+        - None leaves the code dense and linear.
+        - "auto" is "lifetime", which leaves no unit unused, if ``n_components >=
+          n_features`` and the code is not `ordered`. Otherwise it is None.
+
     sparsity_rate : float in (0, 1) or "auto", default="auto"
-        Share of the activations of a sparse code that are decoded; with "kl" the mean
-        activation aimed at, with "l1" without effect. "auto" is 0.1, or more where the
-        code is so narrow that fewer than 16 units would be left to describe a row, up
-        to 0.5.
+        Share of the activations of a sparse code that reach the decoder. With "kl" it
+        is the target of the mean activation, with "l1" it has no effect. "auto" is 0.1,
+        or more (up to 0.5) if fewer than 16 units would otherwise describe a row.
+
     sparsity_penalty : float, default=0.1
-        Weight of the penalty, for "l1" and "kl", against losses that are shares of the
-        variance.
+        Weight of the penalty of "l1" and "kl". The reconstruction loss that it is added
+        to is a share of the variance.
+
     contractive_penalty : float, default=0.0
-        Weight of the squared norm of the encoder's Jacobian [6]_, against a squared
-        error summed over the features: small changes of a row are to change its code
-        little. Exact for an encoder of one layer, by a random probe for others. Tie
-        the weights, or the network shrinks the code and the decoder makes up for it.
+        Weight of the squared norm of the encoder's Jacobian [6]_, relative to a squared
+        error summed over the features. It makes the code insensitive to small changes
+        of a row. The norm is exact for an encoder of one layer and estimated by a
+        random probe for others. Use it with tied weights: otherwise the network shrinks
+        the code and enlarges the decoder's weights in return.
+
     ordered : bool, default=False
-        Whether the first components are to carry most, as in PCA: in training, half of
-        the codes are cut short at random [7]_. The first k components are then the
-        best k or nearly, and `explained_variance_ratio_` says what each adds.
+        Whether to order the components by importance, as in PCA: in training, half of
+        the codes are truncated at a random component [7]_. The first k components are
+        then (nearly) the best k, and `explained_variance_ratio_` holds the contribution
+        of each.
+
+    features : {"code", "sparse", "stack"}, default="code"
+        What `transform` returns.
+
+        - "code" is the code before the sparsity rule.
+        - "sparse" is the code after the sparsity rule, as the decoder gets it. Without
+          a rule it equals "code".
+        - "stack" is all hidden activations and the code. It is not available with a
+          `network` of your own.
+
+    whiten_code : bool, default=False
+        Whether `transform` returns uncorrelated components of variance one (less for
+        components that hardly vary). The map is triangular, so it keeps an order of the
+        components. `inverse_transform` undoes it. It needs more rows than components.
+
+    hidden_layer_sizes : array-like of int or "auto", default="auto"
+        Widths of the encoder's hidden layers. The decoder has the same layers in
+        reverse. "auto" is no hidden layer for a sparse code, and two for a dense one: 4
+        and 2 times the number of features, up to 256 and 128.
+
+    activation : {"identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "gelu", \
+            "silu", "selu"}, default="silu"
+        Activation of the hidden layers. Initial weights are scaled to match it. The
+        smooth activations reconstruct best. It has no effect without hidden layers.
+
     tied_weights : bool or "auto", default="auto"
-        Whether the decoder uses the encoder's weights, transposed. "auto" ties them
+        Whether the decoder uses the transposed weights of the encoder. "auto" ties them
         if there are no hidden layers: the weights are then the dictionary itself.
+
     linear_skip : bool, default=True
-        Whether a linear map, tied between encoder and decoder, runs beside the hidden
-        layers. It starts at the principal axes of a sample of the rows, so the
-        network starts as PCA and learns what PCA cannot do. Without hidden layers it
-        has no effect.
+        Whether a linear map, tied between encoder and decoder, runs parallel to the
+        hidden layers. It starts from the principal axes of a sample of the rows, so the
+        network starts as PCA and learns what PCA cannot represent. It has no effect
+        without hidden layers.
+
     normalization : {"batch", "layer"} or None, default=None
-        Normalisation ahead of each hidden activation. Without hidden layers it has no
-        effect.
+        Normalization layer before each hidden activation. It has no effect without
+        hidden layers.
+
     dropout : float in [0, 1), default=0.0
-        Rate at which hidden activations are dropped in training. Without hidden
-        layers it has no effect.
-    network : callable, default=None
-        Your own network: a class or a function, called as
-        ``network(n_features=..., n_components=...)``, that returns a
-        `torch.nn.Module` with `encode` and `decode`, both for standardised rows. It
-        replaces the built-in one and the parameters that shape that one:
-        `hidden_layer_sizes` to `sparsity_penalty`, and `tied_weights` to `dropout`.
-        Never an instance: clones would share its
-        trained weights. At module level, so that pickles can name it. Randomness in
-        training, other than that of `torch.nn.Dropout`, comes from torch's global
-        generator and is not covered by `random_state`.
+        Dropout rate of the hidden activations in training. It has no effect without
+        hidden layers.
+
+    network : callable or None, default=None
+        Network of your own: a class or a function, called as ``network(n_features=...,
+        n_components=...)``, that returns a :class:`torch.nn.Module` with the methods
+        `encode` and `decode`, both for standardized rows. It replaces the built-in
+        network, and the parameters of that network have no effect: `sparsity`,
+        `sparsity_rate`, `sparsity_penalty`, `hidden_layer_sizes`, `activation`,
+        `tied_weights`, `linear_skip`, `normalization` and `dropout`.
+
+        Pass a class or function defined at module level, so that pickles can refer to
+        it, never an instance: clones would share its trained weights. Random numbers
+        that it draws in training come from torch's global generator and are not covered
+        by `random_state`, except those of :class:`torch.nn.Dropout`.
+
     corruption : {"masking", "gaussian", "salt_and_pepper", "swap"}, default="masking"
-        What is done to the entries of a batch before they are encoded; the target
-        stays clean [2]_. They are set to their column's mean, or have noise added, or
-        are set to the smallest or largest value of their column in the batch, or are
-        replaced by those of rows drawn at random, which keeps each column's
-        distribution. With `normalize_rows` or `whiten`, that is done to what comes out
-        of them.
+        Kind of noise added to the entries of a batch before they are encoded. The
+        target stays clean [2]_. Noise is added after the preparation of the rows.
+
+        - "masking" sets entries to the mean of their column.
+        - "gaussian" adds normal noise.
+        - "salt_and_pepper" sets entries to the smallest or largest value of their
+          column in the batch.
+        - "swap" replaces entries by those of randomly drawn rows, which keeps the
+          distribution of each column.
+
     corruption_rate : float, default=0.0
         Share of the entries that are corrupted, below 1. For "gaussian", the standard
         deviation of the noise, in units of `scale_`.
+
     corruption_weight : float, default=1.0
-        Weight of the corrupted entries in the loss, where that of the others is 1.
-    n_neighbors : int, default=None
-        If given, the target of a row is not the row itself but the mean of as many
-        of its nearest training rows, after [8]_: what tells a row from its neighbours
-        is treated as noise. Good for a narrow code that is to tell groups apart, and
-        where labels are few; it reconstructs less exactly. Neighbours are found along
-        the 64 leading principal axes, in time that grows with the square of the number
-        of rows; the targets take as much memory as the rows do as a dense array.
+        Weight of the corrupted entries in the loss. The weight of the other entries is
+        1.
+
+    n_neighbors : int or None, default=None
+        If given, the target of a row is the mean of this number of its nearest training
+        rows instead of the row itself, after [8]_: the differences between a row and
+        its neighbours are treated as noise. This helps a narrow code to separate
+        groups, and helps where labels are few, but it reconstructs less exactly.
+        Neighbours are searched along the 64 leading principal axes, in time that grows
+        with the square of the number of rows. The targets take as much memory as the
+        rows do as a dense array.
+
     n_diffusion_steps : int, default=1
-        How often that mean is taken: with 2 steps the target is the mean of the
-        neighbours' means, and so on (diffusion [9]_). More steps leave less of a row
-        and more of its group.
+        Number of times that this mean is taken: with 2 steps the target is the mean of
+        the neighbours' means, and so on (diffusion [9]_). More steps keep less of the
+        row and more of its group.
+
     loss : {"auto", "squared_error", "huber", "binary_cross_entropy", "poisson"}, \
             default="auto"
-        What an error costs. "huber" is the squared error up to the mean absolute
-        deviation and linear beyond, so that outliers weigh less.
-        "binary_cross_entropy" is for shares and for zeros and ones, "poisson" for
-        counts. "auto" is "binary_cross_entropy" for data of zeros and ones and nothing
-        else, otherwise "squared_error". Whatever it is, `score` stays the squared
-        error.
-    features : {"code", "sparse", "stack"}, default="code"
-        What `transform` gives: the code; the code thinned out by the sparsity rule, as
-        the decoder gets it, which is the same where there is no rule; or all hidden
-        activations and the code, which a network of your own does not tell.
-    normalize_rows : float or "total", default=None
-        If given, each centred row is divided by its root mean square, so that faint
-        and strong rows count alike: good where strength says nothing, as with the
-        contrast of an image. The number, in units of the root mean square of all rows,
-        is added in quadrature to keep faint rows from being blown up: 0.5 is a start.
-        Rows get their lengths back on the way back, less exactly the smaller the
-        number. "total" is for counts and ``loss="poisson"``, where how many a row has
-        says nothing, as with the depth of a cell or the length of a document: rows are
-        brought to the mean total, `row_total_`, and weigh by their own (an exposure).
-        What comes back, and what is scored, is of that total. It takes a copy of `X`.
+        Loss of the reconstruction. `score` is the squared error for every loss.
+
+        - "squared_error" suits most data.
+        - "huber" is the squared error up to the mean absolute deviation and linear
+          beyond, so that outliers weigh less.
+        - "binary_cross_entropy" is for shares and for zeros and ones.
+        - "poisson" is for counts.
+        - "auto" is "binary_cross_entropy" for data that consists of zeros and ones
+          only, otherwise "squared_error".
+
+    normalize_rows : float, "total" or None, default=None
+        If given, each centred row is divided by its root mean square, so that weak and
+        strong rows count equally. This helps where the strength of a row has no
+        meaning, such as the contrast of an image.
+
+        A float, in units of the root mean square of all rows, is added in quadrature to
+        the divisor, so that weak rows are not amplified without limit; 0.5 is a good
+        start. `inverse_transform` restores the length of a row, less exactly the
+        smaller the float is.
+
+        "total" is for counts and ``loss="poisson"``, where the total of a row has no
+        meaning, such as the depth of a cell or the length of a document. Rows are
+        scaled to the mean total, `row_total_`, and weighted by their own total (an
+        exposure). Reconstructions and scores refer to the mean total. This option takes
+        a copy of `X`.
+
     whiten : {"zca", "pca"} or None, default=None
-        Whether the network sees whitened rows, in which all directions of the data
-        are about equally strong, so that fine patterns count as much as coarse ones.
-        "zca" keeps each column as close to the original as can be, "pca" turns them
-        to the principal axes. It is undone on the way back; losses are then shares of
-        the whitened variance. It takes memory in the square of the number of features
-        and time in its cube. Rows are normalised first.
+        Whether the network gets whitened rows. Whitening gives all directions of the
+        data about the same variance, so that fine patterns count as much as coarse
+        ones. "zca" keeps each column as close to the original as possible, "pca"
+        rotates the rows to the principal axes. `inverse_transform` undoes it. Losses
+        are then shares of the whitened variance. It takes memory in the square of the
+        number of features and time in its cube. Rows are normalized first.
+
     whiten_regularization : float, default=0.1
-        Added to the variance of each direction, as a share of their mean, so that
-        directions of mere noise stay weak. Where there are more features than rows,
-        keep it well above zero.
-    whiten_code : bool, default=False
-        Whether `transform` gives uncorrelated components of variance one, or less
-        where they hardly vary. The map is triangular, so that an order among the
-        components stays; `inverse_transform` undoes it. Have more rows than components.
+        Constant added to the variance of each direction, as a share of their mean, so
+        that noise directions stay weak. With more features than rows, keep it well
+        above zero.
+
     solver : {"adam", "sgd"}, default="adam"
-        Adam with decoupled weight decay, or gradient descent with momentum.
+        Optimizer: Adam with decoupled weight decay, or stochastic gradient descent with
+        Nesterov momentum.
+
     alpha : float, default=0.0
-        Weight decay. Reconstruction has as many targets as inputs, and the code is
-        already the regulariser.
+        Weight decay of weight matrices. Biases and normalization layers are not
+        decayed.
+
     batch_size : int or "auto", default="auto"
-        Rows in a batch. "auto" is 128. A batch never has fewer rows, unless there are
-        fewer in all: rows left over are dealt out among the others.
+        Minimum number of rows in a batch. Rows left over by the division into batches
+        are distributed among the batches, so a batch has fewer rows only if the data
+        has fewer. "auto" is 128.
+
     learning_rate : {"constant", "linear", "cosine"}, default="cosine"
-        How the learning rate falls in the course of the fit: not at all, linearly to
-        zero, or along half a cosine.
+        Schedule of the learning rate over the fit: constant, linear decay to zero, or
+        decay to zero along half a cosine.
+
     learning_rate_init : float or "auto", default="auto"
-        Learning rate at the start. "auto" suits the network. With hidden layers it is
-        0.01, or 0.005 where some activations are noisy at that: a layer of more than
-        64 inputs takes steps that are smaller in proportion. Without hidden layers,
-        for `solver="sgd"` and for a network of your own it is 0.005. A number is what
-        all layers take, except that wide layers of rectified units ("relu" without
-        normalisation) take smaller steps where the number would kill them.
+        Initial learning rate. "auto" is 0.005 without hidden layers, for
+        ``solver="sgd"`` and for a `network` of your own. With hidden layers it is 0.01,
+        or 0.005 for activations that are noisy at 0.01, and a layer of more than 64
+        inputs takes proportionally smaller steps. A float applies to all layers, except
+        that wide layers of rectified units ("relu" without normalization) take smaller
+        steps where the units would die.
+
     momentum : float in [0, 1), default=0.9
-        Momentum of `solver="sgd"`.
-    max_grad_norm : float, default=None
-        Bound on the norm of the gradient; None for no bound.
+        Momentum of ``solver="sgd"``. Adam ignores it.
+
+    max_grad_norm : float or None, default=None
+        Maximum norm of the gradient of all weights. A longer gradient is scaled down to
+        it. None sets no limit.
+
     max_iter : int or "auto", default="auto"
-        Most epochs. "auto" takes as many as make about 1000 steps, but at least 5 and
-        at most 50. For a sparse matrix of more than 1000 columns, and a network with
-        `linear_skip`, it takes 3 at most: a step over such rows costs as much as over
-        dense ones, and more epochs overfit.
+        Maximum number of epochs. "auto" is the number that makes about 1000 steps,
+        between 5 and 50. It is at most 3 for a sparse matrix of more than 1000 columns
+        and a network with `linear_skip`: a step over such rows costs as much as over
+        dense rows, and more epochs overfit.
+
     shuffle : bool, default=True
-        Whether each epoch visits the rows in a new order.
+        Whether each epoch visits the rows in a new random order.
+
     tol : float, default=1e-4
-        The fit stops when the loss has not fallen by more than this for
-        `n_iter_no_change` epochs. Losses are shares of the variance.
+        Minimum decrease of the loss that counts as an improvement, see
+        `n_iter_no_change`. The unit is that of `loss_curve_`.
+
     n_iter_no_change : int, default=10
-        Epochs without progress until the fit stops.
+        Number of consecutive epochs without improvement after which the fit stops.
+
     early_stopping : bool, default=False
-        Whether to hold out rows, to watch their loss in place of the training loss,
-        and to go back to the weights of its best epoch in the end. Penalties are no
-        part of that loss.
+        Whether to hold out `validation_fraction` of the rows, to monitor their loss
+        instead of the training loss, and to restore the weights of the best epoch at
+        the end.
+
     validation_fraction : float in (0, 1), default=0.1
-        Share of the rows to hold out.
+        Share of the rows to hold out with `early_stopping`.
+
     warm_start : bool, default=False
-        Whether `fit` goes on from the weights of the last fit, with a fresh optimiser
-        and schedule. Mean, scale, loss, normalisation and whitening stay those of the
-        first fit.
-    checkpoint : str or path-like, default=None
-        Folder in which `fit` notes after epochs where it stands. Killed at any moment
-        and started again, with the same parameters and data, it goes on from there and
-        comes to the same bytes. Each fit has a folder of its own in it, so searches and
-        scripts with several fits may share one; fits that are done are not trained
-        again. Delete the folder to start anew.
+        Whether `fit` continues from the weights of the last fit, with a new optimizer
+        state and learning rate schedule. The loss, and means, scales and other
+        statistics by which the data is prepared, stay those of the first fit.
+
+    checkpoint : str, path-like or None, default=None
+        Folder in which `fit` saves its progress. If a fit is killed at any moment and
+        started again with the same parameters and data, it resumes from there and gives
+        the same bytes as without the interruption. Each fit has its own subfolder, so
+        searches and scripts with several fits can share one folder. Completed fits are
+        not trained again. Delete the folder, or call
+        :func:`~skautoenc.clear_checkpoints`, to start anew.
+
     device : str or torch.device, default="auto"
-        Where to compute. "auto" is the CPU, unless there is an accelerator and the
-        network is large enough to be worth it.
+        Device to compute on. "auto" is the CPU, unless an accelerator is available and
+        the network is large enough to benefit from it.
+
     random_state : int, RandomState instance or None, default=None
-        Source of the initial weights, of the order of the rows, of the noise and of
-        the rows held out. An int gives the same weights in every fit, bit for bit on
-        the same processor; for networks so wide that several threads share a step,
-        that holds as long as torch adds up in the same order on any number of them.
+        Seed or generator of all random choices in training: initial weights, order of
+        the rows, noise, and held-out rows. An int makes fits reproducible, bit for bit
+        on the same processor; see the Notes on threads.
+
     verbose : bool or int, default=False
-        Whether to print a line an epoch.
+        Whether to print one line per epoch.
 
     Attributes
     ----------
     n_components_ : int
         Width of the code.
+
     hidden_layer_sizes_ : tuple of int or None
-        Widths of the encoder's hidden layers; None for a network of your own.
+        Widths of the encoder's hidden layers. None for a `network` of your own.
+
     sparsity_ : str or None
-        The sparsity rule of the code, if it has one.
+        Sparsity rule or penalty of the code. None for a dense code.
+
     sparsity_rate_ : float or None
-        Share of the activations that are decoded; None for a dense code.
+        Share of the activations that reach the decoder. None for a dense code.
+
     n_dead_ : int or None
-        How many units of a rectified code are active for none of up to 4096 training
-        rows at even distances; None for other codes. Up to three times in a fit dead
-        units are pointed at rows that are badly reconstructed, so few are left.
+        Number of units of a rectified code that are inactive for all of up to 4096
+        training rows at even distances. None for other codes. Up to three times in a
+        fit, dead units are reset to badly reconstructed rows, so few remain.
+
     loss_function_ : str
-        The loss.
+        Name of the loss.
+
     explained_variance_ratio_ : ndarray of shape (n_components_,) or None
-        Share of the variance that each component of an `ordered` code adds to those
-        before it, on up to 512 training rows; None without order.
+        Share of the variance that each component of an `ordered` code adds to the
+        previous ones, estimated on up to 512 training rows. None for other codes.
+
     features_ : str
-        What `transform` gives.
+        What `transform` returns.
+
     n_features_in_ : int
         Number of features seen in `fit`.
+
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Their names, if all were strings.
+        Names of the features seen in `fit`. Defined only if all names are strings.
+
     mean_ : ndarray of shape (n_features_in_,)
-        Means of the columns, subtracted first.
+        Means of the columns, which are subtracted first.
+
     scale_ : float
-        Root of the columns' mean variance, by which the centred rows are divided.
+        Root of the mean variance of the columns, by which the centred rows are divided.
+
     row_total_ : float
-        Mean total of the training rows, with ``normalize_rows="total"`` only.
+        Mean total of the training rows. Defined only with ``normalize_rows="total"``.
+
     whitening_, dewhitening_ : ndarray of shape (n_features_in_, n_features_in_) or None
-        Maps that standardised rows are multiplied by to whiten them, and back.
+        Matrices that whiten standardized rows and undo that. None without `whiten`.
+
     code_mean_ : ndarray of shape (n_components_,) or None
-        Mean of the code, subtracted from it with `whiten_code`.
+        Mean of the code, which is subtracted with `whiten_code`. None without it.
+
     code_whitening_, code_dewhitening_ : ndarray of shape \
             (n_components_, n_components_) or None
-        Maps that centred codes are multiplied by to whiten them, and back.
+        Matrices that whiten centred codes and undo that. None without `whiten_code`.
+
     network_ : torch.nn.Module
-        The network, in evaluation mode. Its `encode` takes standardised rows,
-        normalised and whitened if asked for. Its `decode` gives such rows, or what the
-        loss turns into them: shifts of logits for "binary_cross_entropy".
+        Network in evaluation mode. Its `encode` takes standardized rows, normalized and
+        whitened if requested. Its `decode` returns such rows, or the values that the
+        loss converts to them: shifts of logits for "binary_cross_entropy".
+
     n_iter_ : int
-        Epochs trained, those of earlier warm starts and `partial_fit` included.
+        Number of epochs trained, including those of earlier warm starts and of
+        `partial_fit`.
+
     loss_curve_ : list of float of length n_iter_
-        Mean training loss of each epoch, penalties included, as a share of the
-        variance of the data (of the deviance, for other losses than the squared
-        error): 1 is no better than the mean, 0 is perfect. With `n_neighbors` it is
-        still the variance of the rows, of which the targets have less.
+        Mean training loss of each epoch, including penalties, as a share of the
+        variance of the data (of the deviance, for other losses than the squared error).
+        1 is no better than predicting averages, 0 is perfect.
+
     loss_ : float
-        Its last value; the lowest where the fit went back to the weights of its best
-        epoch, because the last one's loss was far above it (by a fifth or more).
+        Last value of `loss_curve_`. If the loss of the last epoch was a fifth or more
+        above the lowest, the fit restored the weights of the best epoch, and this is
+        the lowest value.
+
     best_loss_ : float
-        Its lowest value.
+        Lowest value of `loss_curve_`.
+
     validation_scores_ : list of float or None
-        Share of the variance (deviance) of the held-out rows that is explained, R²
-        (D²), after each epoch trained with `early_stopping`; None without.
+        Explained share of the variance (R²) or deviance (D²) of the held-out rows,
+        without noise, after each epoch trained with `early_stopping`. None without
+        `early_stopping`.
+
     best_validation_score_ : float or None
-        The score of the weights that the last fit ended with; None without
+        Validation score of the final weights of the last fit. None without
         `early_stopping`.
 
     See Also
     --------
     sklearn.decomposition.PCA : Best linear reconstruction.
-    sklearn.decomposition.MiniBatchDictionaryLearning : Sparse codes by optimisation
+    sklearn.decomposition.MiniBatchDictionaryLearning : Sparse codes by optimization
         for each row.
+    TabularAutoencoderTransformer : Features of tables with categories, dates and
+        missing values.
+    PatchAutoencoderTransformer : Features of images for linear models.
 
     Notes
     -----
-    A sparse code is sparse in training. `transform` gives the rectified activations as
-    they are, which a linear model uses best; `inverse_transform` first thins them out.
-    Where the rule compares the rows of a batch, it does so by a running mean of the
-    thresholds met in training, so that each row's result is its own.
+    Parameters by group:
+
+    - code: `n_components`, `sparsity`, `sparsity_rate`, `sparsity_penalty`,
+      `contractive_penalty`, `ordered`, `features`, `whiten_code`
+    - network: `hidden_layer_sizes`, `activation`, `tied_weights`, `linear_skip`,
+      `normalization`, `dropout`, `network`
+    - noise: `corruption`, `corruption_rate`, `corruption_weight`
+    - targets: `n_neighbors`, `n_diffusion_steps`
+    - loss: `loss`
+    - preparation: `normalize_rows`, `whiten`, `whiten_regularization`
+    - solver: `solver`, `alpha`, `batch_size`, `learning_rate`, `learning_rate_init`,
+      `momentum`, `max_grad_norm`, `max_iter`, `shuffle`, `tol`, `n_iter_no_change`,
+      `early_stopping`, `validation_fraction`
+    - run: `warm_start`, `checkpoint`, `device`, `random_state`, `verbose`
+
+    A sparse code is sparse in training. :meth:`transform` returns the rectified
+    activations before the sparsity rule, which suit linear models best;
+    :meth:`inverse_transform` applies the rule first. A rule that compares the rows of a
+    batch in training uses a running mean of its training thresholds afterwards, so that
+    the result of a row does not depend on other rows.
+
+    With `n_neighbors`, `loss_curve_` is still relative to the variance of the rows;
+    that of the targets is smaller. Held-out losses of `early_stopping` do not include
+    penalties.
+
+    Threads: a network so wide that several threads share a training step gives the same
+    bytes for the same `random_state` as long as torch sums in the same order on any
+    number of threads. Smaller networks always run on one thread.
 
     References
     ----------
@@ -582,15 +703,16 @@ class AutoencoderTransformer(MatrixAutoencoder):
         ----------
         X : {array-like, sparse matrix, frame} of shape (n_samples, n_features) or \
                 Blocks
-            Training data: numbers, none missing. Sparse data stays sparse but for
-            the batch at hand; memory-mapped data and `Blocks` stay where they are.
+            Training data: numbers, none missing. A batch of
+            sparse data is made dense, the rest stays sparse. Memory-mapped data and
+            :class:`Blocks` are never loaded as a whole.
 
         y : Ignored
-            Present for API consistency. Callbacks are given it, or `X`, which is what
-            an autoencoder aims at.
+            Not used by the fit. Callbacks receive it as the target, or `X`, which is
+            the target of an autoencoder, if it is None.
 
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows' reconstruction errors; None weighs all alike.
+            Weights of the rows in the loss. None gives all rows the same weight.
 
         Returns
         -------
@@ -600,22 +722,23 @@ class AutoencoderTransformer(MatrixAutoencoder):
         Raises
         ------
         ValueError
-            If a parameter or the data is not usable, if the loss stops being finite
-            before any epoch is done, if the checkpoint is damaged, or if a parameter
-            holds something that a checkpoint cannot tell from others.
+            If a parameter or the data is invalid, if the loss is not finite in the
+            first epoch, if the checkpoint is damaged, or if a parameter holds an object
+            that a checkpoint cannot distinguish from others.
         MemoryError
-            If memory runs out, on the device or beside it.
+            If memory runs out, on the device or on the host.
         OSError
-            If the checkpoint folder cannot be written to.
+            If the checkpoint folder is not writable.
 
         Warns
         -----
         ConvergenceWarning
-            If the loss stops being finite later: the best weights until then stay.
+            If the loss is not finite in a later epoch. The fit keeps the best weights
+            up to then.
         UserWarning
-            If training was interrupted from the keyboard; the estimator is usable.
-            If the checkpoint folder has an unfinished fit, but of something else, or
-            if it cannot be written to any more.
+            If training was interrupted from the keyboard. The estimator is usable.
+            If the checkpoint folder holds an unfinished fit with other parameters or
+            data, or if it is no longer writable.
         """
         self._fit(X, y, sample_weight)
         return self
@@ -629,17 +752,17 @@ class AutoencoderTransformer(MatrixAutoencoder):
         Parameters
         ----------
         X : {array-like, sparse matrix, frame} of shape (n_samples, n_features)
-            A part of the training data, of any number of rows. The first part, of two
-            rows at least, also sets mean, scale and whitening: let it be a fair sample
-            of the rest. A part of one row is normalised by what came before it, with
-            batch normalisation.
+            Part of the training data, with any number of rows. The first part needs at
+            least two rows and determines mean, scale and whitening: it should be a
+            representative sample. With batch normalization, a part of one row is
+            normalized by the statistics of the previous parts.
 
         y : Ignored
             Present for API consistency.
 
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows' reconstruction errors within this part; None weighs
-            all alike.
+            Weights of the rows of this part in the loss. None gives all rows the same
+            weight.
 
         Returns
         -------
@@ -649,16 +772,16 @@ class AutoencoderTransformer(MatrixAutoencoder):
         Raises
         ------
         ValueError
-            If a parameter or the data is not usable, or if the loss is not finite.
+            If a parameter or the data is invalid, or if the loss is not finite.
         MemoryError
-            If memory runs out, on the device or beside it.
+            If memory runs out, on the device or on the host.
         AttributeError
-            With `early_stopping` or `whiten_code`, which need all data at once.
+            With `early_stopping` or `whiten_code`, which need all of the data.
 
         Notes
         -----
-        The learning rate stays at its initial value, since the length of the stream is
-        unknown; dead units are not revived, and ``loss="auto"`` is the squared error.
+        The learning rate is constant, since the length of the stream is unknown. Dead
+        units are not reset, and ``loss="auto"`` is the squared error.
         """
         self._partial_fit(X, sample_weight)
         return self
@@ -674,15 +797,16 @@ class AutoencoderTransformer(MatrixAutoencoder):
         Returns
         -------
         ndarray or frame of shape (n_samples, n_features_out), float32
-            The code, one column a component; with ``features="stack"`` the hidden
-            activations before it, from the first layer on.
+            The code, with one column per component. With ``features="stack"``, the
+            activations of all hidden layers, in order, precede it.
 
         Raises
         ------
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If `X` has other columns than in `fit`, or values that are not finite.
+            If the columns of `X` differ from those of `fit`, or if a value is not
+            finite.
         """
         return self._transform(X)
 
@@ -692,24 +816,24 @@ class AutoencoderTransformer(MatrixAutoencoder):
         Parameters
         ----------
         X : array-like or frame of shape (n_samples, n_features_out)
-            What `transform` gives. Of a stack the code alone, its last
-            `n_components` columns, is enough.
+            Output of :meth:`transform`. With ``features="stack"``, the code alone (the
+            last `n_components` columns) is enough.
 
         Returns
         -------
         ndarray or frame of shape (n_samples, n_features), float32 or float64
             The reconstruction, in the units of the training data. It is float64 if
-            float32 could not hold the data: with columns further than 1024 times
-            `scale_` from zero, such as timestamps, or a `scale_` outside of 2**-100 to
-            2**100. A frame with the training data's columns if the estimator was
-            fitted on a frame and `set_output` asks for one.
+            float32 cannot represent the data: if columns are further than 1024 times
+            `scale_` from zero, such as timestamps, or if `scale_` is outside of the
+            range from 2**-100 to 2**100. It is a frame with the columns of the training
+            data if the estimator was fitted on a frame and `set_output` requests one.
 
         Raises
         ------
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If `X` has another number of columns than the code, or values that are
+            If the number of columns of `X` is not that of the code, or if a value is
             not finite.
         """
         return self._inverse_transform(X)
@@ -725,23 +849,24 @@ class AutoencoderTransformer(MatrixAutoencoder):
         Returns
         -------
         ndarray of shape (n_samples,), float64
-            Minus the mean squared error of each row's reconstruction, in the squared
-            units of the data: 0 is perfect, and outliers are far below, at minus
-            infinity where float64 has no such number. Never NaN.
+            Negative mean squared error of the reconstruction of each row, in the
+            squared units of the data. 0 is perfect, and outliers have large negative
+            scores: minus infinity where float64 overflows, never NaN.
 
         Raises
         ------
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If `X` has other columns than in `fit`, or values that are not finite.
+            If the columns of `X` differ from those of `fit`, or if a value is not
+            finite.
         """
         return -self._errors(X)
 
     def score(
         self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None
     ) -> float:
-        """Return minus the mean reconstruction error, for searches without labels.
+        """Return the negative mean reconstruction error, for searches without labels.
 
         Parameters
         ----------
@@ -752,19 +877,20 @@ class AutoencoderTransformer(MatrixAutoencoder):
             Present for API consistency.
 
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
+            Weights of the rows in the mean. None gives all rows the same weight.
 
         Returns
         -------
         float
-            The weighted mean of `score_samples`.
+            Weighted mean of :meth:`score_samples`.
 
         Raises
         ------
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If `X` has other columns than in `fit`, or values that are not finite.
+            If the columns of `X` differ from those of `fit`, or if a value is not
+            finite.
         """
         return -self._mean_error(X, sample_weight)
 

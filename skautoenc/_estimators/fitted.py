@@ -79,21 +79,23 @@ class FittedEstimator(
         Parameters
         ----------
         X : {array-like, sparse matrix, frame} of shape (n_samples, n_features)
-            Training data.
+            Training data, as in `fit`.
+
         y : Ignored
-            Present for API consistency.
+            Not used by the fit, see `fit`.
+
         **fit_params : dict
-            Further parameters of `fit`.
+            Further arguments of `fit`, such as `sample_weight`.
 
         Returns
         -------
         ndarray or frame of shape (n_samples, n_features_out), float32
-            What `transform` gives.
+            Output of `transform`.
 
         Raises
         ------
         TypeError
-            If `X` is `Blocks`, whose codes need not fit into memory.
+            If `X` is :class:`Blocks`, whose codes may not fit into memory.
         """
         if isinstance(X, Blocks):
             raise TypeError(

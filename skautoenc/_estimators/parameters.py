@@ -160,13 +160,13 @@ class Parameters(BaseEstimator):
                 raise InvalidParameterError(message) from None
 
     def set_params(self, **params: Any) -> Self:
-        """Set parameters, also those of an estimator that is one itself.
+        """Set parameters of the estimator and of estimators in its parameters.
 
         Parameters
         ----------
         **params : dict
-            Values by their names, ``<parameter>__<name>`` for those of an estimator
-            within.
+            Values by name; ``<parameter>__<name>`` is a parameter of the estimator in
+            ``<parameter>``.
 
         Returns
         -------
@@ -176,7 +176,7 @@ class Parameters(BaseEstimator):
         Raises
         ------
         ValueError
-            If there is no such parameter, or if it holds nothing that has parameters.
+            If a parameter does not exist, or if its value has no parameters.
         """
         known = self.get_params(deep=False)
         for key in params:

@@ -53,85 +53,110 @@ _LENGTHS = [Interval(Integral, 1, None, closed="left"), tuple, list]
 class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
     """Convolutional features of images by an autoencoder of their patches.
 
-    A sparse autoencoder learns a dictionary of small patches, drawn from all over the
-    images. `transform` encodes every patch of an image and averages the codes over a
-    grid of cells [1]_, takes the root of the means and whitens them: features that say
-    what is where, roughly, and that shift little when the image does. It learns in
-    seconds, and on images a linear model does much better on them than on the codes of
-    whole images.
+    A sparse autoencoder learns a dictionary of small patches, which are drawn from all
+    positions of the images. :meth:`transform` encodes every patch of an image, averages
+    the codes over a grid of cells [1]_, takes the root of the means and whitens them.
+    The features tell which patterns are approximately where, and change little when the
+    image is shifted. The fit takes seconds, and a linear model does much better on
+    these features than on the codes of whole images.
 
     Parameters
     ----------
-    autoencoder : AutoencoderTransformer, default=None
-        What learns the patches; any of its parameters can be searched over. None is
-        ``AutoencoderTransformer(200, sparsity="topk", sparsity_rate=0.025,
-        whiten="zca", batch_size=1024)``. Encoders of one layer are applied as
-        convolutions; others give the same features more slowly.
-    image_shape : tuple of int or "auto", default="auto"
-        ``(height, width)`` or ``(height, width, n_channels)`` of a row. "auto" is the
-        shape of the images, if `fit` is given them as an array of three or four
-        dimensions; otherwise a square of one channel, or a line where the number of
-        features is no square.
-    patch_size : int, tuple of int or "auto", default="auto"
-        Height and width of a patch. "auto" is 6, or half of the shorter side of the
-        image if that is less.
-    padding : int, tuple of int or "auto", default="auto"
-        How far patches reach beyond the image, down and across, where they find its
-        edge repeated. "auto" lets there be about as many patches as places.
-    normalize_patches : float, default=0.3
-        If given, each patch has its mean subtracted and is divided by its contrast, so
-        that faint and strong ones count alike. The number, in units of the root mean
-        square contrast, is added in quadrature to keep noise from being blown up. Set
-        it to None where brightness itself says what an image shows.
+    autoencoder : AutoencoderTransformer or None, default=None
+        Autoencoder of the patches, an :class:`AutoencoderTransformer`. Searches can set
+        all of its parameters. None is ``AutoencoderTransformer(200, sparsity="topk",
+        sparsity_rate=0.025, whiten="zca", batch_size=1024)``. Encoders of one layer are
+        applied as convolutions. Others give the same features more slowly.
+
     pooling : int or tuple of int, default=4
-        Number of cells, down and across, over which codes are averaged, by weights that
-        fall linearly to the centres of the cells around. No more than there are places
-        for a patch.
-    n_components : int, default=None
-        If given, only as many principal components of the features are kept. Without
-        them features are ``cells * units`` in number: thousands.
+        Number of cells, vertically and horizontally, over which the codes are averaged.
+        The weights decrease linearly to the centres of the neighbouring cells. It is
+        limited to the number of patch positions.
+
+    n_components : int or None, default=None
+        If given, only this number of principal components of the features is kept.
+        Otherwise there are ``cells * units`` features: thousands.
+
     whiten_code : bool, default=True
-        Whether features are made uncorrelated. A linear classifier with an L2 penalty
-        does clearly better on them. The map is triangular: a feature keeps its name,
-        and has what those before it tell removed.
+        Whether the features are made uncorrelated. A linear classifier with an L2
+        penalty does clearly better on them. The map is triangular: a feature keeps its
+        name, and the part that earlier features predict is removed.
+
     whiten_regularization : float, default=0.03
-        Added to the variance of each direction, as a share of their mean, so that
-        directions of mere noise stay weak; also the ridge penalty of the way back.
+        Constant added to the variance of each direction, as a share of their mean, so
+        that noise directions stay weak. It is also the ridge penalty of the map that
+        `inverse_transform` uses.
+
+    image_shape : tuple of int or "auto", default="auto"
+        Shape of the image in a row: ``(height, width)`` or ``(height, width,
+        n_channels)``. "auto" is the shape of the images if `fit` gets an array of three
+        or four dimensions. Otherwise it is a square with one channel, or a line if the
+        number of features is not a square.
+
+    patch_size : int, tuple of int or "auto", default="auto"
+        Height and width of a patch in pixels. "auto" is 6, or half of the shorter side
+        of the image if that is smaller.
+
+    padding : int, tuple of int or "auto", default="auto"
+        Number of pixels by which patches extend beyond the image, vertically and
+        horizontally. The edge of the image is repeated there. With "auto" there are
+        about as many patches as pixels.
+
+    normalize_patches : float or None, default=0.3
+        If given, the mean of each patch is subtracted, and the patch is divided by its
+        contrast, so that weak and strong patches count equally. The float, in units of
+        the root mean square contrast, is added in quadrature to the divisor, so that
+        noise is not amplified. Use None where brightness itself tells what an image
+        shows.
+
     n_patches : int, default=200_000
-        Most patches to learn from.
+        Maximum number of patches to train on.
+
     random_state : int, RandomState instance or None, default=None
-        Source of the choice of patches, and of the autoencoder's seed where that has
-        none.
+        Seed or generator of the choice of patches, and of the seed of the autoencoder
+        if that has no `random_state`. An int makes fits reproducible.
 
     Attributes
     ----------
     autoencoder_ : AutoencoderTransformer
-        The autoencoder of patches, fitted.
+        Fitted autoencoder of the patches.
+
     image_shape_ : tuple of int
         ``(height, width, n_channels)``.
+
     patch_size_ : tuple of int
         Height and width of a patch.
+
     padding_ : tuple of int
-        How far patches reach beyond the image.
+        Number of pixels by which patches extend beyond the image.
+
     grid_ : tuple of int
-        Number of cells, down and across.
+        Number of cells, vertically and horizontally.
+
     mean_, scale_ : float
-        Mean and standard deviation of the pixels, subtracted first and divided by.
+        Mean and standard deviation of all pixels, by which images are standardized.
+
     n_components_ : int or None
-        Number of components kept; None if all features are.
+        Number of components kept. None if all features are kept.
+
     code_mean_ : ndarray of shape (n_pooled,) or None
-        Mean of the roots of pooled codes, subtracted from them.
+        Mean of the roots of the pooled codes, which is subtracted from them.
+
     code_map_ : ndarray of shape (n_pooled, n_features_out) or None
-        What they are then multiplied by; both are None if neither `n_components` nor
-        `whiten_code` asks for it.
+        Matrix by which the centred roots are multiplied. `code_mean_` and `code_map_`
+        are None with neither `n_components` nor `whiten_code`.
+
     decoder_map_ : ndarray of shape (n_features_out, n_features_in_)
-        What features are multiplied by on the way back to standardised images.
+        Matrix that maps features to standardized images, see `inverse_transform`.
+
     decoder_mean_ : ndarray of shape (n_features_in_,)
-        Added to that.
+        Intercept of that map.
+
     n_features_in_ : int
         Number of features seen in `fit`.
+
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Their names, if all were strings.
+        Names of the features seen in `fit`. Defined only if all names are strings.
 
     See Also
     --------
@@ -140,12 +165,21 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
 
     Notes
     -----
-    With all its patches an image has hundreds of times as many codes as pixels.
-    `transform` holds those of 24 images at a time, which fit the processor's cache, and
-    the features of 288: a few megabytes beyond its result and `code_map_`.
+    Parameters by group:
+
+    - code: `autoencoder`, `pooling`, `n_components`, `whiten_code`,
+      `whiten_regularization`
+    - preparation: `image_shape`, `patch_size`, `padding`, `normalize_patches`,
+      `n_patches`
+    - run: `random_state`
+
+    The overlapping patches of an image have hundreds of times as many codes as the
+    image has pixels. :meth:`transform` holds the codes of 24 images at a time, which
+    fit the processor's cache, and the features of 288: a few megabytes in addition to
+    its result and `code_map_`.
 
     Means of the features, their covariance and the decoder are learnt from up to 10,000
-    images at even distances; more change nothing that a classifier would notice.
+    images at even distances. More images do not change the accuracy of a classifier.
 
     References
     ----------
@@ -245,11 +279,14 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
         ----------
         X : {array-like, sparse matrix, frame} of shape (n_samples, n_features), or \
                 array-like of shape (n_samples, height, width[, n_channels])
-            Training images.
+            Training images, one per row, channels last: numbers, none missing.
+
         y : Ignored
-            Present for API consistency. Callbacks are given it, or `X`.
+            Not used by the fit. Callbacks receive it as the target, or `X`, which is
+            the target of an autoencoder, if it is None.
+
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the images; None weighs all alike.
+            Weights of the images. None gives all images the same weight.
 
         Returns
         -------
@@ -259,7 +296,7 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
         Raises
         ------
         ValueError
-            If a parameter or the data is not usable.
+            If a parameter or the data is invalid.
         """
         self._validate_params()
         # A fit that fails from here on leaves nothing that looks fitted.
@@ -402,20 +439,21 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
         ----------
         X : {array-like, sparse matrix, frame} of shape (n_samples, n_features), or \
                 array-like of shape (n_samples, height, width[, n_channels])
-            Images.
+            Images, as in `fit`.
 
         Returns
         -------
         ndarray or frame of shape (n_samples, n_features_out), float32
             Roots of the mean codes of each cell, cell by cell, whitened or compressed
-            if asked for.
+            if requested.
 
         Raises
         ------
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If `X` has other columns than in `fit`, or values that are not finite.
+            If the columns of `X` differ from those of `fit`, or if a value is not
+            finite.
         """
         return self._transform(X)
 
@@ -424,28 +462,31 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
     ) -> NDArray[np.float32]:
         """Return patches of images as `autoencoder_` sees them.
 
-        For its `score`, `transform` and displays.
+        They are the input of its methods, such as `score` and `transform`, and of
+        displays.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, frame} of shape (n_samples, n_features), or \
                 array-like of shape (n_samples, height, width[, n_channels])
-            Images.
+            Images, as in `fit`.
+
         max_patches : int, default=10_000
-            If there are more, as many are drawn, the same ones in each call.
+            Maximum number of patches. If there are more, this number of them is drawn,
+            the same ones in each call.
 
         Returns
         -------
         ndarray of shape (n_patches, n_values), float32
-            Patches, centred and normalised, in the order of images and places.
+            Patches, centred and normalized, in the order of images and positions.
 
         Raises
         ------
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If `X` has other columns than in `fit`, or values that are not finite, or
-            if `max_patches` is not positive.
+            If the columns of `X` differ from those of `fit`, if a value is not finite,
+            or if `max_patches` is not positive.
         TypeError
             If `max_patches` is not an integer.
         """
@@ -460,38 +501,39 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
         return normalized.numpy()
 
     def inverse_transform(self, X: Any) -> Any:
-        """Give images that have such features, about.
+        """Reconstruct images approximately from their features.
 
         Parameters
         ----------
         X : array-like or frame of shape (n_samples, n_features_out)
-            What `transform` gives.
+            Output of :meth:`transform`.
 
         Returns
         -------
         ndarray or frame of shape (n_samples, n_features), float32 or float64
-            A linear reconstruction, float64 if float32 could not hold the data, as
-            from an `AutoencoderTransformer`. Pooling forgets where in its cell a patch
-            was, so fine detail is lost.
+            A linear reconstruction. It is float64 if float32 cannot represent the data,
+            see :meth:`AutoencoderTransformer.inverse_transform`. Pooling discards the
+            position of a patch in its cell, so fine detail is lost.
 
         Raises
         ------
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If `X` has another number of columns than `transform` gives.
+            If the number of columns of `X` is not that of the features.
         """
         check_is_fitted(self)
         features = check_codes(self, X, self._model.n_features_out)
         return self._as_frame(self._model.decode(features), X)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
-        """Name the features.
+        """Return the names of the features.
 
         Parameters
         ----------
         input_features : array-like of str or None, default=None
-            Only compared with the names seen in `fit`.
+            Names of the input features. They must equal those seen in `fit`, and have
+            no other effect.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""TabularAutoencoderTransformer: frames with categories, dates and gaps."""
+"""The autoencoder of tables with categories, dates and missing values."""
 
 from __future__ import annotations
 
@@ -38,169 +38,261 @@ from .table import TableAutoencoder
 
 
 class TabularAutoencoderTransformer(TableAutoencoder):
-    """Features of tables as they are: numbers, categories, dates and gaps.
+    """Features of tables with numbers, categories, dates and missing values.
 
-    A network learns to fill in cells that are hidden from it, from what is left of the
-    row. `transform` gives what it makes of a row, for a linear model; `impute` fills
-    gaps; `inverse_transform` gives a frame like the one of `fit`;
-    `reconstruction_error` says which cells look wrong.
+    A network learns to predict hidden cells from the other cells of the row.
+
+    - :meth:`transform` returns features of the rows for a linear model.
+    - :meth:`impute` fills missing values.
+    - :meth:`inverse_transform` returns a frame like that of `fit`.
+    - :meth:`reconstruction_error` tells which cells are implausible.
 
     Parameters
     ----------
     n_components : int or "auto", default="auto"
-        Width of the code. "auto" is the number of numbers and levels, between 16 and
-        128.
-    hidden_layer_sizes : sequence of int or "auto", default="auto"
-        Widths of the encoder's hidden layers, which the decoder has in reverse. "auto"
-        is (256,). A linear map runs beside them, from the row to the code and from
-        there to the reconstruction.
-    activation : str, default="silu"
-        Of the hidden layers: "identity", "logistic", "tanh", "relu", "leaky_relu",
-        "elu", "gelu", "silu" or "selu".
-    dropout : float, default=0.3
-        Rate at which hidden activations are dropped while training. Tables are small,
-        and networks without it learn them by heart.
+        Width of the code. "auto" is the number of inputs of the network (numbers and
+        categories), between 16 and 128.
+
     features : {"code", "stack"}, default="stack"
-        What `transform` gives: the code, or the hidden activations and the code, which
-        a linear model does better on.
-    categorical_features : "from_dtype", array-like or None, default="from_dtype"
-        The columns to take for categories, besides those that have such a type: names,
-        places, or a mask. Columns of a frame are numbers, dates, or categories
-        (booleans, strings, categoricals, objects) by their type; those of an array are
-        numbers.
-    column_kinds : dict or None, default=None
-        What columns, by their names or places, are to be taken for whatever their type:
-        "number", which booleans and strings of numbers can be, "date", which strings in
-        ISO 8601 can be, or "category". Columns of objects or strings that hold nothing
-        but numbers or dates are categories by default, with a warning, unless they are
-        named here.
-    scaling : {"standard", "quantile"}, default="standard"
-        How numbers are brought to one scale: centred and divided by their standard
-        deviation, or mapped to a normal distribution by their ranks (RankGauss), which
-        outliers hardly move. Filled in are means for the former, and for the latter
-        what is closer to medians.
+        What `transform` returns: the code, or all hidden activations and the code.
+        Linear models do better on the latter.
+
+    hidden_layer_sizes : array-like of int or "auto", default="auto"
+        Widths of the encoder's hidden layers. The decoder has the same layers in
+        reverse. "auto" is ``(256,)``. A linear map runs parallel to the layers, from
+        the row to the code and from the code to the reconstruction.
+
+    activation : {"identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "gelu", \
+            "silu", "selu"}, default="silu"
+        Activation of the hidden layers. Initial weights are scaled to match it.
+
+    dropout : float in [0, 1), default=0.3
+        Dropout rate of the hidden activations in training. Tables are small, and
+        networks without dropout overfit.
+
     number_encoding : {"piecewise_linear", "periodic"} or None, default=None
-        What the encoder sees besides each scaled number [3]_: how far it fills each of
-        16 bins of as many rows, or its sine and cosine at 8 frequencies, which are
-        learnt. Both help where things depend on numbers in jumps or waves, and cost
-        time.
-    min_frequency : int, float or None, default=None
-        Fewest rows, or smallest share of the known ones, for a category with a code of
-        its own; rarer categories share a code, and are not decoded to. Where rows are
-        scored, the error of a rare category follows from the share of all rare ones.
-    max_categories : int or None, default=64
-        Most codes of a column. With more levels, the rarest share one.
-    handle_unknown : {"infrequent_if_exist", "error"}, default="infrequent_if_exist"
-        A category that was not seen in `fit` is encoded as a rare one, if the column
-        has any, otherwise as a missing value; or it is an error. Where rows are scored,
-        its error is at least that of the column's least likely category. There is a
-        warning where more than half of a column's values are such categories, among ten
-        values or more, or among fewer if none of the categories of `fit` has their
-        type: integers where `fit` had strings, for one.
+        Additional inputs of the encoder for each scaled number [3]_. "piecewise_linear"
+        is the fill level of each of 16 bins, which hold equal numbers of rows.
+        "periodic" is the sine and cosine at 8 learnt frequencies. Both help where other
+        columns depend on a number in jumps or waves, and both cost time.
+
     corruption : {"masking", "swap"}, default="masking"
-        What is done to cells that are to be reconstructed: they become gaps, or take
-        the value of another row.
+        Kind of noise in the cells that are to be reconstructed: "masking" makes them
+        missing values, "swap" takes the value of another row.
+
     corruption_rate : float or dict, default=0.3
-        Mean share of the cells; each row draws its own, up to twice as much. A
-        dictionary gives rates by column, or by kind of column, "number", "category" and
-        "date", for those that are not named; none is zero.
+        Mean share of the cells that are corrupted. Each row draws its own share, up to
+        twice as large. A dictionary gives rates by column name, or by kind of column
+        ("number", "category" and "date") for the columns that are not named. The rate
+        of all others is zero.
+
     corruption_weight : float, default=4.0
-        Weight of these cells in the loss, where that of the others is one.
+        Weight of the corrupted entries in the loss. The weight of the other entries is
+        1.
+
     loss : {"auto", "squared_error", "huber"}, default="auto"
-        What errors of numbers and dates cost; "auto" is the squared error. Categories
-        cost cross-entropy. Each column's costs are divided by those of its averages, so
-        that none drowns the others, however many levels it has.
+        Loss of numbers and dates. "huber" gives outliers less weight, "auto" is the
+        squared error. The loss of categories is the cross-entropy. The loss of each
+        column is divided by that of predicting the column's averages, so that no column
+        dominates the others, however many categories it has.
+
+    categorical_features : "from_dtype", array-like or None, default="from_dtype"
+        Columns to treat as categories in addition to those of a categorical type:
+        names, positions, or a boolean mask. In a frame, the type of a column decides
+        whether it holds numbers, dates or categories (booleans, strings, categoricals,
+        objects). The columns of an array hold numbers.
+
+    column_kinds : dict or None, default=None
+        Kinds of columns, by name or position, that take precedence over the type of the
+        column. "number" is possible for booleans and strings of numbers, "date" for
+        strings in ISO 8601, "category" for every column. Columns of objects or strings
+        that hold only numbers or only dates are categories by default, with a warning,
+        unless they are named here.
+
+    scaling : {"standard", "quantile"}, default="standard"
+        Scaling of numbers. "standard" subtracts the mean and divides by the standard
+        deviation. "quantile" maps ranks to a normal distribution (RankGauss), which is
+        robust to outliers. Values that `impute` fills in are close to means with the
+        former, and closer to medians with the latter.
+
+    min_frequency : int, float or None, default=None
+        Minimum number of rows (int), or minimum share of the known values (float), of a
+        category with an embedding of its own. Rarer categories share one embedding, and
+        `inverse_transform` and `impute` never return them. In scores, the error of a
+        rare category is computed from the common share of all rare ones.
+
+    max_categories : int or None, default=64
+        Maximum number of embeddings for the categories of a column. If a column has
+        more categories, the rarest share one embedding. None sets no limit.
+
+    handle_unknown : {"infrequent_if_exist", "error"}, default="infrequent_if_exist"
+        How to treat a category that `fit` has not seen: encode it as a rare category if
+        the column has any, otherwise as a missing value, or raise an error. In scores,
+        its error is at least that of the column's least likely category. A warning is
+        raised if more than half of a column's values are such categories, among ten
+        values or more. Among fewer values it is raised if no category of `fit` has
+        their type, such as integers where `fit` had strings.
+
     solver : {"adam", "sgd"}, default="adam"
-        Adam with decoupled weight decay, or gradient descent with Nesterov's momentum.
+        Optimizer: Adam with decoupled weight decay, or stochastic gradient descent with
+        Nesterov momentum.
+
     alpha : float, default=0.01
-        Weight decay of matrices.
+        Weight decay of weight matrices. Biases and normalization layers are not
+        decayed.
+
     batch_size : int or "auto", default="auto"
-        Fewest rows in a batch, if there are as many; "auto" is 128.
+        Minimum number of rows in a batch. Rows left over by the division into batches
+        are distributed among the batches, so a batch has fewer rows only if the data
+        has fewer. "auto" is 128.
+
     learning_rate : {"constant", "linear", "cosine"}, default="cosine"
-        How the learning rate falls over the epochs.
+        Schedule of the learning rate over the fit: constant, linear decay to zero, or
+        decay to zero along half a cosine.
+
     learning_rate_init : float or "auto", default="auto"
-        Learning rate at the start; "auto" is 0.003.
-    momentum : float, default=0.9
-        Momentum of "sgd".
+        Initial learning rate. "auto" is 0.003.
+
+    momentum : float in [0, 1), default=0.9
+        Momentum of ``solver="sgd"``. Adam ignores it.
+
     max_grad_norm : float or None, default=None
-        Bound on the norm of all gradients together.
+        Maximum norm of the gradient of all weights. A longer gradient is scaled down to
+        it. None sets no limit.
+
     max_iter : int or "auto", default="auto"
-        Most epochs. "auto" is what makes 1000 steps, between 10 and 300: more fill
-        gaps hardly better, and features of small tables come to know their rows by
-        heart.
+        Maximum number of epochs. "auto" is the number that makes about 1000 steps,
+        between 10 and 300. More epochs hardly improve imputation, and the features of
+        small tables overfit.
+
     shuffle : bool, default=True
-        Whether each epoch draws a new order.
+        Whether each epoch visits the rows in a new random order.
+
     tol : float, default=0.0
-        A loss counts as better when it is lower by more than this.
+        Minimum decrease of the loss that counts as an improvement, see
+        `n_iter_no_change`. The unit is that of `loss_curve_`.
+
     n_iter_no_change : int, default=50
-        Stop when this many epochs in a row were not better. Which cells are hidden is
-        chance, and a few such epochs say nothing.
+        Number of consecutive epochs without improvement after which the fit stops.
+
     early_stopping : bool, default=False
-        Hold out rows, and go back to the weights that were best on them.
-    validation_fraction : float, default=0.1
-        Share of the rows to hold out.
+        Whether to hold out `validation_fraction` of the rows, to monitor their loss
+        instead of the training loss, and to restore the weights of the best epoch at
+        the end.
+
+    validation_fraction : float in (0, 1), default=0.1
+        Share of the rows to hold out with `early_stopping`.
+
     warm_start : bool, default=False
-        Go on from the last weights.
-    checkpoint : str or path-like, default=None
-        Folder in which `fit` notes after epochs where it stands. Killed at any moment
-        and started again, with the same parameters and data, it goes on from there and
-        comes to the same bytes. Each fit has a folder of its own in it, so searches and
-        scripts with several fits may share one; fits that are done are not trained
-        again. Delete the folder to start anew.
+        Whether `fit` continues from the weights of the last fit, with a new optimizer
+        state and learning rate schedule. The loss, and means, scales and other
+        statistics by which the data is prepared, stay those of the first fit.
+
+    checkpoint : str, path-like or None, default=None
+        Folder in which `fit` saves its progress. If a fit is killed at any moment and
+        started again with the same parameters and data, it resumes from there and gives
+        the same bytes as without the interruption. Each fit has its own subfolder, so
+        searches and scripts with several fits can share one folder. Completed fits are
+        not trained again. Delete the folder, or call
+        :func:`~skautoenc.clear_checkpoints`, to start anew.
+
     device : str or torch.device, default="auto"
-        Where to compute.
+        Device to compute on. "auto" is the CPU, unless an accelerator is available and
+        the network is large enough to benefit from it.
+
     random_state : int, RandomState instance or None, default=None
-        Source of all that is random.
+        Seed or generator of all random choices in training: initial weights, order of
+        the rows, noise, and held-out rows. An int makes fits reproducible, bit for bit
+        on the same processor; see the Notes on threads.
+
     verbose : bool or int, default=False
-        Print a line an epoch.
+        Whether to print one line per epoch.
 
     Attributes
     ----------
     column_kinds_ : dict
-        What each column was taken for: "number", "category" or "date".
+        Kind of each column: "number", "category" or "date".
+
     n_components_ : int
         Width of the code.
+
     features_ : str
-        What `transform` gives.
+        What `transform` returns.
+
     features_scale_ : float
-        What the network's activations are divided by, so that the features' variances
-        sum up to the number of columns, as those of scaled columns do. Neither then
-        drowns the other in a linear model of both.
+        Divisor of the network's activations. It makes the variances of the features sum
+        up to the number of columns, as those of scaled columns do, so that neither
+        dominates in a linear model of both.
+
     loss_function_ : str
-        The loss of numbers.
+        Name of the loss.
+
     n_features_in_ : int
-        Number of columns seen in `fit`.
+        Number of features seen in `fit`.
+
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Their names, if all were strings.
+        Names of the features seen in `fit`. Defined only if all names are strings.
+
     network_ : torch.nn.Module
-        The network, in evaluation mode.
+        Network in evaluation mode.
+
     n_iter_ : int
-        Epochs trained.
+        Number of epochs trained, including those of earlier warm starts and of
+        `partial_fit`.
+
     loss_curve_ : list of float of length n_iter_
-        Mean training loss of each epoch, as a share of the columns' deviance: 1 is no
-        better than averages, 0 is perfect.
+        Mean training loss of each epoch, as a share of the deviance of the columns. 1
+        is no better than predicting averages, 0 is perfect.
+
     loss_ : float
-        Its last value; the lowest where the fit went back to the weights of its best
-        epoch, because the last one's loss was far above it (by a fifth or more).
+        Last value of `loss_curve_`. If the loss of the last epoch was a fifth or more
+        above the lowest, the fit restored the weights of the best epoch, and this is
+        the lowest value.
+
     best_loss_ : float
-        Its lowest value.
+        Lowest value of `loss_curve_`.
+
     validation_scores_ : list of float or None
-        Share of the held-out rows' deviance that is explained, after each epoch trained
-        with `early_stopping`, with no cell hidden.
+        Explained share of the variance (R²) or deviance (D²) of the held-out rows,
+        without noise, after each epoch trained with `early_stopping`. None without
+        `early_stopping`.
+
     best_validation_score_ : float or None
-        The score of the weights that the last fit ended with.
+        Validation score of the final weights of the last fit. None without
+        `early_stopping`.
 
     See Also
     --------
-    AutoencoderTransformer : For arrays of numbers without gaps.
+    AutoencoderTransformer : Codes of arrays of numbers without missing values.
     sklearn.impute.IterativeImputer : Regression of each column on the others.
 
     Notes
     -----
+    Parameters by group:
+
+    - code: `n_components`, `features`
+    - network: `hidden_layer_sizes`, `activation`, `dropout`, `number_encoding`
+    - noise: `corruption`, `corruption_rate`, `corruption_weight`
+    - loss: `loss`
+    - preparation: `categorical_features`, `column_kinds`, `scaling`, `min_frequency`,
+      `max_categories`, `handle_unknown`
+    - solver: `solver`, `alpha`, `batch_size`, `learning_rate`, `learning_rate_init`,
+      `momentum`, `max_grad_norm`, `max_iter`, `shuffle`, `tol`, `n_iter_no_change`,
+      `early_stopping`, `validation_fraction`
+    - run: `warm_start`, `checkpoint`, `device`, `random_state`, `verbose`
+
     The network is a denoising autoencoder [1]_ whose noise is missing cells, so that
-    gaps are nothing new to it [2]_. A level's embedding is added to the first layer; a
-    gap has one of its own. Gaps cost nothing. Dates are read as a point in time and as
-    where in the year, the week and the day they are.
+    missing values are familiar to it [2]_. The embedding of a category is added to the
+    first layer; a missing value has an embedding of its own. Missing values do not
+    contribute to the loss. A date is encoded as a point in time and as its position in
+    the year, the week and the day.
+
+    The corrupted cells are drawn at random in each epoch, so the loss of an epoch is
+    noisy, and `n_iter_no_change` is large by default.
+
+    Threads: a network so wide that several threads share a training step gives the same
+    bytes for the same `random_state` as long as torch sums in the same order on any
+    number of threads. Smaller networks always run on one thread.
 
     References
     ----------
@@ -369,14 +461,14 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         X : frame or array-like of shape (n_samples, n_features)
             Training data: a frame of pandas, polars or pyarrow, whose columns are
             numbers, categories, booleans or dates, or an array. Values may be missing.
-            Neither sparse matrices nor `Blocks`.
+            Sparse matrices and :class:`Blocks` are not supported.
 
         y : Ignored
-            Present for API consistency. Callbacks are given it, or `X`, which is what
-            an autoencoder aims at.
+            Not used by the fit. Callbacks receive it as the target, or `X`, which is
+            the target of an autoencoder, if it is None.
 
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows' reconstruction errors; None weighs all alike.
+            Weights of the rows in the loss. None gives all rows the same weight.
 
         Returns
         -------
@@ -386,22 +478,23 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         Raises
         ------
         ValueError
-            If a parameter or the data is not usable, if the loss stops being finite
-            before any epoch is done, if the checkpoint is damaged, or if a parameter
-            holds something that a checkpoint cannot tell from others.
+            If a parameter or the data is invalid, if the loss is not finite in the
+            first epoch, if the checkpoint is damaged, or if a parameter holds an object
+            that a checkpoint cannot distinguish from others.
         MemoryError
-            If memory runs out, on the device or beside it.
+            If memory runs out, on the device or on the host.
         OSError
-            If the checkpoint folder cannot be written to.
+            If the checkpoint folder is not writable.
 
         Warns
         -----
         ConvergenceWarning
-            If the loss stops being finite later: the best weights until then stay.
+            If the loss is not finite in a later epoch. The fit keeps the best weights
+            up to then.
         UserWarning
-            If training was interrupted from the keyboard; the estimator is usable.
-            If the checkpoint folder has an unfinished fit, but of something else, or
-            if it cannot be written to any more.
+            If training was interrupted from the keyboard. The estimator is usable.
+            If the checkpoint folder holds an unfinished fit with other parameters or
+            data, or if it is no longer writable.
         """
         self._fit(X, y, sample_weight)
         return self
@@ -415,16 +508,16 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         Parameters
         ----------
         X : frame or array-like of shape (n_samples, n_features)
-            A part of the training data, of any number of rows. The first part, of two
-            rows at least, also sets scales and categories: let it be a fair sample of
-            the rest.
+            Part of the training data, with any number of rows. The first part needs at
+            least two rows and determines scales and categories: it should be a
+            representative sample.
 
         y : Ignored
             Present for API consistency.
 
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows' reconstruction errors within this part; None weighs
-            all alike.
+            Weights of the rows of this part in the loss. None gives all rows the same
+            weight.
 
         Returns
         -------
@@ -434,16 +527,16 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         Raises
         ------
         ValueError
-            If a parameter or the data is not usable, or if the loss is not finite.
+            If a parameter or the data is invalid, or if the loss is not finite.
         MemoryError
-            If memory runs out, on the device or beside it.
+            If memory runs out, on the device or on the host.
         AttributeError
-            With `early_stopping`, which needs all data at once.
+            With `early_stopping`, which needs all of the data.
 
         Notes
         -----
-        The learning rate stays at its initial value, since the length of the stream is
-        unknown; dead units are not revived, and ``loss="auto"`` is the squared error.
+        The learning rate is constant, since the length of the stream is unknown. Dead
+        units are not reset, and ``loss="auto"`` is the squared error.
         """
         self._partial_fit(X, sample_weight)
         return self
@@ -459,7 +552,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         Returns
         -------
         ndarray or frame of shape (n_samples, n_features_out), float32
-            The features, at the scale of scaled columns: with ``features="stack"`` the
+            The features, divided by `features_scale_`: with ``features="stack"`` the
             hidden activations and the code, with "code" the code alone.
 
         Raises
@@ -467,7 +560,8 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If `X` has other columns than in `fit`, or values that are not finite.
+            If the columns of `X` differ from those of `fit`, or if a number is
+            infinite.
         """
         return self._transform(X)
 
@@ -529,26 +623,26 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         Parameters
         ----------
         X : array-like or frame of shape (n_samples, n_features_out)
-            What `transform` gives. Of a stack the code alone, its last
-            `n_components` columns, is enough.
+            Output of :meth:`transform`. With ``features="stack"``, the code alone (the
+            last `n_components` columns) is enough.
 
         Returns
         -------
         ndarray or frame of shape (n_samples, n_features)
-            The reconstruction. Fitted on a frame, it gives one of the same library with
-            the same columns and types; integers are rounded. It has the index of `X`,
-            if that is a pandas frame. The integers of an array come back as floats.
-            Numbers and dates lie between the lowest and the highest value of their
-            column in `fit` (rows of weight zero do not count). Dates in text are
-            written as in `fit`, with the time zone that most had.
+            The reconstruction. If the estimator was fitted on a frame, it is a frame of
+            the same library with the same columns and types, and integers are rounded.
+            It has the index of `X` if that is a pandas frame. The integers of an array
+            are returned as floats. Numbers and dates lie between the lowest and the
+            highest value of their column in `fit` (except rows of weight zero). Dates
+            in text are written as in `fit`, with the most frequent time zone.
 
         Raises
         ------
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If `X` has another number of columns than the code, or values that are not
-            finite.
+            If the number of columns of `X` is not that of the code, or if a value is
+            not finite.
         """
         check_is_fitted(self)
         model = self._model
@@ -557,12 +651,12 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         return model.side.as_frame(model.side.restore(model.decode(code)), index)
 
     def impute(self, X: Any) -> Any:
-        """Fill the gaps, and only these.
+        """Fill missing values and leave all others unchanged.
 
         Parameters
         ----------
         X : frame or array-like of shape (n_samples, n_features)
-            Rows with gaps.
+            Rows with missing values.
 
         Returns
         -------
@@ -574,20 +668,20 @@ class TabularAutoencoderTransformer(TableAutoencoder):
 
             A column keeps its type, with few exceptions. A column without any value may
             have any type, and gets that of `fit`. A pandas Categorical or polars Enum
-            that lacks a category it is filled with gets the type of `fit`; if it has
-            categories that were not in `fit`, the missing ones are appended instead,
-            and the result has no order. If an integer type is narrower than in `fit`,
-            numbers are clipped to what it holds, and for categories that it does not
-            hold it gives way to the type of `fit`. Dates and numbers in text are
-            written like the others in `X`.
+            without a category that is filled in gets the type of `fit`. If it also has
+            categories that were not in `fit`, the category is appended instead, and the
+            result is unordered. If an integer type is narrower than in `fit`, numbers
+            are clipped to its range, and it is replaced by the type of `fit` for
+            categories outside of its range. Dates and numbers in text are written like
+            the others in `X`.
 
         Raises
         ------
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If a column is not as in `fit`, or has a type that cannot hold what it is
-            filled with.
+            If a column differs from that of `fit`, or has a type that cannot represent
+            the values to fill in.
         """
         check_is_fitted(self)
         model = self._model
@@ -598,35 +692,36 @@ class TabularAutoencoderTransformer(TableAutoencoder):
     def reconstruction_error(
         self, X: Any, *, per_column: bool = False
     ) -> NDArray[np.float32]:
-        """Return how badly rows or cells are reconstructed.
+        """Return the reconstruction error of rows or cells.
 
         Parameters
         ----------
         X : frame or array-like of shape (n_samples, n_features)
             Rows to score.
+
         per_column : bool, default=False
-            Whether to tell the cells of a row apart.
+            Whether to return the error of each cell instead of the mean of each row.
 
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_features), float32
-            Errors, mean over the cells of a row or each cell's own, where one is that
-            of averages, on average. Missing cells have none: they are NaN. A row
-            without any value has an error of one, that of averages. Where float32 has
-            no such number, an error is infinite.
+            Errors of the cells, or their mean over each row, in units of the mean error
+            of predicting the column's averages. The error of a missing cell is NaN. The
+            error of a row without any value is 1, that of averages. It is infinite
+            where float32 overflows.
 
             A category that was not seen in `fit` has the error of the column's least
-            likely category in that row, and at least ``log(n + 1) / entropy``: what one
-            more row would cost besides the n known ones of `fit`, in units of the
-            entropy of the column's categories. Rare categories that share a code have
-            an error of ``-log(share) / entropy``, with their common share of the rows.
+            likely category in that row, and at least ``log(n + 1) / entropy``: the cost
+            of one row in addition to the n known ones of `fit`, in units of the entropy
+            of the column's categories. Rare categories that share an embedding have an
+            error of ``-log(share) / entropy``, with their common share of the rows.
 
         Raises
         ------
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If a column is not as in `fit`.
+            If a column differs from that of `fit`.
         """
         if not per_column:
             return self._errors(X).astype(np.float32)
@@ -645,15 +740,23 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         Returns
         -------
         ndarray of shape (n_samples,), float32
-            Minus the `reconstruction_error`: 0 is perfect, outliers are far below. A
-            row without any value scores -1, as averages do.
+            Negative :meth:`reconstruction_error`. 0 is perfect, and outliers have large
+            negative scores. The score of a row without any value is -1, that of
+            averages.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If a column differs from that of `fit`.
         """
         return -self.reconstruction_error(X)
 
     def score(
         self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None
     ) -> float:
-        """Return minus the mean reconstruction error, for searches without labels.
+        """Return the negative mean reconstruction error, for searches without labels.
 
         Parameters
         ----------
@@ -664,18 +767,19 @@ class TabularAutoencoderTransformer(TableAutoencoder):
             Present for API consistency.
 
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
+            Weights of the rows in the mean. None gives all rows the same weight.
 
         Returns
         -------
         float
-            The weighted mean of `score_samples`.
+            Weighted mean of :meth:`score_samples`.
 
         Raises
         ------
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If `X` has other columns than in `fit`, or values that are not finite.
+            If the columns of `X` differ from those of `fit`, or if a number is
+            infinite.
         """
         return -self._mean_error(X, sample_weight)

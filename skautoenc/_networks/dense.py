@@ -20,7 +20,13 @@ from .layers import (
     TransposedLinear,
     draw_weight,
 )
-from .rates import FATAL_STEP, FULL_WIDTH, base_rate, rate_factors
+from .rates import (
+    FATAL_STEP,
+    FULL_WIDTH,
+    base_rate,
+    normalized_share,
+    rate_factors,
+)
 
 # What a sparse code is rectified by, unless by ReLU.
 _CODE_ACTIVATIONS: dict[str | None, type[nn.Module]] = {
@@ -167,8 +173,12 @@ class DenseAutoencoder(Autoencoder):
         """
         config = self.config
         is_bounded = config["normalization"] or config["activation"] in BOUNDED
-        if self.projection is None or is_bounded:
-            return 1.0
+        return 1.0 if self.projection is None or is_bounded else self._spread
+
+    @property
+    def _spread(self) -> float:
+        """How much more there is to one component than in most networks."""
+        config = self.config
         return max(1.0, math.sqrt(config["n_features"] / config["n_components"]) / 2)
 
     def adam_rates(self) -> tuple[float, dict[Tensor, float]]:
@@ -201,7 +211,11 @@ class DenseAutoencoder(Autoencoder):
         return found
 
     def _gain_of(self, layer: nn.Module) -> float:
-        return self._gain if layer is self.decoder[-1] else 1.0
+        if layer is not self.decoder[-1]:
+            return 1.0
+        if self.config["normalization"]:
+            return 1 / normalized_share(self.config["activation"], self._spread)
+        return self._gain
 
     def _affine(self) -> list[Linear | TransposedLinear]:
         return [m for m in self.modules() if isinstance(m, Linear | TransposedLinear)]

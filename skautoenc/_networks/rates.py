@@ -23,6 +23,11 @@ _RATE = 0.01
 # that are kept where they are steepest.
 _CAREFUL_RATE = 0.005
 _RECTIFIERS = {"relu", "leaky_relu", "gelu", "identity"}
+# The output layer of a normalised network takes at most as many times the steps.
+_LARGEST_SHARE = 4.0
+# Less with rectifiers, whose gradients jump; and no more with "selu", whose activations
+# are as large as what they are given, unlike all others.
+_LARGEST_SHARES = {"relu": 2.0, "leaky_relu": 2.0, "selu": 1.0}
 # Layers of up to as many inputs are trained at the full rate.
 FULL_WIDTH = 64
 # Learning rate times number of inputs beyond which the first steps can kill most of a
@@ -45,6 +50,22 @@ def base_rate(activation: str, normalization: str | None, *, has_skip: bool) -> 
     noisy = has_skip and normalization is None and activation in _RECTIFIERS
     steep = activation == "logistic" and normalization == "layer"
     return _CAREFUL_RATE if noisy or steep else _RATE
+
+
+def normalized_share(activation: str, spread: float) -> float:
+    """Return how many times the steps a normalised network's output layer takes.
+
+    Normalised activations are equally large however many columns a component stands
+    for, whereas the output layer has as many more columns to fit.
+
+    Parameters
+    ----------
+    activation : str
+        Of the hidden layers.
+    spread : float
+        How much more there is to one component than in most networks, at least one.
+    """
+    return min(spread, _LARGEST_SHARES.get(activation, _LARGEST_SHARE))
 
 
 def rate_factors(

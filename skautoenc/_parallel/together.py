@@ -28,35 +28,36 @@ _WAITING_BYTES = 2**28
 
 
 def train_together() -> parallel_config:
-    """Train the fits of a search together, in a context.
+    """Train the fits of a search jointly, in a context.
 
-    Small networks spend most of a fit in overhead, which a step of many networks
-    shares. Within the context a search of scikit-learn (`GridSearchCV`,
-    `RandomizedSearchCV`, `cross_val_score` and their kin) trains candidates of one
-    architecture on folds of one size in common steps, and gives the results that it
-    gives without, but for rounding.
+    Small networks spend most of a fit in overhead, which many networks share in a joint
+    step. Within the context, a search of scikit-learn (`GridSearchCV`,
+    `RandomizedSearchCV`, `cross_val_score` and similar functions) trains candidates of
+    the same architecture on folds of the same size in joint steps. The results are
+    those without the context, except for rounding.
 
     Returns
     -------
     joblib.parallel_config
-        A context manager; it is in effect from the call on, not from ``with``.
+        A context manager. It takes effect with the call, not with ``with``.
 
     See Also
     --------
-    sklearn.model_selection.GridSearchCV : The search to put into it.
+    sklearn.model_selection.GridSearchCV : Search to run in the context.
 
     Notes
     -----
-    Together go dense networks without dropout and normalisation, trained by the squared
-    error, as the default ones are, of equal widths, activation and sparsity rule. They
-    may differ in all else: data, seed, learning rate, weight decay (unless some have
-    none), noise, epochs. Up to 64 train at once, fewer of larger ones, as many as fit
-    a processor's cache. What cannot be trained together is trained alone.
+    Dense networks are trained jointly if they have no dropout and no normalization, the
+    squared error as loss (the default for most data), and the same widths, activation
+    and sparsity rule. They may differ in everything else: data, seed, learning rate,
+    weight decay (except that all or none have one), noise, epochs. Up to 64 networks
+    train jointly, fewer if they are larger: as many as fit into the processor's cache.
+    All other fits are trained alone.
 
-    With ``n_jobs=2`` or more in the search, that many processes each train their
-    share together. An interrupt from the keyboard ends the search. Times of fits
-    include that of waiting for others. Calls wait within `fit`, so a lock that is held
-    around it and that others need would hold up all of them.
+    With ``n_jobs=2`` or more in the search, each of the processes trains its share
+    jointly. An interrupt from the keyboard ends the search. Fit times include the time
+    of waiting for other fits. Calls wait within `fit`, so a lock that is held during
+    `fit` and that other fits need blocks all of them.
 
     Examples
     --------

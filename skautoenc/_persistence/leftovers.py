@@ -84,18 +84,20 @@ def clear_checkpoints(
 ) -> list[Path]:
     """Remove checkpoints of fits from a folder.
 
-    What is left of a fit that is removed is nothing: started again, it trains anew.
-    Fits that a process is busy with stay, and so does everything in the folder that no
-    `checkpoint` has written.
+    A fit whose checkpoint is removed starts from the beginning when it is run again.
+    Checkpoints of fits that are running are kept, and so are all other files in the
+    folder.
 
     Parameters
     ----------
     folder : str or path-like
-        The parameter `checkpoint` of the estimators.
+        Folder that was passed to estimators as `checkpoint`.
+
     which : {"all", "finished", "unfinished"}, default="all"
-        Which fits to remove. An unfinished one was killed, and could go on.
+        Which fits to remove. Unfinished fits were killed and could resume.
+
     age_limit : datetime.timedelta, default=None
-        Remove only what no fit has started from for longer than this; None removes
+        Remove only checkpoints that no fit has used for longer than this. None removes
         all.
 
     Returns
@@ -106,9 +108,9 @@ def clear_checkpoints(
     Raises
     ------
     ValueError
-        If `which` is none of these.
+        If `which` is not one of these values.
     OSError
-        If the folder is not there, or if something in it cannot be removed.
+        If the folder does not exist, or if a checkpoint cannot be removed.
 
     Examples
     --------

@@ -63,32 +63,33 @@ class Savable:
         """Save the estimator, fitted or not, to a file.
 
         The file is in the safetensors format: weights and other arrays are its tensors,
-        all else is JSON in its metadata. It runs no code when it is loaded, is tied to
-        no device, and a checksum tells whether any of its bytes has changed. It takes
-        the place of an older one as a whole or not at all, whatever happens in between.
+        everything else is JSON in its metadata. Loading it runs no code, it does not
+        depend on a device, and a checksum detects any changed byte. It replaces an
+        existing file completely or not at all, even if the process is killed.
 
         Parameters
         ----------
         path : str, bytes or path-like
-            Where to; a leading ``~`` is your home folder.
+            The file to write. A leading ``~`` is your home folder.
 
         Raises
         ------
         ValueError
-            If a parameter is not valid, or if the estimator holds something that is not
-            plain data: callbacks, say. Nothing is written then.
+            If a parameter is invalid, or if the estimator holds an object that is not
+            plain data, such as a callback. Nothing is written then.
         OSError
-            If the file cannot be written. An older one is still there. What is no
-            file, such as a folder, a pipe or a device, is never replaced.
+            If the file cannot be written. An existing file is unchanged. Paths that are
+            not files, such as a folder, a pipe or a device, are never replaced.
 
         See Also
         --------
-        skautoenc.load : The way back.
+        skautoenc.load : Load the estimator.
 
         Notes
         -----
-        Of a `network` of your own the file holds the weights. What builds it is given
-        back to `load`. The parameter `checkpoint` is not taken over by `load`.
+        The file holds the weights of a `network` of your own, not its code: pass the
+        class or function to :func:`~skautoenc.load`. The parameter `checkpoint` is not
+        restored.
         """
         write(os.path.expanduser(path), _dump(self))
 
@@ -101,22 +102,23 @@ class Savable:
         Parameters
         ----------
         path : str, bytes or path-like
-            Where `save` has put it.
+            File that :meth:`save` has written.
+
         network : callable, default=None
-            What builds the network, if it is one of your own.
+            Class or function that builds the network, if it is one of your own.
 
         Returns
         -------
         estimator
-            One that does exactly what the saved one did.
+            Estimator that gives exactly the results of the saved one.
 
         Raises
         ------
         ValueError
-            If the file holds an estimator of another class, or for any of the reasons
-            that `skautoenc.load` has.
+            If the file holds an estimator of another class, or for one of the reasons
+            listed in :func:`~skautoenc.load`.
         OSError
-            If there is no such file, or if it cannot be read.
+            If the file does not exist or cannot be read.
         """
         loaded: Self = _load(path, cls, network)
         return loaded
@@ -125,33 +127,35 @@ class Savable:
 def load(
     path: str | bytes | os.PathLike[Any], *, network: Builder | None = None
 ) -> Any:
-    """Load an estimator from a file that its `save` has written.
+    """Load an estimator from a file that its method `save` has written.
 
-    Nothing in the file is run, so that one from a stranger is safe to load: the worst
-    it can be is an estimator whose weights are not what they are said to be.
+    No code in the file is run, so files from strangers are safe to load. At worst they
+    hold an estimator with other weights than promised.
 
     Parameters
     ----------
     path : str, bytes or path-like
-        Where it is.
+        The file to read. A leading ``~`` is your home folder.
+
     network : callable, default=None
-        What builds the network, if the estimator has one of your own: the class or
-        function that was its parameter `network`. Files do not hold code.
+        Class or function that builds the network, if the estimator has one of your
+        own: the value of its parameter `network`. Files do not hold code.
 
     Returns
     -------
     estimator
-        One that does exactly what the saved one did, on the CPU. Its `checkpoint` is
-        None: no file says where a later `fit` writes.
+        Estimator that gives exactly the results of the saved one, on the CPU. Its
+        parameter `checkpoint` is None, so that no file decides where a later `fit`
+        writes.
 
     Raises
     ------
     ValueError
-        If the file is damaged, cut short, of another kind or of a newer version of
+        If the file is damaged, truncated, in another format or from a newer version of
         skautoenc, if its parts do not fit together, or if `network` is missing or not
         needed.
     OSError
-        If there is no such file (`FileNotFoundError`), or if it cannot be read.
+        If the file does not exist (`FileNotFoundError`) or cannot be read.
 
     Examples
     --------

@@ -37,8 +37,10 @@ class FilterDisplay:
     ----------
     filters : array-like of shape (n_filters, n_features)
         One direction per row.
+
     image_shape : tuple of int, default=None
         How to draw a row, see :class:`ReconstructionDisplay`.
+
     units : array-like of shape (n_filters,), default=None
         Number of the code unit of each filter, counted from 0 as the columns of the
         code, printed above it. If None, the filters are numbered in their order.
@@ -48,10 +50,13 @@ class FilterDisplay:
     artists_ : ndarray of shape (n_filters,)
         The :class:`matplotlib.image.AxesImage` of each filter, or its
         :class:`matplotlib.lines.Line2D` if lines were drawn.
+
     axes_ : ndarray of shape (n_filters,)
         The axes of `artists_`, which lie within `ax_`.
+
     ax_ : matplotlib.axes.Axes
         The axes that hold all others.
+
     figure_ : matplotlib.figure.Figure
         Figure with the axes.
 
@@ -155,13 +160,17 @@ class FilterDisplay:
             A fitted autoencoder whose decoder is linear in the code, which it is
             without hidden layers between the data and the code. Of one of patches,
             the filters are those of patches.
+
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             The data by which to order the filters.
+
         image_shape : tuple of int, default=None
             Shape of one row as an image, see :class:`ReconstructionDisplay`.
+
         n_filters : int, default=64
             How many filters to show. All are shown when the code has fewer units. The
             default makes a grid of eight by eight.
+
         ax : matplotlib.axes.Axes, default=None
             Axes to draw within. If None, those of a new figure.
 

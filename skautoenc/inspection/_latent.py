@@ -44,11 +44,13 @@ class LatentDisplay:
     ----------
     projection : array-like of shape (n_samples, 2)
         Position of each sample.
+
     target : array-like of shape (n_samples,), default=None
         What the colours show. Classes get a legend, quantities a colour bar. The
         target holds classes when its values are not numbers, or are at most 20
         distinct whole numbers. Missing values (None, NaN, pandas' NA) are a class of
         their own, grey and named "missing". If None, all points have the same colour.
+
     explained_variance_ratio : array-like of shape (2,), default=None
         Share of the variance of the code that each axis shows, when the axes are its
         first two principal components. If None, the axes are the code units
@@ -60,8 +62,10 @@ class LatentDisplay:
         The points, one collection for each class, in the order of the legend; a
         single one if the target holds no classes. Those whose target is missing come
         last.
+
     ax_ : matplotlib.axes.Axes
         Axes with the points.
+
     figure_ : matplotlib.figure.Figure
         Figure with the axes.
 
@@ -226,13 +230,17 @@ class LatentDisplay:
         ----------
         estimator : autoencoder
             A fitted autoencoder.
+
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             The data to encode.
+
         y : array-like of shape (n_samples,), default=None
             What the colours show, see :class:`LatentDisplay`.
+
         max_samples : int, default=10_000
             Evenly spaced rows of `X` are drawn when it has more. With the default,
             further points would mostly cover each other.
+
         ax : matplotlib.axes.Axes, default=None
             Axes to draw on. If None, those of a new figure.
 

@@ -22,11 +22,13 @@ class LossCurveDisplay:
     ----------
     loss_curve : array-like of shape (n_epochs,)
         Training loss of each epoch, as a share of the variance.
+
     validation_scores : array-like of shape (n_epochs,), default=None
         Validation score of each epoch, an R². One minus the score is drawn, which is
         the share of variance left unexplained and so has the unit of the loss. A dot
         marks the best epoch, the first one if several are equal. If None, only the
         training loss is drawn.
+
     name : str, default=None
         Name of the autoencoder in the legend. If None, the legend shows no name.
 
@@ -34,10 +36,13 @@ class LossCurveDisplay:
     ----------
     line_ : matplotlib.lines.Line2D
         The training loss.
+
     validation_line_ : matplotlib.lines.Line2D or None
         The validation loss, None if there are no validation scores.
+
     ax_ : matplotlib.axes.Axes
         Axes with the curves.
+
     figure_ : matplotlib.figure.Figure
         Figure with the axes.
 
@@ -163,8 +168,10 @@ class LossCurveDisplay:
         ----------
         estimator : autoencoder
             A fitted autoencoder; of patches, the autoencoder that learnt them.
+
         name : str, default=None
             Name of the autoencoder in the legend. If None, the legend shows no name.
+
         ax : matplotlib.axes.Axes, default=None
             Axes to draw on. If None, those of a new figure.
 

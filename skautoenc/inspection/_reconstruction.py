@@ -32,8 +32,10 @@ class ReconstructionDisplay:
     ----------
     originals : array-like of shape (n_images, n_features)
         The rows that were given to the autoencoder.
+
     reconstructions : array-like of shape (n_images, n_features)
         What the autoencoder made of them.
+
     image_shape : tuple of int, default=None
         How to draw a row:
 
@@ -48,10 +50,13 @@ class ReconstructionDisplay:
         The :class:`matplotlib.image.AxesImage` of each original (first row) and
         reconstruction (second row), or its :class:`matplotlib.lines.Line2D` if lines
         were drawn.
+
     axes_ : ndarray of shape (2, n_images)
         The axes of `artists_`, which lie within `ax_`.
+
     ax_ : matplotlib.axes.Axes
         The axes that hold all others.
+
     figure_ : matplotlib.figure.Figure
         Figure with the axes.
 
@@ -171,14 +176,18 @@ class ReconstructionDisplay:
         ----------
         estimator : autoencoder
             A fitted autoencoder.
+
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             The data from which rows are shown.
+
         image_shape : tuple of int, default=None
             Shape of one row as an image, see :class:`ReconstructionDisplay`.
+
         n_images : int, default=10
             How many rows to show, evenly spaced from the first to the last one, so
             that data sorted by class show all their classes. All are shown when `X`
             has fewer. The default keeps the images of a new figure legible on a page.
+
         ax : matplotlib.axes.Axes, default=None
             Axes to draw within. If None, those of a new figure.
 

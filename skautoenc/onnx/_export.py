@@ -34,36 +34,38 @@ def to_onnx(
     ----------
     estimator : AutoencoderTransformer, ConvAutoencoderTransformer or \
             PatchAutoencoderTransformer
-        Fitted, with a network of the package.
+        Fitted autoencoder. A `network` of your own is not supported.
+
     part : {"encoder", "autoencoder"}, default="encoder"
-        Whether the model gives what `transform` gives, in an output "features", or
-        what `inverse_transform` makes of that, in an output "reconstruction".
+        "encoder" exports `transform`, with an output "features". "autoencoder" exports
+        `transform` followed by `inverse_transform`, with an output "reconstruction".
+
     dtype : {float32, float64}, default=float32
         Type of the input "X", of shape (n_samples, n_features) for any number of rows.
-        float64 is for columns whose values are large against their spread: they are
-        centred before the cast to float32, as in the estimator.
+        Use float64 for columns whose values are large compared with their spread: they
+        are centred before the cast to float32, as in the estimator.
 
     Returns
     -------
     onnx.ModelProto
-        Of version 13 of ONNX, with the estimator's `feature_names_in_`, if it has any,
-        and its `get_feature_names_out` as lists in JSON in the metadata
-        "feature_names_in" and "feature_names_out".
+        Model of ONNX opset 13. Its metadata "feature_names_in" and "feature_names_out"
+        hold the estimator's `feature_names_in_` (if defined) and the output of
+        `get_feature_names_out`, as lists in JSON.
 
     Raises
     ------
     NotFittedError
         If the estimator is not fitted.
     TypeError
-        If it is no autoencoder, takes frames, or has a network of your own.
+        If the estimator is not an autoencoder, takes frames, or has a `network` of
+        your own.
     ValueError
-        If `part` or `dtype` is none of those named.
+        If `part` or `dtype` is not one of these values.
 
     Notes
     -----
-    Results agree with the estimator's to the rounding of float32. Where a sparse code
-    is thinned out, an activation next to the threshold may fall to the other side of
-    it.
+    Results equal those of the estimator up to float32 rounding. In a sparse code, an
+    activation close to the threshold may fall on the other side of it.
 
     Examples
     --------
