@@ -92,6 +92,13 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
         missing values or columns that are no numbers. It should be trained with
         `corruption_rate` above zero, because cells are hidden from it.
 
+    n_estimators : int, default=8
+        Number of autoencoders, from 4 to 1,000.
+
+    max_samples : int or "auto", default="auto"
+        Number of distinct rows in a sample, at most half of all. "auto" is 512 for
+        rows of numbers, and 1024 for tables, whose columns take more rows to learn.
+
     contamination : "auto" or float in (0, 0.5], default="auto"
         Share of the training rows below the threshold. "auto" sets the threshold by
         `false_alarm_rate`.
@@ -100,13 +107,6 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
         Share of new inliers that may be taken for outliers, for
         ``contamination="auto"``. It is met if the training rows are inliers; outliers
         among them lower the threshold, and the actual rate with it.
-
-    n_estimators : int, default=8
-        Number of autoencoders, from 4 to 1,000.
-
-    max_samples : int or "auto", default="auto"
-        Number of distinct rows in a sample, at most half of all. "auto" is 512 for
-        rows of numbers, and 1024 for tables, whose columns take more rows to learn.
 
     scale_columns : bool or "auto", default="auto"
         Whether columns are centred and divided by their standard deviations first.
@@ -138,7 +138,7 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
         Number of features seen in `fit`.
 
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Their names, if all were strings.
+        Names of the features seen in `fit`. Defined only if all names are strings.
 
     See Also
     --------
@@ -147,6 +147,13 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
 
     Notes
     -----
+    Parameters by group:
+
+    - members: `autoencoder`, `n_estimators`, `max_samples`
+    - threshold: `contamination`, `false_alarm_rate`
+    - preparation: `scale_columns`
+    - run: `random_state`
+
     Equal rows are one row with a weight, so that a sample holds a row or does not. A
     repetition therefore does not make a row an inlier. An autoencoder abstains on rows
     equal to one of its own, which it knows by 64-bit keys. That is why
@@ -155,6 +162,16 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
 
     Each part of the score is centred and divided by its interquartile range on the
     training rows. A row without any value has the lowest score of the training rows.
+
+    Averages over autoencoders find outliers better than a single one [1]_. The
+    threshold is that of a conformal p-value [2]_.
+
+    References
+    ----------
+    .. [1] Chen, Sathe, Aggarwal and Turaga, "Outlier detection with autoencoder
+       ensembles", SDM 2017.
+    .. [2] Bates, Candès, Lei, Romano and Sesia, "Testing for outliers with conformal
+       p-values", The Annals of Statistics 51, 2023.
 
     Examples
     --------
