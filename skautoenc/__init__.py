@@ -3,6 +3,7 @@
 from ._data.blocks import Blocks
 from ._estimators.convolutional import ConvAutoencoderTransformer
 from ._estimators.dense import AutoencoderTransformer
+from ._estimators.outliers import AutoencoderOutlierDetector
 from ._estimators.patches import PatchAutoencoderTransformer
 from ._estimators.tabular import TabularAutoencoderTransformer
 from ._parallel.together import train_together
@@ -15,6 +16,7 @@ TRUSTED_TYPES = trusted_types()
 
 __all__ = [
     "TRUSTED_TYPES",
+    "AutoencoderOutlierDetector",
     "AutoencoderTransformer",
     "Blocks",
     "ConvAutoencoderTransformer",

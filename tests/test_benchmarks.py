@@ -5,6 +5,7 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -13,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks import (
     features,
     memory,
+    outliers,
     patches,
     reconstruction,
     search,
@@ -21,7 +23,7 @@ from benchmarks import (
     tables,
     untuned,
 )
-from examples import plot_table
+from examples import plot_outliers, plot_table
 from skautoenc import AutoencoderTransformer
 
 # Whole searches and tables on real data: estimators are tested elsewhere.
@@ -239,3 +241,32 @@ def test_stream(monkeypatch, capsys):
     assert "100,000 x 1,000: 381 MiB" in printed
     (beyond,) = re.findall(r"anonymous memory beyond it: (-?\d+) MiB", printed)
     assert int(beyond) < 150
+
+
+def test_outliers(tmp_path, monkeypatch, capsys):
+    rng = np.random.default_rng(0)
+    for name in ("a", "B", "http"):
+        X = rng.normal(size=(80, 3))
+        X[:8] *= 5
+        np.savez(tmp_path / f"{name}.npz", X=X, y=(np.arange(80) < 8).astype(int))
+    output = tmp_path / "lines.csv"
+    line = ["outliers", "--data-dir", str(tmp_path), "--output", str(output)]
+    monkeypatch.setattr(sys, "argv", line)
+    outliers.main()
+    table = pd.read_csv(output)
+    # In the order of names without regard to case, these are in odd places.
+    assert set(table["set"]) == {"a", "http"}
+    assert table["AUROC"].between(0.5, 1).all()
+    printed = capsys.readouterr().out
+    assert "Without http" in printed
+    assert "False alarms" in printed
+
+
+def test_plot_outliers(tmp_path, monkeypatch, capsys):
+    frame = plot_outliers.load().iloc[:300]
+    monkeypatch.setattr(plot_outliers, "load", lambda: frame)
+    output = tmp_path / "outliers.png"
+    monkeypatch.setattr(sys, "argv", ["plot_outliers", "--output", str(output)])
+    plot_outliers.main()
+    assert output.stat().st_size > 10_000
+    assert "of 40 errors" in capsys.readouterr().out

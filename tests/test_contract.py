@@ -8,6 +8,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import skautoenc
 from skautoenc import (
+    AutoencoderOutlierDetector,
     AutoencoderTransformer,
     ConvAutoencoderTransformer,
     PatchAutoencoderTransformer,
@@ -51,8 +52,26 @@ ESTIMATORS = [
     TabularAutoencoderTransformer(
         2, features="code", scaling="quantile", corruption="swap", loss="huber"
     ),
+    AutoencoderOutlierDetector(),
+    AutoencoderOutlierDetector(
+        ConvAutoencoderTransformer(2, max_iter=2, corruption_rate=0.1),
+        n_estimators=4,
+        max_samples=50,
+    ),
+    AutoencoderOutlierDetector(
+        TabularAutoencoderTransformer(2, max_iter=2, batch_size=1024), n_estimators=4
+    ),
 ]
 
+CHECKS_OF_TRANSFORMERS = {
+    "check_get_feature_names_out_error",
+    "check_global_output_transform_pandas",
+    "check_global_set_output_transform_polars",
+    "check_set_output_transform_pandas",
+    "check_set_output_transform_polars",
+    "check_transformer_get_feature_names_out",
+    "check_transformer_get_feature_names_out_pandas",
+}
 # Checks that scikit-learn has but does not run on third-party estimators.
 MORE_CHECKS = [
     "check_dataframe_column_names_consistency",
@@ -96,4 +115,6 @@ def test_check_estimator(estimator, check):
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
 @pytest.mark.parametrize("name", MORE_CHECKS)
 def test_more_checks(estimator, name):
+    if not hasattr(estimator, "transform") and name in CHECKS_OF_TRANSFORMERS:
+        pytest.skip("no transformer")
     getattr(estimator_checks, name)(type(estimator).__name__, estimator)

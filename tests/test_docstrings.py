@@ -21,6 +21,8 @@ CLASSES = [value for value in PUBLIC if inspect.isclass(value)]
 FUNCTIONS = [value for value in PUBLIC if not inspect.isclass(value)]
 ESTIMATORS = [value for value in CLASSES if hasattr(value, "fit")]
 GROUPS = [
+    "members",
+    "threshold",
     "code",
     "network",
     "noise",
@@ -37,6 +39,7 @@ D, C, T, P = (
     "TabularAutoencoderTransformer",
     "PatchAutoencoderTransformer",
 )
+OUTLIERS = "AutoencoderOutlierDetector"
 # Classes that have a text of their own for a parameter or an attribute, and why.
 OWN_TEXT = {
     # What "auto" or the default is suits the data and the network of the class.
@@ -55,7 +58,8 @@ OWN_TEXT = {
     "features": ([T], "a table has no sparse code"),
     "whiten_code": ([P], "whitens the pooled codes"),
     "whiten_regularization": ([P], "also a ridge penalty"),
-    "random_state": ([P], "draws patches, and the seed of the autoencoder"),
+    "random_state": ([P, OUTLIERS], "draws rows, and seeds of the autoencoders"),
+    "autoencoder": ([OUTLIERS], "one for each sample, of any kind"),
     # Fitted attributes.
     "n_components_": ([P], "of the pooled codes"),
     "mean_": ([P], "of all pixels"),

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import sparse
 from sklearn.datasets import load_digits
@@ -13,6 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
 from skautoenc import (
+    AutoencoderOutlierDetector,
     AutoencoderTransformer,
     ConvAutoencoderTransformer,
     PatchAutoencoderTransformer,
@@ -21,6 +23,7 @@ from skautoenc.inspection import (
     FilterDisplay,
     LatentDisplay,
     LossCurveDisplay,
+    OutlierDisplay,
     ReconstructionDisplay,
 )
 
@@ -646,3 +649,71 @@ def test_images_of_estimators_that_know_their_shape(patches, digits):
     lines = many.reshape(20, 1, 256)
     display = ReconstructionDisplay.from_estimator(network.fit(lines), lines)
     assert len(display.artists_[0, 0].get_xdata()) == 256
+
+
+# Outliers
+
+
+@pytest.fixture(scope="module")
+def rows_and_detector():
+    frame = pd.DataFrame(
+        np.random.default_rng(0).normal(size=(100, 3)), columns=[*"abc"]
+    )
+    frame.index = [f"r{number}" for number in range(100)]
+    frame.loc["r7", "b"] = 9.0
+    return frame, AutoencoderOutlierDetector(random_state=0).fit(frame)
+
+
+def test_outliers_of_estimator(rows_and_detector):
+    frame, detector = rows_and_detector
+    display = OutlierDisplay.from_estimator(detector, frame, n_rows=4)
+    assert display.texts_.shape == (4, 3)
+    rows = [label.get_text() for label in display.table_ax_.get_yticklabels()]
+    assert rows[0] == "row r7"
+    columns = [label.get_text() for label in display.table_ax_.get_xticklabels()]
+    assert columns == ["a", "b", "c"]
+    expected = detector.explain(frame.loc[["r7"]]).expected["b"].iloc[0]
+    assert display.texts_[0, 1].get_text() == f"9\n({expected:.3g})"
+    assert "(" not in display.texts_[0, 0].get_text()
+    assert display.line_.get_xdata()[0] == detector.offset_
+    n_outliers = (detector.predict(frame) == -1).sum()
+    assert f"{n_outliers} of 100" in legend_labels(display.histogram_ax_)[0]
+    assert display.image_.get_array()[0].argmax() == 1
+    display.figure_.canvas.draw()
+
+
+def test_outliers_of_arrays(rows_and_detector):
+    frame, _ = rows_and_detector
+    X = frame.to_numpy()
+    detector = AutoencoderOutlierDetector(random_state=0).fit(X)
+    figure = plt.figure()
+    display = OutlierDisplay.from_estimator(
+        detector, sparse.csr_array(X[:2]), ax=figure.subplots()
+    )
+    assert display.figure_ is figure
+    rows = [label.get_text() for label in display.table_ax_.get_yticklabels()]
+    assert sorted(rows) == ["row 0", "row 1"]
+
+
+def test_outliers_with_missing_values():
+    values = [["x", None], [True, 2.0]]
+    display = OutlierDisplay(
+        [0, -1], -0.5, values, [[3.0, np.nan], [0.1, 0.2]], [["y", 1.0], [False, 2.5]]
+    ).plot()
+    texts = [[text.get_text() for text in row] for row in display.texts_]
+    assert texts == [["x\n(y)", "missing"], ["True", "2\n(2.5)"]]
+
+
+def test_outliers_of_what_is_no_detector(rows_and_detector, monkeypatch):
+    frame, detector = rows_and_detector
+    with pytest.raises(NotFittedError):
+        OutlierDisplay.from_estimator(AutoencoderOutlierDetector(), frame)
+    with pytest.raises(TypeError, match="expects an AutoencoderOutlierDetector"):
+        OutlierDisplay.from_estimator(PCA(2).fit(frame), frame)
+    with pytest.raises(ValueError, match="n_rows"):
+        OutlierDisplay.from_estimator(detector, frame, n_rows=0)
+    with pytest.raises(ValueError, match="must have the same shape"):
+        OutlierDisplay([0.0], 0, [[1.0]], [[1.0, 2.0]], [[1.0]]).plot()
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ImportError, match="Displays require matplotlib"):
+        OutlierDisplay([0.0], 0, [[1.0]], [[1.0]], [[1.0]]).plot()

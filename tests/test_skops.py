@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from test_contract import ESTIMATORS
-from test_files import make_frame
+from test_files import make_frame, result_of
 
 from skautoenc import (
     TRUSTED_TYPES,
@@ -41,10 +41,9 @@ def test_no_type_but_the_estimators_is_to_be_trusted(estimator):
     own = {"test_contract.TwoLayers"} if "network=" in repr(estimator) else set()
     assert set(sio.get_untrusted_types(data=data)) <= {*TRUSTED_TYPES, *own}
     loaded = sio.loads(data, trusted=[*TRUSTED_TYPES, *own])
-    np.testing.assert_array_equal(loaded.transform(X), fitted.transform(X))
-    np.testing.assert_array_equal(
-        clone(loaded).fit(X).transform(X), fitted.transform(X)
-    )
+    expected = result_of(fitted, X)
+    np.testing.assert_array_equal(result_of(loaded, X), expected)
+    np.testing.assert_array_equal(result_of(clone(loaded).fit(X), X), expected)
 
 
 @pytest.mark.filterwarnings("ignore:Column 'numpy' holds nothing but numbers")

@@ -230,6 +230,14 @@ class Columns(Mapping[int, Any]):
         """Whether a column may hold strings by its type."""
         return self.is_frame and self[place].dtype in (nw.String, nw.Object)
 
+    def has_missing(self, place: int) -> bool:
+        """Whether a column of numbers lacks a value."""
+        values = self[place]
+        if isinstance(values, np.ndarray):
+            return bool(np.isnan(values).any())
+        numbers = values.cast(nw.Float64).to_numpy()
+        return bool(np.isnan(np.asarray(numbers, dtype=np.float64)).any())
+
     def is_integer(self, place: int) -> bool:
         """Whether a column holds whole numbers, or yes and no, by its type."""
         if self.is_frame:
@@ -442,6 +450,30 @@ def _to_floats(values: NDArray[Any]) -> NDArray[Any]:
     pairs = zip(found.tolist(), values.tolist(), strict=True)
     outside = [abs(as_float) > abs(value) for as_float, value in pairs]
     return np.where(outside, np.nextafter(found, 0), found)
+
+
+def frame_like(values: NDArray[Any], original: Any) -> Any:
+    """Return values in the form of the data they belong to.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_samples, n_features)
+        A number for each cell; anything else is returned as it is.
+    original : frame, sparse matrix or array-like
+        A frame gives a frame with its names and index, an array of images one of its
+        shape.
+    """
+    if not isinstance(values, np.ndarray):
+        return values
+    if isinstance(original, pd.DataFrame):
+        return pd.DataFrame(values, index=original.index, columns=original.columns)
+    if hasattr(original, "columns"):
+        import polars as pl
+
+        return pl.DataFrame(values, schema=list(original.columns))
+    if isinstance(original, np.ndarray) and original.ndim > 2:
+        return values.reshape(original.shape)
+    return values
 
 
 def fill_gaps(

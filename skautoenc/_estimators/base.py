@@ -141,15 +141,25 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
         self._validate_params()
         before = self._model_to_go_on_from() if self.warm_start else None
         data, form = self._read_training_data(X, sample_weight, before)
+        task = {"estimator": self, "X": X, "y": X if y is None else y}
+        if sample_weight is not None:
+            task["metadata"] = {"sample_weight": sample_weight}
+        self._fit_rows(data, form, before, task)
+
+    def _fit_rows(
+        self,
+        data: TrainingData,
+        form: Any,
+        before: Model[Any] | None,
+        task: dict[str, Any],
+    ) -> None:
+        """Train on what `_read_training_data` has found; `task` is for callbacks."""
         # A fit that fails from here on leaves nothing that looks fitted.
         forgotten = ["_optimizer_state", "_random_state"]
         if before is None:
             forgotten += ["network_", "_model", "row_total_"]
         for name in forgotten:
             self.__dict__.pop(name, None)
-        task = {"estimator": self, "X": X, "y": X if y is None else y}
-        if sample_weight is not None:
-            task["metadata"] = {"sample_weight": sample_weight}
         with (
             _says_what_to_lower(self),
             self._open_checkpoint(data, form, before) as checkpoint,

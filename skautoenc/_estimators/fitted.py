@@ -19,15 +19,8 @@ from .._persistence.saving import Savable, describe_tables, restore_tables
 from .parameters import Parameters
 
 
-class FittedEstimator(
-    CallbackSupportMixin,
-    Savable,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    Parameters,
-    ABC,
-):
-    """An estimator whose public attributes describe a model.
+class ModelHolder(CallbackSupportMixin, Savable, ABC):
+    """Base of estimators whose public attributes describe a model.
 
     `_model` is what methods apply. It is made once, by a fit or out of the attributes
     of an estimator that is loaded, and never pickled or saved itself. Nothing changes
@@ -41,6 +34,34 @@ class FittedEstimator(
     @abstractmethod
     def _make_model(self) -> Any:
         """Make the model that the fitted attributes describe."""
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "_model" in vars(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = describe_tables(super().__getstate__())
+        state.pop("_model", None)
+        if "network_" in state:
+            state["network_"] = state["network_"].state()
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = restore_tables(state)
+        if "network_" in state:
+            state = {**state, "network_": Autoencoder.from_state(state["network_"])}
+        super().__setstate__(state)
+        if self._last_attribute in state:
+            self._model = self._make_model()
+
+
+class FittedEstimator(
+    ModelHolder,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    Parameters,
+    ABC,
+):
+    """A transformer whose public attributes describe a model."""
 
     def _check_rows(
         self, X: Any, *, reset: bool, min_rows: int = 1, first_row: int = 0
@@ -98,26 +119,8 @@ class FittedEstimator(
     def _n_features_out(self) -> int:
         return int(self._model.n_features_out)
 
-    def __sklearn_is_fitted__(self) -> bool:
-        return "_model" in vars(self)
-
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = describe_tables(super().__getstate__())
-        state.pop("_model", None)
-        if "network_" in state:
-            state["network_"] = state["network_"].state()
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        state = restore_tables(state)
-        if "network_" in state:
-            state = {**state, "network_": Autoencoder.from_state(state["network_"])}
-        super().__setstate__(state)
-        if self._last_attribute in state:
-            self._model = self._make_model()

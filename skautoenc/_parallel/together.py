@@ -190,7 +190,7 @@ def _set_warnings_state(state: dict[str, Any]) -> None:
         pass
 
 
-def _call_together(functions: Sequence[Callable[[], Any]]) -> list[Any]:
+def call_together(functions: Sequence[Callable[[], Any]]) -> list[Any]:
     """Call functions one after the other, but train together what they fit."""
     calls = [_Call(function) for function in functions]
     ready = deque(calls)
@@ -317,7 +317,7 @@ class _Taking(_Together):
         n_shares = min(self._n_processes, len(jobs))
         shares = [jobs[first::n_shares] for first in range(n_shares)]
         found = Parallel(n_jobs=n_shares, backend="loky")(
-            delayed(_call_together)([job.function for job in share]) for share in shares
+            delayed(call_together)([job.function for job in share]) for share in shares
         )
         for share, results in zip(shares, found, strict=True):
             for job, result in zip(share, results, strict=True):

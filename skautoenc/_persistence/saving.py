@@ -27,7 +27,7 @@ from .files import pack, read, unpack, write
 from .plain import PLAIN_CODECS, CannotBeSaved, Codec, Reader, Writer, is_a
 from .plain_frames import FRAME_CODECS
 from .safetensors import Arrays
-from .schemas import OPTIONAL, UNFITTED, check_fitted
+from .schemas import MOST_MEMBERS, OPTIONAL, UNFITTED, check_fitted
 
 Document = dict[str, Any]
 Builder = Callable[..., torch.nn.Module]
@@ -429,13 +429,14 @@ def _read_record(plain: Any, reader: Reader) -> Any:
 
 def _codecs(builder: _Builder | None) -> list[Codec]:
     """List all that a file can hold."""
+    # A bag, what its members are clones of, and these.
+    n = MOST_MEMBERS + 2
     return [
         *PLAIN_CODECS,
         *FRAME_CODECS,
-        Codec("requests", is_a(MetadataRequest), _write_requests, _read_requests, 3),
-        # One, its parameter, and that fitted.
-        Codec("estimator", is_a(Savable), _write_estimator, _read_estimator, 3),
-        Codec("network", is_a(Autoencoder), _write_network, _read_network, 2),
+        Codec("requests", is_a(MetadataRequest), _write_requests, _read_requests, n),
+        Codec("estimator", is_a(Savable), _write_estimator, _read_estimator, n),
+        Codec("network", is_a(Autoencoder), _write_network, _read_network, n),
         Codec("record", is_a(*_RECORDS.values()), _write_record, _read_record),
         Codec("builder", callable, _write_builder, (builder or _Builder(None)).read),
     ]

@@ -19,6 +19,8 @@ from .._networks.weights import count_parameters
 from .._objectives.losses import LOSSES
 from .tables import check_table
 
+# Of a bag of autoencoders.
+MOST_MEMBERS = 1000
 # Multiplications of a row, and activations of its widest map, that take no time.
 _MOST_WORK = 4_000_000
 _WIDEST = 1_000_000
@@ -178,6 +180,8 @@ def check_fitted(estimator: Any) -> Any:
         model = estimator._make_model()
         if hasattr(estimator, "patch_size_"):
             _check_patch_maps(estimator, model.features.n_pooled)
+        if hasattr(estimator, "estimators_"):
+            model.check_sizes()
         if _is_quick(estimator):
             model.check_usable()
     return model
@@ -189,6 +193,8 @@ def _is_quick(estimator: Any) -> bool:
     Of the networks, only convolutions can be small and have large maps. Their sizes
     follow from those that weights have been compared with, and need not be tried.
     """
+    if not all(map(_is_quick, getattr(estimator, "estimators_", []))):
+        return False
     network = getattr(estimator, "network_", None)
     if not isinstance(network, ConvolutionalAutoencoder):
         return True

@@ -9,11 +9,13 @@ attributes of the display. matplotlib is imported only when something is drawn.
 from ._filters import FilterDisplay
 from ._latent import LatentDisplay
 from ._loss_curve import LossCurveDisplay
+from ._outliers import OutlierDisplay
 from ._reconstruction import ReconstructionDisplay
 
 __all__ = [
     "FilterDisplay",
     "LatentDisplay",
     "LossCurveDisplay",
+    "OutlierDisplay",
     "ReconstructionDisplay",
 ]

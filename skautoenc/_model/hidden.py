@@ -1,0 +1,159 @@
+"""What a network makes of cells that are hidden from it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .._data.rows import RowMap
+from .._training.resources import one_thread
+from .matrix import MatrixSide
+from .model import Model
+from .table import TableSide
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Guesses:
+    """Costs of hidden cells, and what was expected of them.
+
+    Guesses of several models of one kind can be averaged.
+
+    Parameters
+    ----------
+    costs : ndarray of shape (n_samples, n_hidden), float32
+        Squared errors, or shares of deviance; NaN for a missing value.
+    votes : ndarray of shape (n_samples, n_hidden_votes), float32
+        Expected numbers in the units of the matrix, or outputs of a table's network.
+    """
+
+    costs: Floats
+    votes: Floats
+
+
+def vote_cells(side: MatrixSide | TableSide) -> NDArray[np.int64]:
+    """Return the cell that each vote is about, (n_votes,)."""
+    cells = np.arange(side.width)
+    if isinstance(side, MatrixSide):
+        return cells
+    layout = side.table.layout
+    counts = [1] * layout.n_numbers + list(layout.n_levels)
+    return np.repeat(cells, counts)
+
+
+def guess(
+    model: Model[Any],
+    matrix: Any,
+    hidden: NDArray[np.bool_],
+    *,
+    limit: float = math.inf,
+) -> Guesses:
+    """Predict cells from the others.
+
+    Parameters
+    ----------
+    model : Model
+        The model.
+    matrix : ndarray of shape (n_samples, n_columns)
+        Rows; of a table, encoded ones.
+    hidden : ndarray of shape (n_cells,), bool
+        The cells to hide and to predict.
+    limit : float, default=inf
+        Numbers beyond it, in standard deviations, are cut for the network, though not
+        where they are to be predicted: far from its training rows a network says
+        anything.
+    """
+    here = model._where_the_network_is()
+    predict, n_costs, width = _predictor(here, hidden, limit)
+    # Which cells are hidden has no effect on rounding: one trial of blocks is enough.
+    found = here._blockwise.apply("guess", predict, here._rows(matrix), width)
+    costs, votes = found[:, :n_costs], found[:, n_costs:]
+    side = model.side
+    if isinstance(side, MatrixSide):
+        votes = votes * np.float32(side.scale) + side.mean[hidden].astype(np.float32)
+    return Guesses(costs, votes)
+
+
+def check_guess(model: Model[Any], hidden: NDArray[np.bool_]) -> None:
+    """Predict cells of a single row: parts that do not fit show then."""
+    here = model._where_the_network_is()
+    device = here.side.device
+    predict, _, width = _predictor(here, hidden, math.inf)
+    row = torch.zeros(1, n_columns(here.side), dtype=torch.float32, device=device)
+    with one_thread(device), torch.inference_mode():
+        shape = tuple(predict(row).shape)
+    if shape != (1, width):
+        raise ValueError(f"Guesses of shape {shape} came out")
+
+
+def n_columns(side: MatrixSide | TableSide) -> int:
+    """Return the number of columns of the rows that a side takes."""
+    return len(side.table.layout.cells) if isinstance(side, TableSide) else side.width
+
+
+def _predictor(
+    model: Model[Any], hidden: NDArray[np.bool_], limit: float
+) -> tuple[RowMap, int, int]:
+    """Return what predicts hidden cells.
+
+    Returns
+    -------
+    predict : callable
+        Maps standardised rows to costs and votes, (n, width).
+    n_costs : int
+        Number of costs, which come first.
+    width : int
+        Number of costs and votes.
+    """
+    side, network = model.side, model.network
+    mask = torch.tensor(hidden, device=side.device)
+    votes_about = torch.tensor(hidden[vote_cells(side)], device=side.device)
+    n_costs = int(hidden.sum())
+
+    def predict(batch: Tensor) -> Tensor:
+        if isinstance(side, TableSide):
+            costs, votes = _guess_table(side, network, batch, mask, limit)
+        else:
+            costs, votes = _guess_matrix(side, network, batch, mask, limit)
+        return torch.cat([costs[:, mask], votes[:, votes_about]], dim=1)
+
+    return predict, n_costs, n_costs + int(votes_about.sum())
+
+
+def _guess_matrix(
+    side: MatrixSide, network: Any, batch: Tensor, hidden: Tensor, limit: float
+) -> tuple[Tensor, Tensor]:
+    """Return costs and votes, (n, n_features); a hidden value is the mean."""
+    source = batch.masked_fill(hidden, 0.0)
+    if limit < math.inf:
+        source = source.clamp(-limit, limit)
+    output = network(side.prepare(source))
+    expected = side.decoded(output)
+    return (expected - batch).square(), expected
+
+
+def _guess_table(
+    side: TableSide, network: Any, batch: Tensor, hidden: Tensor, limit: float
+) -> tuple[Tensor, Tensor]:
+    """Return costs, (n, n_cells), and votes, (n, n_votes)."""
+    layout = side.table.layout
+    inputs = hidden[torch.tensor(layout.cells, device=batch.device)]
+    source = batch.masked_fill(inputs, torch.nan)
+    source[:, : layout.n_numbers].clamp_(-limit, limit)
+    output = network(source)
+    costs, seen = side.objective().surprise(output, batch)
+    return costs.masked_fill(seen == 0, torch.nan), output
+
+
+def expected_values(side: MatrixSide | TableSide, votes: Floats) -> Any:
+    """Turn votes into values, an array for a matrix, a list of columns for a table."""
+    if isinstance(side, MatrixSide):
+        return votes
+    return side.restore(side.decoded(torch.from_numpy(votes)).numpy())

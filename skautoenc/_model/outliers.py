@@ -1,0 +1,426 @@
+"""How strange a row is to a bag of small models that did not see it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .._data.row_keys import Keys, row_keys
+from .._data.rows import TrainingData, blocks, take
+from .._networks.weights import readonly_tensor
+from .._training.resources import one_thread
+from .hidden import check_guess, guess, n_columns, vote_cells
+from .model import Model
+from .table import TableSide
+
+Doubles = NDArray[np.float64]
+
+PARTS = ("surprise", "density", "nearest")
+# Width of the kernel, in units of the root mean square distance of a column.
+KERNEL_WIDTH = 0.7
+# Number of groups into which cells are dealt to be hidden, for scores and for reasons.
+_N_GROUPS = 4
+_MOST_GROUPS = 32
+# Standard deviations at which inputs are cut to explain rows, and to score tables.
+_LIMIT = 3.0
+# Rows whose distances to all references stay in the cache.
+_N_AT_ONCE = 256
+_CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class ColumnScale:
+    """Columns of a matrix, each centred and divided by a scale of its own.
+
+    Parameters
+    ----------
+    center, scale : ndarray of shape (n_features,), float64
+        Subtracted, and divided by.
+    """
+
+    center: Doubles
+    scale: Doubles
+
+    def forward(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Scale rows, (n, n_features)."""
+        scaled: NDArray[Any] = (rows - self.center) / self.scale
+        return scaled
+
+    def inverse(self, rows: NDArray[Any]) -> Doubles:
+        """Undo that."""
+        restored: Doubles = rows * self.scale + self.center
+        return restored
+
+
+def _n_numbers(model: Model[Any]) -> int:
+    """Return the number of cells that hold numbers, which come first."""
+    side = model.side
+    return side.table.layout.n_numbers if isinstance(side, TableSide) else side.width
+
+
+def learn_column_scale(data: TrainingData) -> ColumnScale:
+    """Measure mean and standard deviation of the columns; constant ones stay."""
+    rows = take(data.matrix, slice(None), data.index).astype(np.float64)
+    weights = data.weights
+    with np.errstate(over="ignore", invalid="ignore"):
+        center = np.average(rows, axis=0, weights=weights)
+        rows -= center
+        variance = np.average(np.square(rows, out=rows), axis=0, weights=weights)
+    if not np.isfinite(variance).all():
+        raise ValueError(
+            "The values of X are too large: their variance overflows. Scale them "
+            "first, with StandardScaler or RobustScaler for one."
+        )
+    scale = np.sqrt(variance)
+    # What rounding leaves of a constant column is no spread.
+    tiny = 1e-12 * np.maximum(np.abs(center), 1e-290)
+    return ColumnScale(center, np.where(scale > tiny, scale, 1.0))
+
+
+@dataclass(frozen=True)
+class Member:
+    """A model, and the rows that it was fitted to.
+
+    Parameters
+    ----------
+    model : Model
+        The model.
+    keys : ndarray of shape (n_rows,), uint64
+        Keys of its rows.
+    places : ndarray of shape (n_rows, n_dimensions), float32
+        Where its rows are.
+    weights : ndarray of shape (n_rows,), float32
+        Their weights; the sum is one.
+    """
+
+    model: Model[Any]
+    keys: Keys
+    places: NDArray[np.float32]
+    weights: NDArray[np.float32]
+
+
+def place_of(model: Model[Any], rows: NDArray[Any]) -> NDArray[np.float32]:
+    """Say where rows are, so that distances between them can be measured.
+
+    The rows of a matrix themselves: that is the place of the code and of the residual
+    at once. Of a table likewise, where two categories are as far from each other as two
+    scaled numbers on average. Of images, the code.
+    """
+    if isinstance(model.side, TableSide):
+        return _place_in_table(model.side, rows)
+    if "image_shape" in model.network.config:
+        return model.encode(rows)
+    return rows.astype(np.float32)
+
+
+def _n_places(model: Model[Any]) -> int:
+    """Return the width of what `place_of` gives."""
+    if isinstance(model.side, TableSide):
+        layout = model.side.table.layout
+        return layout.n_numbers + sum(n + 1 for n in layout.n_codes)
+    if "image_shape" in model.network.config:
+        return model.n_features_out
+    return int(model.side.width)
+
+
+def _place_in_table(side: TableSide, rows: NDArray[Any]) -> NDArray[np.float32]:
+    """Return numbers and indicators of categories, (n, n_dimensions)."""
+    layout = side.table.layout
+    found = [np.nan_to_num(rows[:, : layout.n_numbers])]
+    codes = rows[:, rows.shape[1] - len(layout.n_codes) :]
+    for number, n_codes in enumerate(layout.n_codes):
+        # One more is for unknown categories; a missing value is none of them.
+        known = np.minimum(codes[:, number, None], n_codes)
+        found.append(known == np.arange(n_codes + 1))
+    places = np.column_stack(found).astype(np.float32)
+    # Distances are means over the columns of `places`, and are to be so over cells.
+    places *= math.sqrt(places.shape[1] / side.width)
+    return places
+
+
+@dataclass(frozen=True)
+class Units:
+    """What is usual of rows that a member has not seen.
+
+    Parameters
+    ----------
+    cells : ndarray of shape (n_cells,), float64
+        Scale of the costs of each cell.
+    centers, scales : ndarray of shape (n_parts,), float64
+        Median and interquartile range of each part of the score.
+    """
+
+    cells: Doubles
+    centers: Doubles
+    scales: Doubles
+
+    def scores(self, parts: Doubles) -> Doubles:
+        """Turn parts, (n, n_parts), into scores, (n,)."""
+        found: Doubles = -((parts - self.centers) / self.scales).mean(axis=1)
+        return found
+
+    @classmethod
+    def none(cls, width: int) -> Units:
+        """Return units that change nothing."""
+        n_parts = len(PARTS)
+        return cls(np.ones(width), np.zeros(n_parts), np.ones(n_parts))
+
+
+@dataclass(frozen=True)
+class OutlierModel:
+    """Scores of rows by the members that have not seen them.
+
+    Parameters
+    ----------
+    scale : ColumnScale or None
+        Applied to rows first; None for rows that stay as they are.
+    members : sequence of Member
+        The bag.
+    units : Units
+        What is usual.
+    """
+
+    scale: ColumnScale | None
+    members: Sequence[Member]
+    units: Units
+
+    @cached_property
+    def _hidden(self) -> list[NDArray[np.bool_]]:
+        """Say which cells are hidden from each member, (n_cells,).
+
+        A group of cells from each, to save time. Two members in a row, which have not
+        seen the same rows, have the same group; all groups are dealt before the next
+        deal.
+        """
+        width = self.members[0].model.side.width
+        n_groups = min(_N_GROUPS, len(self.members) // 2, width)
+        dealt = np.arange(width) % n_groups
+        found = []
+        for number in range(len(self.members)):
+            deal, group = divmod(number // 2, n_groups)
+            found.append(np.random.RandomState(deal).permutation(dealt) == group)
+        return found
+
+    def scores(self, matrix: Any) -> Doubles:
+        """Return how usual each row is, (n_samples,)."""
+        return self.units.scores(self.parts(matrix))
+
+    def parts(self, matrix: Any) -> Doubles:
+        """Return the parts of the score, large for strange rows, (n_samples, 3)."""
+        found = np.empty((matrix.shape[0], len(PARTS)))
+        for block, rows, unseen in self._blocks(matrix):
+            total = np.zeros((len(rows), 2))
+            # The order of a sum is not to depend on the number of threads.
+            with one_thread(_CPU):
+                for member, is_unseen in zip(self.members, unseen.T, strict=True):
+                    parts = _place_parts(member, rows)
+                    total += np.where(is_unseen[:, None], parts, 0)
+            costs = self._mean_costs(rows, unseen)
+            found[block, 0] = _mean_of_known(self._surprise(costs))
+            found[block, 1:] = total / unseen.sum(axis=1, keepdims=True)
+        return found
+
+    def explain(self, matrix: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the surprise of each cell, in nats, and votes for expected values."""
+        side = self.members[0].model.side
+        owners, width = vote_cells(side), side.width
+        groups = np.arange(width) % _MOST_GROUPS
+        costs = np.zeros((matrix.shape[0], width), dtype=np.float32)
+        votes = np.zeros((matrix.shape[0], len(owners)), dtype=np.float32)
+        for block, rows, unseen in self._blocks(matrix):
+            counts = unseen.sum(axis=1, keepdims=True)
+            for member, is_unseen in zip(self.members, unseen.T, strict=True):
+                share = is_unseen[:, None]
+                for number in range(groups.max() + 1):
+                    chosen = groups == number
+                    guesses = guess(member.model, rows, chosen, limit=_LIMIT)
+                    costs[block, chosen] += np.where(share, guesses.costs, 0)
+                    votes[block, chosen[owners]] += np.where(share, guesses.votes, 0)
+            costs[block] /= counts
+            votes[block] /= counts
+        return self._surprise(costs).astype(np.float32), votes
+
+    def _surprise(self, costs: NDArray[Any]) -> Doubles:
+        """Turn costs of cells, (n, n_cells), into nats, which can be compared.
+
+        Of a number, that is how much less likely it is than the best guess, under a
+        distribution with heavy tails; of a category, how unlikely it is.
+        """
+        relative: Doubles = costs / self.units.cells
+        numbers = relative[:, : _n_numbers(self.members[0].model)]
+        np.log1p(numbers, out=numbers)
+        return relative
+
+    def _blocks(
+        self, matrix: Any
+    ) -> Iterator[tuple[slice, NDArray[Any], NDArray[np.bool_]]]:
+        """Run through scaled rows, with the members that have not seen them.
+
+        Yields
+        ------
+        block : slice
+            Which rows.
+        rows : ndarray of shape (n, n_features)
+            The rows.
+        unseen : ndarray of shape (n, n_members), bool
+            Whether a member counts. Where all have seen a row, all do.
+        """
+        n_references = max(len(member.keys) for member in self.members)
+        for block in blocks(matrix.shape[0], max(matrix.shape[1], n_references)):
+            rows = take(matrix, block)
+            keys = row_keys(rows)
+            unseen = np.column_stack(
+                [~np.isin(keys, member.keys) for member in self.members]
+            )
+            unseen[~unseen.any(axis=1)] = True
+            yield block, scaled(rows, self.scale), unseen
+
+    def calibrated(
+        self, data: TrainingData, n_for_cells: int
+    ) -> tuple[OutlierModel, Doubles]:
+        """Return the model with the units of training rows, and their scores."""
+        weights = data.weights
+        few = TrainingData(
+            take(data.matrix, slice(0, n_for_cells), data.index),
+            None if weights is None else weights[:n_for_cells],
+        )
+        found = [self._mean_costs(rows, ok) for _, rows, ok in self._blocks(few.matrix)]
+        costs = np.vstack(found)
+        cells = np.array([_cost_scale(column, few.weights) for column in costs.T])
+        side = self.members[0].model.side
+        if isinstance(side, TableSide):
+            # Costs of categories are shares of their deviance, in nats.
+            cells[side.table.layout.n_numbers :] = 1 / np.array(side.deviances)
+        width = len(cells)
+        model = replace(self, units=replace(Units.none(width), cells=cells))
+        parts = model.parts(take(data.matrix, slice(None), data.index))
+        quartiles = np.array([_quartiles(part, weights) for part in parts.T])
+        spread = quartiles[:, 2] - quartiles[:, 0]
+        # Rows may be all alike, or so few that most are.
+        fallback = np.maximum(parts.std(axis=0), 1e-12)
+        units = Units(cells, quartiles[:, 1], np.where(spread > 1e-9, spread, fallback))
+        return replace(self, units=units), units.scores(parts)
+
+    def _mean_costs(self, rows: NDArray[Any], unseen: NDArray[np.bool_]) -> Doubles:
+        """Return costs of hidden cells, (n, n_cells); NaN where there are none."""
+        total = np.zeros((len(rows), len(self.units.cells)))
+        counts = np.zeros_like(total)
+        is_table = isinstance(self.members[0].model.side, TableSide)
+        limit = _LIMIT if is_table else math.inf
+        for member, hidden, is_unseen in zip(
+            self.members, self._hidden, unseen.T, strict=True
+        ):
+            costs = guess(member.model, rows, hidden, limit=limit).costs
+            total[:, hidden] += np.where(is_unseen[:, None], costs, 0)
+            counts[:, hidden] += is_unseen[:, None]
+        with np.errstate(invalid="ignore"):
+            found: Doubles = total / counts
+        return found
+
+    def check_sizes(self) -> None:
+        """Make sure that all parts are about the same columns and parts of scores."""
+        first = self.members[0].model
+        width = n_columns(first.side)
+        found = {(n_columns(m.model.side), _n_places(m.model)) for m in self.members}
+        fits = found == {(width, _n_places(first))}
+        cells = vote_cells(first.side)
+        for member in self.members:
+            shape = len(member.keys), _n_places(first)
+            fits &= np.array_equal(vote_cells(member.model.side), cells)
+            fits &= member.places.shape == shape
+            fits &= len(member.weights) == len(member.keys) > 0
+        fits &= len(self.units.cells) == first.side.width
+        fits &= len(self.units.centers) == len(self.units.scales) == len(PARTS)
+        if self.scale is not None:
+            fits &= len(self.scale.center) == len(self.scale.scale) == width
+        if not fits:
+            raise ValueError("Members, units and scales do not fit each other")
+
+    def check_usable(self) -> None:
+        """Apply the members to single rows: parts that do not fit show then."""
+        for member, hidden in zip(self.members, self._hidden, strict=True):
+            member.model.check_usable()
+            check_guess(member.model, hidden)
+
+
+def scaled(rows: NDArray[Any], scale: ColumnScale | None) -> NDArray[Any]:
+    """Return rows as members see them."""
+    return rows if scale is None else scale.forward(rows)
+
+
+def _mean_of_known(surprise: Doubles) -> Doubles:
+    """Average over the cells of each row; infinity for a row without any value."""
+    is_known = ~np.isnan(surprise)
+    total = np.where(is_known, surprise, 0).sum(axis=1)
+    counts = is_known.sum(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(counts > 0, total / counts, np.inf)
+
+
+def _place_parts(member: Member, rows: NDArray[Any]) -> Doubles:
+    """Return minus the log of the density, and the distance to the nearest, (n, 2)."""
+    places = torch.from_numpy(place_of(member.model, rows))
+    references = readonly_tensor(member.places)
+    weights = readonly_tensor(member.weights)
+    lengths = references.square().sum(dim=1)
+    found = torch.empty(len(places), 2, dtype=torch.float32, device="cpu")
+    exponent = -1 / (2 * KERNEL_WIDTH**2 * places.shape[1])
+    for start in range(0, len(places), _N_AT_ONCE):
+        block = places[start : start + _N_AT_ONCE]
+        n_rows = len(block)
+        # A row's result is not to depend on how many others there are.
+        block = torch.nn.functional.pad(block, (0, 0, 0, -n_rows % 32))
+        own = block.square().sum(dim=1, keepdim=True)
+        squares = torch.addmm(lengths, block, references.t(), alpha=-2)
+        squares += own  # (n, n_references)
+        smallest = squares.min(dim=1, keepdim=True).values
+        density = squares.sub_(smallest).mul_(exponent).exp_() @ weights
+        nearest = smallest.squeeze(1).clamp(min=0)
+        strangeness = -exponent * nearest - density.log()
+        both = [strangeness, (nearest / places.shape[1]).sqrt()]
+        found[start : start + n_rows] = torch.stack(both, dim=1)[:n_rows]
+    return found.double().numpy()
+
+
+def _quartiles(values: Doubles, weights: Doubles | None) -> Doubles:
+    finite = np.isfinite(values)
+    if not finite.any():
+        return np.zeros(3)
+    shares = None if weights is None else weights[finite]
+    return weighted_quantile(values[finite], np.array([0.25, 0.5, 0.75]), shares)
+
+
+def _cost_scale(costs: Doubles, weights: Doubles | None) -> float:
+    """Return a scale of the costs of one cell."""
+    seen = ~np.isnan(costs)
+    if not seen.any():
+        return 1.0
+    shares = None if weights is None else weights[seen]
+    median = weighted_quantile(costs[seen], np.array([0.5]), shares)[0]
+    mean = np.average(costs[seen], weights=shares)
+    return float(2 * median + 1e-3 * mean + 1e-9)
+
+
+def weighted_quantile(
+    values: Doubles, shares: Doubles, weights: Doubles | None
+) -> Doubles:
+    """Return the values below which lie shares of the weight, (n_shares,).
+
+    They lie halfway between two values, so that rounding moves no value across.
+    """
+    order = np.argsort(values, kind="stable")
+    ascending = values[order]
+    reached = np.cumsum(np.ones(len(values)) if weights is None else weights[order])
+    wanted = shares * reached[-1]
+    above = np.searchsorted(reached, wanted * (1 + 1e-12), side="right")
+    above = np.minimum(above, len(values) - 1)
+    below = np.maximum(above - 1, 0)
+    found: Doubles = (ascending[above] + ascending[below]) / 2
+    return found
