@@ -505,6 +505,9 @@ def use(estimator):
     """Call each public method that reads, on one row."""
     if not estimator.__sklearn_is_fitted__():
         return
+    if not hasattr(estimator, "transform"):
+        use_detector(estimator)
+        return
     estimator.set_output(transform="default")
     with np.errstate(all="ignore"), warnings.catch_warnings():
         # Numbers that overflow, and names that were not passed.
@@ -521,6 +524,16 @@ def use(estimator):
                 assert len(getattr(estimator, name)(row)) == 1
         if hasattr(estimator, "impute"):
             estimator.reconstruction_error(row, per_column=True)
+
+
+def use_detector(estimator):
+    """Call each public method of a detector of outliers, on one row."""
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        row = np.zeros((1, estimator.n_features_in_))
+        for name in ("score_samples", "decision_function", "predict", "p_values"):
+            assert getattr(estimator, name)(row).shape == (1,)
+        assert len(estimator.explain(row).surprise) == 1
 
 
 ROUNDS = [
