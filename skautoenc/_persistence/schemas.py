@@ -181,6 +181,8 @@ def check_fitted(estimator: Any) -> Any:
         if hasattr(estimator, "patch_size_"):
             _check_patch_maps(estimator, model.features.n_pooled)
         if hasattr(estimator, "estimators_"):
+            widths = {each.n_features_in_ for each in estimator.estimators_}
+            _require(widths == {estimator.n_features_in_}, "n_features_in_")
             model.check_sizes()
         if _is_quick(estimator):
             model.check_usable()
