@@ -678,11 +678,16 @@ def test_a_search_with_more_processes_than_folds_scores_all(quick, X):
 def test_waiting_ends_by_an_interrupt(quick, X):
     home = home_of(quick, X)
     timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
-    with held_elsewhere(home / "lock"):
-        timer.start()
-        with pytest.raises(KeyboardInterrupt):
-            quick.fit(X)
-    timer.join()
+    # What runs the tests may have told them to ignore interrupts.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with held_elsewhere(home / "lock"):
+            timer.start()
+            with pytest.raises(KeyboardInterrupt):
+                quick.fit(X)
+        timer.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
     # No lock is left behind.
     assert counted(quick, X)[1] == 9
 
