@@ -77,7 +77,7 @@ FORKED = """
 import os, signal
 import numpy as np
 from skautoenc import AutoencoderTransformer
-from skautoenc.training import step_work
+from skautoenc._training.resources import step_work
 
 X = np.random.default_rng(0).normal(size=(1000, 1000)).astype(np.float32)
 parameters = {"max_iter": 1, "batch_size": 500, "random_state": 0}

@@ -100,13 +100,15 @@ def _check_source(source: Any) -> None:
     if callable(source):
         return
     name = type(source).__name__
-    is_mapping = isinstance(source, Mapping)
-    if is_mapping or hasattr(source, "columns") or getattr(source, "ndim", 3) < 3:
+    is_iterable = isinstance(source, Iterable)
+    # A scalar of numpy has dimensions, none, and is no array.
+    is_array = is_iterable and getattr(source, "ndim", 3) < 3
+    if is_array or isinstance(source, Mapping) or hasattr(source, "columns"):
         raise TypeError(
             f"Blocks takes several blocks, got one {name}. Put it in a list, "
             "Blocks([X]), or pass it to fit as it is."
         )
-    if not isinstance(source, Iterable) or isinstance(source, Iterator):
+    if not is_iterable or isinstance(source, Iterator):
         raise TypeError(
             f"Blocks needs to read its source more than once, got {name}. Pass a list, "
             "or the function that makes the iterator."

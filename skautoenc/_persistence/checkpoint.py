@@ -212,7 +212,11 @@ def open_checkpoint(
             with _writing:
                 # A process that is killed while it writes leaves its part behind.
                 remove_parts(home)
-                write(home / DESCRIPTION, text)
+                notes = home / DESCRIPTION
+                if not (notes.is_file() or notes.is_dir()):
+                    # A pipe, say, in whose place no file is put.
+                    notes.unlink(missing_ok=True)
+                write(notes, text)
         except InUseError:
             yield None
             return
@@ -282,10 +286,11 @@ def _shapes(arrays: Any) -> list[Any]:
 def _is_state(saved: Any, fresh: dict[str, Any]) -> bool:
     """Whether a saved state is made as that of a run that has not begun."""
     stopping = saved.get("stopping")
-    if isinstance(stopping, dict) and stopping.get("kept") is not None:
-        # The best weights so far, of which there are none at first.
-        kept = {**fresh["stopping"], "kept": fresh["weights"]}
-        fresh = {**fresh, "stopping": kept}
+    if isinstance(stopping, dict):
+        # The weights around the best epoch so far, of which there are none at first.
+        names = [name for name in ("kept", "after") if stopping.get(name) is not None]
+        kept = dict.fromkeys(names, fresh["weights"])
+        fresh = {**fresh, "stopping": {**fresh["stopping"], **kept}}
     return _is_like(saved, fresh)
 
 
