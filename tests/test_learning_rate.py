@@ -430,10 +430,10 @@ def mark_misses(each):
     miss = MISSES.get(describe(each))
     reason = f"ends at {miss} times the best"
     marks = pytest.mark.xfail(reason=reason, strict=False) if miss else ()
-    return pytest.param(each, marks=marks)
+    return pytest.param(each, marks=marks, id=describe(each))
 
 
-@pytest.mark.parametrize("each", map(mark_misses, QUICK), ids=lambda e: describe(e))
+@pytest.mark.parametrize("each", [mark_misses(each) for each in QUICK])
 def test_auto_keeps_up_with_the_best_of_four_rates(each):
     assert rates.ratio(rates.compare(each)) < rates.BAR
 
