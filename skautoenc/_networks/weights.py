@@ -40,11 +40,6 @@ def count_parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def device_of(network: nn.Module) -> torch.device:
-    """Say where the network is."""
-    return next(network.parameters()).device
-
-
 @torch.no_grad()
 def _fill(network: nn.Module, tensors: dict[str, Tensor]) -> None:
     """Copy tensors into the network, by their names."""
