@@ -45,6 +45,8 @@ class Autoencoder(nn.Module, ABC):
         Learning rate that suits most networks of the class.
     runs_in_threads : bool
         Whether several threads may apply it at the same time.
+    is_sparse : bool
+        Whether a unit of the code that is zero says nothing.
     """
 
     config: dict[str, Any]
@@ -54,6 +56,7 @@ class Autoencoder(nn.Module, ABC):
     is_movable = True
     learning_rate = 0.005
     runs_in_threads = True
+    is_sparse = False
 
     registry: ClassVar[dict[str, type["Autoencoder"]]] = {}
 
@@ -178,11 +181,6 @@ class Autoencoder(nn.Module, ABC):
     def starts_as_pca(self) -> bool:
         """Whether the first weights already reconstruct as PCA does."""
         return getattr(self, "projection", None) is not None
-
-    @property
-    def is_sparse(self) -> bool:
-        """Whether a unit that is zero says nothing."""
-        return False
 
     def unit_weights(self) -> list[tuple[Tensor, int]]:
         """List the weights that come and go with one unit, each with its dimension."""
