@@ -258,8 +258,8 @@ def _initialise(network: Autoencoder, rows: Rows, streams: Streams) -> None:
     """Choose the first weights by a sample of the rows, on the CPU."""
     n_rows = min(max(2048, 4 * network.widths[-1]), 2**24 // network.widths[0] + 1)
     order = torch.randperm(len(rows), generator=streams.weights, device="cpu")
-    sample = np.sort(order[:n_rows].numpy())
-    network.initialise(streams.weights, rows[sample], rows.weights(sample))
+    batch, _, weights = rows.take(np.sort(order[:n_rows].numpy()))
+    network.initialise(streams.weights, batch, weights)
 
 
 def _targets(plan: Plan, side: Side, data: TrainingData) -> NDArray[np.float32] | None:

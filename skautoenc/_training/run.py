@@ -287,15 +287,10 @@ def _take(
     runs: Sequence[Run], indices: Sequence[NDArray[np.int64]]
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Take rows, targets and weights, stacked if there are several runs."""
-    chosen = list(zip(runs, indices, strict=True))
-    rows = [run.rows[index] for run, index in chosen]
-    targets = [
-        run.rows.target(index, batch)
-        for (run, index), batch in zip(chosen, rows, strict=True)
-    ]
-    weights = [run.rows.weights(index) for run, index in chosen]
     if len(runs) == 1:
-        return rows[0], targets[0], weights[0]
+        return runs[0].rows.take(indices[0])
+    taken = [run.rows.take(index) for run, index in zip(runs, indices, strict=True)]
+    rows, targets, weights = zip(*taken, strict=True)
     stacked = torch.stack(rows)
     given = [weight for weight in weights if weight is not None]
     same = all(map(operator.is_, rows, targets))
