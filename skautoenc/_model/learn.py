@@ -145,7 +145,7 @@ def set_up(
             window=data.window,
         ),
         budget,
-        Stopping(step.tensors, tol=plan.tol, n_iter_no_change=plan.n_iter_no_change),
+        Stopping(step.tensors(), tol=plan.tol, n_iter_no_change=plan.n_iter_no_change),
         validation=None if held_out is None else side.rows(held_out),
         generator=streams.weights,
         work=work,

@@ -118,7 +118,7 @@ class Run:
         self.step.optimizer.load(state["optimizer"])
         for generator, array in zip(self._generators, state["generators"], strict=True):
             generator.set_state(torch.tensor(array, device="cpu"))
-        self.stopping.load(state["stopping"])
+        self.stopping.load(state["stopping"], tensors)
         self.losses = list(state["losses"])
         self.validation_losses = list(state["validation_losses"])
 
@@ -129,7 +129,8 @@ class Run:
     def resume(self) -> None:
         """Take the weights as trained before: held-out rows may prefer them."""
         if self.validation is not None:
-            self.stopping.start_from(self._validate(self.validation))
+            held_out = self._validate(self.validation)
+            self.stopping.start_from(held_out, self.step.tensors())
 
     def advance(self) -> None:
         """Train for one epoch."""
@@ -144,9 +145,6 @@ class Run:
         rate = self.budget.learning_rate_init * schedule(progress)
         self.step.optimizer.learning_rate = rate
 
-    def leave_group(self) -> None:
-        """Do nothing: a single run is in no group."""
-
     @property
     def n_bytes(self) -> int:
         """Size of the rows, of the weights and of what goes with these."""
@@ -159,7 +157,7 @@ class Run:
         if self._ends_a_quarter():
             self._revive()
         held_out = None if self.validation is None else self._validate(self.validation)
-        self.stopping.update(loss, held_out)
+        self.stopping.update(loss, held_out, self.step.tensors())
         if self.stopping.diverged:
             return
         if held_out is not None:
@@ -168,7 +166,7 @@ class Run:
 
     def finish(self) -> None:
         """End the run with the right weights, in evaluation mode."""
-        self.stopping.restore()
+        self.stopping.restore(self.step.tensors())
         self.step.network.eval()
         best_epoch = self.stopping.best_epoch(self.losses[-1] if self.losses else 0.0)
         if best_epoch:
