@@ -122,7 +122,7 @@ def _teams(runs: Sequence[Run]) -> list[list[Run]]:
     """Put together those whose updates are, and will be, the same function."""
     teams = defaultdict(list)
     for run in runs:
-        teams[run.step.optimizer.settings, run.budget].append(run)
+        teams[run.step.optimizer.settings, run.schedule].append(run)
     return list(teams.values())
 
 

@@ -1,10 +1,9 @@
-"""Solvers and learning rate schedules."""
+"""Solvers."""
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -17,31 +16,8 @@ from .._networks.autoencoder import Autoencoder
 from .._networks.weights import own_array
 from .memory import FlatGroup, Group, UpdateArgs
 
-Schedule = Callable[[float], float]
-
 # Step sizes of parameters in units of the learning rate, where they are not one.
 Factors = Mapping[Tensor, float]
-
-
-def _constant(progress: float) -> float:
-    return 1.0
-
-
-def _linear(progress: float) -> float:
-    return 1.0 - progress
-
-
-def _cosine(progress: float) -> float:
-    return 0.5 * (1.0 + math.cos(math.pi * progress))
-
-
-# Each maps the share of the fit that is done, so that none outlasts a short fit.
-# Cosine: Loshchilov and Hutter, "SGDR", ICLR 2017, without the restarts.
-SCHEDULES: dict[str, Schedule] = {
-    "constant": _constant,
-    "linear": _linear,
-    "cosine": _cosine,
-}
 
 
 class Optimizer(ABC):

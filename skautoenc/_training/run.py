@@ -16,10 +16,9 @@ from torch import Tensor
 from .._data.rows import N_SAMPLE, Rows
 from .._networks.weights import own_array
 from .batches import Batches
-from .budget import Budget
-from .optimizers import SCHEDULES
 from .resources import compute
 from .revival import dead_units, revive
+from .schedule import Schedule
 from .step import Step
 from .stopping import Stopping
 
@@ -42,7 +41,7 @@ class Run:
         The training rows.
     batches : Batches
         Which rows make up each batch.
-    budget : Budget
+    schedule : Schedule
         Number of epochs, if nothing stops the run before, and learning rates.
     stopping : Stopping
         Decides when to stop before.
@@ -69,7 +68,7 @@ class Run:
         step: Step,
         rows: Rows,
         batches: Batches,
-        budget: Budget,
+        schedule: Schedule,
         stopping: Stopping,
         *,
         validation: Rows | None,
@@ -79,7 +78,7 @@ class Run:
         self.step = step
         self.rows = rows
         self.batches = batches
-        self.budget = budget
+        self.schedule = schedule
         self.stopping = stopping
         self.validation = validation
         self.generator = generator
@@ -91,7 +90,7 @@ class Run:
     @property
     def finished(self) -> bool:
         """Whether all epochs are done or the run was stopped."""
-        return len(self.losses) >= self.budget.max_iter or self.stopping.finished
+        return len(self.losses) >= self.schedule.max_iter or self.stopping.finished
 
     @property
     def has_begun(self) -> bool:
@@ -139,11 +138,8 @@ class Run:
 
     def set_learning_rate(self, batch: int) -> None:
         """Set what the schedule says for one of the batches of this epoch."""
-        n_batches = self.batches.number
-        progress = (len(self.losses) + batch / n_batches) / self.budget.max_iter
-        schedule = SCHEDULES[self.budget.learning_rate]
-        rate = self.budget.learning_rate_init * schedule(progress)
-        self.step.optimizer.learning_rate = rate
+        epoch = len(self.losses) + batch / self.batches.number
+        self.step.optimizer.learning_rate = self.schedule.rate(epoch)
 
     @property
     def n_bytes(self) -> int:
@@ -197,15 +193,15 @@ class Run:
         """Tell the last epoch in a line."""
         if self.stopping.diverged:
             return f"Epoch {len(self.losses) + 1}: the loss is not finite"
-        line = f"Epoch {len(self.losses)}/{self.budget.max_iter}"
+        line = f"Epoch {len(self.losses)}/{self.schedule.max_iter}"
         line += f", loss = {self.losses[-1]:.6f}"
         if self.validation_losses:
             line += f", validation score = {1 - self.validation_losses[-1]:.6f}"
         return line
 
     def _ends_a_quarter(self) -> bool:
-        """Whether this epoch ends the first, second or third quarter of the budget."""
-        before, n_epochs = len(self.losses), self.budget.max_iter
+        """Whether this epoch ends the first, second or third quarter of the epochs."""
+        before, n_epochs = len(self.losses), self.schedule.max_iter
         quarter = 4 * (before + 1) // n_epochs
         return 4 * before // n_epochs < quarter < 4
 
