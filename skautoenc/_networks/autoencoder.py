@@ -45,6 +45,8 @@ class Autoencoder(nn.Module, ABC):
         Learning rate that suits most networks of the class.
     runs_in_threads : bool
         Whether several threads may apply the network at the same time.
+    is_sparse : bool
+        Whether a unit of the code is inactive when its activation is zero.
     """
 
     config: dict[str, Any]
@@ -54,6 +56,7 @@ class Autoencoder(nn.Module, ABC):
     is_movable = True
     learning_rate = 0.005
     runs_in_threads = True
+    is_sparse = False
 
     registry: ClassVar[dict[str, type["Autoencoder"]]] = {}
 
@@ -183,11 +186,6 @@ class Autoencoder(nn.Module, ABC):
     def starts_as_pca(self) -> bool:
         """Whether the initial weights already reconstruct as PCA does."""
         return getattr(self, "projection", None) is not None
-
-    @property
-    def is_sparse(self) -> bool:
-        """Whether a unit is inactive when its activation is zero."""
-        return False
 
     def unit_weights(self) -> list[tuple[Tensor, int]]:
         """List the weights of single units, each with the dimension of the units."""

@@ -1,8 +1,6 @@
 """The fully connected autoencoder."""
 
 import math
-from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,15 +8,14 @@ from torch import Tensor, nn
 from .autoencoder import Autoencoder
 from .codes import PENALTIES, SPARSITIES, DenseCode
 from .layers import (
-    ACTIVATIONS,
     BOUNDED,
-    NORMALIZATIONS,
     RESIDUAL_INIT_SCALE,
-    Dropout,
+    Affine,
     Linear,
     LinearSkip,
     TransposedLinear,
-    draw_weight,
+    build_stacks,
+    draw_stacks,
 )
 from .rates import (
     FATAL_STEP,
@@ -103,56 +100,37 @@ class DenseAutoencoder(Autoencoder):
             self.smallest_batch = 2
             self.weighs_rows = False
         self.widths = widths = [n_features, *hidden_layer_sizes, n_components]
-        affine = [Linear(inputs, outputs) for inputs, outputs in pairwise(widths)]
-        mirrored = [
-            TransposedLinear(layer)
-            if tied_weights
-            else Linear(layer.out_features, layer.in_features)
-            for layer in reversed(affine)
-        ]
-        self.encoder = nn.Sequential(*self._with_hidden(affine, widths[1:-1]))
-        self.decoder = nn.Sequential(*self._with_hidden(mirrored, widths[-2:0:-1]))
+        self.encoder, self.decoder = build_stacks(
+            widths,
+            activation=activation,
+            normalization=normalization,
+            dropout=dropout,
+            tied_weights=tied_weights,
+        )
         self.projection = (
             LinearSkip(n_features, n_components)
             if linear_skip and hidden_layer_sizes
             else None
         )
         self.code_activation = _CODE_ACTIVATIONS.get(sparsity, nn.ReLU)()
+        self.is_sparse = isinstance(self.code_activation, nn.ReLU)
         self.sparsity = (
             SPARSITIES[sparsity](n_components, sparsity_rate)
             if sparsity in SPARSITIES
             else DenseCode()
         )
 
-    def _with_hidden(self, affine: list[Any], hidden: list[int]) -> list[nn.Module]:
-        """Make every affine layer except the last a hidden layer."""
-        normalize = NORMALIZATIONS.get(self.config["normalization"])
-        layers: list[nn.Module] = [
-            nn.Sequential(
-                layer,
-                normalize(width) if normalize else nn.Identity(),
-                ACTIVATIONS[self.config["activation"]].module(),
-                Dropout(self.config["dropout"]),
-            )
-            for layer, width in zip(affine, hidden, strict=False)
-        ]
-        return [*layers, affine[-1]]
-
     @torch.no_grad()
     def initialise(
         self, generator: torch.Generator, rows: Tensor, sample_weight: Tensor | None
     ) -> None:
         """Draw the weights; the linear skip starts at the principal axes of `rows`."""
-        for stack in (self.encoder, self.decoder):
-            affine = [
-                m for m in stack.modules() if isinstance(m, Linear | TransposedLinear)
-            ]
-            for layer in affine:
-                nn.init.zeros_(layer.bias)
-                if isinstance(layer, Linear):
-                    is_last = layer is affine[-1]
-                    kind = "identity" if is_last else self.config["activation"]
-                    draw_weight(layer.weight, layer.fans, ACTIVATIONS[kind], generator)
+        draw_stacks(
+            self.encoder,
+            self.decoder,
+            activation=self.config["activation"],
+            generator=generator,
+        )
         if self.config["sparsity"] == "kl":
             rate = self.config["sparsity_rate"]
             nn.init.constant_(self._before_code().bias, math.log(rate / (1 - rate)))
@@ -187,25 +165,28 @@ class DenseAutoencoder(Autoencoder):
         config = self.config
         if not config["hidden_layer_sizes"]:
             return self.learning_rate, {}
+        numbers = self._numbers_of_inputs()
         rate = base_rate(
             config["activation"],
             config["normalization"],
             has_skip=self.projection is not None,
         )
-        return rate, rate_factors(self._numbers_of_inputs(), FULL_WIDTH)
+        return rate, rate_factors(numbers, FULL_WIDTH)
 
     def safe_factors(self, learning_rate: float) -> dict[Tensor, float]:
         """Return factors for wide rectified layers that the rate would kill."""
         if self.config["normalization"] or not self.rectifiers():
             return {}
-        numbers = [(layer.weight, float(layer.fans[0])) for layer in self._affine()]
+        layers = [m for m in self.modules() if isinstance(m, Affine)]
+        numbers = [(layer.weight, float(layer.fans[0])) for layer in layers]
         return rate_factors(numbers, FATAL_STEP / learning_rate)
 
     def _numbers_of_inputs(self) -> list[tuple[Tensor, float]]:
         """List the weights, each with its number of inputs times their scale."""
         numbers = [
             (layer.weight, layer.fans[0] * self._gain_of(layer))
-            for layer in self._affine()
+            for layer in self.modules()
+            if isinstance(layer, Affine)
         ]
         if self.projection is not None:
             numbers.append((self.projection.weight, self.config["n_features"]))
@@ -217,9 +198,6 @@ class DenseAutoencoder(Autoencoder):
         if self.config["normalization"]:
             return 1 / normalized_share(self.config["activation"], self._spread)
         return self._gain
-
-    def _affine(self) -> list[Linear | TransposedLinear]:
-        return [m for m in self.modules() if isinstance(m, Linear | TransposedLinear)]
 
     def encode(self, x: Tensor) -> Tensor:
         """Map standardised rows, (n, n_features), to codes, (n, n_components)."""
@@ -258,10 +236,10 @@ class DenseAutoencoder(Autoencoder):
         assert isinstance(layer, Linear)
         return layer
 
-    def _after_code(self) -> Linear | TransposedLinear:
+    def _after_code(self) -> Affine:
         first = self.decoder[0]
         layer = first[0] if isinstance(first, nn.Sequential) else first
-        assert isinstance(layer, Linear | TransposedLinear)
+        assert isinstance(layer, Affine)
         return layer
 
     def _outgoing(self) -> Tensor:
@@ -307,11 +285,6 @@ class DenseAutoencoder(Autoencoder):
         layer = self._before_code()
         return slopes.square() @ layer.weight.square().sum(dim=1)  # (n,)
 
-    @property
-    def is_sparse(self) -> bool:
-        """Whether a unit is inactive when its activation is zero."""
-        return isinstance(self.code_activation, nn.ReLU)
-
     def unit_weights(self) -> list[tuple[Tensor, int]]:
         """List the weights of single units, each with the dimension of the units."""
         layer, after = self._before_code(), self._after_code()
@@ -342,11 +315,10 @@ class DenseAutoencoder(Autoencoder):
         layer.bias[dead] = -layer.weight[dead] @ mean
 
     def rectifiers(self) -> list[nn.Module]:
-        """List the modules that rectify hidden units."""
+        """List the modules that rectify hidden units; the code's is not among them."""
+        stacks = self.encoder, self.decoder
         return [
-            module
-            for module in super().rectifiers()
-            if module is not self.code_activation
+            m for stack in stacks for m in stack.modules() if isinstance(m, nn.ReLU)
         ]
 
     def directions(self) -> Tensor | None:

@@ -16,12 +16,10 @@ from torch import Tensor, nn
 
 from .codes import PENALTIES, DenseCode
 from .dense import DenseAutoencoder
-from .layers import ACTIVATIONS, CPU_FLOAT32, Linear, TransposedLinear
+from .layers import ACTIVATIONS, CPU_FLOAT32, Affine, TransposedLinear
 from .weights import stacked_view
 
 _aten = torch.ops.aten
-
-_Layer = Linear | TransposedLinear
 
 # Maps (gradient by the output, input, output) of an activation to the gradient by its
 # input.
@@ -185,7 +183,7 @@ class _Affine:
     """
 
     def __init__(
-        self, layers: Sequence[_Layer], products: _Products, *, adds: bool
+        self, layers: Sequence[Affine], products: _Products, *, adds: bool
     ) -> None:
         weight = _as_one([layer.weight for layer in layers])
         self.products = products
@@ -307,5 +305,5 @@ class _DenseBackward:
         return gradient
 
 
-def _affine_layers(stack: nn.Sequential) -> list[_Layer]:
-    return [m for m in stack.modules() if isinstance(m, Linear | TransposedLinear)]
+def _affine_layers(stack: nn.Sequential) -> list[Affine]:
+    return [m for m in stack.modules() if isinstance(m, Affine)]

@@ -1,8 +1,9 @@
 """Layers that draw random numbers from a given generator, never from the global one."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -54,6 +55,9 @@ class TransposedLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map rows of shape (n, source outputs) to (n, source inputs)."""
         return nn.functional.linear(x, self.weight.t(), self.bias)
+
+
+Affine = Linear | TransposedLinear
 
 
 class Dropout(nn.Module):
@@ -311,3 +315,68 @@ NORMALIZATIONS: dict[str, Callable[[int], nn.Module]] = {
     "batch": BatchNorm,
     "layer": LayerNorm,
 }
+
+
+def build_stacks(
+    widths: Sequence[int],
+    *,
+    activation: str,
+    normalization: str | None,
+    dropout: float,
+    tied_weights: bool,
+) -> tuple[nn.Sequential, nn.Sequential]:
+    """Build the layers of an encoder, and of the decoder that mirrors it.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        Widths of the input, the hidden layers and the code.
+    activation : str
+        Key of `ACTIVATIONS`, applied to the hidden layers.
+    normalization : str or None
+        Key of `NORMALIZATIONS`, applied ahead of each activation.
+    dropout : float
+        Rate at which hidden activations are dropped while training.
+    tied_weights : bool
+        Whether the decoder uses the encoder's weights, transposed.
+
+    Returns
+    -------
+    encoder, decoder : torch.nn.Sequential
+        Hidden layers, each a stack of its own, and last an affine layer.
+    """
+    normalize = NORMALIZATIONS.get(normalization) if normalization else None
+
+    def stack(affine: Sequence[nn.Module], hidden: Sequence[int]) -> nn.Sequential:
+        layers: list[nn.Module] = [
+            nn.Sequential(
+                layer,
+                normalize(width) if normalize else nn.Identity(),
+                ACTIVATIONS[activation].module(),
+                Dropout(dropout),
+            )
+            for layer, width in zip(affine, hidden, strict=False)
+        ]
+        return nn.Sequential(*layers, affine[-1])
+
+    affine = [Linear(inputs, outputs) for inputs, outputs in pairwise(widths)]
+    mirrored = [
+        TransposedLinear(layer)
+        if tied_weights
+        else Linear(layer.out_features, layer.in_features)
+        for layer in reversed(affine)
+    ]
+    return stack(affine, widths[1:-1]), stack(mirrored, widths[-2:0:-1])
+
+
+def draw_stacks(
+    *stacks: nn.Module, activation: str, generator: torch.Generator
+) -> None:
+    """Draw the weights of stacks whose last layer has no activation."""
+    for stack in stacks:
+        layers = [m for m in stack.modules() if isinstance(m, Affine)]
+        for layer in layers:
+            nn.init.zeros_(layer.bias)
+            if isinstance(layer, Linear):
+                kind = "identity" if layer is layers[-1] else activation
+                draw_weight(layer.weight, layer.fans, ACTIVATIONS[kind], generator)
