@@ -166,11 +166,6 @@ def check_range(data: TrainingData, lowest: float, highest: float, why: str) -> 
             )
 
 
-def is_binary(data: TrainingData) -> bool:
-    """Whether the data is zeros and ones only."""
-    return all(bool(((rows == 0) | (rows == 1)).all()) for rows in data.in_blocks())
-
-
 def check_codes(estimator: Any, X: Any, *widths: int) -> NDArray[np.float32]:
     """Check what `inverse_transform` is given.
 
