@@ -40,6 +40,7 @@ import argparse
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,7 @@ Values = NDArray[Any]
 Split = tuple[Values, Values, Values]
 OURS = "AutoencoderOutlierDetector"
 N_BOOTSTRAP = 10_000
+PYOD_MODULES = {"AutoEncoder": "auto_encoder", "VAE": "vae", "DeepSVDD": "deep_svdd"}
 
 
 def load(path: Path, n_rows: int, seed: int) -> tuple[Values, Values]:
@@ -127,21 +129,18 @@ def score_pyod(name: str, train: Values, test: Values, seed: int) -> Values:
     """Score by a detector of pyod with its defaults."""
     try:
         import torch
-        from pyod.models import auto_encoder, deep_svdd, vae
+
+        module = import_module(f"pyod.models.{PYOD_MODULES[name]}")
     except ImportError as error:
         raise SystemExit(
             f"{error}. The detectors of pyod need: pip install pyod tqdm. To run "
             "without them, name others with --detectors."
         ) from error
     torch.manual_seed(seed)
-    if name == "AutoEncoder":
-        detector = auto_encoder.AutoEncoder(random_state=seed, verbose=0)
-    elif name == "VAE":
-        detector = vae.VAE(random_state=seed, verbose=0)
-    else:
-        detector = deep_svdd.DeepSVDD(
-            n_features=train.shape[1], random_state=seed, verbose=0
-        )
+    parameters: dict[str, Any] = {"random_state": seed, "verbose": 0}
+    if name == "DeepSVDD":
+        parameters["n_features"] = train.shape[1]
+    detector = getattr(module, name)(**parameters)
     detector.fit(train)
     return np.asarray(detector.decision_function(test))
 
@@ -156,8 +155,7 @@ OF_SCIKIT_LEARN: dict[str, Detector] = {
     "ECOD": score_ecod,
 }
 OF_PYOD: dict[str, Detector] = {
-    f"pyod {name}": partial(score_pyod, name)
-    for name in ("AutoEncoder", "VAE", "DeepSVDD")
+    f"pyod {name}": partial(score_pyod, name) for name in PYOD_MODULES
 }
 DETECTORS = OF_SCIKIT_LEARN | OF_PYOD
 
