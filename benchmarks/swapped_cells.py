@@ -42,7 +42,7 @@ N_ROWS = 2000
 TABLES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "penguins": ("palmerpenguins", "penguins", ()),
     "planes": ("nycflights13", "planes", ("tailnum",)),
-    "cars": ("openintro", "epa2021", ("mfr_code",)),
+    "cars": ("openintro", "epa2021", ("mfr_code", "release_date")),
     "flchain": ("survival", "flchain", ()),
     "credit": ("modeldata", "credit_data", ()),
     "titanic": ("Stat2Data", "Titanic", ("Name",)),
