@@ -1,10 +1,11 @@
 """The default learning rate against the best of four fixed ones.
 
 ``learning_rate_init="auto"`` is to suit any network: all activations, with and without
-linear skip, two hidden layers of 32 to 2048 units, batches of 32 to 512 rows, with and
-without normalisation, on images, a table, and a table with more columns than rows::
+linear skip, one and two hidden layers of 32 to 2048 units, batches of 32 to 512 rows,
+with and without normalisation, on images, a table, and a table with more columns than
+rows::
 
-    python -m benchmarks.rates --pairs --rows 400
+    python -m benchmarks.rates --pairs --rows 300
 
 Protocol: `AutoencoderTransformer(10, random_state=0)` with each combination is fitted
 at "auto" and at each of `RATES`; the ratio is that of the last training losses. Nothing
@@ -48,6 +49,7 @@ class Combination(NamedTuple):
     data: str
     activation: str
     linear_skip: bool
+    n_layers: int
     width: int
     normalization: str | None
     batch_size: int
@@ -66,6 +68,7 @@ FACTORS: dict[str, tuple[Any, ...]] = {
         "selu",
     ),
     "linear_skip": (True, False),
+    "n_layers": (1, 2),
     "width": (32, 128, 512, 2048),
     "normalization": (None, "batch", "layer"),
     "batch_size": (32, 128, 512),
@@ -144,7 +147,7 @@ def fit(
     """Return the last training loss, infinite where training broke off."""
     estimator = AutoencoderTransformer(
         10,
-        hidden_layer_sizes=(combination.width, combination.width),
+        hidden_layer_sizes=(combination.width,) * combination.n_layers,
         activation=combination.activation,
         linear_skip=combination.linear_skip,
         normalization=combination.normalization,  # type: ignore[arg-type]
