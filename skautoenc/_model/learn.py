@@ -36,6 +36,8 @@ from .plan import Budget, CodePlan, Plan, Solver
 _CPU = torch.device("cpu")
 # Rows by which the shares of ordered components are measured.
 _N_ORDERED = 512
+# PCA is nearly exact where it leaves less than this share of the variance.
+_LITTLE_LEFT = 0.01
 
 
 @dataclass(frozen=True)
@@ -118,8 +120,7 @@ def set_up(
     with one_thread(_CPU):
         side = _side(plan, data, before)
         rows = side.rows(data)
-        if before is None:
-            _initialise(network, rows, streams)
+        axes = None if before is not None else _initialise(network, rows, streams)
         targets = _targets(plan, rows)
     bind_generator(network.to(device), streams.noise)
     if device != _CPU or targets is not None:
@@ -132,6 +133,7 @@ def set_up(
         max_grad_norm=plan.solver.max_grad_norm,
         generator=streams.noise,
     )
+    squared = step.objective.is_squared_error
     run = Run(
         step,
         rows,
@@ -147,6 +149,8 @@ def set_up(
         validation=None if held_out is None else side.rows(held_out),
         generator=streams.weights,
         work=work,
+        # A single epoch may be that of a part of a stream, which others follow.
+        axes=axes if squared and plan.budget.max_iter > 1 else None,
     )
     return Training(plan, side, run)
 
@@ -260,12 +264,24 @@ def _side(plan: Plan, data: TrainingData, before: Model[Any] | None) -> Side:
     return side if plan.continue_side is None else plan.continue_side(side)
 
 
-def _initialise(network: Autoencoder, rows: Rows, streams: Streams) -> None:
-    """Choose the first weights by a sample of the rows, on the CPU."""
+def _initialise(network: Autoencoder, rows: Rows, streams: Streams) -> Tensor | None:
+    """Choose the first weights by a sample of the rows, on the CPU.
+
+    Returns
+    -------
+    Tensor of shape (n_components, n_features) or None
+        The axes of PCA, if the network starts there and PCA explains so much that
+        training may only make it worse.
+    """
     n_rows = min(max(2048, 4 * network.widths[-1]), 2**24 // network.widths[0] + 1)
     order = torch.randperm(len(rows), generator=streams.weights, device="cpu")
     batch, _, weights = rows.take(np.sort(order[:n_rows].numpy()))
     network.initialise(streams.weights, batch, weights)
+    skip = getattr(network, "projection", None)
+    if skip is None or skip.unexplained(batch, weights) > _LITTLE_LEFT:
+        return None
+    axes: Tensor = skip.weight.detach().clone()
+    return axes
 
 
 def _targets(plan: Plan, rows: Rows) -> NDArray[np.float32] | None:

@@ -51,6 +51,9 @@ class Run:
         Draws the rows that dead units are revived by; on the CPU.
     work : float
         Floating point operations of one step, about.
+    axes : Tensor of shape (n_components, n_features), optional
+        Axes of a PCA that is nearly exact. Without held-out rows, the run ends as PCA
+        where training has made that worse.
 
     Attributes
     ----------
@@ -60,7 +63,7 @@ class Run:
         Loss on the held-out rows after each of these epochs; empty without them.
     went_back : bool
         Whether the run has ended with the weights of its best epoch, because its last
-        training loss was far above that one's.
+        training loss was far above that one's, or as PCA.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class Run:
         validation: Rows | None,
         generator: torch.Generator,
         work: float,
+        axes: Tensor | None = None,
     ) -> None:
         self.step = step
         self.rows = rows
@@ -83,6 +87,7 @@ class Run:
         self.validation = validation
         self.generator = generator
         self.work = work
+        self.axes = axes
         self.losses: list[float] = []
         self.validation_losses: list[float] = []
         self.went_back = False
@@ -164,10 +169,13 @@ class Run:
         """End the run with the right weights, in evaluation mode."""
         self.stopping.restore(self.step.tensors())
         self.step.network.eval()
-        best_epoch = self.stopping.best_epoch(self.losses[-1] if self.losses else 0.0)
-        if best_epoch:
+        better = self.stopping.best_epoch(self.losses[-1] if self.losses else 0.0)
+        if better:
             with compute(self.work, self.rows.device):
-                self._go_back(best_epoch)
+                self._go_back(better)
+        if self.axes is not None and self.validation is None and self.losses:
+            with compute(self.work, self.rows.device):
+                self._go_back_to_pca(self.axes)
 
     @torch.no_grad()
     def _go_back(self, weights: list[list[Tensor]]) -> None:
@@ -188,6 +196,23 @@ class Run:
             best = 0
         _copy_into(tensors, candidates[best])
         self.went_back = best > 0
+
+    @torch.no_grad()
+    def _go_back_to_pca(self, axes: Tensor) -> None:
+        """End as PCA, if that is better than what training came to.
+
+        The initial weights are not quite PCA: the hidden layers start small, not at
+        zero.
+        """
+        tensors = self.step.tensors()
+        trained = [tensor.clone() for tensor in tensors]
+        loss = self._validate(self.rows)
+        self.step.network.become_pca(axes)
+        pca = self._validate(self.rows)
+        if pca < loss - (_BY_CHANCE if self.step.objective.is_random else 0):
+            self.went_back, self.stopping.best_loss = True, pca
+        else:
+            _copy_into(tensors, trained)
 
     def summary(self) -> str:
         """Tell the last epoch in a line."""
