@@ -75,22 +75,13 @@ class MatrixSide:
             device=device,
         )
 
-    def admit(self, matrix: Any) -> Any:
-        """Bring a matrix of the user's to what `rows` takes: to the total of the fit.
-
-        Rows that are trained on have it already, and weigh by what they had.
-        """
-        return matrix if self.row_total is None else with_total(matrix, self.row_total)
-
     def rows(
-        self,
-        data: TrainingData,
-        *,
-        prepared: bool = True,
-        targets: NDArray[np.float32] | None = None,
+        self, data: TrainingData, targets: NDArray[np.float32] | None = None
     ) -> Rows:
-        """Return the data as standardised and, if so asked, prepared rows."""
-        is_mapped = prepared and bool(self.preparation.steps)
+        """Return training data as standardised and prepared rows.
+
+        The total that rows are brought to is theirs already.
+        """
         return Rows(
             data.matrix,
             self.mean,
@@ -98,9 +89,16 @@ class MatrixSide:
             self.device,
             index=data.index,
             weights=data.weights,
-            prepare=self.preparation.forward if is_mapped else None,
+            prepare=self.preparation.forward if self.preparation.steps else None,
             targets=targets,
         )
+
+    def new_rows(self, matrix: Any) -> Rows:
+        """Return a matrix of the user's as standardised rows, not yet prepared."""
+        return Rows(self._with_total(matrix), self.mean, self.scale, self.device)
+
+    def _with_total(self, matrix: Any) -> Any:
+        return matrix if self.row_total is None else with_total(matrix, self.row_total)
 
     def scaled_down(self, rows: NDArray[Any]) -> tuple[Tensor, NDArray[np.float64]]:
         """Standardise rows of the user's that are too large for float32.
@@ -113,7 +111,7 @@ class MatrixSide:
             One for rows that are not too large, infinity where float64 has no number.
         """
         # In numpy: an accelerator need not know float64.
-        found, divisors = scale_down(self.admit(rows), self.mean, self.scale)
+        found, divisors = scale_down(self._with_total(rows), self.mean, self.scale)
         source = torch.from_numpy(found.astype(np.float32)).to(self.device)
         return source, divisors.ravel()
 
@@ -248,7 +246,8 @@ def learn_matrix_side(
         side = _with_step(
             side, learn_whitening(side.rows(data), whiten, whiten_regularization)
         )
-    side.loss.learn(side.rows(data).average)
+    # Rows are made only for a loss that looks at them.
+    side.loss.learn(lambda values: side.rows(data).average(values))
     return side
 
 

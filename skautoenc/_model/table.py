@@ -66,27 +66,23 @@ class TableSide:
             return self
         return replace(self, loss=self.loss.to(device), device=device)
 
-    def admit(self, matrix: Any) -> Any:
-        """Bring an encoded table to what `rows` takes: it is that."""
-        return matrix
-
     def rows(
-        self,
-        data: TrainingData,
-        *,
-        prepared: bool = True,
-        targets: NDArray[np.float32] | None = None,
+        self, data: TrainingData, targets: NDArray[np.float32] | None = None
     ) -> Rows:
-        """Return the encoded table as rows; the columns are at one scale already."""
+        """Return an encoded table as rows; the columns are at one scale already."""
         return Rows(
             data.matrix,
-            np.zeros(data.matrix.shape[1]),
+            np.zeros(data.shape[1]),
             1.0,
             self.device,
             index=data.index,
             weights=data.weights,
             targets=targets,
         )
+
+    def new_rows(self, matrix: Any) -> Rows:
+        """Return an encoded table of the user's as rows."""
+        return Rows(matrix, np.zeros(matrix.shape[1]), 1.0, self.device)
 
     @property
     def prepare(self) -> RowMap:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -22,6 +23,7 @@ class Invertible(Protocol):
         """Return the same on another device."""
 
 
+@dataclass(frozen=True)
 class Preparation:
     """Invertible maps, one after the other.
 
@@ -31,8 +33,7 @@ class Preparation:
         In the order in which a row goes through them.
     """
 
-    def __init__(self, steps: Sequence[Invertible] = ()) -> None:
-        self.steps = steps
+    steps: Sequence[Invertible] = ()
 
     def to(self, device: torch.device) -> Preparation:
         """Return the same on another device."""
