@@ -112,9 +112,8 @@ def set_up(
     rate, factors = _learning_rates(plan.solver, network)
     schedule = _schedule(plan.budget, network, rate)
     data = _in_batches(data, network, plan)
-    work = step_work(
-        network.n_multiplications, min(plan.budget.batch_size, data.shape[0])
-    )
+    n_samples, batch_size = data.shape[0], plan.budget.batch_size
+    work = step_work(network.n_multiplications, min(batch_size, n_samples))
     device = resolve_device(plan.device, work)
     streams = spawn_streams(random_state.randint(np.iinfo(np.int32).max), device)
     with one_thread(_CPU):
@@ -134,18 +133,21 @@ def set_up(
         max_grad_norm=plan.solver.max_grad_norm,
         generator=streams.noise,
     )
+    stopping = Stopping(
+        step.tensors(), tol=plan.tol, n_iter_no_change=plan.n_iter_no_change
+    )
     run = Run(
         step,
         rows,
         Batches(
-            data.shape[0],
-            plan.budget.batch_size,
+            n_samples,
+            batch_size,
             shuffle=plan.shuffle,
             generator=streams.order,
             window=data.window,
         ),
         schedule,
-        Stopping(step.tensors(), tol=plan.tol, n_iter_no_change=plan.n_iter_no_change),
+        stopping,
         validation=None if held_out is None else side.rows(held_out),
         generator=streams.weights,
         work=work,

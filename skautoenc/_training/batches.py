@@ -1,7 +1,5 @@
 """Which rows make up each batch."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -50,8 +48,8 @@ class Batches:
         self.generator = generator
         self.window = n_samples if window is None else min(window, n_samples)
 
-    def in_groups(self, n_rows: int) -> Iterator[tuple[NDArray[np.int64], list[int]]]:
-        """Run through one epoch, a few batches at a time.
+    def in_groups(self, n_rows: int) -> list[tuple[NDArray[np.int64], list[int]]]:
+        """Draw the batches of one epoch, grouped by a few at a time.
 
         To take the rows of many small batches at once costs little more than to take
         those of one.
@@ -61,24 +59,24 @@ class Batches:
         n_rows : int
             About how many rows make a group; a batch is never cut.
 
-        Yields
-        ------
-        index : ndarray of int
-            The rows of the group.
-        sizes : list of int
-            How many of them, one after the other, make each batch.
+        Returns
+        -------
+        list of (ndarray of int, list of int)
+            The rows of each group, and how many of them, one after the other, make each
+            batch.
         """
         order = self._order()
         # As even as can be, the first ones with a row more.
         size, n_larger = divmod(self.n_samples, self.number)
         n_together = max(1, n_rows // (size + (n_larger > 0)))
-        start = 0
+        groups, start = [], 0
         for first in range(0, self.number, n_together):
             last = min(first + n_together, self.number)
             sizes = [size + (batch < n_larger) for batch in range(first, last)]
             stop = start + sum(sizes)
-            yield order[start:stop], sizes
+            groups.append((order[start:stop], sizes))
             start = stop
+        return groups
 
     def _order(self) -> NDArray[np.int64]:
         order = np.arange(self.n_samples)

@@ -85,14 +85,10 @@ class Step:
             loss = self._gradients(source, target, sample_weight)
         if self.reduce is not None:
             self.reduce(self.optimizer.gradients)
-        self.clip_gradients()
-        self.optimizer.step()
-        return loss
-
-    def clip_gradients(self) -> None:
-        """Scale the gradients down, if they are to be."""
         if self.max_grad_norm is not None:
             self.optimizer.clip_gradients(self.max_grad_norm)
+        self.optimizer.step()
+        return loss
 
     @property
     def has_closed_form(self) -> bool:
