@@ -285,7 +285,7 @@ def test_sparse_input_is_never_densified():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_memory_mapped_input_stays_on_disk(tmp_path, dtype):
     path = tmp_path / "X.npy"
-    X = np.random.default_rng(0).normal(size=(200_000, 50)).astype(dtype)
+    X = np.random.default_rng(0).normal(size=(100_000, 50)).astype(dtype)
     np.save(path, X)
     estimator = AutoencoderTransformer(2, max_iter=1, random_state=0)
     expected = clone(estimator).fit(X).transform(X[:5])

@@ -19,7 +19,7 @@ from joblib.parallel import (
 
 from .._persistence.checkpoint import holds_up_others
 from .._training.fitting import Fit, train, train_alone, training_strategy
-from .._training.joint import joint_key, most_together
+from .._training.joint import joint_key, max_group_size
 
 # joblib takes twice as many calls from a search at once, by default.
 _AT_ONCE = 256
@@ -152,7 +152,7 @@ class _Call:
             # A thread of the call's own, with a copy of its context.
             train_alone(fit)
             return
-        if joint_key(fit.run) is None or most_together(fit.run) == 1:
+        if joint_key(fit.run) is None or max_group_size(fit.run) == 1:
             fit.epochs = self._until_abandoned(fit.epochs)
             train_alone(fit)
             return
@@ -208,7 +208,7 @@ def call_together(functions: Sequence[Callable[[], Any]]) -> list[Any]:
             key = joint_key(call.fit.run)
             waiting[key].append(call)
             # Those who are trained go on at once, and let go of their data.
-            if len(waiting[key]) == most_together(call.fit.run):
+            if len(waiting[key]) == max_group_size(call.fit.run):
                 ready.extendleft(_train(waiting, key))
             elif sum(map(_n_bytes, waiting.values())) > _WAITING_BYTES:
                 largest = max(waiting, key=lambda key: _n_bytes(waiting[key]))

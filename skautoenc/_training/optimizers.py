@@ -1,4 +1,4 @@
-"""Solvers."""
+"""Optimizers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .._networks.autoencoder import Autoencoder
 from .._networks.weights import own_array
 from .memory import FlatGroup, Group, UpdateArgs
 
-# Step sizes of parameters in units of the learning rate, where they are not one.
+# Step sizes of parameters in units of the learning rate; those not listed have one.
 Factors = Mapping[Tensor, float]
 
 
@@ -49,30 +49,31 @@ class Solver:
 class Optimizer(ABC):
     """Updates all parameters of a network in one call into torch.
 
-    `torch.optim.Optimizer` looks through all parameters and their states in each step,
+    `torch.optim.Optimizer` iterates over all parameters and their states in each step,
     which takes longer than the update of a small network.
 
     Parameters
     ----------
     network : Autoencoder
-        Its parameters are moved into one piece of memory, if they may be.
+        Its parameters are moved to one block of memory, if they may be moved.
     learning_rate : float
-        Until another one is set.
+        Initial learning rate.
     alpha : float
         Weight decay of matrices; biases and normalisations are not decayed.
+    factors : mapping of Tensor to float, optional
+        Step sizes of single parameters, in units of the learning rate.
 
     Attributes
     ----------
     learning_rate : float
-        Of the next step.
+        Learning rate of the next step.
     groups : list of Group
         The parameters.
     values, gradients : list of Tensor
-        All that is trained, and its gradients, in as few tensors as there are pieces of
-        memory.
+        All parameters and their gradients, one tensor per block of memory.
     version : int
         Number of times that the memory was relocated. Views taken at another version
-        show memory that the parameters have left.
+        show memory that is no longer used.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class Optimizer(ABC):
         self.learning_rate = learning_rate
         self._parameters = [p for p in network.parameters() if p.requires_grad]
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-        # Matrices first.
+        # Matrices come first.
         for parameter in sorted(self._parameters, key=lambda p: alpha and p.ndim <= 1):
             decay = alpha if parameter.ndim > 1 else 0.0
             factor = (factors or {}).get(parameter, 1.0)
@@ -96,30 +97,30 @@ class Optimizer(ABC):
             for (decay, factor), group in groups.items()
         ]
         self.version = 0
-        self._find_memory()
+        self._list_memory()
 
-    def _find_memory(self) -> None:
+    def _list_memory(self) -> None:
         held = [group.update_args for group in self.groups]
         self.values = [value for args in held for value in args.values]
         self.gradients = [gradient for args in held for gradient in args.gradients]
 
     def memory(self, *n_networks: int) -> list[Tensor]:
-        """Return memory for each group of parameters, of one or of several networks."""
+        """Allocate memory for each group of parameters, of one or several networks."""
         flat = [group for group in self.groups if isinstance(group, FlatGroup)]
         return [group.memory(*n_networks) for group in flat]
 
     def relocate(self, memory: Sequence[Tensor]) -> None:
-        """Move the groups into new memory, of a network whose parameters may be moved.
+        """Move the groups to new memory; the network's parameters must be movable.
 
         Parameters
         ----------
         memory : sequence of Tensor
-            As `memory` returns it.
+            Result of `memory`.
         """
         for group, new in zip(self.groups, memory, strict=True):
             assert isinstance(group, FlatGroup)
             group.relocate(new)
-        self._find_memory()
+        self._list_memory()
         self.version += 1
 
     @property
@@ -132,21 +133,21 @@ class Optimizer(ABC):
         """Update the parameters of one group, or of several networks."""
 
     def step(self) -> None:
-        """Update the parameters by their gradients, where autograd is off."""
+        """Update the parameters by their gradients; autograd must be off."""
         for group in self.groups:
             self.update(group.update_args)
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
+        """Set the gradients to zero."""
         for gradient in self.gradients:
             gradient.zero_()
 
     def clip_gradients(self, max_norm: float) -> None:
-        """Scale the gradients down to a norm of `max_norm` altogether."""
+        """Scale the gradients down to a total norm of at most `max_norm`."""
         nn.utils.clip_grad_norm_(self.values, max_norm)
 
     def moments(self, parameter: Tensor) -> list[Tensor]:
-        """Return the optimizer state tensors of one parameter (views of them)."""
+        """Return the optimizer state tensors of one parameter (views)."""
         return [
             view
             for owner, buffers in self._by_parameter()
@@ -156,23 +157,23 @@ class Optimizer(ABC):
 
     def _by_parameter(self) -> Iterator[tuple[nn.Parameter, dict[str, Tensor]]]:
         """Iterate over the network's parameters and their optimizer state."""
-        found = {}
+        states = {}
         for group in self.groups:
             held = group.update_args.buffers
             views = {name: group.by_parameter(held[name]) for name in held}
             for number, parameter in enumerate(group.parameters):
-                found[parameter] = {name: views[name][number] for name in views}
+                states[parameter] = {name: views[name][number] for name in views}
         for parameter in self._parameters:
-            yield parameter, found[parameter]
+            yield parameter, states[parameter]
 
     @property
     def layout(self) -> tuple[Any, ...]:
-        """What the pieces of memory hold, and their sizes."""
+        """Names of the state tensors, and sizes of the blocks of memory."""
         return *self._names, *(value.numel() for value in self.values)
 
     @property
     def settings(self) -> tuple[Any, ...]:
-        """What updates depend on besides the learning rate."""
+        """All that updates depend on, except the learning rate."""
         held = [group.update_args for group in self.groups]
         return type(self), *((args.decay, args.factor) for args in held)
 
@@ -192,7 +193,7 @@ class Optimizer(ABC):
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state` gave for parameters of the same shapes."""
+        """Restore the optimizer state from `state`, for parameters of equal shapes."""
         for group in self.groups:
             for step in group.update_args.steps:
                 step.fill_(state["n_steps"])
@@ -205,10 +206,10 @@ class Optimizer(ABC):
 
 @cache
 def _has_fused_adamw() -> bool:
-    """Whether torch has the private function that its own Adam comes down to.
+    """Whether torch has the private function that its own Adam calls in the end.
 
-    Called directly it takes a third of the time; another version of torch may not have
-    it, or in another form.
+    A direct call takes a third of the time. Other versions of torch may not have the
+    function, or may have it with other arguments.
     """
     value, *others = torch.ones(5, 1, dtype=torch.float32, device="cpu")
     lists: list[Any] = [[value], *([other] for other in others)]
@@ -257,7 +258,7 @@ class Adam(Optimizer):
                 step += 1
             torch._fused_adamw_(args.values, *moments, [], args.steps, **numbers)
         else:
-            # Adam with a choice of weight decays is younger than the oldest torch.
+            # The lowest supported torch has no fused AdamW with this signature.
             adamw(args.values, *moments, [], args.steps, fused=True, **numbers)
 
 
@@ -267,13 +268,15 @@ class SGD(Optimizer):
     Parameters
     ----------
     network : Autoencoder
-        Its parameters are moved into one piece of memory, if they may be.
+        Its parameters are moved to one block of memory, if they may be moved.
     learning_rate : float
-        Until another one is set.
+        Initial learning rate.
     alpha : float
         Weight decay of matrices.
     momentum : float
-        Share of the last update that is kept.
+        Share of the last update that is added to the next one.
+    factors : mapping of Tensor to float, optional
+        Step sizes of single parameters, in units of the learning rate.
     """
 
     def __init__(
@@ -293,7 +296,7 @@ class SGD(Optimizer):
 
     @property
     def settings(self) -> tuple[Any, ...]:
-        """What updates depend on besides the learning rate."""
+        """All that updates depend on, except the learning rate."""
         return *super().settings, self.momentum
 
     def update(self, args: UpdateArgs) -> None:
@@ -320,12 +323,12 @@ def make_optimizer(
     factors: Factors | None = None,
     state: Mapping[str, Any] | None = None,
 ) -> Optimizer:
-    """Build the optimizer of a network.
+    """Build the optimizer of `network`.
 
     Parameters
     ----------
     network : Autoencoder
-        Its parameters are moved into one piece of memory, if they may be.
+        Its parameters are moved to one block of memory, if they may be moved.
     solver : Solver
         How weights are updated.
     learning_rate : float
@@ -333,8 +336,8 @@ def make_optimizer(
     factors : mapping of torch.nn.Parameter to float, optional
         Step sizes of single parameters, in units of the learning rate.
     state : mapping, optional
-        Where the solver of an earlier part of a stream left off: its name, under
-        "solver", and its `Optimizer.state`. That of another solver is not taken over.
+        `Optimizer.state` after an earlier part of a stream, and the name of its solver
+        under "solver". The state of another solver is ignored.
     """
     optimizer: Optimizer
     if solver.name == "adam":
