@@ -11,7 +11,7 @@ from sklearn.neighbors import NearestNeighbors
 from skautoenc import AutoencoderTransformer
 from skautoenc._networks.dense import DenseAutoencoder
 from skautoenc._objectives.objectives import squared_jacobian, truncate
-from skautoenc._training.optimizers import make_optimizer
+from skautoenc._training.optimizers import Solver, make_optimizer
 from skautoenc._training.revival import dead_units, revive
 
 
@@ -371,9 +371,7 @@ def test_dead_units_are_found_and_revived(sparsity, hidden_layer_sizes, tied_wei
     )
     x = torch.randn(200, 12, generator=torch.Generator().manual_seed(1))
     assert len(dead_units(network, x)) <= 2
-    optimizer = make_optimizer(
-        network, "adam", learning_rate_init=1e-3, momentum=0.9, alpha=0
-    )
+    optimizer = make_optimizer(network, Solver("adam", 1e-3, 0.9, 0, None), 1e-3)
     network(x).square().mean().backward()
     optimizer.step()
     killed = torch.tensor([3, 7])

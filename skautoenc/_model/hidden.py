@@ -72,7 +72,7 @@ def guess(
     here = model._where_the_network_is()
     predict, n_costs, width = _predictor(here, hidden, limit)
     # Hidden cells have no effect on rounding, so one test of blocks is enough.
-    found = here._blockwise.apply("guess", predict, here._rows(matrix), width)
+    found = here._blockwise.apply("guess", predict, here.side.new_rows(matrix), width)
     costs, votes = found[:, :n_costs], found[:, n_costs:]
     side = model.side
     if isinstance(side, MatrixSide):

@@ -20,7 +20,7 @@ from .._networks.weights import copy_weights, same_shapes
 from .._preparation.neighbors import diffuse
 from .._preparation.whitening import learn_code_whitening
 from .._training.batches import Batches
-from .._training.optimizers import Optimizer, make_optimizer
+from .._training.optimizers import Solver, make_optimizer
 from .._training.ordering import explained_by_each
 from .._training.resources import compute, one_thread, resolve_device, step_work
 from .._training.revival import dead_layer, dead_units
@@ -31,7 +31,7 @@ from .._training.step import Step
 from .._training.stopping import Stopping
 from .._warnings import warn
 from .model import CodeMap, Model, Side
-from .plan import Budget, CodePlan, Plan, Solver
+from .plan import Budget, CodePlan, Plan
 
 _CPU = torch.device("cpu")
 # Number of rows that the shares of ordered components are measured on.
@@ -110,13 +110,14 @@ def set_up(
     """
     network = _network_to_train(plan, before)
     rate, factors = _learning_rates(plan.solver, network)
+    schedule = _schedule(plan.budget, network, rate)
     data = _in_batches(data, network, plan)
-    n_samples, batch_size = len(data), plan.budget.batch_size
+    n_samples, batch_size = data.shape[0], plan.budget.batch_size
     work = step_work(network.n_multiplications, min(batch_size, n_samples))
     device = resolve_device(plan.device, work)
     streams = spawn_streams(random_state.randint(np.iinfo(np.int32).max), device)
     with one_thread(_CPU):
-        side = _side(plan, data, before)
+        side = plan.learn_side(data) if before is None else _continued(plan, before)
         rows = side.rows(data)
         if before is None:
             _initialise(network, rows, streams)
@@ -124,13 +125,16 @@ def set_up(
     bind_generator(network.to(device), streams.noise)
     if device != _CPU or targets is not None:
         side = side.to(device)
-        rows = side.rows(data, targets=targets)
+        rows = side.rows(data, targets)
     step = Step(
         network,
         plan.make_objective(side),
-        _make_optimizer(plan.solver, network, rate, factors, optimizer_state),
+        make_optimizer(network, plan.solver, rate, factors, optimizer_state),
         max_grad_norm=plan.solver.max_grad_norm,
         generator=streams.noise,
+    )
+    stopping = Stopping(
+        step.tensors(), tol=plan.tol, n_iter_no_change=plan.n_iter_no_change
     )
     run = Run(
         step,
@@ -142,8 +146,8 @@ def set_up(
             generator=streams.order,
             window=data.window,
         ),
-        _schedule(plan.budget, network, rate),
-        Stopping(step.tensors(), tol=plan.tol, n_iter_no_change=plan.n_iter_no_change),
+        schedule,
+        stopping,
         validation=None if held_out is None else side.rows(held_out),
         generator=streams.weights,
         work=work,
@@ -237,7 +241,7 @@ def _network_to_train(plan: Plan, before: Model[Any] | None) -> Autoencoder:
 
 def _in_batches(data: TrainingData, network: Autoencoder, plan: Plan) -> TrainingData:
     """Return the rows in the form that batches need."""
-    n_samples, n_batches = len(data), plan.budget.n_batches
+    n_samples, n_batches = data.shape[0], plan.budget.n_batches
     smallest = n_samples // n_batches
     is_single = plan.single_row and n_samples == 1
     if smallest < network.smallest_batch and not is_single:
@@ -251,12 +255,8 @@ def _in_batches(data: TrainingData, network: Autoencoder, plan: Plan) -> Trainin
     return data
 
 
-def _side(plan: Plan, data: TrainingData, before: Model[Any] | None) -> Side:
-    """Learn the input side, or update that of an earlier fit."""
-    if before is None:
-        side: Side = plan.learn_side(data)
-        return side
-    side = before.side.to(_CPU)
+def _continued(plan: Plan, before: Model[Any]) -> Side:
+    side: Side = before.side.to(_CPU)
     return side if plan.continue_side is None else plan.continue_side(side)
 
 
@@ -290,26 +290,6 @@ def _schedule(budget: Budget, network: Autoencoder, rate: float) -> Schedule:
     if budget.max_iter_from_pca is not None and network.starts_as_pca:
         max_iter = min(max_iter, budget.max_iter_from_pca)
     return Schedule(budget.learning_rate, rate, max_iter)
-
-
-def _make_optimizer(
-    solver: Solver,
-    network: Autoencoder,
-    rate: float,
-    factors: dict[Tensor, float],
-    state: Mapping[str, Any] | None,
-) -> Optimizer:
-    optimizer = make_optimizer(
-        network,
-        solver.name,
-        learning_rate_init=rate,
-        momentum=solver.momentum,
-        alpha=solver.alpha,
-        factors=factors,
-    )
-    if state is not None and state["solver"] == solver.name:
-        optimizer.load(dict(state))
-    return optimizer
 
 
 # After training

@@ -75,22 +75,13 @@ class MatrixSide:
             device=device,
         )
 
-    def admit(self, matrix: Any) -> Any:
-        """Scale the rows of a user's matrix to the total of the fit.
-
-        Training rows are already scaled, and their weights follow from their totals.
-        """
-        return matrix if self.row_total is None else with_total(matrix, self.row_total)
-
     def rows(
-        self,
-        data: TrainingData,
-        *,
-        prepared: bool = True,
-        targets: NDArray[np.float32] | None = None,
+        self, data: TrainingData, targets: NDArray[np.float32] | None = None
     ) -> Rows:
-        """Return the data as standardised rows, prepared unless it is not wanted."""
-        is_mapped = prepared and bool(self.preparation.steps)
+        """Return training data as standardised and prepared rows.
+
+        Training rows are already scaled to the total of the fit.
+        """
         return Rows(
             data.matrix,
             self.mean,
@@ -98,9 +89,16 @@ class MatrixSide:
             self.device,
             index=data.index,
             weights=data.weights,
-            prepare=self.preparation.forward if is_mapped else None,
+            prepare=self.preparation.forward if self.preparation.steps else None,
             targets=targets,
         )
+
+    def new_rows(self, matrix: Any) -> Rows:
+        """Return a user's matrix as standardised rows, which are not prepared yet."""
+        return Rows(self._with_total(matrix), self.mean, self.scale, self.device)
+
+    def _with_total(self, matrix: Any) -> Any:
+        return matrix if self.row_total is None else with_total(matrix, self.row_total)
 
     def scaled_down(self, rows: NDArray[Any]) -> tuple[Tensor, NDArray[np.float64]]:
         """Standardise rows that are too large for float32.
@@ -113,7 +111,7 @@ class MatrixSide:
             One for rows that are not too large; infinity where float64 overflows.
         """
         # Computed in numpy: an accelerator may not support float64.
-        found, divisors = scale_down(self.admit(rows), self.mean, self.scale)
+        found, divisors = scale_down(self._with_total(rows), self.mean, self.scale)
         source = torch.from_numpy(found.astype(np.float32)).to(self.device)
         return source, divisors.ravel()
 
@@ -248,7 +246,8 @@ def learn_matrix_side(
         side = _with_step(
             side, learn_whitening(side.rows(data), whiten, whiten_regularization)
         )
-    side.loss.learn(side.rows(data).average)
+    # Rows are made only for a loss that looks at them.
+    side.loss.learn(lambda values: side.rows(data).average(values))
     return side
 
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .._data.rows import RowMap, Rows, TrainingData, blocks, take
+from .._data.rows import RowMap, blocks, take
 from .._networks.autoencoder import Autoencoder
 from .._networks.weights import own_array
 from .._preparation.whitening import Whitening
@@ -163,7 +163,7 @@ class Model(Generic[SideT]):
         def reconstruct(batch: Tensor) -> Tensor:
             return here.side.decoded(self.network(here.side.prepare(batch)))
 
-        rows = here._rows(matrix)
+        rows = here.side.new_rows(matrix)
         return here._blockwise.apply("reconstruct", reconstruct, rows, width)
 
     def errors(self, matrix: Any) -> NDArray[np.float64]:
@@ -192,7 +192,7 @@ class Model(Generic[SideT]):
         def errors(batch: Tensor) -> Tensor:
             return side.cell_errors(self.network, batch)
 
-        rows = here._rows(matrix)
+        rows = here.side.new_rows(matrix)
         found = here._blockwise.apply("cell errors", errors, rows, side.width)
         return found[:, side.table.places]
 
@@ -206,7 +206,7 @@ class Model(Generic[SideT]):
         code = torch.zeros(1, self.n_components, dtype=torch.float32, device=device)
         with one_thread(device), torch.inference_mode():
             decoded = here._decode(code)
-            row = here._rows(side.round_trip(decoded.cpu().numpy()))[:]
+            row = side.new_rows(side.round_trip(decoded.cpu().numpy()))[:]
             features, errors = here._encode(row), here._errors(row)
             if isinstance(side, TableSide):
                 side.cell_errors(self.network, row)
@@ -227,10 +227,6 @@ class Model(Generic[SideT]):
         """Map standardised rows to their reconstruction errors, (n, 1)."""
         return self.side.errors(self.network, batch).unsqueeze(1)
 
-    def _rows(self, matrix: Any) -> Rows:
-        """Return rows of the side, not prepared: blocks are prepared one by one."""
-        return self.side.rows(TrainingData(self.side.admit(matrix)), prepared=False)
-
     def _apply(
         self, name: str, function: RowMap, matrix: Any, width: int
     ) -> tuple[NDArray[np.float32], NDArray[np.float64] | None]:
@@ -246,7 +242,7 @@ class Model(Generic[SideT]):
         divisors : ndarray of shape (n_samples,) or None
             Divisors of the rows; None if no row was divided.
         """
-        found = self._blockwise.apply(name, function, self._rows(matrix), width)
+        found = self._blockwise.apply(name, function, self.side.new_rows(matrix), width)
         if isinstance(self.side, TableSide) or np.isfinite(found).all():
             return found, None
         large = np.flatnonzero(~np.isfinite(found).all(axis=1))

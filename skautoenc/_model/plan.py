@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from .._data.rows import TrainingData
 from .._networks.autoencoder import Autoencoder
 from .._objectives.objectives import Objective
+from .._training.optimizers import Solver
 
 
 @dataclass(frozen=True)
@@ -36,31 +37,6 @@ class Budget:
     max_iter: int
     max_iter_from_pca: int | None
     learning_rate: str
-
-
-@dataclass(frozen=True)
-class Solver:
-    """Settings of the optimizer.
-
-    Parameters
-    ----------
-    name : {"adam", "sgd"}
-        Type of the optimizer.
-    learning_rate_init : float or "auto"
-        Learning rate at the start; the network chooses it for "auto".
-    momentum : float
-        Momentum of "sgd".
-    alpha : float
-        Weight decay.
-    max_grad_norm : float or None
-        Maximum norm of the gradient.
-    """
-
-    name: str
-    learning_rate_init: float | Literal["auto"]
-    momentum: float
-    alpha: float
-    max_grad_norm: float | None
 
 
 @dataclass(frozen=True)

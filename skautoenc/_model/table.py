@@ -66,27 +66,23 @@ class TableSide:
             return self
         return replace(self, loss=self.loss.to(device), device=device)
 
-    def admit(self, matrix: Any) -> Any:
-        """Return an encoded table unchanged, as `rows` accepts it."""
-        return matrix
-
     def rows(
-        self,
-        data: TrainingData,
-        *,
-        prepared: bool = True,
-        targets: NDArray[np.float32] | None = None,
+        self, data: TrainingData, targets: NDArray[np.float32] | None = None
     ) -> Rows:
-        """Return the encoded table as rows; its columns are already scaled."""
+        """Return an encoded table as rows; its columns are already scaled."""
         return Rows(
             data.matrix,
-            np.zeros(data.matrix.shape[1]),
+            np.zeros(data.shape[1]),
             1.0,
             self.device,
             index=data.index,
             weights=data.weights,
             targets=targets,
         )
+
+    def new_rows(self, matrix: Any) -> Rows:
+        """Return a user's encoded table as rows."""
+        return Rows(matrix, np.zeros(matrix.shape[1]), 1.0, self.device)
 
     @property
     def prepare(self) -> RowMap:

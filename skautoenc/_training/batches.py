@@ -1,7 +1,5 @@
 """The rows of each batch."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -49,8 +47,8 @@ class Batches:
         self.generator = generator
         self.window = n_samples if window is None else min(window, n_samples)
 
-    def in_groups(self, n_rows: int) -> Iterator[tuple[NDArray[np.int64], list[int]]]:
-        """Iterate over the batches of one epoch, in groups.
+    def in_groups(self, n_rows: int) -> list[tuple[NDArray[np.int64], list[int]]]:
+        """Return the batches of one epoch, in groups.
 
         Loading the rows of several small batches at once costs little more than loading
         those of one.
@@ -60,24 +58,24 @@ class Batches:
         n_rows : int
             Approximate number of rows of a group. Batches are not split.
 
-        Yields
-        ------
-        index : ndarray of int
-            Indices of the rows of the group.
-        sizes : list of int
-            Numbers of consecutive rows that form its batches.
+        Returns
+        -------
+        list of (ndarray of int, list of int)
+            Indices of the rows of each group, and the numbers of consecutive rows that
+            form its batches.
         """
         order = self._order()
         # The first `n_larger` batches have one row more than the others.
         size, n_larger = divmod(self.n_samples, self.number)
         n_grouped = max(1, n_rows // (size + (n_larger > 0)))
-        start = 0
+        groups, start = [], 0
         for first in range(0, self.number, n_grouped):
             last = min(first + n_grouped, self.number)
             sizes = [size + (batch < n_larger) for batch in range(first, last)]
             stop = start + sum(sizes)
-            yield order[start:stop], sizes
+            groups.append((order[start:stop], sizes))
             start = stop
+        return groups
 
     def _order(self) -> NDArray[np.int64]:
         order = np.arange(self.n_samples)

@@ -81,7 +81,6 @@ class JointRun:
             [step.optimizer for step in self._steps], [len(team) for team in teams]
         )
         self._is_random = any(step.objective.is_random for step in self._steps)
-        self._clipped = [s for s in self._steps if s.max_grad_norm is not None]
         gradients = closed_form_gradients([step.network for step in self._steps])
         assert gradients is not None
         self._gradients = gradients
@@ -107,8 +106,9 @@ class JointRun:
         if self._is_random:
             source, target = self._draw(batch, target)
         losses = self._gradients(source, target, sample_weight)
-        for step in self._clipped:
-            step.clip_gradients()
+        for step in self._steps:
+            if step.max_grad_norm is not None:
+                step.optimizer.clip_gradients(step.max_grad_norm)
         self._optimizer.step()
         return losses
 

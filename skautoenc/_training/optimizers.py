@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,31 @@ from .memory import FlatGroup, Group, UpdateArgs
 
 # Step sizes of parameters in units of the learning rate; those not listed have one.
 Factors = Mapping[Tensor, float]
+
+
+@dataclass(frozen=True)
+class Solver:
+    """Settings of the optimizer.
+
+    Parameters
+    ----------
+    name : {"adam", "sgd"}
+        Type of the optimizer.
+    learning_rate_init : float or "auto"
+        Learning rate at the start; the network chooses it for "auto".
+    momentum : float
+        Momentum of "sgd".
+    alpha : float
+        Weight decay.
+    max_grad_norm : float or None
+        Maximum norm of the gradient.
+    """
+
+    name: str
+    learning_rate_init: float | Literal["auto"]
+    momentum: float
+    alpha: float
+    max_grad_norm: float | None
 
 
 class Optimizer(ABC):
@@ -166,7 +192,7 @@ class Optimizer(ABC):
             ],
         }
 
-    def load(self, state: dict[str, Any]) -> None:
+    def load(self, state: Mapping[str, Any]) -> None:
         """Restore the optimizer state from `state`, for parameters of equal shapes."""
         for group in self.groups:
             for step in group.update_args.steps:
@@ -292,12 +318,10 @@ class SGD(Optimizer):
 
 def make_optimizer(
     network: Autoencoder,
-    solver: str,
-    *,
-    learning_rate_init: float,
-    momentum: float,
-    alpha: float,
+    solver: Solver,
+    learning_rate: float,
     factors: Factors | None = None,
+    state: Mapping[str, Any] | None = None,
 ) -> Optimizer:
     """Build the optimizer of `network`.
 
@@ -305,17 +329,21 @@ def make_optimizer(
     ----------
     network : Autoencoder
         Its parameters are moved to one block of memory, if they may be moved.
-    solver : {"adam", "sgd"}
-        Type of the optimizer.
-    learning_rate_init : float
+    solver : Solver
+        How weights are updated.
+    learning_rate : float
         Learning rate at the start of the schedule.
-    momentum : float
-        Momentum of "sgd".
-    alpha : float
-        Weight decay.
     factors : mapping of torch.nn.Parameter to float, optional
         Step sizes of single parameters, in units of the learning rate.
+    state : mapping, optional
+        `Optimizer.state` after an earlier part of a stream, and the name of its solver
+        under "solver". The state of another solver is ignored.
     """
-    if solver == "adam":
-        return Adam(network, learning_rate_init, alpha, factors)
-    return SGD(network, learning_rate_init, alpha, momentum, factors)
+    optimizer: Optimizer
+    if solver.name == "adam":
+        optimizer = Adam(network, learning_rate, solver.alpha, factors)
+    else:
+        optimizer = SGD(network, learning_rate, solver.alpha, solver.momentum, factors)
+    if state is not None and state["solver"] == solver.name:
+        optimizer.load(state)
+    return optimizer

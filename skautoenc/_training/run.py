@@ -59,6 +59,8 @@ class Run:
         Mean training loss of each epoch, up to the last finite one.
     validation_losses : list of float
         Loss on the held-out rows after each of these epochs; empty without them.
+    finished : bool
+        Whether all epochs are trained or the run was stopped.
     went_back : bool
         Whether the run has restored the weights of its best epoch, because the last
         training loss was far higher.
@@ -86,12 +88,8 @@ class Run:
         self.work = work
         self.losses: list[float] = []
         self.validation_losses: list[float] = []
+        self.finished = False
         self.went_back = False
-
-    @property
-    def finished(self) -> bool:
-        """Whether all epochs are trained or the run was stopped."""
-        return len(self.losses) >= self.schedule.max_iter or self.stopping.finished
 
     @property
     def has_begun(self) -> bool:
@@ -121,6 +119,7 @@ class Run:
         self.stopping.load(state["stopping"], tensors)
         self.losses = list(state["losses"])
         self.validation_losses = list(state["validation_losses"])
+        self.finished = self._is_finished()
 
     @property
     def _generators(self) -> tuple[torch.Generator, ...]:
@@ -155,11 +154,14 @@ class Run:
             self._revive()
         held_out = None if self.validation is None else self._validate(self.validation)
         self.stopping.update(loss, held_out, self.step.tensors())
-        if self.stopping.diverged:
-            return
-        if held_out is not None:
-            self.validation_losses.append(held_out)
-        self.losses.append(loss)
+        if not self.stopping.diverged:
+            self.losses.append(loss)
+            if held_out is not None:
+                self.validation_losses.append(held_out)
+        self.finished = self._is_finished()
+
+    def _is_finished(self) -> bool:
+        return len(self.losses) >= self.schedule.max_iter or self.stopping.finished
 
     def finish(self) -> None:
         """Set the final weights, and evaluation mode."""

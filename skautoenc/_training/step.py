@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .._networks.autoencoder import Autoencoder
 from .._networks.gradients import closed_form_gradients
-from .._networks.weights import tensor_owners
+from .._networks.weights import owners_of_untrained
 from .._objectives.objectives import Objective
 from .optimizers import Optimizer
 
@@ -52,11 +52,7 @@ class Step:
         self.max_grad_norm = max_grad_norm
         self.generator = generator
         self.reduce = reduce
-        self._others = [
-            (module, name)
-            for module, name in tensor_owners(network)
-            if not getattr(module, name).requires_grad
-        ]
+        self._others = owners_of_untrained(network)
         self._select_gradients()
 
     def _select_gradients(self) -> None:
@@ -84,18 +80,16 @@ class Step:
             # memory that is no longer used.
             if self._version != self.optimizer.version:
                 self._select_gradients()
-            source, _, target = self.objective.draw(batch, target, self.generator)
+            source = batch
+            if self.objective.is_random:
+                source, _, target = self.objective.draw(batch, target, self.generator)
             loss = self._gradients(source, target, sample_weight)
         if self.reduce is not None:
             self.reduce(self.optimizer.gradients)
-        self.clip_gradients()
-        self.optimizer.step()
-        return loss
-
-    def clip_gradients(self) -> None:
-        """Clip the gradients, if the user has set a maximum norm."""
         if self.max_grad_norm is not None:
             self.optimizer.clip_gradients(self.max_grad_norm)
+        self.optimizer.step()
+        return loss
 
     @property
     def has_closed_form(self) -> bool:
