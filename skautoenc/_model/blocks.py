@@ -133,7 +133,13 @@ class Blockwise:
         self._sizes: dict[str, list[int]] = {}
 
     def apply(
-        self, name: str, function: RowMap, source: Rows | Tensor, width: int
+        self,
+        name: str,
+        function: RowMap,
+        source: Rows | Tensor,
+        width: int,
+        *,
+        trial: RowMap | None = None,
     ) -> NDArray[np.float32]:
         """Apply a function to rows.
 
@@ -148,6 +154,8 @@ class Blockwise:
             are only standardised.
         width : int
             Width of the result.
+        trial : callable, optional
+            A quicker function of the same operations, to try sizes of blocks with.
 
         Returns
         -------
@@ -155,7 +163,7 @@ class Blockwise:
             The function's values.
         """
         n_samples, device, block = len(source), source.device, self.block
-        sizes = self._sizes.get(name) or self._try_out(name, function, source)
+        sizes = self._sizes.get(name) or self._try_out(name, trial or function, source)
         size = _fitting(sizes, n_samples, _CALL / max(1, block.n_multiplications))
         result = np.empty((n_samples, width), dtype=np.float32)
         starts = range(0, n_samples, size)

@@ -69,11 +69,14 @@ class Learnt:
         Number of units of a rectified code that are never active; None for others.
     explained_variance_ratio : ndarray of shape (n_components,) or None
         Share of each component of an ordered code.
+    code_variance : ndarray of shape (n_components,) or None, default=None
+        Variance of each component, if it was asked for.
     """
 
     model: Model[Any]
     n_dead: int | None
     explained_variance_ratio: NDArray[np.float64] | None
+    code_variance: NDArray[np.float64] | None = None
 
 
 def set_up(
@@ -111,15 +114,20 @@ def set_up(
     network = _network_to_train(plan, before)
     rate, factors = _learning_rates(plan.solver, network)
     budget = replace(plan.budget.with_network(network), learning_rate_init=rate)
+    # What is learnt in closed form is learnt from held-out rows too.
+    seen = None if held_out is None or plan.start is None else data.union(held_out)
     data = _in_batches(data, network, budget, single_row=plan.single_row)
+    seen = data if seen is None else seen
     n_samples = len(data)
     work = step_work(network.n_multiplications, min(budget.batch_size, n_samples))
     device = resolve_device(plan.device, work)
     streams = spawn_streams(random_state.randint(np.iinfo(np.int32).max), device)
     with one_thread(_CPU):
         if before is None:
-            side = plan.learn_side(data)
-            _initialise(network, side.rows(data), streams)
+            side = plan.learn_side(seen)
+            _initialise(network, side.rows(seen), streams)
+            if plan.start is not None:
+                plan.start(network, side.rows(seen), seen.count, streams.weights)
         else:
             side = before.side.to(_CPU)
             if plan.continue_side is not None:
@@ -145,7 +153,12 @@ def set_up(
             window=data.window,
         ),
         budget,
-        Stopping(step.tensors, tol=plan.tol, n_iter_no_change=plan.n_iter_no_change),
+        Stopping(
+            step.tensors,
+            tol=plan.tol,
+            n_iter_no_change=plan.n_iter_no_change,
+            far=plan.far,
+        ),
         validation=None if held_out is None else side.rows(held_out),
         generator=streams.weights,
         work=work,
@@ -326,7 +339,7 @@ def _describe(training: Training, network: Autoencoder) -> Learnt:
     rows = run.rows
     sample = rows.spread(N_SAMPLE)
     code = CodeMap(plan.features)
-    n_dead, shares = None, None
+    n_dead, shares, variance = None, None, None
     with one_thread(rows.device), torch.no_grad():
         if network.is_sparse:
             n_dead = len(dead_units(network, rows[sample]))
@@ -338,18 +351,28 @@ def _describe(training: Training, network: Autoencoder) -> Learnt:
             features = code.read_off(network)(rows[sample])
             scale = _scale(features, rows.weights(sample), plan.n_columns)
             code = CodeMap(plan.features, scale=scale)
+        if plan.measures_variance:
+            codes, weights = network.encode(rows[sample]), rows.weights(sample)
+            variance = _weighted_variance(codes, weights)
     if plan.is_ordered:
         shares = _explained_by_each(run, side, network)
-    return Learnt(Model(side, network, code.to(side.device)), n_dead, shares)
+    return Learnt(Model(side, network, code.to(side.device)), n_dead, shares, variance)
 
 
 def _scale(features: Tensor, weights: Tensor | None, n_columns: int) -> float:
     """Return what brings features to the total variance of `n_columns` columns."""
-    found = features.cpu().double().numpy()
+    variance = _weighted_variance(features, weights).sum()
+    return math.sqrt(variance / n_columns) or 1.0
+
+
+def _weighted_variance(values: Tensor, weights: Tensor | None) -> NDArray[np.float64]:
+    """Return the variance of each column of values, (n, n_columns)."""
+    found = values.cpu().double().numpy()
     shares = None if weights is None else weights.cpu().numpy()
     mean = np.average(found, axis=0, weights=shares)
-    variance = np.average((found - mean) ** 2, axis=0, weights=shares).sum()
-    return math.sqrt(variance / n_columns) or 1.0
+    variance: NDArray[np.float64]
+    variance = np.average((found - mean) ** 2, axis=0, weights=shares)
+    return variance
 
 
 def _explained_by_each(

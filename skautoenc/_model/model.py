@@ -232,7 +232,13 @@ class Model(Generic[SideT]):
         return self.side.rows(TrainingData(self.side.admit(matrix)), prepared=False)
 
     def _read(
-        self, name: str, function: RowMap, matrix: Any, width: int
+        self,
+        name: str,
+        function: RowMap,
+        matrix: Any,
+        width: int,
+        *,
+        trial: RowMap | None = None,
     ) -> tuple[NDArray[np.float32], NDArray[np.float64] | None]:
         """Apply a function of the network to the user's rows, however large.
 
@@ -246,7 +252,8 @@ class Model(Generic[SideT]):
         divisors : ndarray of shape (n_samples,) or None
             By what rows were divided; None if none was.
         """
-        found = self._blockwise.apply(name, function, self._rows(matrix), width)
+        rows = self._rows(matrix)
+        found = self._blockwise.apply(name, function, rows, width, trial=trial)
         if isinstance(self.side, TableSide) or np.isfinite(found).all():
             return found, None
         large = np.flatnonzero(~np.isfinite(found).all(axis=1))

@@ -65,6 +65,10 @@ class Objective(Protocol):
     def is_squared_error(self) -> bool:
         """Whether the loss is the squared error of what is drawn, and nothing else."""
 
+    @property
+    def score_of_zero_loss(self) -> float:
+        """What losses are subtracted from to give scores: 1 for shares of deviance."""
+
 
 def weighted_mean(values: Tensor, sample_weight: Tensor | None) -> Tensor:
     """Average `values` over rows whose weights have mean one over the whole set.
@@ -150,6 +154,8 @@ class ReconstructionObjective:
     ----------
     .. [1] Rifai et al., "Contractive auto-encoders", ICML 2011.
     """
+
+    score_of_zero_loss = 1.0
 
     def __init__(
         self,
@@ -253,6 +259,7 @@ class TabularObjective:
 
     is_random = True
     is_squared_error = False
+    score_of_zero_loss = 1.0
 
     def __init__(
         self,

@@ -123,6 +123,12 @@ class Run:
         self.validation_losses = list(state["validation_losses"])
 
     @property
+    def validation_scores(self) -> list[float]:
+        """Scores of the held-out rows: larger is better."""
+        best = self.step.objective.score_of_zero_loss
+        return [best - loss for loss in self.validation_losses]
+
+    @property
     def _generators(self) -> tuple[torch.Generator, ...]:
         return self.generator, self.batches.generator, self.step.generator
 
@@ -202,7 +208,7 @@ class Run:
         line = f"Epoch {len(self.losses)}/{self.budget.max_iter}"
         line += f", loss = {self.losses[-1]:.6f}"
         if self.validation_losses:
-            line += f", validation score = {1 - self.validation_losses[-1]:.6f}"
+            line += f", validation score = {self.validation_scores[-1]:.6f}"
         return line
 
     def _ends_a_quarter(self) -> bool:
