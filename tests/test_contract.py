@@ -55,7 +55,7 @@ ESTIMATORS = [
     ),
     VariationalAutoencoder(),
     VariationalAutoencoder(
-        2, covariance_type="diag", hidden_layer_sizes=(8,), max_iter=20
+        2, covariance_type="heteroscedastic", hidden_layer_sizes=(8,), max_iter=20
     ),
     AutoencoderOutlierDetector(),
     AutoencoderOutlierDetector(

@@ -66,11 +66,13 @@ def test_it_starts_at_probabilistic_pca(X, n_components):
 
 
 def test_it_starts_at_factor_analysis():
-    X = standardised(load_breast_cancer)[:, :12]
-    start = VariationalAutoencoder(3, covariance_type="diag", max_iter=0).fit(X)
-    factors = FactorAnalysis(3, tol=1e-4, max_iter=5000).fit(X)
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(500, 2)) @ rng.normal(size=(2, 6))
+    X += rng.normal(size=X.shape) * [0.2, 0.3, 0.5, 1, 1.5, 2]
+    start = VariationalAutoencoder(2, covariance_type="diag", max_iter=0).fit(X)
+    factors = FactorAnalysis(2, tol=1e-6).fit(X)
     assert start.score(X) == pytest.approx(factors.score(X), abs=0.01)
-    assert start.score(X) > PCA(3).fit(X).score(X) + 1
+    assert start.score(X) > PCA(2).fit(X).score(X) + 0.5
     one_draw = clone(start).set_params(n_importance_samples=1).fit(X)
     np.testing.assert_allclose(
         one_draw.score_samples(X), start.score_samples(X), atol=1e-3
@@ -79,17 +81,19 @@ def test_it_starts_at_factor_analysis():
 
 def test_wide_data_starts_near_probabilistic_pca():
     rng = np.random.default_rng(0)
-    X = rng.normal(size=(300, 3)) @ rng.normal(size=(3, 1500))
+    X = rng.normal(size=(200, 3)) @ rng.normal(size=(3, 1100))
     X += 0.3 * rng.normal(size=X.shape)
     start = VariationalAutoencoder(3, max_iter=0, random_state=0).fit(X)
     # Unlike scikit-learn's, the noise has as many directions as there are columns.
     variance = start.noise_variance_
     assert variance == pytest.approx(0.09, rel=0.02)
-    covariance = PCA(3).fit(X).components_.T * PCA(3).fit(X).explained_variance_
-    covariance = covariance @ PCA(3).fit(X).components_
-    rest = np.eye(1500) - PCA(3).fit(X).components_.T @ PCA(3).fit(X).components_
-    exact = multivariate_normal(X.mean(axis=0), covariance + variance * rest)
-    assert start.score(X) == pytest.approx(exact.logpdf(X).mean(), abs=0.5)
+    pca = PCA(3).fit(X)
+    code, rest = pca.transform(X), X - pca.inverse_transform(pca.transform(X))
+    quadratic = (code**2 / pca.explained_variance_).sum(axis=1)
+    quadratic += (rest**2).sum(axis=1) / variance
+    log_det = np.log(pca.explained_variance_).sum() + 1097 * np.log(variance)
+    expected = -0.5 * (quadratic.mean() + log_det + 1100 * np.log(2 * np.pi))
+    assert start.score(X) == pytest.approx(expected, abs=0.5)
 
 
 def test_weights_count_rows_at_the_start():
@@ -199,7 +203,25 @@ def test_noise_by_column():
     expected = np.square([0.1, 0.5, 1, 2])
     np.testing.assert_allclose(fitted.noise_variance_, expected, rtol=0.2, atol=0.03)
     spherical = VariationalAutoencoder(1, max_iter=60, random_state=0).fit(X)
-    assert fitted.score(X) > spherical.score(X) + 1
+    assert fitted.score(X) > spherical.score(X) + 0.5
+
+
+def test_noise_that_depends_on_the_code():
+    rng = np.random.default_rng(0)
+    strength = rng.uniform(-2, 1, size=(2000, 1))
+    X = np.hstack([strength, np.exp(strength) * rng.normal(size=(2000, 3))])
+    X_train, X_test = X[:1500], X[1500:]
+    kwargs = {"max_iter": 60, "random_state": 0}
+    varying = VariationalAutoencoder(1, covariance_type="heteroscedastic", **kwargs)
+    constant = VariationalAutoencoder(1, covariance_type="diag", **kwargs)
+    start = clone(varying).set_params(max_iter=0).fit(X_train)
+    expected = clone(constant).set_params(max_iter=0).fit(X_train)
+    assert start.score(X_test) == pytest.approx(expected.score(X_test), abs=1e-4)
+    gain = varying.fit(X_train).score(X_test) - constant.fit(X_train).score(X_test)
+    assert gain > 0.5
+    drawn = varying.sample(4000, random_state=0)
+    weak, strong = drawn[drawn[:, 0] < -1.5, 1:], drawn[drawn[:, 0] > 0.5, 1:]
+    assert strong.std() > 4 * weak.std()
 
 
 def test_posterior_is_exact_at_the_start():

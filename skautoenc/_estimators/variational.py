@@ -32,14 +32,17 @@ from .._objectives.likelihoods import LIKELIHOODS
 from .._objectives.objectives import Objective
 from .._objectives.variational import VariationalObjective
 from .._persistence.schemas import MATRIX_AUTOENCODER, is_a, is_among
+from .._training.budget import Budget
 from .._warnings import warn
 from .base import can_stream
 from .matrix import MatrixAutoencoder
 
 # The likelihood is in place of a loss, and of rows as they are.
 _NOT_OFFERED = {"loss", "corruption", "corruption_rate", "normalize_rows"}
-# Rows from which some are held out unless the user decides.
-_MANY_ROWS = 100
+# Rows from which some are held out unless the user decides, and epochs that fewer
+# rows are trained for: they would soon be overfit.
+_MANY_ROWS = 60
+_FEW_EPOCHS = 20
 # Variance of its posterior means above which a unit is in use (Burda et al.).
 _ACTIVE = 0.01
 # Nats a row by which a training loss may end above the best one.
@@ -81,13 +84,19 @@ class VariationalAutoencoder(MatrixAutoencoder):
         - "gaussian" is for numbers: normal noise.
         - "auto" is "gaussian".
 
-    covariance_type : {"spherical", "diag"}, default="spherical"
-        Noise of the "gaussian" likelihood: one variance for all columns, as in PCA, or
-        one for each column, as in factor analysis. Both are learnt.
+    covariance_type : {"spherical", "diag", "heteroscedastic"}, default="spherical"
+        Noise of the "gaussian" likelihood.
 
-    reg_covar : float, default=1e-6
-        Smallest variance of the noise, in units of `scale_` squared. The density of
-        data that repeats itself, or lies in a plane, would be infinite without it.
+        - "spherical": one variance for all columns, as in PCA.
+        - "diag": one variance for each column, as in factor analysis.
+        - "heteroscedastic": variances for each column that depend on the code, decoded
+          by the network. It gives by far the highest likelihoods where columns have
+          their own units, or where some groups of rows vary more than others.
+
+    reg_covar : float in (0, 1), default=0.01
+        Smallest variance of the noise, as a share of that of probabilistic PCA. The
+        density of columns that repeat their values would be infinite without it. Raise
+        it where new rows are far less likely than training rows.
 
     kl_weight : float, default=1.0
         Weight of the divergence of the codes from their prior in the training loss
@@ -146,7 +155,8 @@ class VariationalAutoencoder(MatrixAutoencoder):
 
     max_iter : int or "auto", default="auto"
         Maximum number of epochs. "auto" is the number that makes about 3000 steps,
-        between 20 and 300. 0 is probabilistic PCA.
+        between 20 and 300, or 20 for fewer than 60 rows to train on. 0 is probabilistic
+        PCA.
 
     shuffle : bool, default=True
         Whether each epoch visits the rows in a new random order.
@@ -162,7 +172,7 @@ class VariationalAutoencoder(MatrixAutoencoder):
     early_stopping : bool or "auto", default="auto"
         Whether to hold out `validation_fraction` of the rows, to monitor the bound of
         their log-likelihood instead of the training loss, and to restore the weights of
-        the best epoch at the end, or the initial ones. "auto" is True for 100 rows or
+        the best epoch at the end, or the initial ones. "auto" is True for 60 rows or
         more. The initial weights are computed from all rows.
 
     validation_fraction : float in (0, 1), default=0.1
@@ -209,8 +219,9 @@ class VariationalAutoencoder(MatrixAutoencoder):
         Name of the likelihood.
 
     noise_variance_ : float or ndarray of shape (n_features_in_,)
-        Variance of the noise, in the squared units of the data; by column with
-        ``covariance_type="diag"``.
+        Variance of the noise, in the squared units of the data; by column unless
+        ``covariance_type="spherical"``. "heteroscedastic" noise has about this variance
+        where the code is zero.
 
     loss_function_ : str
         Name of the loss.
@@ -326,8 +337,8 @@ class VariationalAutoencoder(MatrixAutoencoder):
             StrOptions({"auto"}),
         ],
         "likelihood": [StrOptions({"auto", *LIKELIHOODS})],
-        "covariance_type": [StrOptions({"spherical", "diag"})],
-        "reg_covar": [Interval(Real, 0, None, closed="neither")],
+        "covariance_type": [StrOptions({"spherical", "diag", "heteroscedastic"})],
+        "reg_covar": [Interval(Real, 0, 1, closed="neither")],
         "kl_weight": [Interval(Real, 0, None, closed="left")],
         "n_importance_samples": [Interval(Integral, 1, None, closed="left")],
         "hidden_layer_sizes": ["array-like", StrOptions({"auto"})],
@@ -346,8 +357,8 @@ class VariationalAutoencoder(MatrixAutoencoder):
         n_components: int | Literal["auto"] = "auto",
         *,
         likelihood: Literal["auto", "gaussian"] = "auto",
-        covariance_type: Literal["spherical", "diag"] = "spherical",
-        reg_covar: float = 1e-6,
+        covariance_type: Literal["spherical", "diag", "heteroscedastic"] = "spherical",
+        reg_covar: float = 0.01,
         kl_weight: float = 1.0,
         n_importance_samples: int = 50,
         hidden_layer_sizes: Sequence[int] | Literal["auto"] = "auto",
@@ -409,6 +420,12 @@ class VariationalAutoencoder(MatrixAutoencoder):
             return self.max_iter != 0 and len(data) >= _MANY_ROWS
         return bool(self.early_stopping) and self.max_iter != 0
 
+    def _budget(self, data: TrainingData, *, in_parts: bool) -> Budget:
+        budget = super()._budget(data, in_parts=in_parts)
+        if in_parts or self.max_iter != "auto" or len(data) >= _MANY_ROWS:
+            return budget
+        return replace(budget, max_iter=_FEW_EPOCHS)
+
     def _default_max_iter(self, n_batches: int) -> int:
         return min(max(20, -(-_N_STEPS // n_batches)), 300)
 
@@ -425,7 +442,7 @@ class VariationalAutoencoder(MatrixAutoencoder):
             activation=str(self.activation),
             linear_skip=bool(self.linear_skip),
             n_dispersions=1 if self.covariance_type == "spherical" else n_features,
-            floor=float(self.reg_covar),
+            varies=self.covariance_type == "heteroscedastic",
         )
 
     def _plan(
@@ -792,4 +809,5 @@ def _start(
         generator=generator,
     )
     start_at(network, model)
-    network.set_dispersion(model.noise if by_column else model.noise[:1])
+    noise = model.noise if by_column else model.noise[:1]
+    network.set_dispersion(noise, floor * model.mean_noise)

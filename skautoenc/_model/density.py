@@ -119,20 +119,27 @@ def draw(
     if not add_noise:
         return side.restore(model.decode(code.numpy()))
     likelihood = likelihood_of(side, name)
-    outputs = _outputs(model, code)
-    dispersion = _network_of(model).dispersion.detach().cpu()
+    outputs, dispersion = _decoded(model, code)
     with one_thread(torch.device("cpu")):
         rows = likelihood.draw(outputs, dispersion, generator)
     return side.restore(rows.numpy())
 
 
-def _outputs(model: VariationalModel, code: Tensor) -> Tensor:
-    """Return what the network decodes codes to, before the loss gives it a meaning."""
+def _decoded(model: VariationalModel, code: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the network's outputs and dispersions for codes, on the CPU."""
     here = model._where_the_network_is()
+    network, width = _network_of(here), here.side.width
+
+    def decode(batch: Tensor) -> Tensor:
+        output, dispersion = network.decode_dispersed(batch)
+        return torch.cat([output, dispersion.expand(len(batch), -1)], dim=1)
+
+    with torch.no_grad():
+        n_dispersions = network.decode_dispersed(code[:1].to(here.side.device))[1]
+    width += n_dispersions.shape[-1]
     source = code.to(here.side.device)
-    decode = _network_of(here).decode
-    found = here._blockwise.apply("output", decode, source, here.side.width)
-    return torch.from_numpy(found)
+    found = torch.from_numpy(here._blockwise.apply("dispersed", decode, source, width))
+    return found[:, : here.side.width], found[:, here.side.width :]
 
 
 def _network_of(model: VariationalModel) -> VariationalNetwork:

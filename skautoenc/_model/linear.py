@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -16,6 +16,8 @@ from .._preparation.whitening import moments
 _WIDEST = 1024
 # Rows by which the axes of wider data are found.
 _N_SAMPLE = 4096
+# Rows in a plane are taken for rows next to one.
+_LEAST_NOISE = 1e-6
 # Multiplications that may be spent on factor analysis, and iterations of it.
 _WORK = 3e8
 _FEWEST, _MOST = 3, 200
@@ -35,6 +37,8 @@ class LinearModel:
         Variances of these rows along them, at least one.
     noise : Tensor of shape (n_features,), float64
         Variances of the noise.
+    mean_noise : float
+        Variance of the noise of probabilistic PCA.
 
     References
     ----------
@@ -45,6 +49,7 @@ class LinearModel:
     axes: Tensor
     variances: Tensor
     noise: Tensor
+    mean_noise: float
 
 
 def learn_linear_model(
@@ -68,7 +73,7 @@ def learn_linear_model(
         Number of rows, repeated ones included: variances are unbiased, as those of
         scikit-learn's PCA.
     floor : float
-        Smallest variance of the noise.
+        Smallest variance of the noise of a column, as a share of that of all.
     by_column : bool
         Whether columns have noise of different variance (factor analysis), or not
         (probabilistic PCA). Of wide data they do not.
@@ -84,13 +89,13 @@ def learn_linear_model(
     n_axes = min(n_axes, n_features - 1)
     unbiased = count / max(count - 1, 1)
     if n_features > _WIDEST:
-        return _scaled(*_of_sample(rows, n_axes, generator), unbiased, floor)
+        return _scaled(*_of_sample(rows, n_axes, generator), unbiased)
     _, covariance = moments(rows, lambda batch: batch, n_features)
     variances, columns = torch.linalg.eigh(covariance)
     axes, found = columns.t().flip(0)[:n_axes], variances.flip(0)[:n_axes]
-    model = _scaled(axes, found, float(variances.sum()), unbiased, floor)
+    model = _scaled(axes, found, float(variances.sum()), unbiased)
     if by_column:
-        model = _factor_analysis(covariance * unbiased, model, 2 * floor)
+        model = _factor_analysis(covariance * unbiased, model, floor)
     return model
 
 
@@ -109,19 +114,21 @@ def _of_sample(
 
 
 def _scaled(
-    axes: Tensor, variances: Tensor, total: float, unbiased: float, floor: float
+    axes: Tensor, variances: Tensor, total: float, unbiased: float
 ) -> LinearModel:
     """Return probabilistic PCA, given principal axes of the covariance."""
     n_axes, n_features = axes.shape
     variances = variances.clamp(min=0) * unbiased
     rest = total * unbiased - float(variances.sum())
-    noise = max(rest / (n_features - n_axes), 2 * floor)
+    noise = max(rest / (n_features - n_axes), _LEAST_NOISE)
     by_column = torch.full((n_features,), noise, dtype=torch.float64, device="cpu")
-    return LinearModel(_signed(axes), (variances / noise).clamp(min=1), by_column)
+    return LinearModel(
+        _signed(axes), (variances / noise).clamp(min=1), by_column, noise
+    )
 
 
 def _factor_analysis(
-    covariance: Tensor, model: LinearModel, lowest: float
+    covariance: Tensor, model: LinearModel, floor: float
 ) -> LinearModel:
     """Give each column its own noise, from that of probabilistic PCA [1]_.
 
@@ -130,7 +137,9 @@ def _factor_analysis(
     .. [1] Barber, "Bayesian reasoning and machine learning", algorithm 21.1, 2012.
     """
     n_axes, n_features = model.axes.shape
-    variances = covariance.diagonal()
+    variances, mean_noise = covariance.diagonal(), model.mean_noise
+    # Above the floor, so that training may lower it a little.
+    lowest = 2 * floor * mean_noise
     n_iter = int(min(max(_WORK / n_features**3, _FEWEST), _MOST))
     for _ in range(n_iter):
         signal = (model.axes.square() * (model.variances - 1).unsqueeze(1)).sum(dim=0)
@@ -138,8 +147,9 @@ def _factor_analysis(
         spread = noise.sqrt()
         found, columns = torch.linalg.eigh(covariance / torch.outer(spread, spread))
         axes = columns.t().flip(0)[:n_axes]
-        model = LinearModel(axes, found.flip(0)[:n_axes].clamp(min=1), noise)
-    return LinearModel(_signed(model.axes), model.variances, model.noise)
+        found = found.flip(0)[:n_axes].clamp(min=1)
+        model = LinearModel(axes, found, noise, mean_noise)
+    return replace(model, axes=_signed(model.axes))
 
 
 def _signed(axes: Tensor) -> Tensor:

@@ -26,9 +26,12 @@ class VariationalNetwork(Autoencoder):
     log_dispersion : torch.nn.Parameter of shape (n_dispersions,)
         Logarithms of what the likelihood has beside its mean, less the floor: variances
         of the noise, or overdispersions of counts.
+    floor : Tensor of shape ()
+        Smallest dispersion.
     """
 
     log_dispersion: nn.Parameter
+    floor: Tensor
 
     @abstractmethod
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -59,14 +62,30 @@ class VariationalNetwork(Autoencoder):
     @property
     def dispersion(self) -> Tensor:
         """What the likelihood has beside its mean, (n_dispersions,), positive."""
-        return self.log_dispersion.exp() + float(self.config["floor"])
+        return self.log_dispersion.exp() + self.floor
 
-    def set_dispersion(self, value: Tensor) -> None:
-        """Set `dispersion`, above the floor."""
-        floor = float(self.config["floor"])
-        excess = (value.double() - floor).clamp(min=max(floor, 1e-12))
-        with torch.no_grad():
-            self.log_dispersion.copy_(excess.log())
+    @torch.no_grad()
+    def set_dispersion(self, value: Tensor, floor: float) -> None:
+        """Set `dispersion`, (n_dispersions,), and what it never falls below."""
+        self.floor.fill_(floor)
+        self.log_dispersion.copy_((value.double() - floor).log())
+
+    def decode_dispersed(self, code: Tensor) -> tuple[Tensor, Tensor]:
+        """Map codes to outputs and dispersions.
+
+        Parameters
+        ----------
+        code : Tensor of shape (n, n_components)
+            Codes.
+
+        Returns
+        -------
+        output : Tensor of shape (n, n_features)
+            What `decode` gives.
+        dispersion : Tensor of shape (n_dispersions,) or (n, n_features)
+            `dispersion`, or what it is for each code.
+        """
+        return self.decode(code), self.dispersion
 
     def encode(self, x: Tensor) -> Tensor:
         """Map standardised rows, (n, n_features), to posterior means."""
@@ -130,8 +149,8 @@ class DenseVariationalAutoencoder(VariationalNetwork):
         at zero: the network starts as the linear model of `start_linear`.
     n_dispersions : int
         Number of dispersions that the likelihood learns.
-    floor : float
-        Smallest dispersion.
+    varies : bool
+        Whether each code has dispersions of its own, factors of the learnt ones.
     """
 
     def __init__(
@@ -143,7 +162,7 @@ class DenseVariationalAutoencoder(VariationalNetwork):
         activation: str,
         linear_skip: bool,
         n_dispersions: int,
-        floor: float,
+        varies: bool,
     ) -> None:
         super().__init__()
         self.config = {
@@ -153,12 +172,13 @@ class DenseVariationalAutoencoder(VariationalNetwork):
             "activation": activation,
             "linear_skip": linear_skip,
             "n_dispersions": n_dispersions,
-            "floor": floor,
+            "varies": varies,
         }
         self.widths = widths = [n_features, *hidden_layer_sizes, n_components]
         # Means and log-variances are two outputs of one layer.
         self.encoder = self._stack([*widths[:-1], 2 * n_components])
-        self.decoder = self._stack(widths[::-1])
+        n_outputs = n_features * (2 if varies else 1)
+        self.decoder = self._stack([*widths[:0:-1], n_outputs])
         has_skip = linear_skip and bool(hidden_layer_sizes)
         shape = n_components, n_features
         self.skip_in, self.skip_out = (
@@ -166,6 +186,7 @@ class DenseVariationalAutoencoder(VariationalNetwork):
             for _ in range(2)
         )
         self.log_dispersion = nn.Parameter(torch.zeros(n_dispersions, **CPU_FLOAT32))
+        self.register_buffer("floor", torch.zeros((), **CPU_FLOAT32))
 
     def _stack(self, widths: list[int]) -> nn.Sequential:
         """Make affine layers with activations between them."""
@@ -207,7 +228,8 @@ class DenseVariationalAutoencoder(VariationalNetwork):
         elif not self.config["hidden_layer_sizes"]:
             inward.weight.zero_()
             inward.weight[:n_components] = encoder
-            outward.weight.copy_(decoder.t())
+            outward.weight.zero_()
+            outward.weight[: self.widths[0]] = decoder.t()
 
     @staticmethod
     def _last(stack: nn.Sequential) -> Linear:
@@ -224,10 +246,22 @@ class DenseVariationalAutoencoder(VariationalNetwork):
 
     def decode(self, code: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """Map codes, (n, n_components), to outputs, (n, n_features)."""
-        output: Tensor = self.decoder(code)
-        if self.skip_out is not None:
-            output = torch.addmm(output, code, self.skip_out)
-        return output
+        return self._with_skip(self.decoder(code)[:, : self.widths[0]], code)
+
+    def decode_dispersed(self, code: Tensor) -> tuple[Tensor, Tensor]:
+        """Map codes to outputs and dispersions; see `VariationalNetwork`."""
+        if not self.config["varies"]:
+            return super().decode_dispersed(code)
+        output, log_factor = self.decoder(code).chunk(2, dim=1)
+        # (n, n_features)
+        logarithm = (self.log_dispersion + log_factor).clamp(_LEAST, _MOST)
+        dispersion = logarithm.exp() + self.floor
+        return self._with_skip(output, code), dispersion
+
+    def _with_skip(self, output: Tensor, code: Tensor) -> Tensor:
+        if self.skip_out is None:
+            return output
+        return torch.addmm(output, code, self.skip_out)
 
     def adam_rates(self) -> tuple[float, dict[Tensor, float]]:
         """Return the learning rate that suits Adam, and what wide layers get of it."""

@@ -53,8 +53,8 @@ class Likelihood(ABC):
             What the network gave.
         target : Tensor of shape (n, n_features)
             Standardised rows.
-        dispersion : Tensor of shape (n_dispersions,)
-            One for all columns or one for each, or none.
+        dispersion : Tensor of shape (n_dispersions,) or (n, n_features)
+            One for all columns or one for each, or none; or of each entry.
         """
 
     def unit(self, n_features: int) -> float:
@@ -78,6 +78,9 @@ class Gaussian(Likelihood):
         """Return the log-density of each row, (n,), in standardised units."""
         n_features = output.shape[1]
         squares = (output - target).square()
+        if dispersion.ndim == 2:
+            terms = squares / dispersion + dispersion.log()
+            return -0.5 * (terms.sum(dim=1) + n_features * _LOG_2_PI)
         if len(dispersion) == 1:
             quadratic = squares.sum(dim=1) / dispersion
             constant = n_features * (dispersion.log() + _LOG_2_PI)

@@ -114,14 +114,14 @@ def importance_bound(
     """
     mean, log_variance = network.posterior(batch)
     spread, shifts = (0.5 * log_variance).exp(), noise.shifts(batch)
-    dispersion = network.dispersion
     total = torch.full_like(mean[:, 0], -torch.inf)
     for number in range(len(noise.points)):
         drawn = noise.draw(number, shifts)
         code = torch.addcmul(mean, spread, drawn)
         # Log-densities of prior and posterior, of which the constants cancel.
         ratio = 0.5 * (drawn.square() - code.square() + log_variance).sum(dim=1)
-        given_code = likelihood.rows(network.decode(code), batch, dispersion)
+        output, dispersion = network.decode_dispersed(code)
+        given_code = likelihood.rows(output, batch, dispersion)
         total = torch.logaddexp(total, given_code + ratio)
     return total - math.log(len(noise.points))
 
@@ -162,9 +162,8 @@ class VariationalObjective:
         """Return the loss of a training batch, a scalar; see `Objective`."""
         assert isinstance(network, VariationalNetwork)
         code, cost = network.code(batch, sample_weight, generator)
-        given_code = self.likelihood.rows(
-            network.decode(code), target, network.dispersion
-        )
+        output, dispersion = network.decode_dispersed(code)
+        given_code = self.likelihood.rows(output, target, dispersion)
         loss = weighted_mean(-given_code, sample_weight)
         assert cost is not None
         return loss + self.kl_weight * cost - self.likelihood.unit(batch.shape[1])

@@ -234,7 +234,7 @@ def _check_likelihood(network: VariationalNetwork, estimator: Any) -> None:
     _require(loss == likelihood.loss_name, "loss_function_")
     sizes = (1, estimator.n_features_in_) if likelihood.is_dispersed else (0,)
     _require(len(network.log_dispersion) in sizes, "network_")
-    _require(is_scale(network.config["floor"]), "network_")
+    _require(type(network.config["varies"]) is bool, "network_")
 
 
 def _check_preparation(estimator: Any) -> None:
