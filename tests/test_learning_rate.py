@@ -302,15 +302,15 @@ def test_what_the_best_epoch_was_survives_a_checkpoint():
     weights = torch.zeros(3)
 
     def make():
-        return Stopping(lambda: [weights], tol=1e-4, n_iter_no_change=10)
+        return Stopping([weights], tol=1e-4, n_iter_no_change=10)
 
     weights.fill_(0.0)
     stopping = make()
     for value, loss in ((1.0, 0.5), (2.0, 0.2), (3.0, 0.9)):
         weights.fill_(value)
-        stopping.update(loss, None)
+        stopping.update(loss, None, [weights])
     resumed = make()
-    resumed.load(stopping.state())
+    resumed.load(stopping.state(), [weights])
     for each in (stopping, resumed):
         before, after = each.best_epoch(0.9)
         assert (float(before[0][0]), float(after[0][0])) == (1.0, 2.0)
@@ -320,10 +320,10 @@ def test_what_the_best_epoch_was_survives_a_checkpoint():
 
 def test_the_first_epoch_can_be_the_best():
     weights = torch.zeros(3)
-    stopping = Stopping(lambda: [weights], tol=1e-4, n_iter_no_change=10)
+    stopping = Stopping([weights], tol=1e-4, n_iter_no_change=10)
     for value, loss in ((1.0, 0.2), (2.0, 0.5)):
         weights.fill_(value)
-        stopping.update(loss, None)
+        stopping.update(loss, None, [weights])
     before, after = stopping.best_epoch(0.5)
     assert (float(before[0][0]), float(after[0][0])) == (0.0, 1.0)
 

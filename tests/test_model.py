@@ -267,8 +267,8 @@ def test_a_plan_reaches_the_run(set_ups, X):
     run = set_ups[0]["run"]
     assert not run.batches.shuffle
     assert run.batches.number == 3
-    assert run.budget.max_iter == 7
-    assert run.budget.learning_rate_init == 0.125
+    assert run.schedule.max_iter == 7
+    assert run.schedule.learning_rate_init == 0.125
     assert run.stopping.tol == 0.25
     assert run.stopping.n_iter_no_change == 3
     assert run.step.max_grad_norm == 0.5

@@ -802,7 +802,7 @@ def test_infinity_is_named_by_row_and_column(value):
 
 def test_integers_that_no_float_holds_are_named():
     X = np.array([[1.0, 2], [3, 10**400]] * 9, dtype=object)
-    with pytest.raises(ValueError, match=r"Column 1 holds 1000.* in row 1\."):
+    with pytest.raises(ValueError, match=r"Column 1 holds an integer of .* in row 1\."):
         fit(X)
 
 

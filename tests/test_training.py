@@ -9,8 +9,8 @@ from joblib import Parallel, delayed
 
 from skautoenc import AutoencoderTransformer
 from skautoenc._training.batches import Batches
-from skautoenc._training.optimizers import SCHEDULES
 from skautoenc._training.resources import compute, resolve_device
+from skautoenc._training.schedule import SCHEDULES
 
 CPU = torch.device("cpu")
 

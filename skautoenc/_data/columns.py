@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from .._warnings import warn
+from .cells import first_fault, misread_row
 from .date_text import Forms, is_date_text, read_forms, write_dates
 from .frames import round_within
 from .ranges import LARGEST
@@ -166,11 +167,16 @@ class NumberColumn:
                 # Polars casts no objects.
                 is_object = values.dtype == nw.Object
                 values = _objects(values) if is_object else _to_float64(values)
-            numbers = np.asarray(values, dtype=np.float64)
+            row = misread_row(values)
+            if row is not None:
+                raise TypeError(f"but {values[row]!s:.40}")
+            # Of longdouble, what float64 does not hold becomes infinite.
+            with np.errstate(over="ignore"):
+                numbers = np.asarray(values, dtype=np.float64)
         except Exception as error:  # Each library raises its own.
             raise _refuse(
                 self.name,
-                f"does not hold numbers ({error})",
+                f"does not hold numbers ({error}){_place_of_fault(values)}",
                 "Name it in categorical_features to take it as a category.",
             ) from error
         is_infinite = np.isinf(numbers)
@@ -181,6 +187,19 @@ class NumberColumn:
                 "Replace it by a number or by a gap.",
             )
         return numbers
+
+
+def _place_of_fault(values: Any) -> str:
+    """Say in which row a column holds what is no number, where that can be told."""
+    try:
+        objects = _objects(values)
+        row = misread_row(objects)
+        if row is None:
+            fault = first_fault(objects)
+            row = None if fault is None else fault[0]
+    except Exception:
+        return ""
+    return "" if row is None else f" in row {row}"
 
 
 def _normal_quantiles(values: Floats, counts: Floats) -> tuple[Floats, Floats]:

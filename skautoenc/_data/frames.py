@@ -43,38 +43,6 @@ def _is_date(dtype: Any) -> bool:
     return isinstance(dtype, _DATES) or dtype in _DATES
 
 
-def find_fault(X: Any) -> str | None:
-    """Describe the first cell of an array that is no number; None if there is none."""
-    # As objects, lists of different lengths make an array, too.
-    cells = X if isinstance(X, np.ndarray) else np.asarray(X, dtype=object)
-    if cells.ndim != 2 or cells.dtype.kind not in "fOUS":
-        return None
-    is_float = cells.dtype.kind == "f"
-    places = np.argwhere(np.isinf(cells)) if is_float else np.ndindex(cells.shape)
-    for row, column in places:
-        fault = _fault_of(cells[row, column])
-        if fault is not None:
-            problem, way_out = fault
-            return f"Column {column} holds {problem} in row {row}. {way_out}."
-    return None
-
-
-def _fault_of(value: Any) -> tuple[str, str] | None:
-    """Say what is wrong with a cell of an array of numbers, and the way out."""
-    if value is None:
-        return None
-    if value is pd.NA:
-        return "pd.NA", "Use None or np.nan for a missing value"
-    try:
-        is_infinite = np.isinf(float(value))
-    except (ValueError, TypeError, OverflowError):
-        return (
-            f"{value!r:.40}, which is no number,",
-            "Name it in categorical_features to take it as a category",
-        )
-    return ("infinity", "Replace it by a number or by NaN") if is_infinite else None
-
-
 @dataclass(frozen=True)
 class Schema:
     """Names and types of the columns of a frame.

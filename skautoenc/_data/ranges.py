@@ -1,4 +1,4 @@
-"""What float32 can hold: in which type rows are computed, and those beyond it."""
+"""What float32 can hold: the type of what is given back, and rows beyond it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .rows import computing_type
+
 # Standardised values that a network reads without overflow: they can be squared, summed
 # and multiplied by weights of any size in float32.
 LARGEST = 2.0**40
-# Where float32 has all its digits.
-_NORMAL = 2.0**-100, 2.0**100
 # Offset in units of the scale, beyond which values are given back in float64: of the
 # seven digits of float32, three would be the offset's.
 _LARGE_OFFSET = 1024
@@ -34,23 +34,6 @@ def restored_type(mean: NDArray[np.float64] | float, scale: float) -> np.dtype:
     if np.abs(means).max() > _LARGE_OFFSET * scale:
         return np.dtype(np.float64)
     return computing_type(np.dtype(np.float32), means, scale)
-
-
-def computing_type(dtype: np.dtype, mean: NDArray[Any], scale: float) -> np.dtype:
-    """Return the type in which rows are standardised: their own, if it can hold both.
-
-    Parameters
-    ----------
-    dtype : dtype
-        Of the rows, float32 or float64.
-    mean : ndarray of float64
-        What is subtracted.
-    scale : float
-        What is divided by.
-    """
-    lowest, highest = _NORMAL
-    fits = lowest < scale < highest and np.abs(mean).max(initial=0) < highest
-    return dtype if fits else np.dtype(np.float64)
 
 
 def scale_down(

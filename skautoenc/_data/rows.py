@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,6 @@ from scipy import sparse
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from .ranges import computing_type
 from .streamed import StreamedMatrix
 
 Index = NDArray[np.int64] | slice
@@ -22,6 +22,8 @@ RowMap = Callable[[Tensor], Tensor]
 _BLOCK_VALUES = 2**20
 # Columns beyond which steps over sparse rows take far longer than other methods do.
 _WIDE = 1000
+# Where float32 has all its digits.
+_NORMAL = 2.0**-100, 2.0**100
 # Enough rows to tell a dead unit from a rare one: of units that are active for one row
 # in a hundred, one that is alive shows in about forty of them.
 N_SAMPLE = 4096
@@ -54,6 +56,23 @@ def take(
     rows = matrix[chosen if among is None else among[chosen]]
     dense: NDArray[Any] = rows if isinstance(rows, np.ndarray) else rows.toarray()
     return dense
+
+
+def computing_type(dtype: np.dtype, mean: NDArray[Any], scale: float) -> np.dtype:
+    """Return the type in which rows are standardised: their own, if it can hold both.
+
+    Parameters
+    ----------
+    dtype : dtype
+        Of the rows, float32 or float64.
+    mean : ndarray of float64
+        What is subtracted.
+    scale : float
+        What is divided by.
+    """
+    lowest, highest = _NORMAL
+    fits = lowest < scale < highest and np.abs(mean).max(initial=0) < highest
+    return dtype if fits else np.dtype(np.float64)
 
 
 def spread(n_all: int, n_chosen: int) -> NDArray[np.int64]:
@@ -103,6 +122,10 @@ class TrainingData:
         """Run through the rows, a dense block at a time."""
         for block in blocks(len(self), self.matrix.shape[1]):
             yield take(self.matrix, block, self.index)
+
+    def is_binary(self) -> bool:
+        """Whether the values are zeros and ones only."""
+        return all(bool(((rows == 0) | (rows == 1)).all()) for rows in self.in_blocks())
 
     def _select(self, chosen: NDArray[np.int64]) -> TrainingData:
         return TrainingData(
@@ -232,6 +255,13 @@ class Rows:
         What is done to a tensor of standardised rows.
     targets : ndarray of shape (n_samples, n_features), float32, optional
         What the rows are to be decoded to; themselves by default.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (n_samples, n_features), as of a tensor of all rows.
+    block_size : int
+        How many rows fill 4 MiB of float32.
     """
 
     def __init__(
@@ -246,6 +276,9 @@ class Rows:
         prepare: RowMap | None = None,
         targets: NDArray[np.float32] | None = None,
     ) -> None:
+        n_all, n_features = matrix.shape
+        self.shape = int(n_all if index is None else len(index)), int(n_features)
+        self.block_size = max(1, _BLOCK_VALUES // n_features)
         self.matrix = matrix
         dtype = computing_type(matrix.dtype, mean, scale)
         self.mean = mean.astype(dtype)
@@ -262,11 +295,11 @@ class Rows:
         )
 
     def __len__(self) -> int:
-        return int(self.matrix.shape[0] if self.index is None else len(self.index))
+        return self.shape[0]
 
     def __getitem__(self, chosen: Index) -> Tensor:
         """Return chosen rows as a tensor of shape (n_chosen, n_features)."""
-        if len(self) * self.matrix.shape[1] > _BLOCK_VALUES:
+        if math.prod(self.shape) > _BLOCK_VALUES:
             return self._make(chosen)
         if self._kept is None:
             self._kept = self._make(slice(None))
@@ -280,11 +313,21 @@ class Rows:
         rows = self.standardised(chosen)
         return rows if self.prepare is None else self.prepare(rows)
 
-    def target(self, chosen: Index, batch: Tensor) -> Tensor:
-        """Return what chosen rows, of which `batch` was made, are to be decoded to."""
-        if self.targets is None:
-            return batch
-        return self.targets[chosen].to(self.device)
+    def take(self, chosen: Index) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return chosen rows with what training asks for beside them.
+
+        Returns
+        -------
+        rows : Tensor of shape (n_chosen, n_features)
+            The rows.
+        targets : Tensor of shape (n_chosen, n_features)
+            What they are to be decoded to; `rows` itself where that is the rows.
+        weights : Tensor of shape (n_chosen,) or None
+            Their weights, see `weights`.
+        """
+        rows, targets = self[chosen], self.targets
+        wanted = rows if targets is None else targets[chosen].to(self.device)
+        return rows, wanted, self.weights(chosen)
 
     def standardised(self, chosen: Index) -> Tensor:
         """Return chosen rows before they are prepared."""
@@ -339,14 +382,9 @@ class Rows:
         """Whether the rows weigh differently."""
         return self._weights is not None
 
-    @property
-    def block_size(self) -> int:
-        """How many rows fill 4 MiB of float32."""
-        return max(1, _BLOCK_VALUES // int(self.matrix.shape[1]))
-
     def spread(self, n_rows: int) -> NDArray[np.int64]:
         """Choose up to `n_rows` rows at even distances."""
-        return spread(len(self), n_rows)
+        return spread(self.shape[0], n_rows)
 
     def weights(self, chosen: Index) -> Tensor | None:
         """Return weights, of mean one over all rows, or None where all are equal."""

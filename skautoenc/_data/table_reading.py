@@ -11,9 +11,19 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
 from .._warnings import warn
+from .cells import find_fault, unmasked
 from .columns import CategoryColumn, DateColumn, NumberColumn, Table
-from .explain import explain, refuse_unread
-from .frames import Columns, find_fault
+from .explain import (
+    explain,
+    explain_ragged,
+    refuse_dates,
+    refuse_records,
+    refuse_unread,
+)
+from .frames import Columns
+
+# The whole array may be in the error of scikit-learn.
+_LONGEST_REASON = 120
 
 
 def check_columns(
@@ -80,25 +90,46 @@ def check_columns(
 def _check_array(
     estimator: BaseEstimator, X: Any, *, reset: bool, dtype: str | None, min_rows: int
 ) -> NDArray[Any]:
+    refuse_records(X)
+    X = unmasked(X)
     try:
-        array: NDArray[Any] = validate_data(
-            estimator,
-            X,
-            reset=reset,
-            dtype=dtype,
-            ensure_all_finite="allow-nan",
-            ensure_min_samples=min_rows,
-        )
+        if dtype is not None:
+            refuse_dates(X)
+        # Of longdouble, what float64 does not hold becomes infinite.
+        with np.errstate(over="ignore"):
+            array: NDArray[Any] = validate_data(
+                estimator,
+                X,
+                reset=reset,
+                dtype=dtype,
+                ensure_all_finite="allow-nan",
+                ensure_min_samples=min_rows,
+            )
     except (ValueError, TypeError, OverflowError) as error:
-        fault = find_fault(X)
-        if fault is not None:
-            kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(f"{fault} ({error})") from error
-        better = explain(estimator, X, error)
+        better = _explain_table(X, error) or explain(estimator, X, error)
         if better is None:
             raise
         raise better from error
     return array
+
+
+def _explain_table(X: Any, error: Exception) -> Exception | None:
+    """Return the error of the first cell, or of all, that are not numbers."""
+    ragged = explain_ragged(X)
+    if ragged is not None:
+        return ragged
+    kind = TypeError if isinstance(error, TypeError) else ValueError
+    fault = find_fault(X)
+    if fault is not None:
+        reason = f" ({error})" if len(str(error)) <= _LONGEST_REASON else ""
+        return kind(f"{fault}{reason}")
+    if np.asarray(X).dtype.kind in "SUT":
+        return ValueError(
+            "X is an array of strings, all of which are numbers. Convert it, with "
+            "X.astype(float), or name the columns that are categories in "
+            "categorical_features."
+        )
+    return None
 
 
 def names_columns(categorical_features: Any, column_kinds: Any) -> bool:

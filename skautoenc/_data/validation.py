@@ -14,7 +14,13 @@ from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils._set_output import ADAPTERS_MANAGER, _get_output_config
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from .explain import advise_on_missing, explain, refuse_unread
+from .explain import (
+    advise_on_missing,
+    explain,
+    explain_codes,
+    refuse_misread,
+    refuse_unread,
+)
 from .rows import TrainingData, blocks, take
 
 # Of two, for weights: products and sums of many stay far from the ends of float64.
@@ -60,18 +66,21 @@ def check_rows(
         _check_finite(X, None, first_row)
         return X
     refuse_unread(X)
+    refuse_misread(X, first_row)
     try:
-        matrix = validate_data(
-            estimator,
-            X,
-            accept_sparse="csr",
-            dtype=[np.float64, np.float32],
-            ensure_all_finite=False,
-            ensure_min_samples=min_rows,
-            reset=reset,
-        )
-    except (ValueError, TypeError) as error:
-        better = explain(estimator, X, error)
+        # Of longdouble, what float64 does not hold becomes infinite.
+        with np.errstate(over="ignore"):
+            matrix = validate_data(
+                estimator,
+                X,
+                accept_sparse="csr",
+                dtype=[np.float64, np.float32],
+                ensure_all_finite=False,
+                ensure_min_samples=min_rows,
+                reset=reset,
+            )
+    except (ValueError, TypeError, OverflowError) as error:
+        better = explain(estimator, X, error, first_row)
         if better is None:
             raise
         raise better from error
@@ -157,11 +166,6 @@ def check_range(data: TrainingData, lowest: float, highest: float, why: str) -> 
             )
 
 
-def is_binary(data: TrainingData) -> bool:
-    """Whether the data is zeros and ones only."""
-    return all(bool(((rows == 0) | (rows == 1)).all()) for rows in data.in_blocks())
-
-
 def check_codes(estimator: Any, X: Any, *widths: int) -> NDArray[np.float32]:
     """Check what `inverse_transform` is given.
 
@@ -179,12 +183,25 @@ def check_codes(estimator: Any, X: Any, *widths: int) -> NDArray[np.float32]:
     ValueError
         If `X` has another number of columns, or values that are not finite.
     """
-    codes: NDArray[np.float32] = check_array(X, dtype=np.float32, input_name="X")
+    codes = _check_code_values(X)
     if codes.shape[1] not in widths:
         raise ValueError(
             f"X has {codes.shape[1]} columns, but transform of this "
             f"{type(estimator).__name__} gives {widths[-1]}. Pass what it returned."
         )
+    return codes
+
+
+def _check_code_values(X: Any) -> NDArray[np.float32]:
+    """Return codes as float32; an error names the first cell that is no number."""
+    try:
+        refuse_misread(X)
+        codes: NDArray[np.float32] = check_array(X, dtype=np.float32, input_name="X")
+    except (ValueError, TypeError, OverflowError) as error:
+        better = explain_codes(X)
+        if better is None:
+            raise
+        raise better from error
     return codes
 
 

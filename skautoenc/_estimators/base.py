@@ -209,7 +209,7 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
     ) -> None:
         """Train to the end, and take over what that comes to."""
         run = training.run
-        context = self._init_callback_context(max_subtasks=run.budget.max_iter)
+        context = self._init_callback_context(max_subtasks=run.schedule.max_iter)
         context.call_on_fit_task_begin(**task)
 
         goes_on = before is not None

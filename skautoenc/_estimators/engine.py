@@ -12,13 +12,12 @@ import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._data.rows import TrainingData
-from .._model.plan import Solver
+from .._model.plan import Budget, Solver
 from .._objectives.corruption import CORRUPTIONS
 from .._objectives.losses import LOSSES
 from .._objectives.objectives import Change
 from .._training.batches import number_of_batches
-from .._training.budget import Budget
-from .._training.optimizers import SCHEDULES
+from .._training.schedule import SCHEDULES
 
 # A step over wide sparse rows costs what it costs for dense ones, far more than all of
 # a truncated SVD, and further epochs overfit the words that only a few rows have.
@@ -89,12 +88,16 @@ class EngineParameters:
     }
 
     def _budget(self, data: TrainingData, *, in_parts: bool) -> Budget:
-        """Say how long and how fast to train on these rows."""
+        """Say for how long and how fast to train on these rows."""
         is_auto = self.max_iter == "auto"
         batch_size = 128 if self.batch_size == "auto" else int(self.batch_size)
         n_batches = number_of_batches(len(data), batch_size)
-        budget = Budget(
+        if in_parts:
+            # Of a stream, whose length is unknown.
+            return Budget(batch_size, n_batches, 1, None, "constant")
+        return Budget(
             batch_size=batch_size,
+            n_batches=n_batches,
             max_iter=(
                 self._default_max_iter(n_batches) if is_auto else int(self.max_iter)
             ),
@@ -103,7 +106,6 @@ class EngineParameters:
             ),
             learning_rate=self.learning_rate,
         )
-        return budget.for_one_epoch() if in_parts else budget
 
     def _default_max_iter(self, n_batches: int) -> int:
         """Return the maximum number of epochs, of `n_batches` steps each."""

@@ -63,11 +63,8 @@ class FittedEstimator(
 ):
     """A transformer whose public attributes describe a model."""
 
-    def _check_rows(
-        self, X: Any, *, reset: bool, min_rows: int = 1, first_row: int = 0
-    ) -> Any:
-        """Validate a matrix; where `reset`, set what is known of its columns."""
-        return check_rows(self, X, reset=reset, min_rows=min_rows, first_row=first_row)
+    # Validates a matrix; estimators of images find their shape there, too.
+    _check_rows = check_rows
 
     def _read_rows(self, X: Any) -> Any:
         """Validate the data of `transform` and its kin; return it as a matrix."""

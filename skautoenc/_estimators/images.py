@@ -35,8 +35,8 @@ class ImageInput:
     ) -> Any:
         """Check images; where `reset`, find their shape."""
         if isinstance(X, list | tuple) or hasattr(X, "__array__"):
-            # Frames are left as they are.
-            X = X if hasattr(X, "columns") else np.asarray(X)
+            # Frames are left as they are; masks are refused later.
+            X = X if hasattr(X, "columns") else _as_array(X)
         shape = tuple(X.shape[1:]) if _is_array_of_images(X) else None
         if shape is not None:
             X = X.reshape(len(X), math.prod(shape))
@@ -98,6 +98,14 @@ class ImageInput:
                 "Move them to the end, with np.moveaxis(X, 1, -1), or pass "
                 f"image_shape={shape} if these are height, width and channels."
             )
+
+
+def _as_array(X: Any) -> Any:
+    """Make an array of a list or of another library's array."""
+    try:
+        return np.asanyarray(X)
+    except ValueError:
+        return X  # Rows that differ in length, which `check_rows` tells.
 
 
 def _is_array_of_images(X: Any) -> bool:

@@ -20,7 +20,6 @@ from .._data.validation import (
     check_codes,
     check_range,
     check_weights,
-    is_binary,
     refuse,
 )
 from .._model.matrix import MatrixSide, learn_matrix_side
@@ -183,7 +182,7 @@ class MatrixAutoencoder(BaseAutoencoder):
             # The first part of a stream need not be like the others.
             raw = self.whiten is None and self.normalize_rows is None and not in_parts
             name = "squared_error"
-            if raw and is_binary(data):
+            if raw and data.is_binary():
                 name = "binary_cross_entropy"
         kind = LOSSES[name]
         if kind.lowest > -math.inf:

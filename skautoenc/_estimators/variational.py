@@ -24,7 +24,7 @@ from .._model.learn import Learnt
 from .._model.linear import learn_linear_model, start_at
 from .._model.matrix import MatrixSide
 from .._model.model import Model
-from .._model.plan import Plan
+from .._model.plan import Budget, Plan
 from .._networks.autoencoder import Autoencoder
 from .._networks.layers import ACTIVATIONS
 from .._networks.variational import DenseVariationalAutoencoder, VariationalNetwork
@@ -32,7 +32,6 @@ from .._objectives.likelihoods import LIKELIHOODS
 from .._objectives.objectives import Objective
 from .._objectives.variational import VariationalObjective
 from .._persistence.schemas import MATRIX_AUTOENCODER, is_a, is_among
-from .._training.budget import Budget
 from .._warnings import warn
 from .base import can_stream
 from .matrix import MatrixAutoencoder

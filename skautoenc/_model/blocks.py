@@ -162,7 +162,7 @@ class Blockwise:
         ndarray of shape (n_samples, width), float32
             The function's values.
         """
-        n_samples, device, block = len(source), source.device, self.block
+        (n_samples, _), device, block = source.shape, source.device, self.block
         sizes = self._sizes.get(name) or self._try_out(name, trial or function, source)
         size = _fitting(sizes, n_samples, _CALL / max(1, block.n_multiplications))
         result = np.empty((n_samples, width), dtype=np.float32)
@@ -195,7 +195,7 @@ class Blockwise:
             if self._noise is not None and isinstance(source, Rows):
                 rows = self._noise(block.size, generator)
             else:
-                shape = block.size, _n_columns(source)
+                shape = block.size, source.shape[1]
                 rows = torch.randn(shape, generator=generator, **CPU_FLOAT32)
             with one_thread(source.device), torch.inference_mode():
                 sizes = same_rounding(function, rows, block.smaller)
@@ -220,10 +220,6 @@ def _fitting(sizes: Sequence[int], n_samples: int, call: float) -> int:
     return min(sizes, key=lambda size: -(-n_samples // size) * (size + call))
 
 
-def _n_columns(source: Rows | Tensor) -> int:
-    return int((source.matrix if isinstance(source, Rows) else source).shape[1])
-
-
 def _padded(
     source: Rows | Tensor, starts: Sequence[int], size: int
 ) -> Iterator[tuple[slice, Tensor]]:
@@ -232,10 +228,10 @@ def _padded(
     New memory has the alignment that torch gives, and its rows are contiguous, however
     the rows of the source lie.
     """
-    shape = size, _n_columns(source)
-    memory = torch.empty(shape, dtype=torch.float32, device=source.device)
+    n_samples, width = source.shape
+    memory = torch.empty(size, width, dtype=torch.float32, device=source.device)
     for start in starts:
-        rows = slice(start, min(start + size, len(source)))
+        rows = slice(start, min(start + size, n_samples))
         n_rows = rows.stop - start
         if isinstance(source, Rows):
             source.standardise_into(memory[:n_rows], rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,19 +19,19 @@ from .._networks.layers import bind_generator
 from .._networks.weights import copy_weights, same_shapes
 from .._preparation.neighbors import diffuse
 from .._preparation.whitening import learn_code_whitening
-from .._training.batches import Batches, number_of_batches
-from .._training.budget import Budget
+from .._training.batches import Batches
 from .._training.optimizers import Optimizer, make_optimizer
 from .._training.ordering import explained_by_each
 from .._training.resources import compute, one_thread, resolve_device, step_work
 from .._training.revival import dead_layer, dead_units
 from .._training.run import Run
+from .._training.schedule import Schedule
 from .._training.seeds import Streams, spawn_streams
 from .._training.step import Step
 from .._training.stopping import Stopping
 from .._warnings import warn
 from .model import CodeMap, Model, Side
-from .plan import Plan, Solver
+from .plan import Budget, CodePlan, Plan, Solver
 
 _CPU = torch.device("cpu")
 # Rows by which the shares of ordered components are measured.
@@ -113,28 +113,26 @@ def set_up(
     """
     network = _network_to_train(plan, before)
     rate, factors = _learning_rates(plan.solver, network)
-    budget = replace(plan.budget.with_network(network), learning_rate_init=rate)
-    # What is learnt in closed form is learnt from held-out rows too.
     seen = None if held_out is None or plan.start is None else data.union(held_out)
-    data = _in_batches(data, network, budget, single_row=plan.single_row)
-    seen = data if seen is None else seen
-    n_samples = len(data)
-    work = step_work(network.n_multiplications, min(budget.batch_size, n_samples))
+    data = _in_batches(data, network, plan)
+    n_samples, batch_size = len(data), plan.budget.batch_size
+    work = step_work(network.n_multiplications, min(batch_size, n_samples))
     device = resolve_device(plan.device, work)
     streams = spawn_streams(random_state.randint(np.iinfo(np.int32).max), device)
     with one_thread(_CPU):
+        # What is learnt in closed form is learnt from held-out rows too.
+        seen = data if seen is None else seen
+        side = _side(plan, seen, before)
+        rows = side.rows(data)
         if before is None:
-            side = plan.learn_side(seen)
-            _initialise(network, side.rows(seen), streams)
+            _initialise(network, rows, streams)
             if plan.start is not None:
                 plan.start(network, side.rows(seen), seen.count, streams.weights)
-        else:
-            side = before.side.to(_CPU)
-            if plan.continue_side is not None:
-                side = plan.continue_side(side)
-        targets = _targets(plan, side, data)
+        targets = _targets(plan, rows)
     bind_generator(network.to(device), streams.noise)
-    side = side.to(device)
+    if device != _CPU or targets is not None:
+        side = side.to(device)
+        rows = side.rows(data, targets=targets)
     step = Step(
         network,
         plan.make_objective(side),
@@ -144,17 +142,17 @@ def set_up(
     )
     run = Run(
         step,
-        side.rows(data, targets=targets),
+        rows,
         Batches(
             n_samples,
-            budget.batch_size,
+            batch_size,
             shuffle=plan.shuffle,
             generator=streams.order,
             window=data.window,
         ),
-        budget,
+        _schedule(plan.budget, network, rate),
         Stopping(
-            step.tensors,
+            step.tensors(),
             tol=plan.tol,
             n_iter_no_change=plan.n_iter_no_change,
             far=plan.far,
@@ -212,9 +210,9 @@ def report_dead_layer(training: Training) -> None:
     advice = "Set" if training.plan.solver.learning_rate_init == "auto" else "Lower"
     warn(
         f"{found[0]} of {found[1]} rectified units of a hidden layer are zero for "
-        f"all training rows, and learn nothing more. {advice} learning_rate_init (now "
-        f"{training.run.budget.learning_rate_init:g}), or choose activation='silu' or "
-        "'leaky_relu'.",
+        f"all training rows, and learn nothing more. {advice} learning_rate_init "
+        f"(now {training.run.schedule.learning_rate_init:g}), or choose "
+        "activation='silu' or 'leaky_relu'.",
         ConvergenceWarning,
     )
 
@@ -250,36 +248,44 @@ def _network_to_train(plan: Plan, before: Model[Any] | None) -> Autoencoder:
     return network
 
 
-def _in_batches(
-    data: TrainingData, network: Autoencoder, budget: Budget, *, single_row: bool
-) -> TrainingData:
+def _in_batches(data: TrainingData, network: Autoencoder, plan: Plan) -> TrainingData:
     """Bring the rows into the form in which they are batched."""
-    n_batches = number_of_batches(len(data), budget.batch_size)
-    smallest = len(data) // n_batches
-    if smallest < network.smallest_batch and not (single_row and len(data) == 1):
+    n_samples, n_batches = len(data), plan.budget.n_batches
+    smallest = n_samples // n_batches
+    is_single = plan.single_row and n_samples == 1
+    if smallest < network.smallest_batch and not is_single:
         raise ValueError(
             f"Batch normalisation needs {network.smallest_batch} rows in a batch, got "
-            f"{smallest}. Raise batch_size (now {budget.batch_size}), give weight to "
-            "more rows, or leave batch normalisation out."
+            f"{smallest}. Raise batch_size (now {plan.budget.batch_size}), give weight "
+            "to more rows, or leave batch normalisation out."
         )
     if n_batches == 1 and network.weighs_rows:
         return data.merge_equal_rows()
     return data
 
 
+def _side(plan: Plan, data: TrainingData, before: Model[Any] | None) -> Side:
+    """Learn what lies between the rows and the network, or go on from what did."""
+    if before is None:
+        side: Side = plan.learn_side(data)
+        return side
+    side = before.side.to(_CPU)
+    return side if plan.continue_side is None else plan.continue_side(side)
+
+
 def _initialise(network: Autoencoder, rows: Rows, streams: Streams) -> None:
     """Choose the first weights by a sample of the rows, on the CPU."""
     n_rows = min(max(2048, 4 * network.widths[-1]), 2**24 // network.widths[0] + 1)
     order = torch.randperm(len(rows), generator=streams.weights, device="cpu")
-    sample = np.sort(order[:n_rows].numpy())
-    network.initialise(streams.weights, rows[sample], rows.weights(sample))
+    batch, _, weights = rows.take(np.sort(order[:n_rows].numpy()))
+    network.initialise(streams.weights, batch, weights)
 
 
-def _targets(plan: Plan, side: Side, data: TrainingData) -> NDArray[np.float32] | None:
+def _targets(plan: Plan, rows: Rows) -> NDArray[np.float32] | None:
     """Return rows smoothed along their neighbours, if they are to be."""
     if plan.n_neighbors is None:
         return None
-    return diffuse(side.rows(data), plan.n_neighbors, plan.n_diffusion_steps)
+    return diffuse(rows, plan.n_neighbors, plan.n_diffusion_steps)
 
 
 def _learning_rates(
@@ -290,6 +296,13 @@ def _learning_rates(
     if rate == "auto":
         return network.adam_rates() if is_adam else (network.learning_rate, {})
     return rate, network.safe_factors(rate) if is_adam else {}
+
+
+def _schedule(budget: Budget, network: Autoencoder, rate: float) -> Schedule:
+    max_iter = budget.max_iter
+    if budget.max_iter_from_pca is not None and network.starts_as_pca:
+        max_iter = min(max_iter, budget.max_iter_from_pca)
+    return Schedule(budget.learning_rate, rate, max_iter)
 
 
 def _make_optimizer(
@@ -317,7 +330,7 @@ def _make_optimizer(
 
 def _report_divergence(run: Run) -> None:
     advice = (
-        f"Lower learning_rate_init (now {run.budget.learning_rate_init:g}), set "
+        f"Lower learning_rate_init (now {run.schedule.learning_rate_init:g}), set "
         "max_grad_norm=1.0, or scale X."
     )
     epoch = len(run.losses) + 1
@@ -336,27 +349,40 @@ def _report_divergence(run: Run) -> None:
 def _describe(training: Training, network: Autoencoder) -> Learnt:
     """Measure the codes of the training rows."""
     plan, side, run = training.plan.code, training.side, training.run
-    rows = run.rows
-    sample = rows.spread(N_SAMPLE)
-    code = CodeMap(plan.features)
-    n_dead, shares, variance = None, None, None
-    with one_thread(rows.device), torch.no_grad():
-        if network.is_sparse:
-            n_dead = len(dead_units(network, rows[sample]))
-        if plan.whiten:
-            encode = network.sparse if plan.features == "sparse" else network.encode
-            whitening = learn_code_whitening(rows, encode, max(network.widths))
-            code = CodeMap(plan.features, whitening)
-        if plan.n_columns is not None:
-            features = code.read_off(network)(rows[sample])
-            scale = _scale(features, rows.weights(sample), plan.n_columns)
-            code = CodeMap(plan.features, scale=scale)
-        if plan.measures_variance:
-            codes, weights = network.encode(rows[sample]), rows.weights(sample)
-            variance = _weighted_variance(codes, weights)
+    n_dead, shares = None, None
+    if network.is_sparse:
+        with one_thread(run.rows.device):
+            sample = run.rows.spread(N_SAMPLE)
+            n_dead = len(dead_units(network, run.rows[sample]))
     if plan.is_ordered:
         shares = _explained_by_each(run, side, network)
-    return Learnt(Model(side, network, code.to(side.device)), n_dead, shares, variance)
+    code = _learn_code_map(plan, network, run.rows)
+    variance = _code_variance(run.rows, network) if plan.measures_variance else None
+    return Learnt(Model(side, network, code), n_dead, shares, variance)
+
+
+def _code_variance(rows: Rows, network: Autoencoder) -> NDArray[np.float64]:
+    """Return the variance of each component over some rows."""
+    sample = rows.spread(N_SAMPLE)
+    with one_thread(rows.device), torch.no_grad():
+        return _weighted_variance(network.encode(rows[sample]), rows.weights(sample))
+
+
+def _learn_code_map(plan: CodePlan, network: Autoencoder, rows: Rows) -> CodeMap:
+    """Learn what turns the network's codes into features."""
+    code = CodeMap(plan.features)
+    if plan.whiten:
+        encode = network.sparse if plan.features == "sparse" else network.encode
+        with one_thread(rows.device), torch.no_grad():
+            whitening = learn_code_whitening(rows, encode, max(network.widths))
+        return CodeMap(plan.features, whitening.to(rows.device))
+    if plan.n_columns is not None:
+        sample = rows.spread(N_SAMPLE)
+        with one_thread(rows.device), torch.no_grad():
+            features = code.read_off(network)(rows[sample])
+            scale = _scale(features, rows.weights(sample), plan.n_columns)
+        return CodeMap(plan.features, scale=scale)
+    return code
 
 
 def _scale(features: Tensor, weights: Tensor | None, n_columns: int) -> float:

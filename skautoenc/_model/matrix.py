@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .._data.ranges import computing_type, restored_type, scale_down
-from .._data.rows import RowMap, Rows, TrainingData
+from .._data.ranges import restored_type, scale_down
+from .._data.rows import RowMap, Rows, TrainingData, computing_type
 from .._data.totals import with_total
 from .._networks.autoencoder import Autoencoder
 from .._objectives.losses import LOSSES, Loss

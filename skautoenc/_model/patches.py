@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from sklearn.utils.random import sample_without_replacement
 from torch import Tensor
 
-from .._data.ranges import LARGEST, computing_type, restored_type
-from .._data.rows import TrainingData, take
+from .._data.ranges import LARGEST, restored_type
+from .._data.rows import TrainingData, computing_type, take
 from .._networks.dense import DenseAutoencoder
 from .._networks.layers import CPU_FLOAT32
 from .._networks.weights import readonly_tensor

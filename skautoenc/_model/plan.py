@@ -11,10 +11,34 @@ import torch
 from .._data.rows import Rows, TrainingData
 from .._networks.autoencoder import Autoencoder
 from .._objectives.objectives import Objective
-from .._training.budget import Budget
 
 # Takes a network, standardised training rows, how many rows these are and a generator.
 Start = Callable[[Any, Rows, float, torch.Generator], None]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """For how long to train, and how fast.
+
+    Parameters
+    ----------
+    batch_size : int
+        Minimum number of rows in a batch, if there are as many.
+    n_batches : int
+        Number of batches of an epoch.
+    max_iter : int
+        Maximum number of epochs.
+    max_iter_from_pca : int or None
+        Maximum number of epochs of a network that starts as PCA, if that is less.
+    learning_rate : str
+        Key of `SCHEDULES`: how the learning rate falls over these epochs.
+    """
+
+    batch_size: int
+    n_batches: int
+    max_iter: int
+    max_iter_from_pca: int | None
+    learning_rate: str
 
 
 @dataclass(frozen=True)
@@ -80,7 +104,7 @@ class Plan:
     make_objective : callable
         Returns what training minimises, given that.
     budget : Budget
-        How long and how fast to train.
+        For how long to train, and how fast.
     solver : Solver
         How weights are updated.
     code : CodePlan

@@ -71,11 +71,13 @@ def train(fits: Sequence[Fit]) -> None:
 def _train_epochs(fits: Sequence[Fit]) -> list[Fit]:
     """Train until some are done, and return the others."""
     runs, active = [fit.run for fit in fits], list(fits)
-    run: Run | JointRun = runs[0] if len(runs) == 1 else JointRun(runs)
+    group = JointRun(runs) if len(runs) > 1 else None
+    advance = runs[0].advance if group is None else group.advance
     while len(active) == len(fits):
-        run.advance()
+        advance()
         active = [fit for fit in fits if fit.begin_epoch()]
-    run.leave_group()
+    if group is not None:
+        group.leave_group()
     return active
 
 

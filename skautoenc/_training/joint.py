@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .._networks.gradients import closed_form_gradients
 from .._networks.weights import count_parameters
-from .memory import FlatGroup, Group, UpdateArgs
+from .memory import UpdateArgs
 from .optimizers import Optimizer
 from .run import Run, train_epoch
 
@@ -122,7 +122,7 @@ def _teams(runs: Sequence[Run]) -> list[list[Run]]:
     """Put together those whose updates are, and will be, the same function."""
     teams = defaultdict(list)
     for run in runs:
-        teams[run.step.optimizer.settings, run.budget].append(run)
+        teams[run.step.optimizer.settings, run.schedule].append(run)
     return list(teams.values())
 
 
@@ -142,21 +142,24 @@ class JointOptimizer:
     def __init__(self, optimizers: Sequence[Optimizer], teams: Sequence[int]) -> None:
         self._optimizers = optimizers
         self._updates: list[tuple[Optimizer, UpdateArgs]] = []
-        for groups in zip(*(each.groups for each in optimizers), strict=True):
-            self._join(groups, teams)
+        # A tensor for each group: (2 + n_buffers, n_networks, size).
+        memory = optimizers[0].memory(len(optimizers))
+        for number, optimizer in enumerate(optimizers):
+            optimizer.relocate([of_all[:, number] for of_all in memory])
+        groups = zip(*(each.groups for each in optimizers), strict=True)
+        for of_all, alike in zip(memory, groups, strict=True):
+            self._join(of_all, [group.update_args for group in alike], teams)
 
-    def _join(self, groups: Sequence[Group], teams: Sequence[int]) -> None:
-        flat = [group for group in groups if isinstance(group, FlatGroup)]
-        names = list(flat[0].update_args.buffers)
-        memory = flat[0].memory(len(names), len(flat))
-        for number, group in enumerate(flat):
-            group.relocate(memory[:, number])
+    def _join(
+        self, memory: Tensor, held: Sequence[UpdateArgs], teams: Sequence[int]
+    ) -> None:
+        """Update one group of each network, of which `memory` has the tensors."""
+        names = list(held[0].buffers)
         start = 0
         for size in teams:
-            team = flat[start : start + size]
-            leader = team[0].update_args
-            for group in team:
-                group.update_args.steps = leader.steps
+            leader = held[start]
+            for args in held[start : start + size]:
+                args.steps = leader.steps
             values, gradients, *buffers = memory[:, start : start + size]
             args = UpdateArgs(
                 leader.decay,
@@ -177,6 +180,4 @@ class JointOptimizer:
     def leave_group(self) -> None:
         """Move each network into memory of its own."""
         for optimizer in self._optimizers:
-            for group in optimizer.groups:
-                assert isinstance(group, FlatGroup)
-                group.relocate(group.memory(len(group.update_args.buffers)))
+            optimizer.relocate(optimizer.memory())

@@ -42,12 +42,7 @@ class Group:
     ----------
     update_args : UpdateArgs
         Arguments of the update of all of them.
-    version : int
-        Number of times the memory was relocated. Views taken at another version show
-        memory that the parameters have left.
     """
-
-    version = 0
 
     def __init__(
         self,
@@ -57,16 +52,20 @@ class Group:
         names: Sequence[str],
     ) -> None:
         self.parameters = parameters
-        for parameter in parameters:
+        buffers: dict[str, list[Tensor]] = {name: [] for name in names}
+        self.update_args = UpdateArgs(decay, factor, [], [], buffers, [])
+        self._allocate()
+
+    def _allocate(self) -> None:
+        """Make gradients and optimizer state, all zero."""
+        args = self.update_args
+        for parameter in self.parameters:
             parameter.grad = torch.zeros_like(parameter)
-        self.update_args = UpdateArgs(
-            decay,
-            factor,
-            values=list(parameters),
-            gradients=[p.grad for p in parameters if p.grad is not None],
-            buffers={n: [torch.zeros_like(p) for p in parameters] for n in names},
-            steps=[_count(p.device) for p in parameters],
-        )
+            args.values.append(parameter)
+            args.gradients.append(parameter.grad)
+            args.steps.append(_count(parameter.device))
+            for buffer in args.buffers.values():
+                buffer.append(torch.zeros_like(parameter))
 
     def by_parameter(self, tensors: list[Tensor]) -> list[Tensor]:
         """Turn tensors like those of `update_args` into the parameters' shapes."""
@@ -79,40 +78,33 @@ class FlatGroup(Group):
     They keep their values, shapes and order of dimensions.
     """
 
-    def __init__(
-        self,
-        parameters: list[nn.Parameter],
-        decay: float,
-        factor: float,
-        names: Sequence[str],
-    ) -> None:
-        self.parameters = parameters
+    def _allocate(self) -> None:
+        """Move the parameters into one piece of memory, with zeros beside them."""
         self._offsets = []
         self.size = 0
-        for parameter in parameters:
+        for parameter in self.parameters:
             self._offsets.append(self.size)
             self.size += -(-parameter.numel() // _ALIGNMENT) * _ALIGNMENT
-        device = parameters[0].device
-        memory = self.memory(len(names))
-        self.update_args = UpdateArgs(
-            decay,
-            factor,
-            values=[],
-            gradients=[],
-            buffers={n: [m] for n, m in zip(names, memory[2:], strict=True)},
-            steps=[_count(device)],
-        )
+        args, memory = self.update_args, self.memory()
+        args.steps.append(_count(memory.device))
+        for held, buffer in zip(args.buffers.values(), memory[2:], strict=True):
+            held.append(buffer)
         self.relocate(memory)
 
-    def memory(self, n_buffers: int, *n_networks: int) -> Tensor:
-        """Return zeros for values, gradients and optimizer state."""
+    def memory(self, *n_networks: int) -> Tensor:
+        """Return zeros for values, gradients and optimizer state, of several networks.
+
+        Returns
+        -------
+        Tensor of shape (2 + n_buffers, *n_networks, size)
+            On the device of the parameters.
+        """
+        shape = 2 + len(self.update_args.buffers), *n_networks, self.size
         device = self.parameters[0].device
-        shape = 2 + n_buffers, *n_networks, self.size
         return torch.zeros(shape, dtype=torch.float32, device=device)
 
     def relocate(self, memory: Tensor) -> None:
         """Move everything into `memory`, of shape (2 + n_buffers, size)."""
-        self.version += 1
         values, gradients, *buffers = memory
         flat = nn.Parameter(values)
         flat.grad = gradients

@@ -1,10 +1,9 @@
-"""Solvers and learning rate schedules."""
+"""Solvers."""
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -17,31 +16,8 @@ from .._networks.autoencoder import Autoencoder
 from .._networks.weights import own_array
 from .memory import FlatGroup, Group, UpdateArgs
 
-Schedule = Callable[[float], float]
-
 # Step sizes of parameters in units of the learning rate, where they are not one.
 Factors = Mapping[Tensor, float]
-
-
-def _constant(progress: float) -> float:
-    return 1.0
-
-
-def _linear(progress: float) -> float:
-    return 1.0 - progress
-
-
-def _cosine(progress: float) -> float:
-    return 0.5 * (1.0 + math.cos(math.pi * progress))
-
-
-# Each maps the share of the fit that is done, so that none outlasts a short fit.
-# Cosine: Loshchilov and Hutter, "SGDR", ICLR 2017, without the restarts.
-SCHEDULES: dict[str, Schedule] = {
-    "constant": _constant,
-    "linear": _linear,
-    "cosine": _cosine,
-}
 
 
 class Optimizer(ABC):
@@ -65,6 +41,12 @@ class Optimizer(ABC):
         Of the next step.
     groups : list of Group
         The parameters.
+    values, gradients : list of Tensor
+        All that is trained, and its gradients, in as few tensors as there are pieces of
+        memory.
+    version : int
+        Number of times that the memory was relocated. Views taken at another version
+        show memory that the parameters have left.
     """
 
     def __init__(
@@ -87,6 +69,32 @@ class Optimizer(ABC):
             kind(group, decay, factor, self._names)
             for (decay, factor), group in groups.items()
         ]
+        self.version = 0
+        self._find_memory()
+
+    def _find_memory(self) -> None:
+        held = [group.update_args for group in self.groups]
+        self.values = [value for args in held for value in args.values]
+        self.gradients = [gradient for args in held for gradient in args.gradients]
+
+    def memory(self, *n_networks: int) -> list[Tensor]:
+        """Return memory for each group of parameters, of one or of several networks."""
+        flat = [group for group in self.groups if isinstance(group, FlatGroup)]
+        return [group.memory(*n_networks) for group in flat]
+
+    def relocate(self, memory: Sequence[Tensor]) -> None:
+        """Move the groups into new memory, of a network whose parameters may be moved.
+
+        Parameters
+        ----------
+        memory : sequence of Tensor
+            As `memory` returns it.
+        """
+        for group, new in zip(self.groups, memory, strict=True):
+            assert isinstance(group, FlatGroup)
+            group.relocate(new)
+        self._find_memory()
+        self.version += 1
 
     @property
     @abstractmethod
@@ -110,21 +118,6 @@ class Optimizer(ABC):
     def clip_gradients(self, max_norm: float) -> None:
         """Scale the gradients down to a norm of `max_norm` altogether."""
         nn.utils.clip_grad_norm_(self.values, max_norm)
-
-    @property
-    def values(self) -> list[Tensor]:
-        """All that is trained, in as few tensors as there are pieces of memory."""
-        return [value for group in self.groups for value in group.update_args.values]
-
-    @property
-    def gradients(self) -> list[Tensor]:
-        """All gradients, in as few tensors as there are pieces of memory."""
-        return [g for group in self.groups for g in group.update_args.gradients]
-
-    @property
-    def version(self) -> int:
-        """A number that grows whenever parameters are relocated."""
-        return sum(group.version for group in self.groups)
 
     def moments(self, parameter: Tensor) -> list[Tensor]:
         """Return the optimizer state tensors of one parameter (views of them)."""

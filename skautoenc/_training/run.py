@@ -16,10 +16,9 @@ from torch import Tensor
 from .._data.rows import N_SAMPLE, Rows
 from .._networks.weights import own_array
 from .batches import Batches
-from .budget import Budget
-from .optimizers import SCHEDULES
 from .resources import compute
 from .revival import dead_units, revive
+from .schedule import Schedule
 from .step import Step
 from .stopping import Stopping
 
@@ -42,7 +41,7 @@ class Run:
         The training rows.
     batches : Batches
         Which rows make up each batch.
-    budget : Budget
+    schedule : Schedule
         Number of epochs, if nothing stops the run before, and learning rates.
     stopping : Stopping
         Decides when to stop before.
@@ -69,7 +68,7 @@ class Run:
         step: Step,
         rows: Rows,
         batches: Batches,
-        budget: Budget,
+        schedule: Schedule,
         stopping: Stopping,
         *,
         validation: Rows | None,
@@ -79,7 +78,7 @@ class Run:
         self.step = step
         self.rows = rows
         self.batches = batches
-        self.budget = budget
+        self.schedule = schedule
         self.stopping = stopping
         self.validation = validation
         self.generator = generator
@@ -91,7 +90,7 @@ class Run:
     @property
     def finished(self) -> bool:
         """Whether all epochs are done or the run was stopped."""
-        return len(self.losses) >= self.budget.max_iter or self.stopping.finished
+        return len(self.losses) >= self.schedule.max_iter or self.stopping.finished
 
     @property
     def has_begun(self) -> bool:
@@ -118,7 +117,7 @@ class Run:
         self.step.optimizer.load(state["optimizer"])
         for generator, array in zip(self._generators, state["generators"], strict=True):
             generator.set_state(torch.tensor(array, device="cpu"))
-        self.stopping.load(state["stopping"])
+        self.stopping.load(state["stopping"], tensors)
         self.losses = list(state["losses"])
         self.validation_losses = list(state["validation_losses"])
 
@@ -135,7 +134,8 @@ class Run:
     def resume(self) -> None:
         """Take the weights as trained before: held-out rows may prefer them."""
         if self.validation is not None:
-            self.stopping.start_from(self._validate(self.validation))
+            held_out = self._validate(self.validation)
+            self.stopping.start_from(held_out, self.step.tensors())
 
     def advance(self) -> None:
         """Train for one epoch."""
@@ -144,14 +144,8 @@ class Run:
 
     def set_learning_rate(self, batch: int) -> None:
         """Set what the schedule says for one of the batches of this epoch."""
-        n_batches = self.batches.number
-        progress = (len(self.losses) + batch / n_batches) / self.budget.max_iter
-        schedule = SCHEDULES[self.budget.learning_rate]
-        rate = self.budget.learning_rate_init * schedule(progress)
-        self.step.optimizer.learning_rate = rate
-
-    def leave_group(self) -> None:
-        """Do nothing: a single run is in no group."""
+        epoch = len(self.losses) + batch / self.batches.number
+        self.step.optimizer.learning_rate = self.schedule.rate(epoch)
 
     @property
     def n_bytes(self) -> int:
@@ -165,7 +159,7 @@ class Run:
         if self._ends_a_quarter():
             self._revive()
         held_out = None if self.validation is None else self._validate(self.validation)
-        self.stopping.update(loss, held_out)
+        self.stopping.update(loss, held_out, self.step.tensors())
         if self.stopping.diverged:
             return
         if held_out is not None:
@@ -174,7 +168,7 @@ class Run:
 
     def finish(self) -> None:
         """End the run with the right weights, in evaluation mode."""
-        self.stopping.restore()
+        self.stopping.restore(self.step.tensors())
         self.step.network.eval()
         best_epoch = self.stopping.best_epoch(self.losses[-1] if self.losses else 0.0)
         if best_epoch:
@@ -205,15 +199,15 @@ class Run:
         """Tell the last epoch in a line."""
         if self.stopping.diverged:
             return f"Epoch {len(self.losses) + 1}: the loss is not finite"
-        line = f"Epoch {len(self.losses)}/{self.budget.max_iter}"
+        line = f"Epoch {len(self.losses)}/{self.schedule.max_iter}"
         line += f", loss = {self.losses[-1]:.6f}"
         if self.validation_losses:
             line += f", validation score = {self.validation_scores[-1]:.6f}"
         return line
 
     def _ends_a_quarter(self) -> bool:
-        """Whether this epoch ends the first, second or third quarter of the budget."""
-        before, n_epochs = len(self.losses), self.budget.max_iter
+        """Whether this epoch ends the first, second or third quarter of the epochs."""
+        before, n_epochs = len(self.losses), self.schedule.max_iter
         quarter = 4 * (before + 1) // n_epochs
         return 4 * before // n_epochs < quarter < 4
 
@@ -293,15 +287,10 @@ def _take(
     runs: Sequence[Run], indices: Sequence[NDArray[np.int64]]
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Take rows, targets and weights, stacked if there are several runs."""
-    chosen = list(zip(runs, indices, strict=True))
-    rows = [run.rows[index] for run, index in chosen]
-    targets = [
-        run.rows.target(index, batch)
-        for (run, index), batch in zip(chosen, rows, strict=True)
-    ]
-    weights = [run.rows.weights(index) for run, index in chosen]
     if len(runs) == 1:
-        return rows[0], targets[0], weights[0]
+        return runs[0].rows.take(indices[0])
+    taken = [run.rows.take(index) for run, index in zip(runs, indices, strict=True)]
+    rows, targets, weights = zip(*taken, strict=True)
     stacked = torch.stack(rows)
     given = [weight for weight in weights if weight is not None]
     same = all(map(operator.is_, rows, targets))

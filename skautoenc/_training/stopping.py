@@ -1,7 +1,6 @@
 """When to stop, and which weights to keep."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -20,8 +19,8 @@ class Stopping:
 
     Parameters
     ----------
-    tensors : callable
-        Returns what is trained, a list of Tensor, of which the best is kept.
+    tensors : list of Tensor
+        What is trained, before the first epoch.
     tol : float
         A loss counts as better when it is lower by more than this.
     n_iter_no_change : int
@@ -33,13 +32,12 @@ class Stopping:
 
     def __init__(
         self,
-        tensors: Callable[[], list[Tensor]],
+        tensors: list[Tensor],
         *,
         tol: float,
         n_iter_no_change: int,
         far: float | None = None,
     ) -> None:
-        self._tensors = tensors
         self._far = far
         self.tol = tol
         self.n_iter_no_change = n_iter_no_change
@@ -49,7 +47,7 @@ class Stopping:
         self._reference = math.inf
         self._stale = 0
         # Weights before the first epoch, until there is a better one.
-        self._first: list[Tensor] | None = self._copy()
+        self._first: list[Tensor] | None = _copies(tensors)
         self._latest: list[Tensor] | None = None
         self._kept: list[Tensor] | None = None
         # Weights after the epoch of the best training loss.
@@ -65,20 +63,22 @@ class Stopping:
         """Whether to stop."""
         return self.diverged or self._stale >= self.n_iter_no_change
 
-    def start_from(self, held_out: float) -> None:
-        """Take note of the held-out loss of weights that were trained before."""
+    def start_from(self, held_out: float, tensors: list[Tensor]) -> None:
+        """Take note of weights that were trained before, and of their held-out loss."""
         self._validated = True
         self.best_loss = held_out
-        self._kept = self._copy()
+        self._kept = _copies(tensors)
 
-    def update(self, loss: float, held_out: float | None) -> None:
+    def update(
+        self, loss: float, held_out: float | None, tensors: list[Tensor]
+    ) -> None:
         """Take note of an epoch's losses and of the weights that it ended with."""
         watched = loss if held_out is None else held_out
         self._validated = held_out is not None
         if not (math.isfinite(loss) and math.isfinite(watched)):
             self.diverged = True
             return
-        latest = self._copy()
+        latest = _copies(tensors)
         if watched < self.best_loss:
             self.best_loss = watched
             # A training loss tells of the weights that the epoch began with.
@@ -93,14 +93,13 @@ class Stopping:
         else:
             self._stale += 1
 
-    def restore(self) -> None:
+    def restore(self, tensors: list[Tensor]) -> None:
         """Go back to the best held-out loss, or from weights or a loss not finite.
 
         A training loss that was a little lower a few epochs ago is no reason to go
         back: it is the noise of the batches. See `best_epoch` for one that was much
         lower.
         """
-        tensors = self._tensors()
         finite = all(bool(tensor.isfinite().all()) for tensor in tensors)
         self.diverged = self.diverged or not finite
         if self._kept is not None and (self._validated or self.diverged):
@@ -146,14 +145,14 @@ class Stopping:
             "is_best": is_best,
         }
 
-    def load(self, state: dict[str, Any]) -> None:
-        """Take over what `state` gave, where the weights are those of that epoch."""
+    def load(self, state: dict[str, Any], tensors: list[Tensor]) -> None:
+        """Take over what `state` gave, where `tensors` are those of that epoch."""
         self.diverged = state["diverged"]
         self.best_loss = state["best_loss"]
         self._validated = state["validated"]
         self._reference = state["reference"]
         self._stale = state["stale"]
-        self._latest = self._copy()
+        self._latest = _copies(tensors)
         self._kept = self._like_latest(state["kept"])
         is_best = state["is_best"]
         self._after = self._latest if is_best else self._like_latest(state["after"])
@@ -164,5 +163,6 @@ class Stopping:
         device = self._latest[0].device
         return [torch.tensor(array, device=device) for array in arrays]
 
-    def _copy(self) -> list[Tensor]:
-        return [tensor.clone() for tensor in self._tensors()]
+
+def _copies(tensors: list[Tensor]) -> list[Tensor]:
+    return [tensor.clone() for tensor in tensors]

@@ -16,7 +16,7 @@ from .._networks.convolutional import (
     Convolution,
     ConvolutionalAutoencoder,
     TransposedConvolution,
-    _OfPlaces,
+    _PerPosition,
 )
 from .._networks.dense import DenseAutoencoder
 from .._networks.layers import BatchNorm, Dropout, LayerNorm, Linear, TransposedLinear
@@ -204,7 +204,7 @@ def _convolve(
 
 
 @apply.register
-def _(layer: _OfPlaces, graph: Graph, x: str) -> str:
+def _(layer: _PerPosition, graph: Graph, x: str) -> str:
     # Normalisations here are of the last axis, whatever there is before it.
     return apply(layer.layer, graph, x)
 

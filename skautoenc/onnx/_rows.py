@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from .._data.ranges import computing_type, restored_type
+from .._data.ranges import restored_type
+from .._data.rows import computing_type
 from .._objectives.losses import BinaryCrossEntropy, Loss, Poisson
 from .._preparation.preparation import Invertible
 from .._preparation.row_normalization import RowNormalization
