@@ -122,12 +122,8 @@ def set_up(
     with one_thread(_CPU):
         # What is learnt in closed form is learnt from held-out rows too.
         seen = data if seen is None else seen
-        side = _side(plan, seen, before)
-        rows = side.rows(data)
-        if before is None:
-            _initialise(network, rows, streams)
-            if plan.start is not None:
-                plan.start(network, side.rows(seen), seen.count, streams.weights)
+        side, rows = _start(plan, network, seen, before, streams)
+        rows = rows if seen is data else side.rows(data)
         targets = _targets(plan, rows)
     bind_generator(network.to(device), streams.noise)
     if device != _CPU or targets is not None:
@@ -271,6 +267,23 @@ def _side(plan: Plan, data: TrainingData, before: Model[Any] | None) -> Side:
         return side
     side = before.side.to(_CPU)
     return side if plan.continue_side is None else plan.continue_side(side)
+
+
+def _start(
+    plan: Plan,
+    network: Autoencoder,
+    data: TrainingData,
+    before: Model[Any] | None,
+    streams: Streams,
+) -> tuple[Side, Rows]:
+    """Learn the input side, and choose the first weights if there are none."""
+    side = _side(plan, data, before)
+    rows = side.rows(data)
+    if before is None:
+        _initialise(network, rows, streams)
+        if plan.start is not None:
+            plan.start(network, rows, data.count, streams.weights)
+    return side, rows
 
 
 def _initialise(network: Autoencoder, rows: Rows, streams: Streams) -> None:
