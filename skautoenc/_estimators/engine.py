@@ -12,11 +12,12 @@ import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._data.rows import TrainingData
-from .._model.plan import Budget, Solver
+from .._model.plan import Budget
 from .._objectives.corruption import CORRUPTIONS
 from .._objectives.losses import LOSSES
 from .._objectives.objectives import Change
 from .._training.batches import number_of_batches
+from .._training.optimizers import Solver
 from .._training.schedule import SCHEDULES
 
 # A step over wide sparse rows costs what it costs for dense ones, far more than all of
@@ -91,7 +92,7 @@ class EngineParameters:
         """Say for how long and how fast to train on these rows."""
         is_auto = self.max_iter == "auto"
         batch_size = 128 if self.batch_size == "auto" else int(self.batch_size)
-        n_batches = number_of_batches(len(data), batch_size)
+        n_batches = number_of_batches(data.shape[0], batch_size)
         if in_parts:
             # Of a stream, whose length is unknown.
             return Budget(batch_size, n_batches, 1, None, "constant")

@@ -44,7 +44,7 @@ def posterior(
         mean, log_variance = network.posterior(here.side.prepare(batch))
         return torch.cat([mean, (0.5 * log_variance).exp()], dim=1)
 
-    found, _ = here._read("posterior", read, matrix, 2 * here.n_components)
+    found, _ = here._apply("posterior", read, matrix, 2 * here.n_components)
     means, deviations = np.split(found, 2, axis=1)
     return np.ascontiguousarray(means), np.ascontiguousarray(deviations)
 
@@ -83,7 +83,7 @@ def log_likelihood(
         return bound
 
     # Further draws repeat the operations of two.
-    found, divisors = here._read(
+    found, divisors = here._apply(
         "log-likelihood", bound_by(n_draws), matrix, 1, trial=bound_by(2)
     )
     values: NDArray[np.float64] = found.ravel().astype(np.float64)
