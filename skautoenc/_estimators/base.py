@@ -239,7 +239,7 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
 
         if (goes_on or training.plan.start is not None) and not run.has_begun:
             run.resume()
-        is_done = run.finished if checkpoint is None else checkpoint.is_done
+        is_done = run.finished or (checkpoint is not None and checkpoint.is_done)
         while not is_done:
             epoch = context.subcontext("epoch").call_on_fit_task_begin(**task)
             yield

@@ -88,7 +88,7 @@ class Run:
         self.work = work
         self.losses: list[float] = []
         self.validation_losses: list[float] = []
-        self.finished = False
+        self.finished = self._is_finished()
         self.went_back = False
 
     @property
