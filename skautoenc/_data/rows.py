@@ -150,6 +150,27 @@ class TrainingData:
             chosen if self.index is None else self.index[chosen],
         )
 
+    def union(self, other: TrainingData) -> TrainingData:
+        """Put back together what `split` gave."""
+        assert self.index is not None
+        assert other.index is not None
+        order = np.argsort(index := np.concatenate([self.index, other.index]))
+        weights = None
+        if self.weights is not None and other.weights is not None:
+            weights = np.concatenate([self.weights, other.weights])[order]
+        return TrainingData(self.matrix, weights, index[order])
+
+    @property
+    def count(self) -> float:
+        """Number of rows, where weights may be numbers of equal rows.
+
+        Weights of a sum below the number of rows are no such numbers.
+        """
+        n_rows = float(len(self))
+        if self.weights is None:
+            return n_rows
+        return max(n_rows, float(self.weights.sum()))
+
     def without_zero_weights(self) -> TrainingData:
         """Return the rows of non-zero weight."""
         if self.weights is None or self.weights.all():
