@@ -12,8 +12,8 @@ from onnx.helper import make_node
 from onnx.numpy_helper import from_array
 from torch import Tensor
 
-# The first version of ONNX with all operators used here. They have not changed since, so
-# present runtimes support it.
+# The first version of ONNX with all operators used here. They have not changed since,
+# so present runtimes support it.
 OPSET = 13
 
 
