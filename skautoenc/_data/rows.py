@@ -189,11 +189,17 @@ class TrainingData:
         ValueError
             If the values are too large for their variance to be a number.
         """
-        scaler = StandardScaler()
+        # Blocks of wide sparse rows stay sparse, which takes a tenth of the time.
+        scaler = StandardScaler(with_mean=not self.is_wide_sparse)
         relative = None if self.weights is None else self.weights / self.weights.max()
         with np.errstate(over="ignore", invalid="ignore"):
             for block in blocks(len(self), self.matrix.shape[1]):
-                rows = take(self.matrix, block, self.index)
+                if self.is_wide_sparse:
+                    rows = self.matrix[
+                        block if self.index is None else self.index[block]
+                    ]
+                else:
+                    rows = take(self.matrix, block, self.index)
                 weights = None if relative is None else relative[block]
                 scaler.partial_fit(rows.astype(np.float64, copy=False), None, weights)
             mean: NDArray[np.float64] = scaler.mean_
