@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import NearestNeighbors
@@ -10,7 +11,7 @@ from sklearn.neighbors import NearestNeighbors
 from skautoenc import AutoencoderTransformer
 from skautoenc._networks.dense import DenseAutoencoder
 from skautoenc._objectives.objectives import squared_jacobian, truncate
-from skautoenc._training.optimizers import make_optimizer
+from skautoenc._training.optimizers import Solver, make_optimizer
 from skautoenc._training.revival import dead_units, revive
 
 
@@ -191,8 +192,9 @@ def test_order_is_for_dense_codes(train_rows):
     ids=str,
 )
 def test_whitened_code(train_rows, test_rows, parameters):
-    plain = AutoencoderTransformer(random_state=0, **parameters).fit(train_rows)
-    white = AutoencoderTransformer(random_state=0, whiten_code=True, **parameters)
+    plain = AutoencoderTransformer(max_iter=20, random_state=0, **parameters)
+    white = clone(plain).set_params(whiten_code=True)
+    plain.fit(train_rows)
     width = white.fit(train_rows).n_components_
     code = white.transform(train_rows)
     np.testing.assert_array_equal(
@@ -344,7 +346,7 @@ def test_all_entries_of_gaussian_noise_weigh_alike(train_rows):
 
 @pytest.mark.parametrize("sparsity", ["lifetime", "topk", "batch_topk"])
 def test_sparse_features_are_what_the_decoder_gets(train_rows, test_rows, sparsity):
-    estimator = AutoencoderTransformer(sparsity=sparsity, random_state=0)
+    estimator = AutoencoderTransformer(sparsity=sparsity, max_iter=20, random_state=0)
     code = estimator.fit(train_rows).transform(test_rows)
     thinned = estimator.set_params(features="sparse").fit(train_rows)
     sparse = thinned.transform(test_rows)
@@ -369,9 +371,7 @@ def test_dead_units_are_found_and_revived(sparsity, hidden_layer_sizes, tied_wei
     )
     x = torch.randn(200, 12, generator=torch.Generator().manual_seed(1))
     assert len(dead_units(network, x)) <= 2
-    optimizer = make_optimizer(
-        network, "adam", learning_rate_init=1e-3, momentum=0.9, alpha=0
-    )
+    optimizer = make_optimizer(network, Solver("adam", 1e-3, 0.9, 0, None), 1e-3)
     network(x).square().mean().backward()
     optimizer.step()
     killed = torch.tensor([3, 7])
@@ -481,9 +481,10 @@ def refusal_of(estimator, X):
         return str(error)
 
 
-def test_parameters_together(train_rows):
-    """Any legal combination works, or is refused by the name of a parameter."""
-    generator = np.random.default_rng(0)
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_combinations_of_parameters(train_rows, seed):
+    """Any combination works, or is refused with the name of a parameter."""
+    generator = np.random.default_rng(seed)
     choices = {
         "n_components": [1, 8, 70],
         "hidden_layer_sizes": ["auto", (), (20,)],
@@ -509,8 +510,8 @@ def test_parameters_together(train_rows):
     }
     X = train_rows[:120]
     worked = 0
-    for _ in range(200):
-        # Mostly defaults, or one thing or the other would always be refused.
+    for _ in range(100):
+        # Mostly defaults: otherwise some parameter would always be refused.
         parameters = {
             name: values[0]
             if generator.random() < 0.6
@@ -533,4 +534,4 @@ def test_parameters_together(train_rows):
         assert np.isfinite(reconstruction).all(), parameters
         error = np.mean((reconstruction - X) ** 2)
         assert -estimator.score(X) == pytest.approx(error, rel=0.01), parameters
-    assert worked > 80
+    assert worked > 40

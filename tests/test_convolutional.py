@@ -10,7 +10,11 @@ from sklearn.base import clone
 from sklearn.decomposition import PCA
 from torch import nn
 
-from skautoenc import ConvAutoencoderTransformer, PatchAutoencoderTransformer
+from skautoenc import (
+    AutoencoderTransformer,
+    ConvAutoencoderTransformer,
+    PatchAutoencoderTransformer,
+)
 from skautoenc._networks.convolutional import (
     Convolution,
     ConvolutionalAutoencoder,
@@ -40,7 +44,7 @@ def relative_error(estimator, rows, reference):
     return np.mean((reconstruction - rows) ** 2) / np.mean((other - rows) ** 2)
 
 
-@pytest.mark.parametrize("n_components", [4, 16])
+@pytest.mark.parametrize("n_components", [pytest.param(4, marks=pytest.mark.slow), 16])
 def test_reconstructs_digits_better_than_pca(train_rows, test_rows, n_components):
     estimator = ConvAutoencoderTransformer(n_components, random_state=0)
     pca = PCA(n_components).fit(train_rows)
@@ -72,7 +76,12 @@ def test_images_of_any_size_come_back(shape, normalization):
 
 @pytest.mark.parametrize(
     "estimator",
-    [ConvAutoencoderTransformer(3, **QUICK), PatchAutoencoderTransformer()],
+    [
+        ConvAutoencoderTransformer(3, **QUICK),
+        PatchAutoencoderTransformer(
+            AutoencoderTransformer(12, sparsity="topk", max_iter=1), n_patches=2000
+        ),
+    ],
     ids=repr,
 )
 class TestImageInput:

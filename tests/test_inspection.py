@@ -69,6 +69,7 @@ def legend_labels(ax):
 # What all displays have in common
 
 
+@pytest.mark.slow  # It starts a process.
 def test_import_leaves_matplotlib_out():
     code = "import sys, skautoenc.inspection; assert 'matplotlib' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -21,7 +21,7 @@ from skautoenc import (
     train_together,
 )
 from skautoenc._networks.dense import DenseAutoencoder
-from skautoenc._training.optimizers import make_optimizer
+from skautoenc._training.optimizers import Solver, make_optimizer
 from skautoenc._training.run import Run
 from skautoenc._training.stopping import Stopping
 
@@ -196,14 +196,8 @@ def test_a_factor_is_a_share_of_the_step(solver):
     slow = networks[1].encoder[0][0].weight
     moved = []
     for network, factors in zip(networks, ({}, {slow: 0.25}), strict=True):
-        optimizer = make_optimizer(
-            network,
-            solver,
-            learning_rate_init=0.5,
-            momentum=0.9,
-            alpha=0.0,
-            factors=factors,
-        )
+        settings = Solver(solver, 0.5, 0.9, 0.0, None)
+        optimizer = make_optimizer(network, settings, 0.5, factors)
         before = [parameter.detach().clone() for parameter in network.parameters()]
         for parameter in network.parameters():
             parameter.grad.fill_(0.1)
@@ -219,9 +213,7 @@ def test_a_factor_is_a_share_of_the_step(solver):
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
 def test_biases_and_normalizations_do_not_decay(solver):
     network = make_network(normalization="layer")
-    optimizer = make_optimizer(
-        network, solver, learning_rate_init=0.1, momentum=0.0, alpha=0.5
-    )
+    optimizer = make_optimizer(network, Solver(solver, 0.1, 0.0, 0.5, None), 0.1)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.fill_(1.0)

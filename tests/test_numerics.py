@@ -91,7 +91,7 @@ OF_ROWS = {
     "convolutional, batch": ConvAutoencoderTransformer(
         3, normalization="batch", normalize_rows=0.5, **NOISY
     ),
-    "patches": PatchAutoencoderTransformer(random_state=0),
+    "patches": PatchAutoencoderTransformer(n_patches=2000, random_state=0),
     "patches, compressed": PatchAutoencoderTransformer(
         AutoencoderTransformer(4, **SHORT), n_components=5, random_state=0
     ),

@@ -90,7 +90,7 @@ ESTIMATORS = {
         for name in ("batch", "layer")
     },
     "convolutional, counts": ConvAutoencoderTransformer(loss="poisson", **SHORT),
-    "patches": PatchAutoencoderTransformer(random_state=0),
+    "patches": PatchAutoencoderTransformer(n_patches=2000, random_state=0),
     "patches as they are": PatchAutoencoderTransformer(
         AutoencoderTransformer(20, sparsity="topk", **SHORT),
         normalize_patches=None,

@@ -406,11 +406,11 @@ def test_batch_sizes_are_apart(rows, sizes):
 
 
 def test_no_more_than_fit_the_cache(rows, sizes, monkeypatch):
-    monkeypatch.setattr(joint, "_MOST_TOGETHER", 2)
+    monkeypatch.setattr(joint, "_MAX_GROUP_SIZE", 2)
     with train_together():
         cross_val_score(make_estimator(), rows, cv=5)
     assert sizes == [2, 2]
-    monkeypatch.setattr(joint, "_MOST_TOGETHER", 1)
+    monkeypatch.setattr(joint, "_MAX_GROUP_SIZE", 1)
     with train_together():
         cross_val_score(make_estimator(), rows, cv=5)
     assert sizes == [2, 2]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -88,6 +88,12 @@ def spread(n_all: int, n_chosen: int) -> NDArray[np.int64]:
     return np.linspace(0, n_all - 1, min(n_chosen, n_all)).astype(np.int64)
 
 
+def _shape(matrix: Any, index: NDArray[np.int64] | None) -> tuple[int, int]:
+    """Return the shape of the rows of a matrix that take part."""
+    n_rows, n_features = matrix.shape
+    return int(n_rows if index is None else len(index)), int(n_features)
+
+
 @dataclass(frozen=True)
 class TrainingData:
     """Rows of a matrix, with their weights; the matrix is not copied.
@@ -100,14 +106,23 @@ class TrainingData:
         Weights of the rows at `index`.
     index : ndarray of shape (n_samples,) or None
         The rows that take part; None for all.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (n_samples, n_features).
     """
 
     matrix: Any
     weights: NDArray[Any] | None = None
     index: NDArray[np.int64] | None = None
+    shape: tuple[int, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", _shape(self.matrix, self.index))
 
     def __len__(self) -> int:
-        return int(self.matrix.shape[0] if self.index is None else len(self.index))
+        return self.shape[0]
 
     @property
     def window(self) -> int:
@@ -128,7 +143,7 @@ class TrainingData:
 
     def in_blocks(self) -> Iterator[NDArray[Any]]:
         """Run through the rows, a dense block at a time."""
-        for block in blocks(len(self), self.matrix.shape[1]):
+        for block in blocks(*self.shape):
             yield take(self.matrix, block, self.index)
 
     def is_binary(self) -> bool:
@@ -201,7 +216,7 @@ class TrainingData:
         scaler = StandardScaler(with_mean=not self.is_wide_sparse)
         relative = None if self.weights is None else self.weights / self.weights.max()
         with np.errstate(over="ignore", invalid="ignore"):
-            for block in blocks(len(self), self.matrix.shape[1]):
+            for block in blocks(*self.shape):
                 if self.is_wide_sparse:
                     index = self.index
                     rows = canonical(
@@ -270,9 +285,8 @@ class Rows:
         prepare: RowMap | None = None,
         targets: NDArray[np.float32] | None = None,
     ) -> None:
-        n_all, n_features = matrix.shape
-        self.shape = int(n_all if index is None else len(index)), int(n_features)
-        self.block_size = max(1, _BLOCK_VALUES // n_features)
+        self.shape = _shape(matrix, index)
+        self.block_size = max(1, _BLOCK_VALUES // self.shape[1])
         self.matrix = matrix
         dtype = computing_type(matrix.dtype, mean, scale)
         self.mean = mean.astype(dtype)

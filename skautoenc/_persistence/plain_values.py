@@ -1,6 +1,6 @@
-"""Values of the standard library as JSON has them, and back.
+"""Codecs of values of the standard library.
 
-Dates with a time are among those of frames, which know time zones.
+Dates with a time are in `plain_frames`, which knows time zones.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .plain import CannotBeSaved, Codec, Writer
 
 
 def is_just(kind: type) -> Callable[[Any], bool]:
-    """Make a test of the exact type: a subclass does not come back as one."""
+    """Return a test of the exact type: subclasses would not be restored."""
     return lambda value: type(value) is kind
 
 
