@@ -13,6 +13,7 @@ from skautoenc import (
     ConvAutoencoderTransformer,
     PatchAutoencoderTransformer,
     TabularAutoencoderTransformer,
+    VariationalAutoencoder,
 )
 from skautoenc._persistence.saving import public_estimators
 
@@ -56,6 +57,10 @@ ESTIMATORS = [
     TabularAutoencoderTransformer(),
     TabularAutoencoderTransformer(
         2, features="code", scaling="quantile", corruption="swap", loss="huber"
+    ),
+    VariationalAutoencoder(),
+    VariationalAutoencoder(
+        2, covariance_type="heteroscedastic", hidden_layer_sizes=(8,), max_iter=20
     ),
     AutoencoderOutlierDetector(),
     AutoencoderOutlierDetector(

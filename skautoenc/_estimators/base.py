@@ -44,7 +44,7 @@ def can_stream(estimator: BaseAutoencoder) -> bool:
         "whiten_code": "the code of a stream changes with every part",
     }
     for name, reason in reasons.items():
-        if getattr(estimator, name, False):
+        if getattr(estimator, name, False) not in (False, "auto"):
             raise AttributeError(
                 f"partial_fit does not support {name}=True: {reason}. Set "
                 f"{name}=False, or use fit."
@@ -120,6 +120,10 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
             Whether the data is a part of a stream, which is trained on for one epoch.
         """
 
+    def _holds_out(self, data: TrainingData) -> bool:
+        """Whether some of the rows are held out to validate by."""
+        return bool(self.early_stopping)
+
     def _columns_of(self, form: Any) -> Any:
         """Return what distinguishes these columns from others with equal rows.
 
@@ -182,7 +186,7 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
             seed = checkpoint.seed
         random_state = check_random_state(seed)
         held_out = None
-        if self.early_stopping:
+        if self._holds_out(data):
             data, held_out = data.split(self.validation_fraction, random_state)
         # A user's network builder may itself call `fit`. Train such nested fits
         # immediately; queueing them would deadlock the outer one.
@@ -233,9 +237,9 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
         def now() -> dict[str, Any]:
             return self._attributes(snapshot(training), run, goes_on=goes_on)
 
-        if goes_on and not run.has_begun:
+        if (goes_on or training.plan.start is not None) and not run.has_begun:
             run.resume()
-        is_done = run.finished if checkpoint is None else checkpoint.is_done
+        is_done = run.finished or (checkpoint is not None and checkpoint.is_done)
         while not is_done:
             epoch = context.subcontext("epoch").call_on_fit_task_begin(**task)
             yield
@@ -308,7 +312,7 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
         """Return the fitted attributes."""
         model = learnt.model
         losses = [*(self.loss_curve_ if goes_on else []), *run.losses]
-        scores = [1 - loss for loss in run.validation_losses]
+        scores = run.validation_scores
         if goes_on:
             scores = (self.validation_scores_ or []) + scores
         last = losses[-1] if losses else math.nan
@@ -323,7 +327,9 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
             "best_loss_": min(losses, default=math.nan),
             "validation_scores_": scores or None,
             "best_validation_score_": (
-                None if run.validation is None else 1 - run.stopping.best_loss
+                None
+                if run.validation is None
+                else run.step.objective.score_of_zero_loss - run.stopping.best_loss
             ),
             "n_dead_": learnt.n_dead,
             **model.code.attributes(),

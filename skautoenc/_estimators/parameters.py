@@ -88,6 +88,13 @@ _SYNONYMS = {
         "rank": "quantile",
         "gaussrank": "quantile",
     },
+    "likelihood": {
+        "normal": "gaussian",
+        "gauss": "gaussian",
+        "mse": "gaussian",
+        "squarederror": "gaussian",
+    },
+    "covariance_type": {"full": "diag", "tied": "spherical", "isotropic": "spherical"},
     "n_components": {"mle": "auto"},
     "number_encoding": {"ple": "piecewise_linear", "fourier": "periodic"},
     "handle_unknown": {"ignore": "infrequent_if_exist", "raise": "error"},

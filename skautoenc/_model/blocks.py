@@ -134,7 +134,13 @@ class Blockwise:
         self._sizes: dict[str, list[int]] = {}
 
     def apply(
-        self, name: str, function: RowMap, source: Rows | Tensor, width: int
+        self,
+        name: str,
+        function: RowMap,
+        source: Rows | Tensor,
+        width: int,
+        *,
+        trial: RowMap | None = None,
     ) -> NDArray[np.float32]:
         """Apply a function to rows.
 
@@ -149,6 +155,8 @@ class Blockwise:
             prepared.
         width : int
             Width of the result.
+        trial : callable, optional
+            A quicker function of the same operations, to try sizes of blocks with.
 
         Returns
         -------
@@ -156,7 +164,7 @@ class Blockwise:
             The function's values.
         """
         (n_samples, _), device, block = source.shape, source.device, self.block
-        sizes = self._sizes.get(name) or self._try_out(name, function, source)
+        sizes = self._sizes.get(name) or self._try_out(name, trial or function, source)
         size = _fitting(sizes, n_samples, _CALL / max(1, block.n_multiplications))
         result = np.empty((n_samples, width), dtype=np.float32)
         starts = range(0, n_samples, size)

@@ -69,11 +69,14 @@ class Learnt:
         Number of units of a rectified code that are never active; None for other codes.
     explained_variance_ratio : ndarray of shape (n_components,) or None
         Share of the variance of each component of an ordered code.
+    code_variance : ndarray of shape (n_components,) or None, default=None
+        Variance of each component, if it was asked for.
     """
 
     model: Model[Any]
     n_dead: int | None
     explained_variance_ratio: NDArray[np.float64] | None
+    code_variance: NDArray[np.float64] | None = None
 
 
 def set_up(
@@ -110,6 +113,7 @@ def set_up(
     """
     network = _network_to_train(plan, before)
     rate, factors = _learning_rates(plan.solver, network)
+    seen = None if held_out is None or plan.start is None else data.union(held_out)
     schedule = _schedule(plan.budget, network, rate)
     data = _in_batches(data, network, plan)
     n_samples, batch_size = data.shape[0], plan.budget.batch_size
@@ -117,10 +121,10 @@ def set_up(
     device = resolve_device(plan.device, work)
     streams = spawn_streams(random_state.randint(np.iinfo(np.int32).max), device)
     with one_thread(_CPU):
-        side = plan.learn_side(data) if before is None else _continued(plan, before)
-        rows = side.rows(data)
-        if before is None:
-            _initialise(network, rows, streams)
+        # What is learnt in closed form is learnt from held-out rows too.
+        seen = data if seen is None else seen
+        side, rows = _start(plan, network, seen, before, streams)
+        rows = rows if seen is data else side.rows(data)
         targets = _targets(plan, rows)
     bind_generator(network.to(device), streams.noise)
     if device != _CPU or targets is not None:
@@ -134,7 +138,10 @@ def set_up(
         generator=streams.noise,
     )
     stopping = Stopping(
-        step.tensors(), tol=plan.tol, n_iter_no_change=plan.n_iter_no_change
+        step.tensors(),
+        tol=plan.tol,
+        n_iter_no_change=plan.n_iter_no_change,
+        far=plan.far,
     )
     run = Run(
         step,
@@ -260,6 +267,23 @@ def _continued(plan: Plan, before: Model[Any]) -> Side:
     return side if plan.continue_side is None else plan.continue_side(side)
 
 
+def _start(
+    plan: Plan,
+    network: Autoencoder,
+    data: TrainingData,
+    before: Model[Any] | None,
+    streams: Streams,
+) -> tuple[Side, Rows]:
+    """Learn the input side, and choose the first weights if there are none."""
+    side = plan.learn_side(data) if before is None else _continued(plan, before)
+    rows = side.rows(data)
+    if before is None:
+        _initialise(network, rows, streams)
+        if plan.start is not None:
+            plan.start(network, rows, data.count, streams.weights)
+    return side, rows
+
+
 def _initialise(network: Autoencoder, rows: Rows, streams: Streams) -> None:
     """Initialise the weights by a sample of the rows, on the CPU."""
     n_rows = min(max(2048, 4 * network.widths[-1]), 2**24 // network.widths[0] + 1)
@@ -324,7 +348,15 @@ def _describe(training: Training, network: Autoencoder) -> Learnt:
     if plan.is_ordered:
         shares = _explained_by_each(run, side, network)
     code = _learn_code_map(plan, network, run.rows)
-    return Learnt(Model(side, network, code), n_dead, shares)
+    variance = _code_variance(run.rows, network) if plan.measures_variance else None
+    return Learnt(Model(side, network, code), n_dead, shares, variance)
+
+
+def _code_variance(rows: Rows, network: Autoencoder) -> NDArray[np.float64]:
+    """Return the variance of each component over some rows."""
+    sample = rows.spread(N_SAMPLE)
+    with one_thread(rows.device), torch.no_grad():
+        return _weighted_variance(network.encode(rows[sample]), rows.weights(sample))
 
 
 def _learn_code_map(plan: CodePlan, network: Autoencoder, rows: Rows) -> CodeMap:
@@ -346,11 +378,18 @@ def _learn_code_map(plan: CodePlan, network: Autoencoder, rows: Rows) -> CodeMap
 
 def _scale(features: Tensor, weights: Tensor | None, n_columns: int) -> float:
     """Return the divisor that gives features the total variance of `n_columns`."""
-    values = features.cpu().double().numpy()
-    shares = None if weights is None else weights.cpu().numpy()
-    mean = np.average(values, axis=0, weights=shares)
-    variance = np.average((values - mean) ** 2, axis=0, weights=shares).sum()
+    variance = _weighted_variance(features, weights).sum()
     return math.sqrt(variance / n_columns) or 1.0
+
+
+def _weighted_variance(values: Tensor, weights: Tensor | None) -> NDArray[np.float64]:
+    """Return the variance of each column of values, (n, n_columns)."""
+    measured = values.cpu().double().numpy()
+    shares = None if weights is None else weights.cpu().numpy()
+    mean = np.average(measured, axis=0, weights=shares)
+    variance: NDArray[np.float64]
+    variance = np.average((measured - mean) ** 2, axis=0, weights=shares)
+    return variance
 
 
 def _explained_by_each(

@@ -228,7 +228,13 @@ class Model(Generic[SideT]):
         return self.side.errors(self.network, batch).unsqueeze(1)
 
     def _apply(
-        self, name: str, function: RowMap, matrix: Any, width: int
+        self,
+        name: str,
+        function: RowMap,
+        matrix: Any,
+        width: int,
+        *,
+        trial: RowMap | None = None,
     ) -> tuple[NDArray[np.float32], NDArray[np.float64] | None]:
         """Apply a function of the network to the user's rows, however large.
 
@@ -242,7 +248,8 @@ class Model(Generic[SideT]):
         divisors : ndarray of shape (n_samples,) or None
             Divisors of the rows; None if no row was divided.
         """
-        found = self._blockwise.apply(name, function, self.side.new_rows(matrix), width)
+        rows = self.side.new_rows(matrix)
+        found = self._blockwise.apply(name, function, rows, width, trial=trial)
         if isinstance(self.side, TableSide) or np.isfinite(found).all():
             return found, None
         large = np.flatnonzero(~np.isfinite(found).all(axis=1))

@@ -8,10 +8,13 @@ from typing import Any
 
 import torch
 
-from .._data.rows import TrainingData
+from .._data.rows import Rows, TrainingData
 from .._networks.autoencoder import Autoencoder
 from .._objectives.objectives import Objective
 from .._training.optimizers import Solver
+
+# Takes a network, standardised training rows, how many rows these are and a generator.
+Start = Callable[[Any, Rows, float, torch.Generator], None]
 
 
 @dataclass(frozen=True)
@@ -53,12 +56,15 @@ class CodePlan:
         Whether to measure the variance that each component explains.
     n_columns : int or None, default=None
         If given, features are scaled to the total variance of this many scaled columns.
+    measures_variance : bool, default=False
+        Whether to measure the variance of each component.
     """
 
     features: str
     whiten: bool = False
     is_ordered: bool = False
     n_columns: int | None = None
+    measures_variance: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,13 @@ class Plan:
         Number of neighbours over which targets are smoothed; None for no smoothing.
     n_diffusion_steps : int, default=1
         Number of smoothing steps.
+    start : callable or None, default=None
+        Chooses first weights in closed form, after the network has drawn its own. They
+        are a model of their own: it and the input side are learnt from held-out rows
+        too, and the fit keeps it unless training gives the held-out rows a better one.
+    far : float or None, default=None
+        What a loss that is far above the best one exceeds it by; None for a share of
+        it.
     continue_side : callable or None, default=None
         Maps the side of an earlier fit, from which training continues, to a side that
         includes the new data; None keeps the side.
@@ -112,5 +125,7 @@ class Plan:
     device: str | torch.device
     n_neighbors: int | None = None
     n_diffusion_steps: int = 1
+    start: Start | None = None
+    far: float | None = None
     continue_side: Callable[[Any], Any] | None = None
     single_row: bool = False

@@ -24,10 +24,13 @@ class Objective(Protocol):
         Whether `draw` changes its arguments.
     is_squared_error : bool
         Whether the loss is the squared error, without weights or penalties.
+    score_of_zero_loss : float
+        What losses are subtracted from to give scores: 1 for shares of deviance.
     """
 
     is_random: bool
     is_squared_error: bool
+    score_of_zero_loss: float
 
     def __call__(
         self,
@@ -155,6 +158,8 @@ class ReconstructionObjective:
     .. [1] Rifai et al., "Contractive auto-encoders", ICML 2011.
     """
 
+    score_of_zero_loss = 1.0
+
     def __init__(
         self,
         loss: Loss,
@@ -249,6 +254,7 @@ class TabularObjective:
 
     is_random = True
     is_squared_error = False
+    score_of_zero_loss = 1.0
 
     def __init__(
         self,

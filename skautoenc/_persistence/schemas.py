@@ -15,7 +15,9 @@ from .._networks.convolutional import ConvolutionalAutoencoder
 from .._networks.dense import DenseAutoencoder
 from .._networks.restoring import MOST_LAYERS
 from .._networks.tabular import TabularAutoencoder
+from .._networks.variational import VariationalNetwork
 from .._networks.weights import count_parameters
+from .._objectives.likelihoods import LIKELIHOODS
 from .._objectives.losses import LOSSES
 from .tables import check_table
 
@@ -216,12 +218,23 @@ def _check_network(estimator: Any) -> None:
     if not isinstance(network, DenseAutoencoder | TabularAutoencoder):
         # Other networks have no activations except the code.
         _require(estimator.features_ != "stack", "features_")
+    if isinstance(network, VariationalNetwork):
+        _check_likelihood(network, estimator)
     _check_code_whitening(estimator)
     _check_loss_constants(estimator)
     if hasattr(estimator, "mean_"):
         _check_preparation(estimator)
     if hasattr(estimator, "_optimizer_state"):
         _check_optimizer_state(network, estimator._optimizer_state)
+
+
+def _check_likelihood(network: VariationalNetwork, estimator: Any) -> None:
+    likelihood = LIKELIHOODS[estimator.likelihood_]
+    loss = estimator.loss_function_
+    _require(loss == likelihood.loss_name, "loss_function_")
+    sizes = (1, estimator.n_features_in_) if likelihood.is_dispersed else (0,)
+    _require(len(network.log_dispersion) in sizes, "network_")
+    _require(type(network.config["varies"]) is bool, "network_")
 
 
 def _check_preparation(estimator: Any) -> None:

@@ -88,7 +88,7 @@ class Run:
         self.work = work
         self.losses: list[float] = []
         self.validation_losses: list[float] = []
-        self.finished = False
+        self.finished = self._is_finished()
         self.went_back = False
 
     @property
@@ -120,6 +120,12 @@ class Run:
         self.losses = list(state["losses"])
         self.validation_losses = list(state["validation_losses"])
         self.finished = self._is_finished()
+
+    @property
+    def validation_scores(self) -> list[float]:
+        """Scores of the held-out rows: larger is better."""
+        best = self.step.objective.score_of_zero_loss
+        return [best - loss for loss in self.validation_losses]
 
     @property
     def _generators(self) -> tuple[torch.Generator, ...]:
@@ -199,7 +205,7 @@ class Run:
         line = f"Epoch {len(self.losses)}/{self.schedule.max_iter}"
         line += f", loss = {self.losses[-1]:.6f}"
         if self.validation_losses:
-            line += f", validation score = {1 - self.validation_losses[-1]:.6f}"
+            line += f", validation score = {self.validation_scores[-1]:.6f}"
         return line
 
     def _ends_a_quarter(self) -> bool:

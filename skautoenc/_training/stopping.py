@@ -28,6 +28,9 @@ class Stopping:
         A loss counts as an improvement if it is lower by more than this.
     n_iter_no_change : int
         Maximum number of consecutive epochs without improvement.
+    far : float or None, default=None
+        A loss is far above the best one if it is higher by this; None for losses that
+        are shares, of which a fifth more is far.
     """
 
     def __init__(
@@ -36,7 +39,9 @@ class Stopping:
         *,
         tol: float,
         n_iter_no_change: int,
+        far: float | None = None,
     ) -> None:
+        self._far = far
         self.tol = tol
         self.n_iter_no_change = n_iter_no_change
         self.diverged = False
@@ -117,8 +122,11 @@ class Stopping:
             Empty if held-out rows select the weights, or if the last epoch was about as
             good as the best one.
         """
-        far = loss > _FAR * self.best_loss and loss > self.best_loss + self.tol
-        if self._validated or self.diverged or not far:
+        limit = (
+            _FAR * self.best_loss if self._far is None else self.best_loss + self._far
+        )
+        is_far = loss > limit and loss > self.best_loss + self.tol
+        if self._validated or self.diverged or not is_far:
             return []
         before = self._first if self._kept is None else self._kept
         return [weights for weights in (before, self._after) if weights is not None]

@@ -32,8 +32,8 @@ def to_onnx(
 
     Parameters
     ----------
-    estimator : AutoencoderTransformer, ConvAutoencoderTransformer or \
-            PatchAutoencoderTransformer
+    estimator : AutoencoderTransformer, ConvAutoencoderTransformer, \
+            PatchAutoencoderTransformer or VariationalAutoencoder
         Fitted autoencoder. A `network` of your own is not supported.
 
     part : {"encoder", "autoencoder"}, default="encoder"

@@ -20,6 +20,7 @@ from .._networks.convolutional import (
 )
 from .._networks.dense import DenseAutoencoder
 from .._networks.layers import BatchNorm, Dropout, LayerNorm, Linear, TransposedLinear
+from .._networks.variational import DenseVariationalAutoencoder
 from ._graph import Graph
 
 
@@ -102,6 +103,24 @@ def _(network: ConvolutionalAutoencoder, graph: Graph, code: str) -> str:
     if network.projection is not None:
         skip = graph.add("Gemm", code, network.projection.weight)
         rows = graph.add("Add", rows, skip)
+    return rows
+
+
+@encode.register
+def _(network: DenseVariationalAutoencoder, graph: Graph, x: str) -> list[str]:
+    # Means come first, log-variances after them.
+    values = apply(network.encoder, graph, x)
+    code = graph.add("Slice", values, [0], [network.widths[-1]], [1])
+    if network.skip_in is not None:
+        code = graph.add("Add", code, graph.add("Gemm", x, network.skip_in, transB=1))
+    return [code]
+
+
+@decode.register
+def _(network: DenseVariationalAutoencoder, graph: Graph, code: str) -> str:
+    rows = apply(network.decoder, graph, code)
+    if network.skip_out is not None:
+        rows = graph.add("Add", rows, graph.add("Gemm", code, network.skip_out))
     return rows
 
 
