@@ -259,6 +259,13 @@ def test_blocks_are_only_smaller_where_they_round_alike():
     assert blocks.same_rounding(lambda rows: 2 * rows, rows) == [8, 16, 32, 96, 192]
 
 
+@pytest.mark.parametrize(("call", "rest"), [(4.0, [8] * 5), (100.0, [96])])
+def test_the_rest_of_the_rows_goes_into_blocks_that_suit_it(call, rest):
+    cuts = blocks._cut(2000, [8, 96, 980], call)
+    assert [row for rows, _ in cuts for row in range(2000)[rows]] == list(range(2000))
+    assert [size for _, size in cuts] == [980, 980, *rest]
+
+
 def test_blocks_all_have_one_shape(monkeypatch):
     rows = draw(5)
     estimator = AutoencoderTransformer(
