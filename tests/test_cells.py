@@ -1,4 +1,4 @@
-"""Cells that are no numbers: read as what they are, or named with the way out."""
+"""Cells that are not numbers: converted correctly, or named in an error with advice."""
 
 import datetime
 import re
@@ -48,7 +48,7 @@ def with_cell(value, row=3, column=1):
 
 
 def says(error, *parts):
-    """Expect an error whose message has all parts, in their order."""
+    """Expect an error whose message contains all parts, in order."""
     return pytest.raises(error, match=".*".join(map(re.escape, parts)))
 
 
@@ -111,7 +111,7 @@ def test_longdouble_beyond_float64_is_infinity():
             clone(estimator).fit(rows)
 
 
-# Dates and durations, which numpy takes for numbers of their unit
+# Dates and durations, which numpy would convert to numbers of their unit
 
 NANOSECONDS = (X * 1e12).astype(np.int64)
 DATES = {
@@ -158,7 +158,7 @@ def test_dates_in_arrays_of_tables_are_no_numbers(make):
     fitted = clone(TABLE).fit(X)
     with says(TypeError, "Column ", "in row", "Pass a frame"):
         fitted.transform(make())
-    # Where columns are named, each cell may be of any type.
+    # If columns are named, each cell may have any type.
     named = clone(TABLE).set_params(categorical_features=[0])
     with says(ValueError, "Column 1 does not hold numbers"):
         named.fit(make())
@@ -234,7 +234,7 @@ def test_masked_strings_of_tables_are_missing():
     assert fitted.fit(towns).impute(towns)[-1, 0] in ("Ulm", "Bonn")
 
 
-# Rows that differ in length
+# Rows of different lengths
 
 
 def ragged():
@@ -289,7 +289,7 @@ def test_arrays_of_arrays_are_stacked():
             clone(estimator).fit(rows)
 
 
-# Other things
+# Other types
 
 
 @each

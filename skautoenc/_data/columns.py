@@ -27,7 +27,7 @@ from scipy.special import ndtri
 from .._warnings import warn
 from .cells import first_fault, misread_row
 from .date_text import Forms, is_date_text, read_forms, write_dates
-from .frames import round_within
+from .frames import Columns, round_within
 from .ranges import LARGEST
 
 Floats = NDArray[np.float64]
@@ -680,6 +680,18 @@ def _objects(values: Any) -> NDArray[Any]:
     return found
 
 
+def _clipped(matrix: Floats) -> NDArray[np.float32]:
+    # Larger values would overflow in the network's sums.
+    return np.clip(matrix, -LARGEST, LARGEST, out=matrix).astype(np.float32)
+
+
+def _values(column: Any, place: int, columns: Mapping[int, Any]) -> Any:
+    """Return the values of a column, of plain numbers as floats."""
+    if column.kind == "number" and isinstance(columns, Columns):
+        return columns.numbers(place)
+    return columns[place]
+
+
 @dataclass(frozen=True)
 class Layout:
     """Meaning of the columns of the matrix.
@@ -758,7 +770,9 @@ class Table:
         """
         return Table(
             [
-                column if column.kind == "category" else column.widened(columns[place])
+                column
+                if column.kind == "category"
+                else column.widened(_values(column, place, columns))
                 for place, column in enumerate(self.columns)
             ]
         )
@@ -770,10 +784,16 @@ class Table:
 
         Warns if most values of a category are unknown, unless `warns` is False.
         """
+        scaled, at_once = self._scaled_at_once(columns)
+        if len(scaled) == len(self.columns):
+            return _clipped(at_once)
         numbers: list[Floats] = []
         extras: list[Floats] = []
         codes: list[Floats] = []
         for place, column in enumerate(self.columns):
+            if place in scaled:
+                numbers.append(at_once[:, scaled[place]])
+                continue
             encoded = column.encode(columns[place])
             if column.kind == "category":
                 codes.append(encoded)
@@ -784,9 +804,44 @@ class Table:
                 extras.append(encoded[:, 1:])
             else:
                 numbers.append(encoded)
-        matrix = np.column_stack([*numbers, *extras, *codes])
-        # Larger values would overflow in the network's sums.
-        return np.clip(matrix, -LARGEST, LARGEST).astype(np.float32)
+        return _clipped(np.column_stack([*numbers, *extras, *codes]))
+
+    def _scaled_at_once(
+        self, columns: Mapping[int, Any]
+    ) -> tuple[dict[int, int], Floats]:
+        """Encode the columns of plain numbers that are centred and divided.
+
+        Returns
+        -------
+        indices : dict
+            From their positions to those in `scaled`; nothing where a value is
+            infinite, which the column refuses by its name.
+        scaled : ndarray of shape (n_samples, n_plain)
+            Scaled values.
+        """
+        nothing: tuple[dict[int, int], Floats] = {}, np.zeros((0, 0))
+        if not isinstance(columns, Columns):
+            return nothing
+        plain = columns.plain
+        chosen = [
+            (place, column.mean, column.scale)
+            for place, column in enumerate(self.columns)
+            if column.kind == "number"
+            and column.quantiles is None
+            and place in plain.indices
+        ]
+        if not chosen or np.isinf(plain.matrix).any():
+            return nothing
+        places, means, scales = map(list, zip(*chosen, strict=True))
+        indices = {place: n for n, place in enumerate(places)}
+        return indices, plain.scaled(places, means, scales)
+
+    def gaps(self, columns: Columns) -> list[NDArray[np.bool_]]:
+        """Return which values are missing, one array per column."""
+        return [
+            column.gaps(_values(column, place, columns))
+            for place, column in enumerate(self.columns)
+        ]
 
     def decode(
         self,

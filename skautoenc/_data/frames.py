@@ -6,12 +6,15 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
 import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+from .plain_columns import PlainNumbers, is_exact, plain_places, read_plain
 
 _ARROW_TABLES = ("Table", "RecordBatch")
 # Advice on types that are not supported, by name.
@@ -108,6 +111,23 @@ class Columns(Mapping[int, Any]):
             column = nw.from_native(native, series_only=True)
         return column
 
+    @cached_property
+    def _plain_places(self) -> frozenset[int]:
+        return frozenset(plain_places(self.native, self._types))
+
+    @cached_property
+    def plain(self) -> PlainNumbers:
+        """The columns of plain numbers."""
+        return read_plain(self.native, sorted(self._plain_places))
+
+    def numbers(self, place: int) -> Any:
+        """Return a column, as float64 if these equal its numbers."""
+        if place in self._plain_places:
+            found = self.plain.column(place)
+            if not self.is_integer(place) or is_exact(found):
+                return found
+        return self[place]
+
     def take(self, chosen: NDArray[np.bool_]) -> Columns:
         """Return the columns of selected rows."""
         is_polars = self.is_frame and not isinstance(self.native, pd.DataFrame)
@@ -130,7 +150,7 @@ class Columns(Mapping[int, Any]):
 
     def kind(self, place: int) -> str:
         """Return the kind that follows from a column's type."""
-        if not self.is_frame:
+        if not self.is_frame or place in self._plain_places:
             return "number"
         dtype = self[place].dtype
         if not self._is_taken(place, dtype):
@@ -147,7 +167,7 @@ class Columns(Mapping[int, Any]):
 
     def check_type(self, place: int, kind: str) -> None:
         """Raise an error if a column's type does not suit its kind in `fit`."""
-        if not self.is_frame:
+        if not self.is_frame or place in self._plain_places:
             return
         dtype = self[place].dtype
         is_taken = self._is_taken(place, dtype)
@@ -196,7 +216,9 @@ class Columns(Mapping[int, Any]):
 
     def is_text(self, place: int) -> bool:
         """Whether a column's type allows strings."""
-        return self.is_frame and self[place].dtype in (nw.String, nw.Object)
+        if not self.is_frame or place in self._plain_places:
+            return False
+        return self[place].dtype in (nw.String, nw.Object)
 
     def has_missing(self, place: int) -> bool:
         """Whether a column of numbers has missing values."""
@@ -209,6 +231,10 @@ class Columns(Mapping[int, Any]):
     def is_integer(self, place: int) -> bool:
         """Whether a column's type is integer or boolean."""
         if self.is_frame:
+            own = self._types[place]
+            if place in self._plain_places:
+                is_numpy = isinstance(own, np.dtype)
+                return own.kind in "iu" if is_numpy else bool(own.is_integer())
             dtype = self[place].dtype
             return bool(dtype.is_integer() or dtype == nw.Boolean)
         return bool(np.issubdtype(self._X.dtype, np.integer))

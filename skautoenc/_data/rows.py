@@ -76,6 +76,14 @@ def computing_type(dtype: np.dtype, mean: NDArray[Any], scale: float) -> np.dtyp
     return dtype if fits else np.dtype(np.float64)
 
 
+def canonical(rows: Any) -> Any:
+    """Return CSR rows that have at most one value for each place."""
+    if not rows.has_canonical_format:
+        rows = rows.copy()
+        rows.sum_duplicates()
+    return rows
+
+
 def spread(n_all: int, n_chosen: int) -> NDArray[np.int64]:
     """Choose up to `n_chosen` of `n_all` positions at equal distances."""
     return np.linspace(0, n_all - 1, min(n_chosen, n_all)).astype(np.int64)
@@ -225,11 +233,18 @@ class TrainingData:
         ValueError
             If the variance of the values overflows.
         """
-        scaler = StandardScaler()
+        # Blocks of wide sparse rows stay sparse, which takes a tenth of the time.
+        scaler = StandardScaler(with_mean=not self.is_wide_sparse)
         relative = None if self.weights is None else self.weights / self.weights.max()
         with np.errstate(over="ignore", invalid="ignore"):
             for block in blocks(*self.shape):
-                rows = take(self.matrix, block, self.index)
+                if self.is_wide_sparse:
+                    index = self.index
+                    rows = canonical(
+                        self.matrix[block if index is None else index[block]]
+                    )
+                else:
+                    rows = take(self.matrix, block, self.index)
                 weights = None if relative is None else relative[block]
                 scaler.partial_fit(rows.astype(np.float64, copy=False), None, weights)
             mean: NDArray[np.float64] = scaler.mean_
@@ -356,10 +371,8 @@ class Rows:
 
     def _of_sparse(self, chosen: Index) -> NDArray[np.float32]:
         """Standardise the non-zero values, and the zeros once for all rows."""
-        found = self.matrix[chosen if self.index is None else self.index[chosen]]
-        if not found.has_canonical_format:
-            found = found.copy()
-            found.sum_duplicates()
+        index = self.index
+        found = canonical(self.matrix[chosen if index is None else index[chosen]])
         rows = np.empty(found.shape, dtype=np.float32)
         numbers = np.repeat(np.arange(found.shape[0]), np.diff(found.indptr))
         with np.errstate(over="ignore"):

@@ -236,7 +236,9 @@ def learn_table(
         else:
             is_integer = columns.is_integer(place)
             column = NumberColumn(name, scaling, is_integer=is_integer)
-        found.append(column.fit(columns[place], weights))
+        is_number = kind == "number"
+        values = columns.numbers(place) if is_number else columns[place]
+        found.append(column.fit(values, weights))
     for place, column in enumerate(found):
         if place not in named and columns.is_text(place):
             _warn_of_kind(column)
