@@ -18,6 +18,7 @@ from .explain import (
     advise_on_missing,
     explain,
     explain_codes,
+    explain_weights,
     refuse_misread,
     refuse_unread,
 )
@@ -213,6 +214,9 @@ def check_weights(sample_weight: ArrayLike | None, matrix: Any) -> NDArray[Any] 
     """
     if sample_weight is None:
         return None
+    fault = explain_weights(sample_weight)
+    if fault is not None:
+        raise fault
     weights: NDArray[Any] = _check_sample_weight(
         sample_weight, matrix, dtype=np.float64, ensure_non_negative=True
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,12 +46,22 @@ def check_autoencoder(estimator: Any) -> None:
     """Raise an error unless `estimator` is a fitted autoencoder of rows or patches."""
     check_is_fitted(estimator)
     if not (hasattr(estimator, "network_") or hasattr(estimator, "autoencoder_")):
-        raise TypeError(
-            f"Displays expect an autoencoder, got a {type(estimator).__name__}. If the "
-            "autoencoder is a part of it, pass that part, for instance "
-            "`pipeline[-1]`, and any data as that part receives it, for instance "
-            "`pipeline[:-1].transform(X)`."
-        )
+        _refuse(estimator, "Displays expect an", "autoencoder")
+
+
+def check_detector(estimator: Any) -> None:
+    """Raise unless `estimator` is a fitted detector of outliers."""
+    check_is_fitted(estimator)
+    if not hasattr(estimator, "explain"):
+        _refuse(estimator, "OutlierDisplay expects an", "AutoencoderOutlierDetector")
+
+
+def _refuse(estimator: Any, expects: str, name: str) -> NoReturn:
+    raise TypeError(
+        f"{expects} {name}, got a {type(estimator).__name__}. If the {name} is a part "
+        "of it, pass that part, for instance `pipeline[-1]`, and any data as that part "
+        "receives it, for instance `pipeline[:-1].transform(X)`."
+    )
 
 
 def take_evenly(n_selected: int, *arrays: Any) -> list[Any]:

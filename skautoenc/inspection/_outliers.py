@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import _safe_indexing, check_array, check_scalar
-from sklearn.utils.validation import check_is_fitted
 
-from ._common import LINE_COLOR, new_axes
+from ._common import LINE_COLOR, check_detector, new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -255,14 +254,7 @@ class OutlierDisplay:
         >>> display.texts_.shape
         (3, 4)
         """
-        check_is_fitted(estimator)
-        if not hasattr(estimator, "explain"):
-            raise TypeError(
-                "OutlierDisplay expects an AutoencoderOutlierDetector, got a "
-                f"{type(estimator).__name__}. If the detector is a part of it, pass "
-                "that part, for instance `pipeline[-1]`, and the data as that part "
-                "receives it, for instance `pipeline[:-1].transform(X)`."
-            )
+        check_detector(estimator)
         check_scalar(n_rows, "n_rows", Integral, min_val=1)
         scores = estimator.score_samples(X)
         strangest = np.argsort(scores, kind="stable")[:n_rows]
