@@ -375,7 +375,7 @@ def test_encodings_fit_steps_that_plain_numbers_do_not():
         assert error(number_encoding=encoding) < 0.4 * plain, encoding
 
 
-def test_many_levels_share_a_code():
+def test_many_categories_share_a_code():
     rng = np.random.default_rng(0)
     names = np.array([f"id{n}" for n in range(100_000)])
     names[:30_000] = "often"
