@@ -1,4 +1,4 @@
-"""What a variational model says of rows: posteriors, likelihoods, and new rows."""
+"""Posteriors, likelihoods and samples of variational models."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VariationalModel = Model[MatrixSide]
 
 
 def likelihood_of(side: MatrixSide, name: str) -> Likelihood:
-    """Return the likelihood of that name, for rows of a side."""
+    """Return the likelihood with a name, for the rows of a side."""
     return LIKELIHOODS[name](side.loss, side.scale)
 
 
@@ -63,7 +63,7 @@ def log_likelihood(
     matrix : ndarray or CSR matrix of shape (n_samples, n_features)
         Validated rows.
     n_draws : int
-        Codes drawn for each row.
+        Number of codes that are drawn for each row.
 
     Returns
     -------
@@ -89,7 +89,7 @@ def log_likelihood(
     values: NDArray[np.float64] = found.ravel().astype(np.float64)
     if divisors is not None:
         with np.errstate(over="ignore", invalid="ignore"):
-            # Far from all rows the density falls as a normal one does.
+            # Far from all rows, the density falls as that of a normal distribution.
             values *= divisors**2
     values[np.isnan(values)] = -np.inf
     return values + likelihood.unit(n_features)
@@ -109,9 +109,9 @@ def draw(
     n_samples : int
         Number of rows.
     seed : int
-        Of codes and noise.
+        Seed of codes and noise.
     add_noise : bool
-        Whether rows are drawn around what codes are decoded to.
+        Whether noise is added to the decoded codes.
     """
     side, width = model.side, model.n_components
     generator = torch.Generator("cpu").manual_seed(seed)
