@@ -1,4 +1,4 @@
-"""Codes of all kinds: penalties, order, neighbours, normalisation, revival."""
+"""Codes: penalties, order, neighbours, normalisation, dead units."""
 
 import numpy as np
 import pytest
@@ -171,7 +171,7 @@ def test_truncation_keeps_the_first_components():
     kept = truncate(code, torch.Generator().manual_seed(0))
     assert (kept[:, 0] == 1).all()
     assert (kept.diff(dim=1) <= 0).all()
-    # Of 1 to 7 components to keep, four mean all.
+    # With 1 to 7 components to keep, four values mean all.
     shares = torch.tensor([1, 6 / 7, 5 / 7, 4 / 7])
     torch.testing.assert_close(kept.mean(dim=0), shares, atol=0.02, rtol=0)
 
@@ -204,7 +204,7 @@ def test_whitened_code(train_rows, test_rows, parameters):
     covariance = np.cov(code.T, bias=True)
     if width == 8:
         np.testing.assert_allclose(covariance, np.eye(8), atol=0.05)
-    # Of a wide code some directions hardly vary, and stay small.
+    # Some directions of a wide code hardly vary, and stay small.
     assert np.median(np.diag(covariance)) > 0.95
     assert np.diag(covariance).max() < 1.05
     assert np.abs(covariance - np.diag(np.diag(covariance))).mean() < 0.01
@@ -227,7 +227,7 @@ def test_whitened_codes_by_weights(train_rows):
     np.testing.assert_allclose(covariance, np.eye(4), atol=0.02)
 
 
-# Rows of one length
+# Normalised rows
 
 
 def test_normalised_rows_do_not_depend_on_contrast(digits):
@@ -242,7 +242,7 @@ def test_normalised_rows_do_not_depend_on_contrast(digits):
 @pytest.mark.parametrize("regularization", [0.5, 1.0])
 @pytest.mark.parametrize("parameters", [{}, {"n_components": 16}], ids=str)
 def test_rows_get_their_lengths_back(train_rows, test_rows, regularization, parameters):
-    # The brightness of digits hardly varies, so let it.
+    # The brightness of digits hardly varies, so vary it.
     generator = np.random.default_rng(0)
     train = train_rows * generator.uniform(0.3, 1.5, (len(train_rows), 1))
     test = test_rows * generator.uniform(0.3, 1.5, (len(test_rows), 1))
@@ -341,7 +341,7 @@ def test_all_entries_of_gaussian_noise_weigh_alike(train_rows):
         estimator.fit(train_rows)
 
 
-# Thinned-out codes
+# Sparse codes
 
 
 @pytest.mark.parametrize("sparsity", ["lifetime", "topk", "batch_topk"])
@@ -389,7 +389,7 @@ def test_dead_units_are_found_and_revived(sparsity, hidden_layer_sizes, tied_wei
     revive(network, optimizer, dead, errors, x, torch.Generator().manual_seed(0))
     assert torch.equal(network.encoder[-1].weight[living], before)
     assert len(dead_units(network, x)) == 0
-    # The row that was badly reconstructed is the one that they answer to most.
+    # They respond most to the row that was badly reconstructed.
     code = network.encode(x)
     assert (code[5, killed] > 0).all()
     for weight, dim in network.unit_weights():
@@ -408,7 +408,7 @@ def test_few_dead_units_are_left(train_rows):
     assert AutoencoderTransformer(4, max_iter=1).fit(train_rows).n_dead_ is None
 
 
-# What once went wrong
+# Regressions
 
 
 def test_revival_by_counts():
@@ -474,7 +474,7 @@ def test_wide_dense_codes_of_two_rows(train_rows, seed):
 
 
 def refusal_of(estimator, X):
-    """Fit, and return what a refusal says."""
+    """Fit, and return the message of the error, if there is one."""
     try:
         estimator.fit(X)
     except ValueError as error:

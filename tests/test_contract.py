@@ -1,4 +1,4 @@
-"""Every public estimator keeps every promise of scikit-learn's contract."""
+"""Every public estimator meets the whole contract of scikit-learn."""
 
 import pytest
 import torch

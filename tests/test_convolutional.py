@@ -85,7 +85,7 @@ def test_images_of_any_size_come_back(shape, normalization):
     ids=repr,
 )
 class TestImageInput:
-    """What all estimators of images do with the arrays that they are given."""
+    """Input of all estimators of images."""
 
     def test_images_of_any_form_are_the_same(self, colour, estimator):
         rows = colour.reshape(len(colour), -1)
@@ -240,7 +240,7 @@ def test_shift_moves_images_and_repeats_the_edge():
 
 @pytest.mark.parametrize("parameters", [{}, {"normalize_rows": 0.5}], ids=repr)
 def test_shifts_make_up_for_images(train_rows, test_rows, parameters):
-    """Moved images are reconstructed better by a network that has seen some."""
+    """A network that was trained with shifted images reconstructs them better."""
     few = train_rows[:300]
     moved = np.roll(test_rows.reshape(-1, 8, 8), 1, axis=1)
     moved[:, 0] = moved[:, 1]
@@ -275,7 +275,7 @@ def test_layers_are_convolutions(size, height, width):
             nn.functional.pad(maps.movedim(3, 1), [size // 2] * 4), layer.weight
         )[:, :, ::2, ::2].movedim(1, 3)
         torch.testing.assert_close(result, reference)
-        # With the same weights the way back is the adjoint.
+        # With the same weights, the transposed convolution is the adjoint.
         other = torch.rand(result.shape, generator=generator)
         torch.testing.assert_close(
             (result * other).sum(), (maps * back(other)).sum(), rtol=1e-4, atol=1e-4
@@ -298,7 +298,7 @@ def test_multiplications_are_counted():
 
 
 def test_starts_as_pca(train_rows):
-    """At almost no learning rate the code spans what the principal axes do."""
+    """At a tiny learning rate the code spans the principal axes."""
     estimator = ConvAutoencoderTransformer(
         5, learning_rate_init=1e-9, max_iter=1, random_state=0
     ).fit(train_rows)

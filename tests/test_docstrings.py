@@ -1,4 +1,4 @@
-"""Docstrings of public classes, methods and functions, as numpydoc reads them."""
+"""Docstrings of public classes, methods and functions in numpydoc's format."""
 
 import inspect
 import re
@@ -42,9 +42,9 @@ D, C, T, P, V = (
     "VariationalAutoencoder",
 )
 OUTLIERS = "AutoencoderOutlierDetector"
-# Classes that have a text of their own for a parameter or an attribute, and why.
+# Classes that have their own text for a parameter or an attribute, and the reason.
 OWN_TEXT = {
-    # What "auto" or the default is suits the data and the network of the class.
+    # "auto" or the default suits the data and the network of the class.
     "n_components": ([D, C, T, P, V], "another default; of the patches' pooled codes"),
     "hidden_layer_sizes": ([D, T, V], "another 'auto'"),
     "learning_rate_init": ([D, C, T, V], "another 'auto'"),
@@ -52,7 +52,7 @@ OWN_TEXT = {
     "n_iter_no_change": ([V], "'auto'"),
     "early_stopping": ([V], "'auto', which keeps the initial weights too"),
     "dropout": ([T], "says why it is not 0"),
-    # What it acts on.
+    # The object it acts on differs.
     "activation": (
         [D, C, T, V],
         "maps of images, or hidden layers that may be missing",
@@ -98,7 +98,7 @@ def documented(entries):
 
 
 def parameters_of(function):
-    """Return names in the signature, with stars where they have them."""
+    """Return the names in the signature, with their stars."""
     stars = {
         inspect.Parameter.VAR_POSITIONAL: "*",
         inspect.Parameter.VAR_KEYWORD: "**",
@@ -115,7 +115,7 @@ def lines_of(value):
 
 
 def entries_without_blank_line(value):
-    """Return parameters and attributes that follow the one before immediately."""
+    """Return parameters and attributes without a blank line before them."""
     lines, found, section = lines_of(value), [], None
     for before, line, after in zip(["", *lines], lines, [*lines[1:], ""], strict=False):
         if after and set(after) == {"-"}:

@@ -28,9 +28,11 @@ _ACCELERATOR_VALUES = 2**22
 _SMALL = (8, 16, 32, _TILE, 4 * _TILE, 16 * _TILE)
 
 # Cost of a call without rows, in multiplications.
-_CALL = 2**19
+_CALL = 2**22
 
 Noise = Callable[[int, torch.Generator], Tensor]
+# The rows of a block, and its size, to which they are padded.
+Cut = tuple[slice, int]
 
 
 @dataclass(frozen=True)
@@ -165,27 +167,26 @@ class Blockwise:
         """
         (n_samples, _), device, block = source.shape, source.device, self.block
         sizes = self._sizes.get(name) or self._try_out(name, trial or function, source)
-        size = _fitting(sizes, n_samples, _CALL / max(1, block.n_multiplications))
+        cuts = _cut(n_samples, sizes, _CALL / max(1, block.n_multiplications))
         result = np.empty((n_samples, width), dtype=np.float32)
-        starts = range(0, n_samples, size)
 
-        def compute_blocks(starts: Sequence[int]) -> None:
+        def compute_blocks(cuts: Sequence[Cut]) -> None:
             with torch.inference_mode():
-                for rows, batch in _padded(source, starts, size):
+                for rows, batch in _padded(source, cuts):
                     values = function(batch)[: rows.stop - rows.start]
                     result[rows] = values.cpu().numpy()
 
-        if block.in_threads and len(starts) == 1:
+        if block.in_threads and len(cuts) == 1:
             with one_thread(device):
-                compute_blocks(starts)
+                compute_blocks(cuts)
             return result
         # The forward pass is a third of a training step.
-        at_once = n_samples if block.in_threads else size
+        at_once = n_samples if block.in_threads else sizes[-1]
         with compute(step_work(block.n_multiplications, at_once) / 3, device):
             if block.in_threads:
-                _share(compute_blocks, starts, device)
+                _share(compute_blocks, cuts, device)
             else:
-                compute_blocks(starts)
+                compute_blocks(cuts)
         return result
 
     def _try_out(self, name: str, function: RowMap, source: Rows | Tensor) -> list[int]:
@@ -204,56 +205,63 @@ class Blockwise:
         return sizes
 
 
-def _fitting(sizes: Sequence[int], n_samples: int, call: float) -> int:
-    """Choose the size of the blocks for a number of rows.
+def _cut(n_samples: int, sizes: Sequence[int], call: float) -> list[Cut]:
+    """Divide rows into whole blocks, and the rest into those that suit it best.
 
     Parameters
     ----------
-    sizes : sequence of int
-        Sizes that round alike, ascending.
     n_samples : int
         Number of rows.
+    sizes : sequence of int
+        Sizes that round alike, ascending; the last is that of a whole block.
     call : float
         Cost of a call without rows, in rows.
     """
-    if n_samples >= sizes[-1]:
-        return sizes[-1]
-    return min(sizes, key=lambda size: -(-n_samples // size) * (size + call))
+    whole = sizes[-1]
+    n_rest = n_samples % whole
+    smaller = min(sizes, key=lambda size: -(-n_rest // size) * (size + call))
+    first = n_samples - n_rest
+    return [
+        *((slice(start, start + whole), whole) for start in range(0, first, whole)),
+        *(
+            (slice(start, min(start + smaller, n_samples)), smaller)
+            for start in range(first, n_samples, smaller)
+        ),
+    ]
 
 
 def _padded(
-    source: Rows | Tensor, starts: Sequence[int], size: int
+    source: Rows | Tensor, cuts: Sequence[Cut]
 ) -> Iterator[tuple[slice, Tensor]]:
-    """Iterate over blocks, each copied into the same memory of `size` rows.
+    """Iterate over blocks, each copied into the same memory.
 
     Its alignment and strides are always the same, whatever those of the source.
     """
-    n_samples, width = source.shape
-    memory = torch.empty(size, width, dtype=torch.float32, device=source.device)
-    for start in starts:
-        rows = slice(start, min(start + size, n_samples))
-        n_rows = rows.stop - start
+    largest, width = max(size for _, size in cuts), source.shape[1]
+    memory = torch.empty(largest, width, dtype=torch.float32, device=source.device)
+    for rows, size in cuts:
+        block, n_rows = memory[:size], rows.stop - rows.start
         if isinstance(source, Rows):
-            source.standardise_into(memory[:n_rows], rows)
+            source.standardise_into(block[:n_rows], rows)
         else:
-            memory[:n_rows] = source[rows]
+            block[:n_rows] = source[rows]
         if n_rows < size:
-            memory[n_rows:] = 0
-        yield rows, memory
+            block[n_rows:] = 0
+        yield rows, block
 
 
 def _share(
-    compute_blocks: Callable[[Sequence[int]], None],
-    starts: Sequence[int],
+    compute_blocks: Callable[[Sequence[Cut]], None],
+    cuts: Sequence[Cut],
     device: torch.device,
 ) -> None:
     """Distribute blocks over the threads that torch may use here."""
     n_threads = torch.get_num_threads() if device.type == "cpu" else 1
-    n_threads = max(1, min(n_threads, len(starts)))
+    n_threads = max(1, min(n_threads, len(cuts)))
 
     def alone(number: int) -> None:
         with one_thread(device):
-            compute_blocks(starts[number::n_threads])
+            compute_blocks(cuts[number::n_threads])
 
     if n_threads == 1:
         alone(0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -124,6 +124,10 @@ class TableSide:
             unknown_costs=to_tensor([column.unknown_cost for column in categories]),
         )
 
+    @cached_property
+    def _evaluation(self) -> TabularObjective:
+        return self.objective()
+
     def decoded(self, output: Tensor) -> Tensor:
         """Map the output to numbers and codes of likeliest categories, (n, width)."""
         layout = self.table.layout
@@ -138,11 +142,11 @@ class TableSide:
 
     def errors(self, network: Autoencoder, batch: Tensor) -> Tensor:
         """Return the mean cost of each row's cells, (n,), for scores."""
-        return self.objective().score(network, batch)
+        return self._evaluation.score(network, batch)
 
     def cell_errors(self, network: Autoencoder, batch: Tensor) -> Tensor:
         """Return the cost of each cell, (n, width); NaN for missing values."""
-        costs, seen = self.objective().surprise(network(batch), batch)
+        costs, seen = self._evaluation.surprise(network(batch), batch)
         return without_nan(costs).masked_fill(seen == 0, torch.nan)
 
     def restore(
@@ -164,10 +168,7 @@ class TableSide:
     def fill(self, columns: Columns, rows: NDArray[np.float32]) -> Any:
         """Return a copy of a frame or array with missing values filled from rows."""
         values = self.restore(rows, columns if columns.is_frame else None)
-        gaps = [
-            column.gaps(columns[place])
-            for place, column in enumerate(self.table.columns)
-        ]
+        gaps = self.table.gaps(columns)
         if columns.is_frame:
             # A column without any value has the type of the fit.
             values = [

@@ -143,11 +143,10 @@ def write(
 ) -> None:
     """Write a file as a whole or not at all.
 
-        The new file replaces the old one after it is safely on the disk, so one
-        complete file exists at any moment. An error removes the new file. A process
-        that is killed may leave it behind, under a name that begins with a dot and ends
-        with ``.part``. The new file gets the permissions of the old one, and never has
-        more.
+    The new file replaces the old one after it is safely on the disk, so one complete
+    file exists at any moment. An error removes the new file. A process that is killed
+    may leave it behind, under a name that begins with a dot and ends with ``.part``.
+    The new file gets the permissions of the old one, and never has more.
 
     Raises
     ------

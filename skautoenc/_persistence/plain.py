@@ -78,6 +78,11 @@ def is_a(*kinds: type) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, kinds)
 
 
+def is_just(kind: type) -> Callable[[Any], bool]:
+    """Return a test of the exact type, since subclasses would not be restored."""
+    return lambda value: type(value) is kind
+
+
 class Writer:
     """Converts values to JSON.
 
@@ -306,11 +311,11 @@ _FLOATS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 PLAIN_CODECS = [
     Codec(
         "tuple",
-        lambda value: type(value) is tuple,
+        is_just(tuple),
         lambda value, writer, place: writer.write(list(value), place),
         lambda plain, reader: tuple(reader.read_list(plain)),
     ),
-    Codec("dict", lambda value: type(value) is dict, _write_dict, _read_dict),
+    Codec("dict", is_just(dict), _write_dict, _read_dict),
     Codec("array", is_a(np.ndarray), _write_array, _read_array),
     # Some of these are also instances of Python's numbers.
     Codec("scalar", is_a(np.generic), _write_scalar, _read_scalar),

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from .hashes import check_hashes_of_pandas
-from .plain import CannotBeSaved, Codec, Reader, Writer, is_a
-from .plain_values import VALUE_CODECS, is_just
+from .plain import CannotBeSaved, Codec, Reader, Writer, is_a, is_just
+from .plain_values import VALUE_CODECS
 
 # Fixed offsets, in the format of Python and pandas.
 _OFFSET = re.compile(r"UTC([+-]\d\d:\d\d)?")

@@ -7,16 +7,9 @@ from __future__ import annotations
 
 import datetime
 import uuid
-from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
 
-from .plain import CannotBeSaved, Codec, Writer
-
-
-def is_just(kind: type) -> Callable[[Any], bool]:
-    """Return a test of the exact type: subclasses would not be restored."""
-    return lambda value: type(value) is kind
+from .plain import CannotBeSaved, Codec, Writer, is_just
 
 
 def _write_time(value: datetime.time, writer: Writer, place: str) -> str:

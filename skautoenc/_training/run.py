@@ -88,7 +88,7 @@ class Run:
         self.work = work
         self.losses: list[float] = []
         self.validation_losses: list[float] = []
-        self.finished = self._is_finished()
+        self.finished = schedule.max_iter == 0
         self.went_back = False
 
     @property
