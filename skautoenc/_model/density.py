@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,15 @@ from .._training.resources import one_thread
 from .matrix import MatrixSide
 from .model import Model
 
+_CPU = torch.device("cpu")
+
 VariationalModel = Model[MatrixSide]
 
 
-def likelihood_of(side: MatrixSide, name: str) -> Likelihood:
-    """Return the likelihood with a name, for the rows of a side."""
-    return LIKELIHOODS[name](side.loss, side.scale)
+def likelihood_of(side: MatrixSide, config: Mapping[str, Any]) -> Likelihood:
+    """Return the likelihood for a network's `config` and the rows of a side."""
+    kind, has_offset = LIKELIHOODS[config["likelihood"]], config["has_offset"]
+    return kind(side.loss, side.scale, has_offset=has_offset)
 
 
 def posterior(
@@ -50,7 +54,7 @@ def posterior(
 
 
 def log_likelihood(
-    model: VariationalModel, name: str, matrix: Any, n_draws: int
+    model: VariationalModel, matrix: Any, n_draws: int
 ) -> NDArray[np.float64]:
     """Return a bound of each row's log-likelihood, in nats and in the data's units.
 
@@ -58,8 +62,6 @@ def log_likelihood(
     ----------
     model : Model
         The model.
-    name : str
-        Key of `LIKELIHOODS`.
     matrix : ndarray or CSR matrix of shape (n_samples, n_features)
         Validated rows.
     n_draws : int
@@ -71,7 +73,8 @@ def log_likelihood(
         Never NaN; minus infinity where float64 overflows.
     """
     here = model._where_the_network_is()
-    network, likelihood = _network_of(here), likelihood_of(here.side, name)
+    network = _network_of(here)
+    likelihood = likelihood_of(here.side, network.config)
     n_features = here.side.width
 
     def bound_by(n_draws: int) -> RowMap:
@@ -96,7 +99,7 @@ def log_likelihood(
 
 
 def draw(
-    model: VariationalModel, name: str, n_samples: int, seed: int, *, add_noise: bool
+    model: VariationalModel, n_samples: int, seed: int, *, add_noise: bool
 ) -> NDArray[Any]:
     """Draw rows, (n_samples, n_features), in the units of the data.
 
@@ -104,8 +107,6 @@ def draw(
     ----------
     model : Model
         The model.
-    name : str
-        Key of `LIKELIHOODS`.
     n_samples : int
         Number of rows.
     seed : int
@@ -113,16 +114,17 @@ def draw(
     add_noise : bool
         Whether noise is added to the decoded codes.
     """
-    side, width = model.side, model.n_components
+    side, width = model.side.to(_CPU), model.n_components
     generator = torch.Generator("cpu").manual_seed(seed)
     code = torch.randn(n_samples, width, generator=generator, dtype=torch.float32)
     if not add_noise:
         return side.restore(model.decode(code.numpy()))
-    likelihood = likelihood_of(side, name)
+    likelihood = likelihood_of(side, model.network.config)
     outputs, dispersion = _decoded(model, code)
-    with one_thread(torch.device("cpu")):
+    with one_thread(_CPU):
         rows = likelihood.draw(outputs, dispersion, generator)
-    return side.restore(rows.numpy())
+    restored = side.restore(rows.numpy())
+    return np.rint(restored) if likelihood.is_discrete else restored
 
 
 def _decoded(model: VariationalModel, code: Tensor) -> tuple[Tensor, Tensor]:

@@ -151,6 +151,10 @@ class DenseVariationalAutoencoder(VariationalNetwork):
         Number of dispersions that the likelihood learns.
     varies : bool
         Whether the dispersions depend on the code, by factors of the learnt ones.
+    likelihood : str
+        Key of `LIKELIHOODS`; it does not affect the network.
+    has_offset : bool
+        Whether the likelihood depends on row totals; it does not affect the network.
     """
 
     def __init__(
@@ -163,6 +167,8 @@ class DenseVariationalAutoencoder(VariationalNetwork):
         linear_skip: bool,
         n_dispersions: int,
         varies: bool,
+        likelihood: str,
+        has_offset: bool,
     ) -> None:
         super().__init__()
         self.config = {
@@ -173,6 +179,8 @@ class DenseVariationalAutoencoder(VariationalNetwork):
             "linear_skip": linear_skip,
             "n_dispersions": n_dispersions,
             "varies": varies,
+            "likelihood": likelihood,
+            "has_offset": has_offset,
         }
         self.widths = widths = [n_features, *hidden_layer_sizes, n_components]
         # Means and log-variances are two outputs of one layer.
