@@ -322,7 +322,7 @@ def test_complex_numbers_are_named(estimator, convert):
 
 
 @each
-def test_sparse_complex_numbers_are_told(estimator):
+def test_sparse_complex_numbers_are_reported(estimator):
     with says(ValueError, "Complex data not supported", "sparse", "hstack") as raised:
         clone(estimator).fit(sparse.csr_array(X + 1j))
     assert len(str(raised.value)) < 250
@@ -362,3 +362,37 @@ def test_text_of_a_stream_is_named_by_its_row():
     text = with_cell("x", row=2)
     with says(ValueError, "Column 1 of X", "text, such as 'x' in row 12"):
         clone(QUICK).fit(Blocks([X[:10], text]))
+
+
+BAD_WEIGHTS = {
+    "huge": (lambda: [1.0, 10**400, *[1.0] * (N - 2)], "too large", "in row 1"),
+    "text": (lambda: ["a"] * N, "text, such as 'a'", "in row 0"),
+    "dates": (lambda: np.full(N, np.datetime64("2020")), "dates", "in row 0"),
+    "durations": (lambda: np.full(N, np.timedelta64(1, "D")), "durations", "row 0"),
+    "complex": (lambda: np.full(N, 1j), "complex", "in row 0"),
+    "lists": (lambda: pd.Series([[1]] * N), "lists", "in row 0"),
+    "masked": (lambda: np.ma.array(np.ones(N), mask=np.arange(N) == 3), "masked", "3"),
+}
+
+
+@each
+@pytest.mark.parametrize(
+    ("make", "what", "where"), BAD_WEIGHTS.values(), ids=BAD_WEIGHTS
+)
+def test_weights_that_are_no_numbers_are_named(estimator, make, what, where):
+    with says(ValueError, "sample_weight", what, where):
+        clone(estimator).fit(X, sample_weight=make())
+
+
+def test_weights_of_other_classes_are_numbers():
+    weights = [Fraction(n, 3) for n in range(1, N + 1)]
+    code = clone(QUICK).fit(X, sample_weight=weights).transform(X)
+    same = clone(QUICK).fit(X, sample_weight=np.arange(1, N + 1) / 3).transform(X)
+    np.testing.assert_array_equal(code, same)
+
+
+def test_rows_of_different_lengths_in_a_block():
+    with says(ValueError, "In a block", "row 5 has 3 entries"):
+        clone(QUICK).fit(Blocks([X.tolist(), ragged()]))
+    with says(ValueError, "A block is a tuple", "without labels"):
+        clone(QUICK).fit(Blocks([(X, np.zeros(N))]))

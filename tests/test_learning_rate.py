@@ -337,7 +337,7 @@ def test_a_layer_is_alive_if_any_row_activates_it():
         assert dead_layer(network, some) is None
 
 
-def test_a_dead_hidden_layer_is_told(train_rows):
+def test_a_dead_hidden_layer_is_reported(train_rows):
     parameters = {"hidden_layer_sizes": (40,), "activation": "relu", "random_state": 0}
     estimator = AutoencoderTransformer(8, max_iter=5, **parameters)
     with warnings.catch_warnings():

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch.utils import data
 
+from .explain import explain_ragged
 from .streamed import StreamedMatrix
 
 _BUFFER_BYTES = 2**28
@@ -136,11 +137,22 @@ def _read_loader(loader: data.DataLoader[Any]) -> Iterator[Any]:
         yield batch[0] if isinstance(batch, list | tuple) else batch
 
 
+def _are_rows(block: Any) -> bool:
+    """Whether a list holds rows of numbers, not an array and its labels."""
+    try:
+        return all(np.ndim(row) < 2 for row in block)
+    except ValueError:
+        return False
+
+
 def _shape(block: Any) -> tuple[int, ...]:
     """Return the shape of a block; raise a ValueError if it has no rows."""
     try:
         shape: tuple[int, ...] = np.shape(block)
     except ValueError as error:
+        ragged = explain_ragged(block)
+        if ragged is not None and _are_rows(block):
+            raise ValueError(f"In a block: {ragged}") from error
         raise ValueError(
             f"A block is a {type(block).__name__} of entries of different shapes. Give "
             "its rows alone, without labels or weights."

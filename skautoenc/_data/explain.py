@@ -64,7 +64,7 @@ def refuse_unread(X: Any) -> None:
 def advise_on_missing(what: str, row: int, label: Any) -> str:
     """Return advice on a value that is "NaN" or "infinity"."""
     advice = (
-        f"Fill the gaps (SimpleImputer), drop the rows, or use {TABLES}, which "
+        f"Fill missing values (SimpleImputer), drop the rows, or use {TABLES}, which "
         "takes missing values."
         if what == "NaN"
         else "Replace it by a number or clip it first (numpy.nan_to_num, numpy.clip): "
@@ -195,6 +195,28 @@ def explain_codes(X: Any) -> Exception | None:
     except Exception:
         pass
     return None
+
+
+def explain_weights(sample_weight: Any) -> Exception | None:
+    """Find the error of weights that are masked or not numbers; None if all are."""
+    if isinstance(sample_weight, np.ma.MaskedArray) and np.ma.is_masked(sample_weight):
+        row = int(np.argwhere(np.ma.getmaskarray(sample_weight))[0][0])
+        return ValueError(
+            f"sample_weight contains masked values: row {row}. Fill them, or leave the "
+            "rows out."
+        )
+    try:
+        values = np.asarray(sample_weight)
+        fault = first_fault(values) if values.ndim == 1 else None
+        if fault is None or fault[1] is None:
+            return None
+        what, _ = describe(fault[1], fault[0], None, None, is_frame=True)
+    except Exception:
+        return None
+    return ValueError(
+        f"sample_weight does not hold numbers but {what}. Give each row a number of "
+        "zero or more."
+    )
 
 
 def explain_ragged(X: Any, first_row: int = 0) -> Exception | None:
