@@ -14,6 +14,8 @@ from sklearn.utils._param_validation import (
     validate_parameter_constraints,
 )
 
+from .._links import CLASS_PAGE
+
 # What other packages call it, in lower case without punctuation.
 _SYNONYMS = {
     "activation": {
@@ -138,6 +140,10 @@ class Parameters(BaseEstimator):
 
     Estimators name it ahead of `BaseEstimator`.
     """
+
+    # In notebooks, the representation links to the reference and shows its texts.
+    _doc_link_module = "skautoenc"
+    _doc_link_template = CLASS_PAGE
 
     def _validate_params(self) -> None:
         """Raise the error of the first parameter that is not as expected."""
