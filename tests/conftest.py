@@ -2,7 +2,7 @@
 
 import os
 
-# Without it scikit-learn skips its array API checks.
+# scikit-learn skips its array API checks without it.
 os.environ.setdefault("SCIPY_ARRAY_API", "1")
 
 import pytest

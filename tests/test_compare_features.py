@@ -1,4 +1,4 @@
-"""Tests of the example that compares the features."""
+"""The example that compares features."""
 
 import importlib.util
 import re
@@ -208,7 +208,7 @@ def test_openml_out_of_reach(
 
 
 def check_message(capsys: pytest.CaptureFixture[str], *parts: str) -> None:
-    """Check for a message in one line with all of these parts."""
+    """Expect a message in one line with all of these parts."""
     message = capsys.readouterr().err
     assert message.startswith("compare_features: ")
     assert message.count("\n") == 1

@@ -10,7 +10,11 @@ from sklearn.base import clone
 from sklearn.decomposition import PCA
 from torch import nn
 
-from skautoenc import ConvAutoencoderTransformer, PatchAutoencoderTransformer
+from skautoenc import (
+    AutoencoderTransformer,
+    ConvAutoencoderTransformer,
+    PatchAutoencoderTransformer,
+)
 from skautoenc._networks.convolutional import (
     Convolution,
     ConvolutionalAutoencoder,
@@ -40,7 +44,7 @@ def relative_error(estimator, rows, reference):
     return np.mean((reconstruction - rows) ** 2) / np.mean((other - rows) ** 2)
 
 
-@pytest.mark.parametrize("n_components", [4, 16])
+@pytest.mark.parametrize("n_components", [pytest.param(4, marks=pytest.mark.slow), 16])
 def test_reconstructs_digits_better_than_pca(train_rows, test_rows, n_components):
     estimator = ConvAutoencoderTransformer(n_components, random_state=0)
     pca = PCA(n_components).fit(train_rows)
@@ -72,11 +76,16 @@ def test_images_of_any_size_come_back(shape, normalization):
 
 @pytest.mark.parametrize(
     "estimator",
-    [ConvAutoencoderTransformer(3, **QUICK), PatchAutoencoderTransformer()],
+    [
+        ConvAutoencoderTransformer(3, **QUICK),
+        PatchAutoencoderTransformer(
+            AutoencoderTransformer(12, sparsity="topk", max_iter=1), n_patches=2000
+        ),
+    ],
     ids=repr,
 )
 class TestImageInput:
-    """What all estimators of images do with the arrays that they are given."""
+    """Input of all estimators of images."""
 
     def test_images_of_any_form_are_the_same(self, colour, estimator):
         rows = colour.reshape(len(colour), -1)
@@ -231,7 +240,7 @@ def test_shift_moves_images_and_repeats_the_edge():
 
 @pytest.mark.parametrize("parameters", [{}, {"normalize_rows": 0.5}], ids=repr)
 def test_shifts_make_up_for_images(train_rows, test_rows, parameters):
-    """Moved images are reconstructed better by a network that has seen some."""
+    """A network that was trained with shifted images reconstructs them better."""
     few = train_rows[:300]
     moved = np.roll(test_rows.reshape(-1, 8, 8), 1, axis=1)
     moved[:, 0] = moved[:, 1]
@@ -266,7 +275,7 @@ def test_layers_are_convolutions(size, height, width):
             nn.functional.pad(maps.movedim(3, 1), [size // 2] * 4), layer.weight
         )[:, :, ::2, ::2].movedim(1, 3)
         torch.testing.assert_close(result, reference)
-        # With the same weights the way back is the adjoint.
+        # With the same weights, the transposed convolution is the adjoint.
         other = torch.rand(result.shape, generator=generator)
         torch.testing.assert_close(
             (result * other).sum(), (maps * back(other)).sum(), rtol=1e-4, atol=1e-4
@@ -289,7 +298,7 @@ def test_multiplications_are_counted():
 
 
 def test_starts_as_pca(train_rows):
-    """At almost no learning rate the code spans what the principal axes do."""
+    """At a tiny learning rate the code spans the principal axes."""
     estimator = ConvAutoencoderTransformer(
         5, learning_rate_init=1e-9, max_iter=1, random_state=0
     ).fit(train_rows)

@@ -1,10 +1,14 @@
 """The notebook representation of estimators leads to the reference, and explains."""
 
 import re
+from pathlib import Path
 
 import pytest
 from sklearn.pipeline import make_pipeline
 
+import skautoenc
+import skautoenc.datasets
+import skautoenc.inspection
 from skautoenc._links import DOCS_URL
 from skautoenc._persistence.saving import public_estimators
 
@@ -31,3 +35,11 @@ def test_a_class_of_the_users_own_links_nowhere():
         __module__ = "elsewhere"
 
     assert Own()._get_doc_link() == ""
+
+
+def test_the_reference_lists_every_public_name():
+    text = (Path(__file__).parent.parent / "docs" / "reference.rst").read_text()
+    for module in (skautoenc, skautoenc.datasets, skautoenc.inspection):
+        section = text.partition(f".. currentmodule:: {module.__name__}\n")[2]
+        missing = [name for name in module.__all__ if f"   {name}\n" not in section]
+        assert missing in ([], ["TRUSTED_TYPES"])

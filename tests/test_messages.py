@@ -1,4 +1,4 @@
-"""Errors name the cause and the way out."""
+"""Errors name the cause and the remedy."""
 
 import datetime
 import os
@@ -66,7 +66,7 @@ def no_figures_left():
 
 
 def says(error, *parts):
-    """Expect an error whose message has all parts, in their order."""
+    """Expect an error whose message contains all parts, in order."""
     return pytest.raises(error, match=".*".join(map(re.escape, parts)))
 
 
@@ -204,7 +204,7 @@ def test_text_in_arrays_says_which_column_is_a_category(quick, convert):
     st.randoms(use_true_random=False),
 )
 def test_the_first_column_that_is_no_number_is_named(kinds, random):
-    """Of frames of any order of columns, at any row of a column."""
+    """For frames with columns in any order, in any row of a column."""
     odd = {"text": "x", "date": datetime.date(2020, 1, 1), "lists": [1, 2]}
     frame = pd.DataFrame({"first": np.arange(4.0)})
     for number, kind in enumerate(kinds):
@@ -222,7 +222,7 @@ def test_the_first_column_that_is_no_number_is_named(kinds, random):
         estimator.fit(frame)
 
 
-# Shapes, and what is no data yet
+# Shapes, and objects that are not data
 
 
 @pytest.mark.parametrize("shape", [(N, 28, 28), (N, 8, 8, 3), (N, 2, 2, 2, 2)])
@@ -477,7 +477,7 @@ def test_the_order_of_options_does_not_depend_on_hashes():
         ({"corruption": "dropout"}, "Did you mean 'masking'?"),
         ({"batch_size": None}, "Did you mean 'auto'?"),
     ],
-    # Without the addresses of functions, which differ between processes.
+    # Without addresses of functions, which differ between processes.
     ids=lambda value: str(value).partition(" at 0x")[0],
 )
 def test_what_other_packages_say_is_understood(X, parameters, told):
@@ -504,7 +504,7 @@ def test_patches_name_the_public_class(X):
 
 
 class Wave(torch.nn.Module):
-    """A network of a width."""
+    """A network of a given width."""
 
     def __init__(self, n_features, n_components, width=4):
         super().__init__()
@@ -537,7 +537,7 @@ def test_parameters_of_what_has_none_are_refused():
     assert patches.autoencoder.alpha == 1.0
 
 
-# Labels of which some are missing
+# Labels with missing values
 
 LABELS = {
     "str": (lambda y: pd.Series(y), ["a", "b"]),

@@ -1,4 +1,4 @@
-"""What AutoencoderTransformer learns."""
+"""Quality and options of AutoencoderTransformer."""
 
 import pickle
 
@@ -17,7 +17,7 @@ from skautoenc import AutoencoderTransformer
 
 
 def untrained(estimator):
-    """The same network as it was drawn, but for rounding."""
+    """The same network with its initial weights, except for rounding."""
     return clone(estimator).set_params(
         max_iter=1, learning_rate_init=1e-12, alpha=0, early_stopping=False
     )
@@ -175,7 +175,7 @@ def test_sparse_code_is_rectified_and_decodes_its_strongest_units(train_rows):
     estimator = AutoencoderTransformer(random_state=0).fit(train_rows)
     code = estimator.transform(train_rows)
     assert code.min() == 0
-    # Weak activations are no part of the reconstruction: without them it is the same.
+    # Weak activations do not reach the decoder: without them the result is the same.
     threshold = estimator.network_.sparsity.threshold.numpy()
     thinned = np.where(code >= threshold, code, 0)
     assert (thinned > 0).mean() == pytest.approx(0.1, abs=0.03)
@@ -198,7 +198,7 @@ def test_whitening_is_learnt_and_undone(train_rows, test_rows, whiten, regulariz
     rows = (train_rows - estimator.mean_) / estimator.scale_
     variances = np.linalg.eigvalsh(np.cov((rows @ estimator.whitening_).T))
     assert variances.mean() == pytest.approx(1, rel=0.01)
-    # A few pixels of the digits are always empty, or nearly.
+    # A few pixels of the digits are always or nearly always empty.
     strong = variances[5:]
     assert (strong.std() / strong.mean() < 0.02) == (regularization == 0)
     np.testing.assert_allclose(
@@ -225,7 +225,7 @@ def test_stack_is_all_activations_and_the_code(train_rows, test_rows):
     assert stack.shape == (len(test_rows), 68)
     assert len(deep.get_feature_names_out()) == 68
     np.testing.assert_array_equal(stack[:, -8:], code)
-    # The code follows from the last hidden layer and the linear skip.
+    # The code depends on the last hidden layer and the linear skip.
     weights = {k: v.detach().numpy() for k, v in deep.network_.named_parameters()}
     last_hidden = stack[:, 40:60]
     rows = (test_rows - deep.mean_) / deep.scale_

@@ -434,14 +434,14 @@ class ConvAutoencoderTransformer(ImageInput, MatrixAutoencoder):
         )
 
     def _augmentation(self, side: MatrixSide) -> Change | None:
-        """Return what moves the images of a batch, if they are to be moved."""
+        """Return the function that shifts the images of a batch, or None."""
         if self.max_shift == 0:
             return None
         preparation, max_shift = side.preparation, int(self.max_shift)
         offset, image_shape = side.loss.center / side.loss.scale, self.image_shape_
 
         def augment(batch: Tensor, generator: torch.Generator) -> Tensor:
-            # Of a standardised image the mean image would move along.
+            # Shifting a standardised image would shift the mean image, too.
             images = preparation.inverse(batch) + offset
             images = images.view(-1, *image_shape)  # (n, height, width, n_channels)
             moved = shift(images, max_shift, generator).flatten(1)  # (n, n_features)

@@ -49,19 +49,19 @@ from .fitted import ModelHolder
 from .parameters import Parameters
 from .tabular import TabularAutoencoderTransformer
 
-# Rows that the threshold and the units of scores are learnt from, and those of cells.
+# Maximum numbers of rows to learn from: threshold and units of scores; units of cells.
 _N_CALIBRATION = 10_000
 _N_FOR_CELLS = 2048
-# Most values of these rows, which are held as a dense array; wide rows are fewer.
+# Maximum number of values of these rows, which are a dense array.
 _N_VALUES = 2**25
 _SEEDS = np.iinfo(np.int32).max
-# What `fit` of an autoencoder does after it has read its data.
+# The part of an autoencoder's `fit` after validation.
 _fit_with_callbacks = with_callbacks(BaseAutoencoder._fit_rows)
 _RAW_LOSSES = ("binary_cross_entropy", "poisson")
 
 
 class Explanation(NamedTuple):
-    """What `explain` returns.
+    """Result of `AutoencoderOutlierDetector.explain`.
 
     Parameters
     ----------
@@ -290,10 +290,10 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
         context.call_on_fit_task_end(**task, reconstruction_attributes={})
         return self
 
-    # From parameters to members
+    # Members from parameters
 
     def _make_template(self, X: Any) -> BaseAutoencoder:
-        """Return the autoencoder that members are clones of, not fitted."""
+        """Return the unfitted autoencoder that members are clones of."""
         if isinstance(X, Blocks):
             raise ValueError(
                 "AutoencoderOutlierDetector does not take Blocks: samples are drawn "
@@ -365,7 +365,7 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
         if self.contamination != "auto":
             share = np.array([float(self.contamination)])
             return float(weighted_quantile(scores, share, weights)[0])
-        # Below it are the rows whose `p_values` are at most the rate.
+        # Rows below it have `p_values` of at most the rate.
         reached = np.cumsum(np.ones(len(scores)) if weights is None else weights)
         wanted = self.false_alarm_rate * (reached[-1] + 1) - 1
         place = np.searchsorted(reached, wanted * (1 + 1e-12), side="right")
@@ -377,7 +377,7 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
         scale: ColumnScale | None,
         calibration: TrainingData,
     ) -> None:
-        """Set the units and the threshold, and describe what was learnt."""
+        """Learn the units and the threshold, and set the fitted attributes."""
         members = [member for _, member in fitted]
         width = members[0].model.side.width
         model = OutlierModel(scale, members, Units.none(width))
@@ -628,7 +628,7 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
 
 
 def _is_table(X: Any) -> bool:
-    """Whether a frame has missing values, or columns that are no numbers."""
+    """Whether a frame has missing values, or columns that are not numeric."""
     if not hasattr(X, "columns"):
         return False
     columns = Columns(X)
@@ -660,7 +660,7 @@ def _small_tabular() -> TabularAutoencoderTransformer:
 
 
 def _first(data: TrainingData, n_rows: int) -> TrainingData:
-    """Return the first of distinct rows."""
+    """Return the first rows of the distinct rows."""
     assert data.index is not None
     weights = None if data.weights is None else data.weights[:n_rows]
     return TrainingData(data.matrix, weights, data.index[:n_rows])
@@ -669,7 +669,7 @@ def _first(data: TrainingData, n_rows: int) -> TrainingData:
 def _draw(
     n_rows: int, size: int, n_samples: int, random_state: np.random.RandomState
 ) -> list[NDArray[np.int64]]:
-    """Deal rows into samples, anew when there are not enough left for another one.
+    """Divide rows into samples; start again when too few are left for another one.
 
     At least every second sample is without a given row, where there are two samples to
     a deal.
@@ -685,7 +685,7 @@ def _draw(
 def _sample(
     data: TrainingData, chosen: NDArray[np.int64], scale: ColumnScale | None
 ) -> TrainingData:
-    """Return chosen rows as a data set of its own, scaled."""
+    """Return chosen rows as a separate data set, scaled."""
     rows = scaled(take(data.matrix, chosen, data.index), scale)
     weights = None if data.weights is None else data.weights[chosen]
     return TrainingData(rows, weights)

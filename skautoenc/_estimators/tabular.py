@@ -565,7 +565,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         """
         return self._transform(X)
 
-    # How parameters turn into a network, and what that is trained for
+    # Network and objective from parameters
 
     def _build_network(self, table: Table) -> Autoencoder:
         layout = table.layout
@@ -596,7 +596,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         )
 
     def _rates(self, table: Table) -> list[float]:
-        """Return the share of rows that lose each cell."""
+        """Return the share of rows in which each cell is hidden."""
         columns, rates = table.in_order, self.corruption_rate
         if not isinstance(rates, Mapping):
             return [float(rates)] * len(columns)
@@ -615,7 +615,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         # Corruption is redrawn each epoch, so more epochs keep helping.
         return min(max(10, math.ceil(1000 / n_batches)), 300)
 
-    # What users ask of a fitted one
+    # Methods of fitted estimators
 
     def inverse_transform(self, X: Any) -> Any:
         """Decode codes.

@@ -1,0 +1,185 @@
+"""Bounds of the log-likelihood: what variational autoencoders are trained by."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._networks.autoencoder import Autoencoder
+from .._networks.layers import CPU_FLOAT32
+from .._networks.variational import VariationalNetwork
+from .likelihoods import Likelihood
+from .objectives import weighted_mean
+
+# Draws for each held-out row: so many in all, between these bounds.
+_N_DRAWS = 4096
+_FEWEST, _MOST = 1, 16
+# Widths up to which there are Sobol points.
+_WIDEST_SOBOL = 21201
+# Turns of the torus that a standardised value makes, about.
+_TURNS = 1.0
+# Next to zero and one, normal quantiles of uniform numbers are all but rounding.
+_MARGIN = 1e-5
+
+
+@cache
+def _points(n_draws: int, width: int) -> Tensor:
+    """Return points that fill the unit cube evenly, (n_draws, width)."""
+    if width > _WIDEST_SOBOL:
+        generator = torch.Generator("cpu").manual_seed(n_draws)
+        return torch.rand(n_draws, width, generator=generator, **CPU_FLOAT32)
+    make_engine: Any = torch.quasirandom.SobolEngine
+    engine = make_engine(width, scramble=True, seed=0)
+    with torch.device("cpu"):
+        points: Tensor = engine.draw(n_draws, dtype=torch.float32)
+    return points
+
+
+class Noise:
+    """Normal noise that belongs to a row, wherever the row stands.
+
+    The draws of a row are points of a quasi-random sequence, rotated by an amount that
+    is a function of the row [1]_, and continuous in it: rows that are nearly equal have
+    nearly equal noise. Errors of different rows are independent, and average out.
+
+    Parameters
+    ----------
+    n_draws : int
+        Number of draws for each row.
+    n_features : int
+        Width of a row.
+    n_components : int
+        Width of a draw.
+    device : torch.device
+        Where the rows are.
+
+    References
+    ----------
+    .. [1] Cranley and Patterson, "Randomization of number theoretic methods for
+       multiple integration", SIAM Journal on Numerical Analysis 13, 1976.
+    """
+
+    def __init__(
+        self, n_draws: int, n_features: int, n_components: int, device: torch.device
+    ) -> None:
+        generator = torch.Generator("cpu").manual_seed(n_components)
+        shape = n_features, n_components
+        turns = torch.randn(*shape, generator=generator, **CPU_FLOAT32) * _TURNS
+        self.turns = turns.to(device)
+        self.points = _points(n_draws, n_components).to(device)
+
+    def shifts(self, rows: Tensor) -> Tensor:
+        """Return the rotation of each row, (n, n_components)."""
+        # Far rows may overflow: any number will do for them.
+        return (rows @ self.turns).nan_to_num(0.0, 0.0, 0.0)
+
+    def draw(self, number: int, shifts: Tensor) -> Tensor:
+        """Return one draw for each row, (n, n_components)."""
+        turned = torch.frac(self.points[number] + torch.frac(shifts))
+        # A triangle wave, so that there is no jump where a point goes round.
+        uniform = 1 - (2 * turned.abs() - 1).abs()
+        normal: Tensor = torch.special.ndtri(uniform.clamp(_MARGIN, 1 - _MARGIN))
+        return normal
+
+
+def importance_bound(
+    network: VariationalNetwork, likelihood: Likelihood, batch: Tensor, noise: Noise
+) -> Tensor:
+    """Bound the log-likelihood of each row by importance weighting [1]_.
+
+    Parameters
+    ----------
+    network : VariationalNetwork
+        In evaluation mode.
+    likelihood : Likelihood
+        Of the rows, given what the network decodes.
+    batch : Tensor of shape (n, n_features)
+        Standardised rows.
+    noise : Noise
+        Draws codes from the posteriors; a single draw gives the evidence lower bound.
+
+    Returns
+    -------
+    Tensor of shape (n,)
+        In nats, less `likelihood.unit`.
+
+    References
+    ----------
+    .. [1] Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders", ICLR
+       2016.
+    """
+    mean, log_variance = network.posterior(batch)
+    spread, shifts = (0.5 * log_variance).exp(), noise.shifts(batch)
+    total = torch.full_like(mean[:, 0], -torch.inf)
+    for number in range(len(noise.points)):
+        drawn = noise.draw(number, shifts)
+        code = torch.addcmul(mean, spread, drawn)
+        # Log-densities of prior and posterior, of which the constants cancel.
+        ratio = 0.5 * (drawn.square() - code.square() + log_variance).sum(dim=1)
+        output, dispersion = network.decode_dispersed(code)
+        given_code = likelihood.rows(output, batch, dispersion)
+        total = torch.logaddexp(total, given_code + ratio)
+    return total - math.log(len(noise.points))
+
+
+class VariationalObjective:
+    """The negative evidence lower bound, in nats a row and in the units of the data.
+
+    Parameters
+    ----------
+    likelihood : Likelihood
+        Of the rows.
+    kl_weight : float, default=1.0
+        Weight of the divergence of the posteriors from the prior.
+    n_held_out : int, default=0
+        About how many rows there are to validate by, for which few rows get more draws.
+    """
+
+    is_random = False
+    is_squared_error = False
+    score_of_zero_loss = 0.0
+
+    def __init__(
+        self, likelihood: Likelihood, *, kl_weight: float = 1.0, n_held_out: int = 0
+    ) -> None:
+        self.likelihood = likelihood
+        self.kl_weight = kl_weight
+        self.n_draws = min(max(_N_DRAWS // max(n_held_out, 1), _FEWEST), _MOST)
+        self._noise: Noise | None = None
+
+    def __call__(
+        self,
+        network: Autoencoder,
+        batch: Tensor,
+        target: Tensor,
+        sample_weight: Tensor | None,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Return the loss of a training batch, a scalar; see `Objective`."""
+        assert isinstance(network, VariationalNetwork)
+        code, cost = network.code(batch, sample_weight, generator)
+        output, dispersion = network.decode_dispersed(code)
+        given_code = self.likelihood.rows(output, target, dispersion)
+        loss = weighted_mean(-given_code, sample_weight)
+        assert cost is not None
+        return loss + self.kl_weight * cost - self.likelihood.unit(batch.shape[1])
+
+    def draw(
+        self, batch: Tensor, target: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return rows as they are: what is drawn are the codes."""
+        return batch, batch, target
+
+    def evaluate(self, network: Autoencoder, batch: Tensor) -> Tensor:
+        """Return minus a bound for each row, (n,), the same at each call."""
+        assert isinstance(network, VariationalNetwork)
+        n_features = batch.shape[1]
+        if self._noise is None or self._noise.turns.device != batch.device:
+            width = network.widths[-1]
+            self._noise = Noise(self.n_draws, n_features, width, batch.device)
+        bound = importance_bound(network, self.likelihood, batch, self._noise)
+        return -bound - self.likelihood.unit(n_features)
