@@ -320,7 +320,7 @@ def test_the_first_epoch_can_be_the_best():
     assert (float(before[0][0]), float(after[0][0])) == (0.0, 1.0)
 
 
-def test_a_dead_hidden_layer_is_told(train_rows):
+def test_a_dead_hidden_layer_is_reported(train_rows):
     parameters = {"hidden_layer_sizes": (40,), "activation": "relu", "random_state": 0}
     estimator = AutoencoderTransformer(8, max_iter=5, **parameters)
     with warnings.catch_warnings():

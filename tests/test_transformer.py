@@ -157,7 +157,7 @@ def test_scale_and_offset_of_the_data_do_not_matter(train_rows, test_rows):
     assert np.corrcoef(moved.ravel(), code.ravel())[0, 1] > 0.999
 
 
-def test_auto_says_what_it_chose():
+def test_auto_has_a_fitted_attribute():
     X = load_iris().data
     wide = AutoencoderTransformer(max_iter=2, random_state=0).fit(X)
     assert wide.n_components_ == 32

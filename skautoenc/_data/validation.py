@@ -167,6 +167,18 @@ def check_range(data: TrainingData, lowest: float, highest: float, why: str) -> 
             )
 
 
+def check_whole(data: TrainingData, highest: float, likelihood: str) -> None:
+    """Raise a ValueError unless all values are whole numbers from 0 to a highest."""
+    for rows in data.in_blocks():
+        wrong = (rows < 0) | (rows > highest) | (rows != np.floor(rows))
+        if wrong.any():
+            what = "zeros and ones" if highest == 1 else "counts, 0 or more,"
+            raise ValueError(
+                f"The likelihood {likelihood!r} needs {what} only, got "
+                f"{rows[wrong][0]:g}. Use likelihood='gaussian' for other numbers."
+            )
+
+
 def check_codes(estimator: Any, X: Any, *widths: int) -> NDArray[np.float32]:
     """Validate the input of `inverse_transform`.
 

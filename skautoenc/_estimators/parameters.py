@@ -93,6 +93,13 @@ _SYNONYMS = {
     "likelihood": {
         "normal": "gaussian",
         "gauss": "gaussian",
+        "binary": "bernoulli",
+        "binarycrossentropy": "bernoulli",
+        "bce": "bernoulli",
+        "binomial": "bernoulli",
+        "counts": "poisson",
+        "nb": "negative_binomial",
+        "negbin": "negative_binomial",
         "mse": "gaussian",
         "squarederror": "gaussian",
     },
