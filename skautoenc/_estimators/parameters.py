@@ -14,6 +14,8 @@ from sklearn.utils._param_validation import (
     validate_parameter_constraints,
 )
 
+from .._links import CLASS_PAGE
+
 # Names that other packages use, in lower case without punctuation.
 _SYNONYMS = {
     "activation": {
@@ -152,6 +154,10 @@ class Parameters(BaseEstimator):
 
     Estimators name it before `BaseEstimator`.
     """
+
+    # In notebooks, the representation links to the reference and shows its texts.
+    _doc_link_module = "skautoenc"
+    _doc_link_template = CLASS_PAGE
 
     def _validate_params(self) -> None:
         """Raise the error of the first invalid parameter."""
