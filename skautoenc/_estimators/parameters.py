@@ -139,8 +139,6 @@ _FOR_NUMBERS = {
     "learning_rate": "Did you mean learning_rate_init={!r}?",
     "sparsity": "Did you mean sparsity_rate={!r}?",
     "corruption": "Did you mean corruption_rate={!r}?",
-    "hidden_layer_sizes": "Did you mean ({!r},)?",
-    "hidden_channels": "Did you mean ({!r},)?",
 }
 _SHARE_OF_VARIANCE = (
     "It is a number of units: a share of the variance, as PCA takes, is not known "
