@@ -168,9 +168,9 @@ class TestImageInput:
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"hidden_channels": ()}, "sequence of positive integers"),
-        ({"hidden_channels": (4, 0)}, "sequence of positive integers"),
-        ({"hidden_channels": (4.5,)}, "sequence of positive integers"),
+        ({"hidden_channels": ()}, "positive integer or a sequence"),
+        ({"hidden_channels": (4, 0)}, "positive integer or a sequence"),
+        ({"hidden_channels": (4.5,)}, "positive integer or a sequence"),
         ({"kernel_size": 4}, "'kernel_size' parameter .* odd"),
         ({"max_shift": -1}, "'max_shift' parameter"),
         ({"max_shift": 1, "loss": "poisson"}, "'max_shift' parameter .* 0 for loss"),
