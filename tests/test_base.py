@@ -174,7 +174,7 @@ def test_reading_before_fit(quick, X):
 # Errors and interrupts in training
 
 
-def test_a_loss_that_is_never_finite_says_which_knob_to_turn(X):
+def test_a_loss_that_is_never_finite_gives_advice(X):
     estimator = AutoencoderTransformer(
         3, solver="sgd", learning_rate_init=1e30, random_state=0
     )
@@ -383,7 +383,7 @@ def test_heavy_rows_are_reconstructed_better(train_rows):
     )
 
 
-def test_weight_zero_is_absence(train_rows):
+def test_weight_zero_equals_absence(train_rows):
     weights = np.ones(len(train_rows))
     weights[::3] = 0
     estimator = AutoencoderTransformer(4, max_iter=2, random_state=0)

@@ -254,7 +254,7 @@ def test_outliers(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", line)
     outliers.main()
     table = pd.read_csv(output)
-    # In the order of names without regard to case, these are in odd places.
+    # Sorted by name without regard to case, these are at odd positions.
     assert set(table["set"]) == {"a", "http"}
     assert table["AUROC"].between(0.5, 1).all()
     printed = capsys.readouterr().out

@@ -245,7 +245,7 @@ def test_blocks_must_not_change(quick, X):
         quick.fit(Blocks(shrinking, buffer_size=200))
 
 
-def test_a_gap_is_named(quick, X):
+def test_a_missing_value_is_named(quick, X):
     blocks = cut(X.copy(), 900)
     blocks[2][5, 7] = np.nan
     with pytest.raises(ValueError, match="NaN: row 1805, column 7"):

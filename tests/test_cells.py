@@ -322,7 +322,7 @@ def test_complex_numbers_are_named(estimator, convert):
 
 
 @each
-def test_sparse_complex_numbers_are_told(estimator):
+def test_sparse_complex_numbers_are_reported(estimator):
     with says(ValueError, "Complex data not supported", "sparse", "hstack") as raised:
         clone(estimator).fit(sparse.csr_array(X + 1j))
     assert len(str(raised.value)) < 250

@@ -245,7 +245,7 @@ def test_a_fit_that_a_callback_stopped_is_done(quick, X):
     assert result(again, X) == result(stopped, X)
 
 
-def test_a_fit_that_was_interrupted_goes_on(quick, X):
+def test_an_interrupted_fit_resumes(quick, X):
     whole = clone(quick).set_params(checkpoint=None).fit(X)
     interrupted = clone(quick).set_callbacks(Epochs(4, ends_by=KeyboardInterrupt))
     with pytest.warns(UserWarning, match="interrupted"):
@@ -255,7 +255,7 @@ def test_a_fit_that_was_interrupted_goes_on(quick, X):
     assert result(resumed, X) == result(whole, X)
 
 
-def test_without_a_seed_it_goes_on_with_that_of_the_killed_fit(quick, X):
+def test_without_a_seed_it_resumes_with_the_seed_of_the_killed_fit(quick, X):
     quick.set_params(random_state=None)
     killed(quick, X)
     shutil.copytree(quick.checkpoint, f"{quick.checkpoint} again")
@@ -265,7 +265,7 @@ def test_without_a_seed_it_goes_on_with_that_of_the_killed_fit(quick, X):
     assert result(again, X) == result(resumed, X)
 
 
-def test_a_random_state_is_told_from_its_later_self(quick, X):
+def test_a_random_state_differs_from_its_later_state(quick, X):
     random_state = np.random.RandomState(0)
     quick.set_params(random_state=random_state)
     first, second = quick.fit(X).loss_curve_, quick.fit(X).loss_curve_
@@ -352,7 +352,7 @@ def test_what_is_looked_at_does_not_matter(quick, X):
         ({"random_state": 1}, "random_state was 0 and is now 1"),
     ],
 )
-def test_another_fit_is_told_what_sets_it_apart(quick, X, change, named):
+def test_another_fit_gets_a_warning_with_the_differences(quick, X, change, named):
     killed(quick, X)
     other = clone(quick).set_params(**change)
     with pytest.warns(UserWarning, match=f"left unfinished.*: {named}\\. This fit st"):
@@ -384,7 +384,7 @@ def test_other_weights_are_another_fit(quick, X):
     assert counted(quick, X, sample_weight=weights)[1] < 9
 
 
-def test_a_search_goes_on_where_it_was(quick, X):
+def test_a_search_resumes(quick, X):
     y = X[:, 0] > 1
 
     def search(checkpoint, *callbacks):
@@ -408,7 +408,7 @@ def test_a_search_goes_on_where_it_was(quick, X):
     assert epochs.n_seen < 5 * 9 - 9
 
 
-def test_fits_that_are_trained_together_go_on_together(quick, X):
+def test_joint_fits_resume_jointly(quick, X):
     def search(checkpoint):
         autoencoder = clone(quick).set_params(checkpoint=checkpoint)
         grid = {"learning_rate_init": [0.001, 0.002, 0.005], "max_iter": [6, 9]}

@@ -206,7 +206,7 @@ def made(source, *, name="first", file="first.py", value="3"):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_code_is_told_apart_by_what_it_does_and_not_by_where_it_stands(kind):
+def test_code_is_identified_by_its_behaviour_not_its_position(kind):
     source = KINDS[kind]
     values = VALUES
     if kind.startswith("array"):
@@ -321,7 +321,7 @@ def test_what_is_done_with_code_does_not_change_it():
         ("builder = 'ab'.join", "builder = 'abc'.join"),
     ],
 )
-def test_code_that_differs_is_told_apart(one, other):
+def test_different_code_has_different_identities(one, other):
     imports = (
         "import operator\nimport numpy as np\nimport pandas as pd\nimport torch\n"
         "from functools import partial\nfrom torch import nn\n"
@@ -446,7 +446,7 @@ FACTORIES = {
 
 
 @pytest.mark.parametrize("factory", FACTORIES)
-def test_networks_of_one_factory_are_fits_of_their_own(quick, X, factory):
+def test_networks_of_one_factory_have_separate_fits(quick, X, factory):
     builders = [FACTORIES[factory](each) for each in (nn.ReLU, nn.Tanh, nn.Hardshrink)]
     found = []
     for folder in (None, quick.checkpoint, quick.checkpoint):
@@ -511,7 +511,7 @@ class Mine(AutoencoderTransformer):
         return super()._build_network(n_features)
 
 
-def test_a_subclass_is_told_apart_by_its_code(quick, X, monkeypatch):
+def test_a_subclass_is_identified_by_its_code(quick, X, monkeypatch):
     quick = Mine(**quick.get_params())
     assert counted(quick, X)[1] == 9
     assert counted(quick, X)[1] == 0
@@ -576,7 +576,7 @@ def test_columns_of_a_table_that_change_names_are_another_fit(tmp_path):
     assert counted(estimator, frame)[1] == 2
 
 
-def test_a_warm_start_is_told_apart_by_all_that_it_takes_over(tmp_path):
+def test_a_warm_start_is_identified_by_the_first_fit(tmp_path):
     # The same bits in other units: only the mean differs.
     X = np.random.default_rng(0).integers(0, 8, size=(64, 4)).astype(float)
     estimators = []
@@ -724,7 +724,7 @@ def test_who_would_hold_up_others_does_not_wait(quick, X):
     assert {path.name for path in home.iterdir()} == {"lock", "fit.json"}
 
 
-def test_fits_that_are_trained_together_do_not_wait(quick, X):
+def test_joint_fits_do_not_wait(quick, X):
     # The rows of the first of two folds.
     home = home_of(quick, X[300:])
     scores = []
@@ -950,7 +950,7 @@ DAMAGES = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("state", ["unfinished", "finished"])
-def test_notes_of_another_fit_stop_nobody(quick, X, damage, state):
+def test_descriptions_of_other_fits_cannot_stop_a_fit(quick, X, damage, state):
     killed(quick, X) if state == "unfinished" else quick.fit(X)
     (home,) = quick.checkpoint.iterdir()
     change = DAMAGES[damage]
@@ -965,7 +965,7 @@ def test_notes_of_another_fit_stop_nobody(quick, X, damage, state):
         assert json.loads((home / "fit.json").read_text())["max_iter"] == "9"
 
 
-def test_notes_of_strange_content_are_told_in_short(quick, X):
+def test_descriptions_of_strange_content_are_shortened(quick, X):
     killed(quick, X)
     (home,) = quick.checkpoint.iterdir()
     notes = json.loads((home / "fit.json").read_text())
@@ -977,7 +977,7 @@ def test_notes_of_strange_content_are_told_in_short(quick, X):
 
 
 @pytest.mark.parametrize("warm_start", [False, True])
-def test_leftovers_are_told_at_the_line_of_the_user(quick, X, warm_start):
+def test_warnings_of_leftovers_point_at_the_users_line(quick, X, warm_start):
     killed(quick, X)
     quick.set_params(warm_start=warm_start, tol=0.5)
     with pytest.warns(UserWarning, match="left unfinished") as caught:
@@ -1192,7 +1192,7 @@ def test_nothing_else_is_cleared(folder, tmp_path):
     assert len(list(folder.iterdir())) == 6
 
 
-def test_what_cannot_be_cleared_is_told(folder, tmp_path):
+def test_files_that_cannot_be_cleared_raise_an_error(folder, tmp_path):
     with pytest.raises(ValueError, match="which must be 'all', 'finished' or 'unf"):
         clear_checkpoints(folder, which="old")
     with pytest.raises(FileNotFoundError):

@@ -62,7 +62,7 @@ print(estimator.n_components_)
         ({"n_components": 60_000, "batch_size": 500}, "fit"),
     ],
 )
-def test_without_memory_it_says_what_to_lower(parameters, method):
+def test_without_memory_the_error_gives_advice(parameters, method):
     """The first two have no memory for the network, the last one for a batch."""
     code = OUT_OF_MEMORY.format(parameters=parameters, method=method)
     message, is_fitted, width = in_a_process(code).splitlines()

@@ -477,7 +477,7 @@ def test_other_files_are_refused(path, X):
         refuse(path, data, "not a file of skautoenc")
 
 
-def test_what_is_not_there_is_not_found(path):
+def test_a_missing_file_is_not_found(path):
     with pytest.raises(FileNotFoundError):
         skautoenc.load(path)
     with pytest.raises(IsADirectoryError):
@@ -764,6 +764,7 @@ def run_plain(command):
     return subprocess.run(command, capture_output=True, timeout=120).returncode
 
 
+@pytest.mark.slow  # It starts processes, for what `write` does.
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are those of POSIX")
 @pytest.mark.parametrize("moment", ["write", "flush", "fsync", "replace"])
 def test_a_process_killed_half_way_leaves_the_old_file(moment, X, path):
@@ -840,7 +841,7 @@ def test_a_link_stays_a_link(path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="modes are those of POSIX")
-def test_who_may_read_a_file_stays_so(path):
+def test_permissions_of_a_file_are_kept(path):
     quick().save(path)
     path.chmod(0o600)
     quick().save(path)
@@ -879,7 +880,7 @@ def test_sizes_that_would_take_all_memory_are_refused(name, value, X, path):
         lambda moments: moments[0].update(mean=moments[0]["mean"].astype(np.float64)),
     ],
 )
-def test_what_a_solver_remembers_must_fit_the_weights(change, X, path):
+def test_the_optimizer_state_must_fit_the_weights(change, X, path):
     estimator = quick().partial_fit(X)
     change(estimator._optimizer_state["moments"])
     path.write_text("before")

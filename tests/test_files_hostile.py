@@ -198,7 +198,7 @@ def test_a_name_that_is_too_long_is_an_error_that_names_it(tmp_path):
 @posix
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o644, 0o666, 0o400, 0o660])
 @pytest.mark.parametrize("mask", [0o022, 0o077, 0])
-def test_at_no_moment_may_others_read_more(mode, mask, path, monkeypatch):
+def test_a_file_never_has_more_permissions(mode, mask, path, monkeypatch):
     path.write_text("before")
     path.chmod(mode)
     seen = []
@@ -370,7 +370,7 @@ def test_zones_of_the_database_and_offsets_are_read(zone, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("zone", NO_ZONES, ids=str)
-def test_what_is_no_zone_is_refused_and_nothing_is_opened(zone, kind):
+def test_invalid_zones_are_refused_and_nothing_is_opened(zone, kind):
     pytest.importorskip("polars")
     # The list of zones is read once, from a fixed folder.
     reader().read(of_zone("Europe/Berlin", "index"))
@@ -648,7 +648,7 @@ LARGE = {
 
 
 @pytest.mark.parametrize("make", LARGE.values(), ids=LARGE.keys())
-def test_what_takes_much_to_run_is_loaded_without(make, path):
+def test_large_models_are_loaded_without_being_applied(make, path):
     use(load_within_bounds(path, originals()["convolutional"]))
     estimator = make()
     estimator.save(path)
@@ -937,7 +937,7 @@ def test_what_loads_of_a_table_works(scaling, library, path):
             use(loaded)
 
 
-def test_a_wide_table_loads_in_no_time(path):
+def test_a_wide_table_loads_fast(path):
     rng = np.random.default_rng(0)
     columns = [rng.normal(size=20), rng.choice([*"abc"], 20), rng.integers(9, size=20)]
     columns += [

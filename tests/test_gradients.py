@@ -345,7 +345,7 @@ def test_parameters_stay_what_they_are():
     assert module.weight.grad.stride() == module.weight.stride()
 
 
-def test_gradients_are_clipped_together():
+def test_gradients_are_clipped_by_their_total_norm():
     network = make_network()
     other = copy.deepcopy(network)
     optimizer = make_adam(network, alpha=0.1)

@@ -267,7 +267,7 @@ NOT_YET = {
 
 @each_matrix_estimator
 @pytest.mark.parametrize(("make", "name", "advice"), NOT_YET.values(), ids=NOT_YET)
-def test_what_gives_data_says_how_to_get_at_it(estimator, X, make, name, advice):
+def test_sources_of_data_are_refused_with_advice(estimator, X, make, name, advice):
     with says(TypeError, "X is a ", name, advice):
         estimator.fit(make(X))
 
@@ -472,7 +472,6 @@ def test_the_order_of_options_does_not_depend_on_hashes():
         ({"n_components": "mle"}, "Did you mean 'auto'?"),
         ({"learning_rate": 1e-3}, "Did you mean learning_rate_init=0.001?"),
         ({"learning_rate": "adaptive"}, "The nearest is 'cosine'."),
-        ({"hidden_layer_sizes": 100}, "Did you mean (100,)?"),
         ({"corruption": 0.3}, "corruption_rate=0.3"),
         ({"corruption": "dropout"}, "Did you mean 'masking'?"),
         ({"batch_size": None}, "Did you mean 'auto'?"),
@@ -480,9 +479,15 @@ def test_the_order_of_options_does_not_depend_on_hashes():
     # Without addresses of functions, which differ between processes.
     ids=lambda value: str(value).partition(" at 0x")[0],
 )
-def test_what_other_packages_say_is_understood(X, parameters, told):
+def test_names_of_other_packages_are_suggested(X, parameters, told):
     with says(ValueError, "Got ", told):
         AutoencoderTransformer(**parameters).fit(X)
+
+
+@pytest.mark.parametrize("widths", [100.0, 0, -3, True, (8, 0), (True,)], ids=str)
+def test_widths_of_layers_are_positive_integers(X, widths):
+    with pytest.raises(ValueError, match=r"'hidden_layer_sizes' .*(an int|a positive)"):
+        AutoencoderTransformer(hidden_layer_sizes=widths).fit(X)
 
 
 @pytest.mark.parametrize(
@@ -490,7 +495,7 @@ def test_what_other_packages_say_is_understood(X, parameters, told):
     [{"activation": "xyz"}, {"loss": "?"}, {"tol": -1.0}, {"n_components": 0}],
     ids=str,
 )
-def test_nothing_is_guessed_where_nothing_is_near(X, parameters):
+def test_no_suggestion_without_a_similar_value(X, parameters):
     with pytest.raises(ValueError, match=r"Got .* instead\.$"):
         AutoencoderTransformer(**parameters).fit(X)
 

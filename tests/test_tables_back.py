@@ -239,7 +239,7 @@ def some_integers(name):
 @pytest.mark.parametrize("scaling", ["standard", "quantile"])
 @pytest.mark.parametrize("kind", ["numpy", "nullable", "arrow", "polars"])
 @pytest.mark.parametrize("name", INTEGERS)
-def test_integers_come_back_within_what_was_seen(name, kind, scaling):
+def test_integers_are_decoded_within_the_range_of_fit(name, kind, scaling):
     @few(3)
     @given(some_integers(name))
     def check(values):
@@ -379,7 +379,7 @@ def test_columns_of_gaps_keep_their_type_and_their_gaps(dtype):
 @pytest.mark.parametrize("scaling", ["standard", "quantile"])
 @few(4)
 @given(st.data())
-def test_numbers_and_dates_stay_within_what_was_seen(scaling, encoding, data):
+def test_numbers_and_dates_are_decoded_within_the_range_of_fit(scaling, encoding, data):
     numbers = st.floats(-1e6, 1e6) | st.floats(0, 1)
     moments = st.integers(-(10**15), 10**15) | st.integers(0, 3 * 10**6)
     draw = {
@@ -550,7 +550,7 @@ def test_each_row_read_on_its_own_is_filled_as_among_others(library):
 
 
 @pytest.mark.parametrize("kind", ["nullable", "arrow", "polars"])
-def test_a_category_that_a_narrower_type_does_not_hold_gets_the_type_of_fit(kind):
+def test_a_category_that_a_narrower_type_cannot_hold_gets_the_type_of_fit(kind):
     """A category is not a quantity: it must not be mapped to the nearest one."""
     library = LIBRARIES["polars" if kind == "polars" else "pandas"]
     places = integer_column(kind, "int64", np.where(Z > 0, 1305, 5).tolist())
@@ -655,7 +655,7 @@ def test_an_unknown_level_is_less_likely_than_one_row_in_all():
     assert cells[0, 0] == pytest.approx(np.log(1201) / np.log(2))
 
 
-def test_rare_levels_cost_what_their_share_says():
+def test_rare_categories_cost_by_their_share():
     words = ["a"] * 50 + ["b"] * 40 + ["c"] * 6 + ["d"] * 4
     frame = pd.DataFrame({"word": words, "z": np.arange(100.0)})
     fitted = fit(frame, min_frequency=10)
@@ -673,11 +673,11 @@ def test_rare_levels_cost_what_their_share_says():
     assert np.isnan(cells).tolist() == [True, True, False]
     strict = fit(frame, min_frequency=10, handle_unknown="error")
     assert np.isfinite(strict.score_samples(new[:2])).all()
-    with pytest.raises(ValueError, match="Column 'word' has the level 'new'"):
+    with pytest.raises(ValueError, match="Column 'word' has the category 'new'"):
         strict.score_samples(new)
 
 
-def test_training_learns_nothing_from_rare_levels_cost():
+def test_training_does_not_depend_on_costs_of_rare_categories():
     """They have a cost in scores of rows only."""
     words = np.array(["a", "b", "rare"])[np.digitize(np.arange(N), [14, 28])]
     frame = pd.DataFrame({"word": words, "z": Z})
@@ -759,7 +759,7 @@ def frames_with_odd_rows(draw):
     ),
 )
 @pytest.mark.filterwarnings("ignore:Column .* were not there in fit")
-def test_rows_that_weigh_nothing_leave_no_trace(library, drawn, parameters):
+def test_rows_of_weight_zero_have_no_effect(library, drawn, parameters):
     frame, weights = drawn
     if library == "polars":
         frame = pl.from_pandas(frame)

@@ -375,7 +375,7 @@ def test_encodings_fit_steps_that_plain_numbers_do_not():
         assert error(number_encoding=encoding) < 0.4 * plain, encoding
 
 
-def test_many_levels_share_a_code():
+def test_many_categories_share_a_code():
     rng = np.random.default_rng(0)
     names = np.array([f"id{n}" for n in range(100_000)])
     names[:30_000] = "often"
@@ -430,7 +430,7 @@ def test_unknown_levels(frame, fitted):
     np.testing.assert_array_equal(fitted.transform(new), fitted.transform(gaps))
     assert (fitted.impute(new)["word"] == "never seen").all()
     strict = TabularAutoencoderTransformer(max_iter=1, handle_unknown="error")
-    with pytest.raises(ValueError, match="Column 'word' has the level 'never seen'"):
+    with pytest.raises(ValueError, match="Column 'word' has the category 'never seen'"):
         strict.fit(frame).transform(new)
 
 

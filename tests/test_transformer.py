@@ -13,7 +13,12 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_sco
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
-from skautoenc import AutoencoderTransformer
+from skautoenc import (
+    AutoencoderTransformer,
+    ConvAutoencoderTransformer,
+    TabularAutoencoderTransformer,
+    VariationalAutoencoder,
+)
 
 
 def untrained(estimator):
@@ -157,7 +162,7 @@ def test_scale_and_offset_of_the_data_do_not_matter(train_rows, test_rows):
     assert np.corrcoef(moved.ravel(), code.ravel())[0, 1] > 0.999
 
 
-def test_auto_says_what_it_chose():
+def test_auto_has_a_fitted_attribute():
     X = load_iris().data
     wide = AutoencoderTransformer(max_iter=2, random_state=0).fit(X)
     assert wide.n_components_ == 32
@@ -169,6 +174,25 @@ def test_auto_says_what_it_chose():
     assert narrow.sparsity_ is None
     assert narrow.sparsity_rate_ is None
     assert narrow.hidden_layer_sizes_ == (16, 8)
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameter"),
+    [
+        (AutoencoderTransformer, "hidden_layer_sizes"),
+        (VariationalAutoencoder, "hidden_layer_sizes"),
+        (TabularAutoencoderTransformer, "hidden_layer_sizes"),
+        (ConvAutoencoderTransformer, "hidden_channels"),
+    ],
+)
+def test_an_integer_is_one_hidden_layer(train_rows, kind, parameter):
+    X = train_rows[:100]
+    quick = kind(n_components=3, max_iter=2, random_state=0)
+    one = clone(quick).set_params(**{parameter: np.int64(5)}).fit(X)
+    listed = clone(quick).set_params(**{parameter: (5,)}).fit(X)
+    np.testing.assert_array_equal(one.transform(X), listed.transform(X))
+    if hasattr(one, "hidden_layer_sizes_"):
+        assert one.hidden_layer_sizes_ == (5,)
 
 
 def test_sparse_code_is_rectified_and_decodes_its_strongest_units(train_rows):

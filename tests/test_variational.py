@@ -19,7 +19,7 @@ from skautoenc.onnx import to_onnx
 
 
 def curve(n_samples, seed=0):
-    """Rows along a curve, which no linear model describes, with a little noise."""
+    """Rows near a curve, which no linear model describes."""
     rng = np.random.default_rng(seed)
     t = rng.uniform(-2, 2, n_samples)
     clean = np.column_stack([t, t**2, np.sin(3 * t), np.cos(2 * t), t**3 / 4])
@@ -113,7 +113,7 @@ def test_training_beats_pca_on_new_rows(fitted):
     scores = fitted.validation_scores_
     assert len(scores) == fitted.n_iter_ == len(fitted.loss_curve_)
     assert fitted.best_validation_score_ == max(scores)
-    # In nats: the negative bound, of training rows and of held-out ones.
+    # The negative bound in nats, of training rows and of held-out ones.
     assert -fitted.loss_ == pytest.approx(fitted.score(curve(1000)), abs=0.5)
     assert fitted.best_validation_score_ == pytest.approx(-fitted.loss_, abs=0.5)
 
@@ -148,7 +148,7 @@ def test_score_belongs_to_the_row(fitted):
     np.testing.assert_array_equal(fitted.score_samples(X[order]), scores[order])
     np.testing.assert_array_equal(fitted.score_samples(X[7:8]), scores[7:8])
     np.testing.assert_array_equal(fitted.score_samples(sparse.csr_array(X)), scores)
-    # Continuous in the row: no other noise for a change that is nothing.
+    # The score is continuous in the row: a tiny change does not change the noise.
     nearly = fitted.score_samples(X * (1 + 1e-7))
     np.testing.assert_allclose(nearly, scores, atol=1e-2)
     coarse = fitted.set_params(n_importance_samples=1).score(X)
@@ -289,7 +289,7 @@ def test_checkpoint_goes_on_with_the_same_bytes(tmp_path):
         pass
 
     class Kill:
-        """Stops the second epoch from without."""
+        """Stops the second epoch from outside."""
 
         def __init__(self):
             self.n_epochs = 0
@@ -318,9 +318,20 @@ def test_checkpoint_goes_on_with_the_same_bytes(tmp_path):
     np.testing.assert_array_equal(kept.fit(X).score_samples(X), expected)
 
 
-@pytest.mark.parametrize("parameters", [{}, {"hidden_layer_sizes": ()}])
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {},
+        {"hidden_layer_sizes": ()},
+        {"covariance_type": "heteroscedastic"},
+        {"likelihood": "bernoulli"},
+        {"likelihood": "negative_binomial"},
+    ],
+)
 def test_onnx_has_the_means(parameters):
     X = curve(200).astype(np.float32)
+    if "likelihood" in parameters:
+        X = (X > 0).astype(np.float32)
     fitted = VariationalAutoencoder(2, max_iter=3, random_state=0, **parameters).fit(X)
     for part, expected in [
         ("encoder", fitted.transform(X)),
@@ -356,6 +367,101 @@ def test_it_runs_in_a_pipeline_as_pca_would():
         LogisticRegression(),
     )
     assert pipeline.fit(X, y).score(X, y) > 0.9
+
+
+def counts(n_samples, n_features=12, depth=None, seed=0):
+    """Counts of two groups of rows, with more variance than Poisson counts."""
+    rng = np.random.default_rng(seed)
+    group = rng.integers(2, size=n_samples)
+    rates = np.where(np.arange(n_features) % 2 == group[:, np.newaxis], 6.0, 1.0)
+    rates = rates * rng.gamma(2, 0.5, size=rates.shape)
+    if depth is not None:
+        rates = rates * rng.uniform(1, depth, size=(n_samples, 1))
+    return rng.poisson(rates).astype(float)
+
+
+def grid(highest, n_features):
+    """All rows of integers up to a maximum."""
+    axes = [np.arange(highest + 1.0)] * n_features
+    return np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, n_features)
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "X", "rows", "n_draws"),
+    [
+        ("bernoulli", counts(300, 4) > 2, grid(1, 4), 500),
+        ("poisson", counts(300, 2), grid(60, 2), 20),
+        ("negative_binomial", counts(300, 2), grid(150, 2), 20),
+    ],
+)
+def test_probabilities_of_all_rows_sum_to_one(likelihood, X, rows, n_draws):
+    fitted = VariationalAutoencoder(
+        1,
+        likelihood=likelihood,
+        max_iter=10,
+        n_importance_samples=n_draws,
+        random_state=0,
+    ).fit(X)
+    assert fitted.likelihood_ == likelihood
+    total = np.exp(fitted.score_samples(rows)).sum()
+    assert total == pytest.approx(1, abs=0.03)
+    drawn = fitted.sample(2000, random_state=0)
+    assert (drawn == np.rint(drawn)).all()
+    assert drawn.min() >= 0
+    np.testing.assert_allclose(drawn.mean(axis=0), X.mean(axis=0), rtol=0.2)
+    assert not hasattr(fitted, "noise_variance_")
+
+
+def test_zeros_and_ones_are_noticed():
+    X = (counts(300) > 2).astype(float)
+    X_test = (counts(300, seed=1) > 2).astype(float)
+    fitted = VariationalAutoencoder(2, max_iter=30, random_state=0).fit(X)
+    assert fitted.likelihood_ == "bernoulli"
+    shares = X.mean(axis=0)
+    independent = X_test * np.log(shares) + (1 - X_test) * np.log(1 - shares)
+    assert fitted.score(X_test) > independent.sum(axis=1).mean() + 1
+
+
+def test_overdispersed_counts_have_a_likelihood_of_their_own():
+    X, X_test = counts(600), counts(300, seed=1)
+    kwargs = {"max_iter": 40, "random_state": 0}
+    poisson = VariationalAutoencoder(2, likelihood="poisson", **kwargs).fit(X)
+    dispersed = VariationalAutoencoder(2, likelihood="negative_binomial", **kwargs)
+    assert dispersed.fit(sparse.csr_array(X)).score(X_test) > poisson.score(X_test) + 1
+
+
+def test_totals_of_rows_are_an_offset():
+    X, X_test = counts(600, depth=20), counts(300, depth=20, seed=1)
+    kwargs = {"likelihood": "poisson", "max_iter": 40, "random_state": 0}
+    plain = VariationalAutoencoder(1, **kwargs).fit(X)
+    given = VariationalAutoencoder(1, offset="total", **kwargs).fit(X)
+    assert given.score(X_test) > plain.score(X_test) + 5
+    # For the mean total, whatever the row's own total is.
+    rates = given.inverse_transform(given.transform(X_test))
+    assert rates.sum(axis=1) == pytest.approx(X.sum(axis=1).mean(), rel=0.5)
+
+
+@pytest.mark.parametrize(
+    ("X", "likelihood", "message"),
+    [
+        (np.full((20, 2), 0.5), "bernoulli", "zeros and ones only, got 0.5"),
+        (np.full((20, 2), 2.0), "bernoulli", "zeros and ones only, got 2"),
+        (np.full((20, 2), -1.0), "poisson", "counts, 0 or more, only, got -1"),
+        (np.full((20, 2), 1.5), "negative_binomial", "likelihood='gaussian'"),
+    ],
+)
+def test_likelihoods_refuse_what_they_are_not_for(X, likelihood, message):
+    with pytest.raises(ValueError, match=message):
+        VariationalAutoencoder(likelihood=likelihood).fit(X)
+
+
+def test_a_fit_goes_on_with_its_likelihood():
+    X = counts(50) > 2
+    fitted = VariationalAutoencoder(1, max_iter=1, warm_start=True).fit(X)
+    fitted.fit(X)
+    assert fitted.likelihood_ == "bernoulli"
+    with pytest.raises(ValueError, match="began with 'bernoulli'"):
+        fitted.set_params(likelihood="gaussian").fit(X)
 
 
 @pytest.mark.parametrize(

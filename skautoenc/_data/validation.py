@@ -131,16 +131,22 @@ def refuse(estimator: BaseEstimator, name: str, expected: str) -> NoReturn:
     )
 
 
+def as_widths(widths: Any) -> Any:
+    """Return the widths of layers as a sequence; one number is one layer."""
+    return (widths,) if isinstance(widths, Integral) else widths
+
+
 def check_layer_sizes(estimator: BaseEstimator) -> None:
     """Raise the error of `hidden_layer_sizes` that are neither widths nor "auto"."""
-    sizes = estimator.hidden_layer_sizes
+    sizes = as_widths(estimator.hidden_layer_sizes)
     if not isinstance(sizes, str) and not all(
-        isinstance(size, Integral) and int(size) > 0 for size in sizes
+        isinstance(size, Integral) and not isinstance(size, bool) and int(size) > 0
+        for size in sizes
     ):
         refuse(
             estimator,
             "hidden_layer_sizes",
-            "'auto' or a sequence of positive integers, such as (256, 128)",
+            "'auto', a positive integer or a sequence of them, such as (256, 128)",
         )
 
 
@@ -164,6 +170,18 @@ def check_range(data: TrainingData, lowest: float, highest: float, why: str) -> 
             raise ValueError(
                 f"{why} needs values {what}, got {rows[outside][0]:g}. Bring X into "
                 "that range first, or train anew with loss='squared_error'."
+            )
+
+
+def check_whole(data: TrainingData, highest: float, likelihood: str) -> None:
+    """Raise a ValueError unless all values are whole numbers from 0 to a highest."""
+    for rows in data.in_blocks():
+        wrong = (rows < 0) | (rows > highest) | (rows != np.floor(rows))
+        if wrong.any():
+            what = "zeros and ones" if highest == 1 else "counts, 0 or more,"
+            raise ValueError(
+                f"The likelihood {likelihood!r} needs {what} only, got "
+                f"{rows[wrong][0]:g}. Use likelihood='gaussian' for other numbers."
             )
 
 

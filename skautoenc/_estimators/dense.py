@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from .._data.rows import TrainingData
-from .._data.validation import check_layer_sizes, refuse
+from .._data.validation import as_widths, check_layer_sizes, refuse
 from .._model.learn import Learnt
 from .._model.matrix import MatrixSide
 from .._model.model import Model
@@ -121,11 +121,11 @@ class AutoencoderTransformer(MatrixAutoencoder):
         components that hardly vary). The map is triangular, so it keeps an order of the
         components. `inverse_transform` undoes it. It needs more rows than components.
 
-    hidden_layer_sizes : array-like of int or "auto", default="auto"
-        Widths of the encoder's hidden layers. The decoder has the same layers in
-        reverse. "auto" is no hidden layer for a sparse code, and two for a dense one: 4
-        and 2 times the number of features, up to 256 and 128. For sparse matrices of
-        more than 1,000 columns and with `linear_skip`, it is 64 and 32.
+    hidden_layer_sizes : int, array-like of int or "auto", default="auto"
+        Widths of the encoder's hidden layers, or of the only one. The decoder has the
+        same layers in reverse. "auto" is no hidden layer for a sparse code, and two for
+        a dense one: 4 and 2 times the number of features, up to 256 and 128. For sparse
+        matrices of more than 1,000 columns and with `linear_skip`, it is 64 and 32.
 
     activation : {"identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "gelu", \
             "silu", "selu"}, default="silu"
@@ -505,7 +505,11 @@ class AutoencoderTransformer(MatrixAutoencoder):
             StrOptions({"auto"}),
             Interval(Integral, 1, None, closed="left"),
         ],
-        "hidden_layer_sizes": [StrOptions({"auto"}), "array-like"],
+        "hidden_layer_sizes": [
+            StrOptions({"auto"}),
+            "array-like",
+            Interval(Integral, 1, None, closed="left"),
+        ],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "sparsity": [StrOptions({"auto", *SPARSITIES, *PENALTIES}), None],
         "sparsity_rate": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="neither")],
@@ -531,7 +535,7 @@ class AutoencoderTransformer(MatrixAutoencoder):
         self,
         n_components: int | Literal["auto"] = "auto",
         *,
-        hidden_layer_sizes: Sequence[int] | Literal["auto"] = "auto",
+        hidden_layer_sizes: int | Sequence[int] | Literal["auto"] = "auto",
         activation: str = "silu",
         sparsity: (
             Literal["auto", "lifetime", "topk", "batch_topk", "l1", "kl"] | None
@@ -931,14 +935,14 @@ class AutoencoderTransformer(MatrixAutoencoder):
 
 
 def _resolve_hidden_layer_sizes(
-    sizes: Sequence[int] | str,
+    sizes: int | Sequence[int] | str,
     n_features: int,
     sparsity: str | None,
     largest: tuple[int, int],
 ) -> tuple[int, ...]:
     """Return the widths of the encoder's hidden layers."""
     if not isinstance(sizes, str):
-        return tuple(int(size) for size in sizes)
+        return tuple(int(size) for size in as_widths(sizes))
     if sparsity is not None:
         return ()
     return min(4 * n_features, largest[0]), min(2 * n_features, largest[1])

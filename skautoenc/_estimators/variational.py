@@ -18,7 +18,12 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from .._data.rows import Rows, TrainingData
-from .._data.validation import check_layer_sizes, check_weights
+from .._data.validation import (
+    as_widths,
+    check_layer_sizes,
+    check_weights,
+    check_whole,
+)
 from .._model.density import draw, likelihood_of, log_likelihood, posterior
 from .._model.learn import Learnt
 from .._model.linear import learn_linear_model, start_at
@@ -44,6 +49,8 @@ _MANY_ROWS = 60
 _FEW_EPOCHS = 20
 # Variance of its posterior means above which a unit is in use (Burda et al.).
 _ACTIVE = 0.01
+# Smallest overdispersion of counts.
+_LEAST_EXCESS = 1e-3
 # Nats a row by which a training loss may end above the best one.
 _FAR = 1.0
 # Steps of a fit, if the data does not make more of an epoch.
@@ -77,11 +84,25 @@ class VariationalAutoencoder(MatrixAutoencoder):
         `n_active_units_`, so a larger number does little harm. "auto" is half of the
         number of features, at least 1 and at most 32.
 
-    likelihood : {"auto", "gaussian"}, default="auto"
+    likelihood : {"auto", "gaussian", "bernoulli", "poisson", "negative_binomial"}, \
+            default="auto"
         Distribution of a row around what its code is decoded to.
 
         - "gaussian" is for numbers: normal noise.
-        - "auto" is "gaussian".
+        - "bernoulli" is for zeros and ones. Shares between them are not taken: their
+          cross-entropy is no log-likelihood. Use "gaussian", or draw zeros and ones:
+          ``rng.random(X.shape) < X``.
+        - "poisson" is for counts.
+        - "negative_binomial" is for counts that vary more, such as those of single
+          cells: each column has an overdispersion, which is learnt.
+        - "auto" is "bernoulli" for data that consists of zeros and ones only, otherwise
+          "gaussian".
+
+    offset : {"total"} or None, default=None
+        With "total", the rates of counts are proportional to the total of their row,
+        such as the depth of a cell or the length of a document, and log-likelihoods are
+        given the total. `sample` and `inverse_transform` refer to the mean total. It
+        has no effect for other likelihoods.
 
     covariance_type : {"spherical", "diag", "heteroscedastic"}, default="spherical"
         Noise of the "gaussian" likelihood.
@@ -107,10 +128,10 @@ class VariationalAutoencoder(MatrixAutoencoder):
         log-likelihood is bounded from below, and the more closely the more there are
         [4]_; 1 is the evidence lower bound. It has no effect on training.
 
-    hidden_layer_sizes : array-like of int or "auto", default="auto"
-        Widths of the encoder's hidden layers. The decoder has the same layers in
-        reverse. "auto" is two: 4 and 2 times the number of features, up to 256 and 128.
-        An empty sequence is a linear model, probabilistic PCA.
+    hidden_layer_sizes : int, array-like of int or "auto", default="auto"
+        Widths of the encoder's hidden layers, or of the only one. The decoder has the
+        same layers in reverse. "auto" is two: 4 and 2 times the number of features, up
+        to 256 and 128. An empty sequence is a linear model, probabilistic PCA.
 
     activation : {"identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "gelu", \
             "silu", "selu"}, default="silu"
@@ -220,7 +241,7 @@ class VariationalAutoencoder(MatrixAutoencoder):
     noise_variance_ : float or ndarray of shape (n_features_in_,)
         Variance of the noise, in the squared units of the data; by column unless
         ``covariance_type="spherical"``. "heteroscedastic" noise has about this variance
-        where the code is zero.
+        where the code is zero. Defined only for the "gaussian" likelihood.
 
     loss_function_ : str
         Name of the loss.
@@ -240,7 +261,8 @@ class VariationalAutoencoder(MatrixAutoencoder):
     network_ : torch.nn.Module
         Network in evaluation mode. Its `posterior` takes standardized rows and returns
         means and log-variances of codes, its `encode` returns the means. Its `decode`
-        returns standardized rows.
+        returns standardized rows, or the values that are converted to them: shifts of
+        logits for "bernoulli".
 
     n_iter_ : int
         Number of epochs trained, including those of earlier warm starts and of
@@ -276,7 +298,7 @@ class VariationalAutoencoder(MatrixAutoencoder):
     Parameters by group:
 
     - code: `n_components`
-    - likelihood: `likelihood`, `covariance_type`, `reg_covar`, `kl_weight`,
+    - likelihood: `likelihood`, `offset`, `covariance_type`, `reg_covar`, `kl_weight`,
       `n_importance_samples`
     - network: `hidden_layer_sizes`, `activation`, `linear_skip`
     - solver: `solver`, `alpha`, `batch_size`, `learning_rate`, `learning_rate_init`,
@@ -336,11 +358,16 @@ class VariationalAutoencoder(MatrixAutoencoder):
             StrOptions({"auto"}),
         ],
         "likelihood": [StrOptions({"auto", *LIKELIHOODS})],
+        "offset": [StrOptions({"total"}), None],
         "covariance_type": [StrOptions({"spherical", "diag", "heteroscedastic"})],
         "reg_covar": [Interval(Real, 0, 1, closed="neither")],
         "kl_weight": [Interval(Real, 0, None, closed="left")],
         "n_importance_samples": [Interval(Integral, 1, None, closed="left")],
-        "hidden_layer_sizes": ["array-like", StrOptions({"auto"})],
+        "hidden_layer_sizes": [
+            "array-like",
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+        ],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "linear_skip": ["boolean"],
         "max_iter": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
@@ -355,12 +382,15 @@ class VariationalAutoencoder(MatrixAutoencoder):
         self,
         n_components: int | Literal["auto"] = "auto",
         *,
-        likelihood: Literal["auto", "gaussian"] = "auto",
+        likelihood: Literal[
+            "auto", "gaussian", "bernoulli", "poisson", "negative_binomial"
+        ] = "auto",
+        offset: Literal["total"] | None = None,
         covariance_type: Literal["spherical", "diag", "heteroscedastic"] = "spherical",
         reg_covar: float = 0.01,
         kl_weight: float = 1.0,
         n_importance_samples: int = 50,
-        hidden_layer_sizes: Sequence[int] | Literal["auto"] = "auto",
+        hidden_layer_sizes: int | Sequence[int] | Literal["auto"] = "auto",
         activation: str = "silu",
         linear_skip: bool = True,
         solver: Literal["adam", "sgd"] = "adam",
@@ -384,6 +414,7 @@ class VariationalAutoencoder(MatrixAutoencoder):
     ) -> None:
         self.n_components = n_components
         self.likelihood = likelihood
+        self.offset = offset
         self.covariance_type = covariance_type
         self.reg_covar = reg_covar
         self.kl_weight = kl_weight
@@ -428,20 +459,27 @@ class VariationalAutoencoder(MatrixAutoencoder):
     def _default_max_iter(self, n_batches: int) -> int:
         return min(max(20, -(-_N_STEPS // n_batches)), 300)
 
-    def _build_network(self, n_features: int) -> Autoencoder:
-        n_components, sizes = self.n_components, self.hidden_layer_sizes
+    def _build_network(
+        self, n_features: int, likelihood: str = "gaussian"
+    ) -> Autoencoder:
+        n_components, sizes = self.n_components, as_widths(self.hidden_layer_sizes)
         if isinstance(n_components, str):
             n_components = min(max(n_features // 2, 1), 32)
         if isinstance(sizes, str):
             sizes = min(4 * n_features, 256), min(2 * n_features, 128)
+        is_gaussian = likelihood == "gaussian"
+        is_single = is_gaussian and self.covariance_type == "spherical"
+        n_dispersions = n_features if LIKELIHOODS[likelihood].is_dispersed else 0
         return DenseVariationalAutoencoder(
             n_features=n_features,
             n_components=int(n_components),
             hidden_layer_sizes=tuple(int(size) for size in sizes),
             activation=str(self.activation),
             linear_skip=bool(self.linear_skip),
-            n_dispersions=1 if self.covariance_type == "spherical" else n_features,
-            varies=self.covariance_type == "heteroscedastic",
+            n_dispersions=1 if is_single else n_dispersions,
+            varies=is_gaussian and self.covariance_type == "heteroscedastic",
+            likelihood=likelihood,
+            has_offset=self.offset is not None,
         )
 
     def _plan(
@@ -452,14 +490,23 @@ class VariationalAutoencoder(MatrixAutoencoder):
         *,
         in_parts: bool,
     ) -> Plan:
+        likelihood = self._resolve_likelihood(data, before, in_parts=in_parts)
         plan = super()._plan(data, form, before, in_parts=in_parts)
         patience = self.n_iter_no_change
         if isinstance(patience, str):
             patience = max(plan.budget.max_iter // 5, 10)
-        start = partial(_start, floor=float(self.reg_covar))
-        code = replace(plan.code, measures_variance=True)
+        n_features = data.matrix.shape[1]
+        loss_name = LIKELIHOODS[likelihood].loss_name
+        learn_side: Any = plan.learn_side
         return replace(
-            plan, n_iter_no_change=patience, start=start, far=_FAR, code=code
+            plan,
+            build_network=partial(self._build_network, n_features, likelihood),
+            learn_side=partial(learn_side, loss=loss_name),
+            make_objective=partial(self._make_objective, likelihood=likelihood),
+            n_iter_no_change=patience,
+            start=partial(_start, floor=float(self.reg_covar)),
+            far=_FAR,
+            code=replace(plan.code, measures_variance=True),
         )
 
     def _resolve_loss(
@@ -469,20 +516,47 @@ class VariationalAutoencoder(MatrixAutoencoder):
         *,
         in_parts: bool,
     ) -> str:
+        # The likelihood says which.
         return "squared_error"
 
-    def _make_objective(self, side: MatrixSide) -> Objective:
+    def _resolve_likelihood(
+        self,
+        data: TrainingData,
+        before: Model[MatrixSide] | None,
+        *,
+        in_parts: bool,
+    ) -> str:
+        """Choose the likelihood, and make sure that the data is what it is for."""
+        if before is not None:
+            name = str(before.network.config["likelihood"])
+            if self.likelihood not in ("auto", name):
+                raise ValueError(
+                    f"Training cannot go on with likelihood={self.likelihood!r}, it "
+                    f"began with {name!r}. Use fit with warm_start=False to start anew."
+                )
+        elif self.likelihood != "auto":
+            name = str(self.likelihood)
+        else:
+            # The first part of a stream need not be like the others.
+            return "bernoulli" if not in_parts and data.is_binary() else "gaussian"
+        if LIKELIHOODS[name].is_discrete:
+            check_whole(data, 1 if name == "bernoulli" else np.inf, name)
+        return name
+
+    def _make_objective(
+        self, side: MatrixSide, likelihood: str = "gaussian"
+    ) -> Objective:
+        config = {"likelihood": likelihood, "has_offset": self.offset is not None}
         return VariationalObjective(
-            likelihood_of(side, "gaussian"), kl_weight=float(self.kl_weight)
+            likelihood_of(side, config), kl_weight=float(self.kl_weight)
         )
 
     def _attributes_of(self, learnt: Learnt) -> dict[str, Any]:
-        network = learnt.model.network
-        assert isinstance(network, VariationalNetwork)
+        config = learnt.model.network.config
         assert learnt.code_variance is not None
         return {
-            "hidden_layer_sizes_": network.config["hidden_layer_sizes"],
-            "likelihood_": "gaussian",
+            "hidden_layer_sizes_": config["hidden_layer_sizes"],
+            "likelihood_": config["likelihood"],
             "n_active_units_": int((learnt.code_variance > _ACTIVE).sum()),
         }
 
@@ -707,8 +781,7 @@ class VariationalAutoencoder(MatrixAutoencoder):
         check_is_fitted(self)
         check_scalar(n_samples, "n_samples", Integral, min_val=1)
         seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
-        name = self.likelihood_
-        rows = draw(self._model, name, int(n_samples), seed, add_noise=add_noise)
+        rows = draw(self._model, int(n_samples), seed, add_noise=add_noise)
         return self._as_frame(rows, rows)
 
     def score_samples(self, X: Any) -> NDArray[np.float64]:
@@ -723,8 +796,9 @@ class VariationalAutoencoder(MatrixAutoencoder):
         -------
         ndarray of shape (n_samples,), float64
             Lower bound of the logarithm of the density of each row, in nats and in the
-            units of the data, by `n_importance_samples` codes. Outliers have low
-            values: minus infinity where float64 overflows, never NaN.
+            units of the data, by `n_importance_samples` codes; of its probability, for
+            zeros and ones and for counts. Outliers have low values: minus infinity
+            where float64 overflows, never NaN.
 
         Raises
         ------
@@ -778,13 +852,18 @@ class VariationalAutoencoder(MatrixAutoencoder):
 
     def _log_likelihood(self, matrix: Any) -> NDArray[np.float64]:
         n_draws = int(self.n_importance_samples)
-        return log_likelihood(self._model, self.likelihood_, matrix, n_draws)
+        return log_likelihood(self._model, matrix, n_draws)
 
     @property
     def noise_variance_(self) -> Any:
         """Variance of the noise, in the squared units of the data."""
         network = self._model.network
         assert isinstance(network, VariationalNetwork)
+        if self.likelihood_ != "gaussian":
+            raise AttributeError(
+                f"likelihood_ is {self.likelihood_!r}, only 'gaussian' has a "
+                "noise_variance_."
+            )
         variances = network.dispersion.detach().cpu().double().numpy() * self.scale_**2
         return float(variances[0]) if len(variances) == 1 else variances
 
@@ -798,7 +877,8 @@ def _start(
     floor: float,
 ) -> None:
     """Start at probabilistic PCA, or at factor analysis."""
-    by_column = len(network.log_dispersion) > 1
+    is_gaussian = network.config["likelihood"] == "gaussian"
+    by_column = is_gaussian and len(network.log_dispersion) > 1
     model = learn_linear_model(
         rows,
         network.widths[-1],
@@ -808,5 +888,8 @@ def _start(
         generator=generator,
     )
     start_at(network, model)
-    noise = model.noise if by_column else model.noise[:1]
-    network.set_dispersion(noise, floor * model.mean_noise)
+    if is_gaussian:
+        noise = model.noise if by_column else model.noise[:1]
+        network.set_dispersion(noise, floor * model.mean_noise)
+    else:
+        network.set_dispersion(torch.ones_like(network.log_dispersion), _LEAST_EXCESS)

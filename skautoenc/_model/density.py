@@ -1,7 +1,8 @@
-"""What a variational model says of rows: posteriors, likelihoods, and new rows."""
+"""Posteriors, likelihoods and samples of variational models."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,15 @@ from .._training.resources import one_thread
 from .matrix import MatrixSide
 from .model import Model
 
+_CPU = torch.device("cpu")
+
 VariationalModel = Model[MatrixSide]
 
 
-def likelihood_of(side: MatrixSide, name: str) -> Likelihood:
-    """Return the likelihood of that name, for rows of a side."""
-    return LIKELIHOODS[name](side.loss, side.scale)
+def likelihood_of(side: MatrixSide, config: Mapping[str, Any]) -> Likelihood:
+    """Return the likelihood for a network's `config` and the rows of a side."""
+    kind, has_offset = LIKELIHOODS[config["likelihood"]], config["has_offset"]
+    return kind(side.loss, side.scale, has_offset=has_offset)
 
 
 def posterior(
@@ -50,7 +54,7 @@ def posterior(
 
 
 def log_likelihood(
-    model: VariationalModel, name: str, matrix: Any, n_draws: int
+    model: VariationalModel, matrix: Any, n_draws: int
 ) -> NDArray[np.float64]:
     """Return a bound of each row's log-likelihood, in nats and in the data's units.
 
@@ -58,12 +62,10 @@ def log_likelihood(
     ----------
     model : Model
         The model.
-    name : str
-        Key of `LIKELIHOODS`.
     matrix : ndarray or CSR matrix of shape (n_samples, n_features)
         Validated rows.
     n_draws : int
-        Codes drawn for each row.
+        Number of codes that are drawn for each row.
 
     Returns
     -------
@@ -71,7 +73,8 @@ def log_likelihood(
         Never NaN; minus infinity where float64 overflows.
     """
     here = model._where_the_network_is()
-    network, likelihood = _network_of(here), likelihood_of(here.side, name)
+    network = _network_of(here)
+    likelihood = likelihood_of(here.side, network.config)
     n_features = here.side.width
 
     def bound_by(n_draws: int) -> RowMap:
@@ -89,14 +92,14 @@ def log_likelihood(
     values: NDArray[np.float64] = found.ravel().astype(np.float64)
     if divisors is not None:
         with np.errstate(over="ignore", invalid="ignore"):
-            # Far from all rows the density falls as a normal one does.
+            # Far from all rows, the density falls as that of a normal distribution.
             values *= divisors**2
     values[np.isnan(values)] = -np.inf
     return values + likelihood.unit(n_features)
 
 
 def draw(
-    model: VariationalModel, name: str, n_samples: int, seed: int, *, add_noise: bool
+    model: VariationalModel, n_samples: int, seed: int, *, add_noise: bool
 ) -> NDArray[Any]:
     """Draw rows, (n_samples, n_features), in the units of the data.
 
@@ -104,25 +107,24 @@ def draw(
     ----------
     model : Model
         The model.
-    name : str
-        Key of `LIKELIHOODS`.
     n_samples : int
         Number of rows.
     seed : int
-        Of codes and noise.
+        Seed of codes and noise.
     add_noise : bool
-        Whether rows are drawn around what codes are decoded to.
+        Whether noise is added to the decoded codes.
     """
-    side, width = model.side, model.n_components
+    side, width = model.side.to(_CPU), model.n_components
     generator = torch.Generator("cpu").manual_seed(seed)
     code = torch.randn(n_samples, width, generator=generator, dtype=torch.float32)
     if not add_noise:
         return side.restore(model.decode(code.numpy()))
-    likelihood = likelihood_of(side, name)
+    likelihood = likelihood_of(side, model.network.config)
     outputs, dispersion = _decoded(model, code)
-    with one_thread(torch.device("cpu")):
+    with one_thread(_CPU):
         rows = likelihood.draw(outputs, dispersion, generator)
-    return side.restore(rows.numpy())
+    restored = side.restore(rows.numpy())
+    return np.rint(restored) if likelihood.is_discrete else restored
 
 
 def _decoded(model: VariationalModel, code: Tensor) -> tuple[Tensor, Tensor]:

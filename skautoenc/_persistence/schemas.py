@@ -234,7 +234,9 @@ def _check_likelihood(network: VariationalNetwork, estimator: Any) -> None:
     _require(loss == likelihood.loss_name, "loss_function_")
     sizes = (1, estimator.n_features_in_) if likelihood.is_dispersed else (0,)
     _require(len(network.log_dispersion) in sizes, "network_")
-    _require(type(network.config["varies"]) is bool, "network_")
+    _require(network.config["likelihood"] == estimator.likelihood_, "likelihood_")
+    for name in ("varies", "has_offset"):
+        _require(type(network.config[name]) is bool, "network_")
 
 
 def _check_preparation(estimator: Any) -> None:

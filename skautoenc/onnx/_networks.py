@@ -119,6 +119,9 @@ def _(network: DenseVariationalAutoencoder, graph: Graph, x: str) -> list[str]:
 @decode.register
 def _(network: DenseVariationalAutoencoder, graph: Graph, code: str) -> str:
     rows = apply(network.decoder, graph, code)
+    if network.config["varies"]:
+        # Means come first, what their noise depends on after them.
+        rows = graph.add("Slice", rows, [0], [network.widths[0]], [1])
     if network.skip_out is not None:
         rows = graph.add("Add", rows, graph.add("Gemm", code, network.skip_out))
     return rows
