@@ -30,7 +30,7 @@ _LARGEST_SHARE = 4.0
 # its inputs.
 _LARGEST_SHARES = {"relu": 2.0, "leaky_relu": 2.0, "logistic": 2.0, "selu": 1.0}
 # Layers with at most this number of inputs are trained at the full rate.
-_FULL_WIDTH = 64
+FULL_WIDTH = 64
 # Logistic units are all positive, so their contributions to a sum change in the same
 # direction; a normalisation by row keeps them where their slope is largest.
 _FULL_WIDTH_OF_STEEP = 32
@@ -58,7 +58,7 @@ def base_rate(activation: str, normalization: str | None, *, has_skip: bool) -> 
 def full_width(activation: str, normalization: str | None) -> int:
     """Return the number of inputs up to which a layer is trained at the full rate."""
     steep = activation == "logistic" and normalization == "layer"
-    return _FULL_WIDTH_OF_STEEP if steep else _FULL_WIDTH
+    return _FULL_WIDTH_OF_STEEP if steep else FULL_WIDTH
 
 
 def output_share(activation: str, spread: float) -> float:
