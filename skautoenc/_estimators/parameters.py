@@ -141,9 +141,8 @@ _FOR_NUMBERS = {
     "corruption": "Did you mean corruption_rate={!r}?",
 }
 _SHARE_OF_VARIANCE = (
-    "It is a number of units: a share of the variance, as PCA takes, is not known "
-    "before training. With ordered=True, explained_variance_ratio_ says how many units "
-    "reach it."
+    "It is a number of units here. AutoencoderTransformer also takes a share of the "
+    "variance, as PCA does."
 )
 
 
