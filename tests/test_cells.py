@@ -1,4 +1,4 @@
-"""Cells that are no numbers: read as what they are, or named with the way out."""
+"""Cells that are not numbers: converted correctly, or named in an error with advice."""
 
 import datetime
 import re
@@ -48,7 +48,7 @@ def with_cell(value, row=3, column=1):
 
 
 def says(error, *parts):
-    """Expect an error whose message has all parts, in their order."""
+    """Expect an error whose message contains all parts, in order."""
     return pytest.raises(error, match=".*".join(map(re.escape, parts)))
 
 
@@ -111,7 +111,7 @@ def test_longdouble_beyond_float64_is_infinity():
             clone(estimator).fit(rows)
 
 
-# Dates and durations, which numpy takes for numbers of their unit
+# Dates and durations, which numpy would convert to numbers of their unit
 
 NANOSECONDS = (X * 1e12).astype(np.int64)
 DATES = {
@@ -158,7 +158,7 @@ def test_dates_in_arrays_of_tables_are_no_numbers(make):
     fitted = clone(TABLE).fit(X)
     with says(TypeError, "Column ", "in row", "Pass a frame"):
         fitted.transform(make())
-    # Where columns are named, each cell may be of any type.
+    # If columns are named, each cell may have any type.
     named = clone(TABLE).set_params(categorical_features=[0])
     with says(ValueError, "Column 1 does not hold numbers"):
         named.fit(make())
@@ -234,7 +234,7 @@ def test_masked_strings_of_tables_are_missing():
     assert fitted.fit(towns).impute(towns)[-1, 0] in ("Ulm", "Bonn")
 
 
-# Rows that differ in length
+# Rows of different lengths
 
 
 def ragged():
@@ -289,7 +289,7 @@ def test_arrays_of_arrays_are_stacked():
             clone(estimator).fit(rows)
 
 
-# Other things
+# Other types
 
 
 @each
@@ -322,7 +322,7 @@ def test_complex_numbers_are_named(estimator, convert):
 
 
 @each
-def test_sparse_complex_numbers_are_told(estimator):
+def test_sparse_complex_numbers_are_reported(estimator):
     with says(ValueError, "Complex data not supported", "sparse", "hstack") as raised:
         clone(estimator).fit(sparse.csr_array(X + 1j))
     assert len(str(raised.value)) < 250
@@ -362,3 +362,37 @@ def test_text_of_a_stream_is_named_by_its_row():
     text = with_cell("x", row=2)
     with says(ValueError, "Column 1 of X", "text, such as 'x' in row 12"):
         clone(QUICK).fit(Blocks([X[:10], text]))
+
+
+BAD_WEIGHTS = {
+    "huge": (lambda: [1.0, 10**400, *[1.0] * (N - 2)], "too large", "in row 1"),
+    "text": (lambda: ["a"] * N, "text, such as 'a'", "in row 0"),
+    "dates": (lambda: np.full(N, np.datetime64("2020")), "dates", "in row 0"),
+    "durations": (lambda: np.full(N, np.timedelta64(1, "D")), "durations", "row 0"),
+    "complex": (lambda: np.full(N, 1j), "complex", "in row 0"),
+    "lists": (lambda: pd.Series([[1]] * N), "lists", "in row 0"),
+    "masked": (lambda: np.ma.array(np.ones(N), mask=np.arange(N) == 3), "masked", "3"),
+}
+
+
+@each
+@pytest.mark.parametrize(
+    ("make", "what", "where"), BAD_WEIGHTS.values(), ids=BAD_WEIGHTS
+)
+def test_weights_that_are_no_numbers_are_named(estimator, make, what, where):
+    with says(ValueError, "sample_weight", what, where):
+        clone(estimator).fit(X, sample_weight=make())
+
+
+def test_weights_of_other_classes_are_numbers():
+    weights = [Fraction(n, 3) for n in range(1, N + 1)]
+    code = clone(QUICK).fit(X, sample_weight=weights).transform(X)
+    same = clone(QUICK).fit(X, sample_weight=np.arange(1, N + 1) / 3).transform(X)
+    np.testing.assert_array_equal(code, same)
+
+
+def test_rows_of_different_lengths_in_a_block():
+    with says(ValueError, "In a block", "row 5 has 3 entries"):
+        clone(QUICK).fit(Blocks([X.tolist(), ragged()]))
+    with says(ValueError, "A block is a tuple", "without labels"):
+        clone(QUICK).fit(Blocks([(X, np.zeros(N))]))

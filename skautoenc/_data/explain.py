@@ -1,4 +1,4 @@
-"""Why data cannot be read as numbers, and what to do about it."""
+"""Errors that explain why data cannot be converted to numbers."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _IMAGES = "ConvAutoencoderTransformer and PatchAutoencoderTransformer"
 
 
 def refuse_unread(X: Any) -> None:
-    """Raise a TypeError if `X` is no data yet, but something that gives data.
+    """Raise a TypeError if `X` is not data, but something that yields data.
 
     Raises
     ------
     TypeError
-        That says how to get at the data.
+        With advice on how to get the data.
     """
     if isinstance(X, np.ndarray) and X.ndim == 0 and X.dtype == object:
         X = X.item()
@@ -62,10 +62,10 @@ def refuse_unread(X: Any) -> None:
 
 
 def advise_on_missing(what: str, row: int, label: Any) -> str:
-    """Say what to do about a value that is "NaN" or "infinity"."""
+    """Return advice on a value that is "NaN" or "infinity"."""
     advice = (
-        f"Fill the gaps (SimpleImputer), drop the rows, or use {TABLES}, which "
-        "takes missing values."
+        f"Fill the missing values (SimpleImputer), drop the rows, or use {TABLES}, "
+        "which takes missing values."
         if what == "NaN"
         else "Replace it by a number or clip it first (numpy.nan_to_num, numpy.clip): "
         "SimpleImputer does not take infinity."
@@ -74,17 +74,17 @@ def advise_on_missing(what: str, row: int, label: Any) -> str:
 
 
 def refuse_misread(X: Any, first_row: int = 0) -> None:
-    """Raise an error if numpy makes wrong numbers of `X` without a word.
+    """Raise an error if numpy would silently convert `X` to wrong numbers.
 
-    It takes dates and durations for numbers of their unit, what lies under the mask of
-    masked arrays for data, and the first field of a record for the record.
+    It converts dates and durations to numbers of their unit, uses the masked values of
+    masked arrays, and the first field of a record for the record.
 
     Parameters
     ----------
     X : object
         The data, not yet converted.
     first_row : int, default=0
-        Number of its first row, of those of a stream.
+        Index of its first row in a stream.
     """
     refuse_records(X)
     _refuse_masked(X, first_row)
@@ -92,7 +92,7 @@ def refuse_misread(X: Any, first_row: int = 0) -> None:
 
 
 def refuse_dates(X: Any, first_row: int = 0) -> None:
-    """Raise a TypeError for dates and durations, of which numpy makes numbers."""
+    """Raise a TypeError for dates and durations, which numpy converts to numbers."""
     if not _may_hold_dates(X):
         return
     array = X
@@ -100,7 +100,7 @@ def refuse_dates(X: Any, first_row: int = 0) -> None:
         try:
             array = np.asarray(X)
         except Exception:
-            return  # Ragged, say; converting it to numbers fails, too.
+            return  # Rows of different lengths, for example, which fail later anyway.
     if not hasattr(array, "columns"):
         array = array.reshape(len(array), -1) if np.ndim(array) > 1 else array[:, None]
     for label, values in each_column(array):
@@ -111,9 +111,9 @@ def refuse_dates(X: Any, first_row: int = 0) -> None:
 
 
 def _may_hold_dates(X: Any) -> bool:
-    """Whether the types of `X` leave it open that it holds dates or durations."""
+    """Whether the types of `X` allow dates or durations."""
     if hasattr(X, "iloc"):
-        # A Series, which is refused later, has one type.
+        # A Series has one type, and is refused later.
         return hasattr(X, "columns") and any(
             getattr(each, "kind", "O") in "mMO" for each in X.dtypes
         )
@@ -148,24 +148,24 @@ def _refuse_masked(X: Any, first_row: int) -> None:
 def explain(
     estimator: Any, X: Any, error: Exception, first_row: int = 0
 ) -> Exception | None:
-    """Find a better error than the one that reading `X` as numbers ended with.
+    """Find a better error than the one that the conversion of `X` has raised.
 
     Parameters
     ----------
     estimator : BaseEstimator
-        Whose data it is.
+        Estimator that gets the data.
     X : object
         The data.
     error : ValueError, TypeError or OverflowError
-        What was raised.
+        The error that was raised.
     first_row : int, default=0
-        Number of the first row, of those of a stream.
+        Index of the first row in a stream.
 
     Returns
     -------
     ValueError, TypeError or None
-        An error that says where the fault is and what to do; None if nothing is wrong
-        with the shape or the values of `X`.
+        An error with the position of the fault and advice; None if shape and values of
+        `X` are valid.
     """
     try:
         return (
@@ -174,12 +174,12 @@ def explain(
             or _explain_values(X, error, first_row)
         )
     except Exception:
-        # What cannot even be looked through is told by the error that is there.
+        # Whatever cannot be examined keeps the original error.
         return None
 
 
 def explain_codes(X: Any) -> Exception | None:
-    """Find the error of codes that cannot be read; None if all are numbers."""
+    """Find the error of codes that cannot be converted; None if all are numbers."""
     advice = "Pass what transform returned."
     try:
         error = explain_ragged(X)
@@ -197,14 +197,36 @@ def explain_codes(X: Any) -> Exception | None:
     return None
 
 
+def explain_weights(sample_weight: Any) -> Exception | None:
+    """Find the error of weights that are masked or not numbers; None if all are."""
+    if isinstance(sample_weight, np.ma.MaskedArray) and np.ma.is_masked(sample_weight):
+        row = int(np.argwhere(np.ma.getmaskarray(sample_weight))[0][0])
+        return ValueError(
+            f"sample_weight contains masked values: row {row}. Fill them, or leave the "
+            "rows out."
+        )
+    try:
+        values = np.asarray(sample_weight)
+        fault = first_fault(values) if values.ndim == 1 else None
+        if fault is None or fault[1] is None:
+            return None
+        what, _ = describe(fault[1], fault[0], None, None, is_frame=True)
+    except Exception:
+        return None
+    return ValueError(
+        f"sample_weight does not hold numbers but {what}. Give each row a number of "
+        "zero or more."
+    )
+
+
 def explain_ragged(X: Any, first_row: int = 0) -> Exception | None:
-    """Return an error that says which rows of a list or an array differ in length."""
+    """Return an error that names rows of different lengths in a list or an array."""
     is_of_objects = isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1
     if not (isinstance(X, list | tuple) or is_of_objects) or not len(X):
         return None
     shapes = [_shape(row) for row in X]
     if None in shapes and np.asarray(X, dtype=object).ndim > 1:
-        return None  # Cells that are lists.
+        return None  # The cells are lists.
     if is_of_objects and shapes[0] and len(set(shapes)) == 1:
         return ValueError(
             f"X is an array of arrays of shape {shapes[0]}. Make one array of it, with "
@@ -226,7 +248,7 @@ def _shape(row: Any) -> tuple[int, ...] | None:
     try:
         shape: tuple[int, ...] = np.shape(row)
     except ValueError:
-        return None  # Ragged itself.
+        return None  # The row itself has entries of different lengths.
     return shape
 
 
@@ -275,7 +297,7 @@ def _explain_sparse(X: Any, error: Exception) -> Exception | None:
 def _refusal(
     value: Any, row: int, label: Any, error: Exception | None, *, is_frame: bool
 ) -> Exception:
-    """Return the error of a cell that is no number."""
+    """Return the error for a cell that is not a number."""
     if value is None:
         return ValueError(advise_on_missing("NaN", row, label))
     if isinstance(value, complex | np.complexfloating):

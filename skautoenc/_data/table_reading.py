@@ -1,4 +1,4 @@
-"""From frames and arrays to a table: what is checked, and what each column is."""
+"""Tables from frames and arrays: validation, and the kinds of columns."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .explain import (
 )
 from .frames import Columns
 
-# The whole array may be in the error of scikit-learn.
+# scikit-learn's message may contain the whole array.
 _LONGEST_REASON = 120
 
 
@@ -34,19 +34,19 @@ def check_columns(
     min_rows: int = 1,
     only_numbers: bool = True,
 ) -> Columns:
-    """Check names, sizes and types; values are checked when they are encoded.
+    """Check names, sizes and types. Values are checked when they are encoded.
 
     Parameters
     ----------
     estimator : BaseEstimator
-        Whose `n_features_in_` and `feature_names_in_` are set or compared.
+        Estimator whose `n_features_in_` and `feature_names_in_` are set or compared.
     X : frame or array-like of shape (n_samples, n_features)
         The data.
     table : Table, optional
-        What was learnt of the columns, to compare with. Without it, the attributes of
-        the estimator are set.
+        The fitted table, to compare with. Without it, the attributes of the estimator
+        are set.
     min_rows : int, default=1
-        Fewest rows accepted.
+        Minimum number of rows.
     only_numbers : bool, default=True
         Whether the values of an array must be numbers.
 
@@ -55,7 +55,7 @@ def check_columns(
     ValueError
         If `X` has the wrong shape, names or types, or holds infinity.
     TypeError
-        If `X` gives data but is none.
+        If `X` is not data, but something that yields data.
     """
     refuse_unread(X)
     if not hasattr(X, "columns"):
@@ -95,7 +95,7 @@ def _check_array(
     try:
         if dtype is not None:
             refuse_dates(X)
-        # Of longdouble, what float64 does not hold becomes infinite.
+        # Values of longdouble that float64 does not hold become infinite.
         with np.errstate(over="ignore"):
             array: NDArray[Any] = validate_data(
                 estimator,
@@ -114,7 +114,7 @@ def _check_array(
 
 
 def _explain_table(X: Any, error: Exception) -> Exception | None:
-    """Return the error of the first cell, or of all, that are not numbers."""
+    """Return the error of the first cell that is not a number, or of all cells."""
     ragged = explain_ragged(X)
     if ragged is not None:
         return ragged
@@ -133,7 +133,7 @@ def _explain_table(X: Any, error: Exception) -> Exception | None:
 
 
 def names_columns(categorical_features: Any, column_kinds: Any) -> bool:
-    """Whether parameters say what columns are, whatever their types."""
+    """Whether parameters determine the kinds of columns."""
     is_set = not (categorical_features is None or isinstance(categorical_features, str))
     return is_set or bool(column_kinds)
 
@@ -151,16 +151,17 @@ def named_kinds(
     columns : Columns
         The data.
     categorical_features : "from_dtype", array-like or None
-        Names, positions or a mask of columns to take for categories.
+        Names, positions or a mask of categorical columns.
     column_kinds : mapping or None
-        From names or positions of columns to kinds.
+        Kinds of columns, by name or position.
     refuse : callable
-        Raises the error of a parameter, given its name and what it must be.
+        Raises the error of a parameter, given its name and a description of valid
+        values.
 
     Raises
     ------
     ValueError
-        If a parameter names no column of the data, or a kind that a column cannot be.
+        If a parameter names a column that does not exist, or a kind that is impossible.
     """
     if names_columns(categorical_features, None):
         chosen = np.asarray(categorical_features)
@@ -199,24 +200,25 @@ def learn_table(
     max_categories: int | None,
     handle_unknown: str,
 ) -> Table:
-    """Learn scales, ranges and levels of all columns.
+    """Learn scales, ranges and categories of all columns.
 
     Parameters
     ----------
     columns : Columns
-        The data; all rows weigh something.
+        The data; all rows have positive weights.
     weights : ndarray of shape (n_samples,) or None
         Weights of the rows.
     named : mapping
-        Kinds of columns by their position, where these are not those of their types.
+        Kinds of columns by their position, where these differ from those of their
+        types.
     scaling : {"standard", "quantile"}
-        How numbers are brought to one scale.
+        Scaling of numbers.
     min_frequency : int, float or None
-        Fewest rows, or smallest share of them, for a level of its own.
+        Minimum number of rows, or their minimum share, of a category with its own code.
     max_categories : int or None
-        Most levels of a column, that of the rare ones included.
+        Maximum number of codes of a column, including that of the rare categories.
     handle_unknown : {"infrequent_if_exist", "error"}
-        What is done about a level that was not there in `fit`.
+        Treatment of a category that was not in `fit`.
     """
     found: list[Any] = []
     for place, name in enumerate(columns.names):
@@ -234,7 +236,9 @@ def learn_table(
         else:
             is_integer = columns.is_integer(place)
             column = NumberColumn(name, scaling, is_integer=is_integer)
-        found.append(column.fit(columns[place], weights))
+        is_number = kind == "number"
+        values = columns.numbers(place) if is_number else columns[place]
+        found.append(column.fit(values, weights))
     for place, column in enumerate(found):
         if place not in named and columns.is_text(place):
             _warn_of_kind(column)
@@ -242,7 +246,7 @@ def learn_table(
 
 
 def _warn_of_kind(column: CategoryColumn) -> None:
-    """Warn where a category is made of numbers or dates, as objects or as strings."""
+    """Warn of a category whose values are numbers or dates, as objects or strings."""
     kind = column.suggested_kind()
     if kind is None:
         return

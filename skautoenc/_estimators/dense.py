@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, Literal, Self
 
@@ -9,12 +11,15 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.callback import with_callbacks
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.metaestimators import available_if
 
-from .._data.validation import check_layer_sizes, refuse
+from .._data.rows import TrainingData
+from .._data.validation import as_widths, check_layer_sizes, refuse
 from .._model.learn import Learnt
 from .._model.matrix import MatrixSide
+from .._model.model import Model
+from .._model.plan import Plan
 from .._networks.autoencoder import Autoencoder
 from .._networks.codes import PENALTIES, SPARSITIES
 from .._networks.custom import CustomAutoencoder
@@ -28,8 +33,14 @@ from .._persistence.schemas import (
     is_a,
     or_none,
 )
+from .._preparation.explained_variance import count_components
 from .base import can_stream
 from .matrix import MatrixAutoencoder
+
+# Largest hidden layers by default, of most data and of wide sparse rows, where larger
+# ones take longer and reconstruct no better.
+_SIZES = (256, 128)
+_NARROW_SIZES = (64, 32)
 
 
 class AutoencoderTransformer(MatrixAutoencoder):
@@ -54,9 +65,12 @@ class AutoencoderTransformer(MatrixAutoencoder):
 
     Parameters
     ----------
-    n_components : int or "auto", default="auto"
+    n_components : int, float in (0, 1), "auto" or None, default="auto"
         Width of the code. "auto" is eight times the number of features, up to 1024:
-        wide enough for a dictionary, small enough for a laptop.
+        wide enough for a dictionary, small enough for a laptop. As in PCA, a float is
+        as many units as principal components explain more than that share of the
+        variance, of a sample of up to 4096 rows; None is the number of samples or of
+        features, whichever is lower. Row normalization and whitening do not count.
 
     sparsity : {"auto", "lifetime", "topk", "batch_topk", "l1", "kl"} or None, \
             default="auto"
@@ -111,10 +125,11 @@ class AutoencoderTransformer(MatrixAutoencoder):
         components that hardly vary). The map is triangular, so it keeps an order of the
         components. `inverse_transform` undoes it. It needs more rows than components.
 
-    hidden_layer_sizes : array-like of int or "auto", default="auto"
-        Widths of the encoder's hidden layers. The decoder has the same layers in
-        reverse. "auto" is no hidden layer for a sparse code, and two for a dense one: 4
-        and 2 times the number of features, up to 256 and 128.
+    hidden_layer_sizes : int, array-like of int or "auto", default="auto"
+        Widths of the encoder's hidden layers, or of the only one. The decoder has the
+        same layers in reverse. "auto" is no hidden layer for a sparse code, and two for
+        a dense one: 4 and 2 times the number of features, up to 256 and 128. For sparse
+        matrices of more than 1,000 columns and with `linear_skip`, it is 64 and 32.
 
     activation : {"identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "gelu", \
             "silu", "selu"}, default="silu"
@@ -378,10 +393,11 @@ class AutoencoderTransformer(MatrixAutoencoder):
     loss_ : float
         Last value of `loss_curve_`. If the loss of the last epoch was a fifth or more
         above the lowest, the fit restored the weights of the best epoch, and this is
-        the lowest value.
+        the lowest value. If it started as a PCA that explains 99 % of the variance and
+        training made that worse, the fit restored PCA, and this is the loss of PCA.
 
     best_loss_ : float
-        Lowest value of `loss_curve_`.
+        Lowest value of `loss_curve_`, or `loss_` where that is lower.
 
     validation_scores_ : list of float or None
         Explained share of the variance (R²) or deviance (D²) of the held-out rows,
@@ -493,8 +509,14 @@ class AutoencoderTransformer(MatrixAutoencoder):
         "n_components": [
             StrOptions({"auto"}),
             Interval(Integral, 1, None, closed="left"),
+            Interval(RealNotInt, 0, 1, closed="neither"),
+            None,
         ],
-        "hidden_layer_sizes": [StrOptions({"auto"}), "array-like"],
+        "hidden_layer_sizes": [
+            StrOptions({"auto"}),
+            "array-like",
+            Interval(Integral, 1, None, closed="left"),
+        ],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "sparsity": [StrOptions({"auto", *SPARSITIES, *PENALTIES}), None],
         "sparsity_rate": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="neither")],
@@ -518,9 +540,9 @@ class AutoencoderTransformer(MatrixAutoencoder):
 
     def __init__(
         self,
-        n_components: int | Literal["auto"] = "auto",
+        n_components: float | Literal["auto"] | None = "auto",
         *,
-        hidden_layer_sizes: Sequence[int] | Literal["auto"] = "auto",
+        hidden_layer_sizes: int | Sequence[int] | Literal["auto"] = "auto",
         activation: str = "silu",
         sparsity: (
             Literal["auto", "lifetime", "topk", "batch_topk", "l1", "kl"] | None
@@ -638,12 +660,46 @@ class AutoencoderTransformer(MatrixAutoencoder):
                 "'auto' or None for ordered=True, which needs a dense code",
             )
 
-    def _build_network(self, n_features: int) -> Autoencoder:
-        n_components = (
-            min(8 * n_features, 1024)
-            if self.n_components == "auto"
-            else int(self.n_components)
-        )
+    def _plan(
+        self,
+        data: TrainingData,
+        form: float | None,
+        before: Model[Any] | None,
+        *,
+        in_parts: bool,
+    ) -> Plan:
+        plan = super()._plan(data, form, before, in_parts=in_parts)
+        n_components = self._count_components(data, before)
+        build = partial(self._build_network, data.shape[1], n_components=n_components)
+        if before is None:
+            is_narrow = data.is_wide_sparse
+        else:
+            # Later parts need not be sparse, or were fitted by an older version.
+            sizes = before.network.config.get("hidden_layer_sizes", ())
+            is_narrow = tuple(sizes) == _NARROW_SIZES
+        if is_narrow and self.linear_skip:
+            build = partial(build, largest_sizes=_NARROW_SIZES)
+        return replace(plan, build_network=build)
+
+    def _count_components(self, data: TrainingData, before: Model[Any] | None) -> int:
+        """Return the width of the code."""
+        asked = self.n_components
+        if asked == "auto":
+            return min(8 * data.shape[1], 1024)
+        if isinstance(asked, Integral):
+            return int(asked)
+        # Numbers that follow from the rows stay those of the first fit.
+        if before is not None:
+            return before.n_components
+        return min(data.shape) if asked is None else count_components(data, asked)
+
+    def _build_network(
+        self,
+        n_features: int,
+        largest_sizes: tuple[int, int] = _SIZES,
+        *,
+        n_components: int = 0,
+    ) -> Autoencoder:
         if self.network is not None:
             return CustomAutoencoder(
                 builder=self.network,
@@ -655,7 +711,7 @@ class AutoencoderTransformer(MatrixAutoencoder):
             dense = self.ordered or n_components < n_features
             sparsity = None if dense else "lifetime"
         sizes = _resolve_hidden_layer_sizes(
-            self.hidden_layer_sizes, n_features, sparsity
+            self.hidden_layer_sizes, n_features, sparsity, largest_sizes
         )
         rate, tied = self.sparsity_rate, self.tied_weights
         if rate == "auto":
@@ -896,11 +952,14 @@ class AutoencoderTransformer(MatrixAutoencoder):
 
 
 def _resolve_hidden_layer_sizes(
-    sizes: Sequence[int] | str, n_features: int, sparsity: str | None
+    sizes: int | Sequence[int] | str,
+    n_features: int,
+    sparsity: str | None,
+    largest: tuple[int, int],
 ) -> tuple[int, ...]:
     """Return the widths of the encoder's hidden layers."""
     if not isinstance(sizes, str):
-        return tuple(int(size) for size in sizes)
+        return tuple(int(size) for size in as_widths(sizes))
     if sparsity is not None:
         return ()
-    return min(4 * n_features, 256), min(2 * n_features, 128)
+    return min(4 * n_features, largest[0]), min(2 * n_features, largest[1])

@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._data.columns import KINDS, Table
 from .._data.frames import Schema
-from .._data.validation import check_codes, check_layer_sizes, refuse
+from .._data.validation import as_widths, check_codes, check_layer_sizes, refuse
 from .._model.table import TableSide
 from .._networks.autoencoder import Autoencoder
 from .._networks.layers import ACTIVATIONS
@@ -57,10 +57,10 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         What `transform` returns: the code, or all hidden activations and the code.
         Linear models do better on the latter.
 
-    hidden_layer_sizes : array-like of int or "auto", default="auto"
-        Widths of the encoder's hidden layers. The decoder has the same layers in
-        reverse. "auto" is ``(256,)``. A linear map runs parallel to the layers, from
-        the row to the code and from the code to the reconstruction.
+    hidden_layer_sizes : int, array-like of int or "auto", default="auto"
+        Widths of the encoder's hidden layers, or of the only one. The decoder has the
+        same layers in reverse. "auto" is ``(256,)``. A linear map runs parallel to the
+        layers, from the row to the code and from the code to the reconstruction.
 
     activation : {"identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "gelu", \
             "silu", "selu"}, default="silu"
@@ -247,10 +247,11 @@ class TabularAutoencoderTransformer(TableAutoencoder):
     loss_ : float
         Last value of `loss_curve_`. If the loss of the last epoch was a fifth or more
         above the lowest, the fit restored the weights of the best epoch, and this is
-        the lowest value.
+        the lowest value. If it started as a PCA that explains 99 % of the variance and
+        training made that worse, the fit restored PCA, and this is the loss of PCA.
 
     best_loss_ : float
-        Lowest value of `loss_curve_`.
+        Lowest value of `loss_curve_`, or `loss_` where that is lower.
 
     validation_scores_ : list of float or None
         Explained share of the variance (R²) or deviance (D²) of the held-out rows,
@@ -343,7 +344,11 @@ class TabularAutoencoderTransformer(TableAutoencoder):
             StrOptions({"auto"}),
             Interval(Integral, 1, None, closed="left"),
         ],
-        "hidden_layer_sizes": [StrOptions({"auto"}), "array-like"],
+        "hidden_layer_sizes": [
+            StrOptions({"auto"}),
+            "array-like",
+            Interval(Integral, 1, None, closed="left"),
+        ],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "features": [StrOptions({"code", "stack"})],
@@ -565,12 +570,12 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         """
         return self._transform(X)
 
-    # How parameters turn into a network, and what that is trained for
+    # Network and objective from parameters
 
     def _build_network(self, table: Table) -> Autoencoder:
         layout = table.layout
         n_inputs = layout.n_numbers + layout.n_extras + sum(layout.n_codes)
-        sizes = self.hidden_layer_sizes
+        sizes = as_widths(self.hidden_layer_sizes)
         hidden = (256,) if isinstance(sizes, str) else tuple(map(int, sizes))
         return TabularAutoencoder(
             n_numbers=layout.n_numbers,
@@ -596,7 +601,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         )
 
     def _rates(self, table: Table) -> list[float]:
-        """Return the share of rows that lose each cell."""
+        """Return the share of rows in which each cell is hidden."""
         columns, rates = table.in_order, self.corruption_rate
         if not isinstance(rates, Mapping):
             return [float(rates)] * len(columns)
@@ -615,7 +620,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         # Corruption is redrawn each epoch, so more epochs keep helping.
         return min(max(10, math.ceil(1000 / n_batches)), 300)
 
-    # What users ask of a fitted one
+    # Methods of fitted estimators
 
     def inverse_transform(self, X: Any) -> Any:
         """Decode codes.

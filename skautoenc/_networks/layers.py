@@ -224,6 +224,21 @@ class LinearSkip(nn.Module):
         axes = principal_axes(rows, len(self.weight), generator)
         self.weight[: len(axes)] = axes
 
+    @torch.no_grad()
+    def unexplained(self, rows: Tensor, sample_weight: Tensor | None) -> float:
+        """Return the mean squared error of `rows` by this map alone."""
+        errors = (rows - self.decode(self.encode(rows))).square().mean(dim=1)  # (n,)
+        if sample_weight is not None:
+            errors = errors * (sample_weight / sample_weight.mean())
+        return float(errors.mean())
+
+    @torch.no_grad()
+    def become(self, axes: Tensor, *others: nn.Module) -> None:
+        """Take `axes` as weights, and zero the layers whose outputs are added."""
+        self.weight.copy_(axes)
+        for parameter in (p for layer in others for p in layer.parameters()):
+            parameter.zero_()
+
     def encode(self, x: Tensor) -> Tensor:
         """Map rows, (n, n_features), to codes, (n, n_components)."""
         return nn.functional.linear(x, self.weight)
@@ -325,7 +340,7 @@ def build_stacks(
     dropout: float,
     tied_weights: bool,
 ) -> tuple[nn.Sequential, nn.Sequential]:
-    """Build the layers of an encoder, and of the decoder that mirrors it.
+    """Build the layers of an encoder and of the mirrored decoder.
 
     Parameters
     ----------
@@ -334,16 +349,16 @@ def build_stacks(
     activation : str
         Key of `ACTIVATIONS`, applied to the hidden layers.
     normalization : str or None
-        Key of `NORMALIZATIONS`, applied ahead of each activation.
+        Key of `NORMALIZATIONS`, applied before each activation.
     dropout : float
-        Rate at which hidden activations are dropped while training.
+        Rate at which hidden activations are zeroed in training.
     tied_weights : bool
         Whether the decoder uses the encoder's weights, transposed.
 
     Returns
     -------
     encoder, decoder : torch.nn.Sequential
-        Hidden layers, each a stack of its own, and last an affine layer.
+        Hidden layers, each of them a `Sequential`, and a last affine layer.
     """
     normalize = NORMALIZATIONS.get(normalization) if normalization else None
 

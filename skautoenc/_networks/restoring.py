@@ -13,6 +13,7 @@ from .convolutional import ConvolutionalAutoencoder
 from .custom import CustomAutoencoder
 from .dense import DenseAutoencoder
 from .tabular import TabularAutoencoder
+from .variational import DenseVariationalAutoencoder
 from .weights import Arrays, from_arrays, own_array, to_arrays
 
 # The registry is not used: users can add classes to it.
@@ -22,6 +23,7 @@ _NETWORKS: dict[str, type[Autoencoder]] = {
         ConvolutionalAutoencoder,
         CustomAutoencoder,
         DenseAutoencoder,
+        DenseVariationalAutoencoder,
         TabularAutoencoder,
     )
 }
@@ -42,6 +44,7 @@ _SIZES = {
     "n_extras": 0,
     "n_codes": 0,
     "n_levels": 0,
+    "n_dispersions": 0,
 }
 
 

@@ -266,23 +266,23 @@ class Poisson(Loss):
         """Return by which share the square roots of rates exceed those at the bend."""
         return self.slope * (output - self.bend).clamp(min=0)
 
-    def _rate(self, output: Tensor) -> Tensor:
+    def rate(self, output: Tensor) -> Tensor:
         """Return the rates, divided by the scale."""
         rate = nn.functional.softplus(self.shift + output.clamp(max=self.bend))
         return (rate * (1 + self._growth(output)).square()).clamp(min=_TINY_RATE)
 
     def deviance(self, output: Tensor, target: Tensor) -> Tensor:
         """Return half the unit deviance of counts divided by the scale."""
-        rate, offset = self._rate(output), self.center / self.scale
+        rate, offset = self.rate(output), self.center / self.scale
         count = (target + offset).clamp(min=0)
-        deviance = count.xlogy(count) - count * self._log_rate(output) + rate - count
+        deviance = count.xlogy(count) - count * self.log_rate(output) + rate - count
         # Near zero, these terms cancel and leave rounding errors only.
         excess = (target - (rate - offset)) / rate.clamp(min=_SMALL_RATE)
         near = excess.clamp(-_NEAR, _NEAR)
         series = near.square() * (1 / 2 - near / 6 + near.square() / 12)
         return torch.where(excess.abs() < _NEAR, rate * series, deviance)
 
-    def _log_rate(self, output: Tensor) -> Tensor:
+    def log_rate(self, output: Tensor) -> Tensor:
         """Return the logarithms of the rates, with a gradient even for tiny rates."""
         shifted = self.shift + output.clamp(max=self.bend)
         # In this range softplus is an exponential, whose gradient would underflow.
@@ -292,7 +292,7 @@ class Poisson(Loss):
 
     def mean(self, output: Tensor) -> Tensor:
         """Return the rates as standardised values."""
-        return self._rate(output) - self.center / self.scale
+        return self.rate(output) - self.center / self.scale
 
 
 LOSSES: dict[str, type[Loss]] = {

@@ -16,7 +16,21 @@ Change = Callable[[Tensor, torch.Generator], Tensor]
 
 
 class Objective(Protocol):
-    """Measures how far the output of a network is from the desired output."""
+    """Measures how far the output of a network is from the desired output.
+
+    Attributes
+    ----------
+    is_random : bool
+        Whether `draw` changes its arguments.
+    is_squared_error : bool
+        Whether the loss is the squared error, without weights or penalties.
+    score_of_zero_loss : float
+        What losses are subtracted from to give scores: 1 for shares of deviance.
+    """
+
+    is_random: bool
+    is_squared_error: bool
+    score_of_zero_loss: float
 
     def __call__(
         self,
@@ -56,14 +70,6 @@ class Objective(Protocol):
             The rows to encode, the same rows before corruption, and the rows that they
             should be decoded to.
         """
-
-    @property
-    def is_random(self) -> bool:
-        """Whether `draw` changes its arguments."""
-
-    @property
-    def is_squared_error(self) -> bool:
-        """Whether the loss is the squared error, without weights or penalties."""
 
 
 def weighted_mean(values: Tensor, sample_weight: Tensor | None) -> Tensor:
@@ -152,6 +158,8 @@ class ReconstructionObjective:
     .. [1] Rifai et al., "Contractive auto-encoders", ICML 2011.
     """
 
+    score_of_zero_loss = 1.0
+
     def __init__(
         self,
         loss: Loss,
@@ -168,6 +176,9 @@ class ReconstructionObjective:
         self.corruption_weight = corruption_weight
         self.ordered = ordered
         self.contractive_penalty = contractive_penalty
+        self.is_random = augmentation is not None or corruption is not None
+        special = ordered or contractive_penalty or corruption_weight != 1
+        self.is_squared_error = not special and isinstance(loss, SquaredError)
 
     def __call__(
         self,
@@ -207,19 +218,6 @@ class ReconstructionObjective:
         source = batch if self.corruption is None else self.corruption(batch, generator)
         return source, batch, target
 
-    @property
-    def is_random(self) -> bool:
-        """Whether `draw` changes its arguments."""
-        return self.augmentation is not None or self.corruption is not None
-
-    @property
-    def is_squared_error(self) -> bool:
-        """Whether the loss is the squared error, without weights or penalties."""
-        special = (
-            self.ordered or self.contractive_penalty or self.corruption_weight != 1
-        )
-        return not special and isinstance(self.loss, SquaredError)
-
     def evaluate(self, network: Autoencoder, batch: Tensor) -> Tensor:
         """Return the loss of each clean row, (n,), without any penalty."""
         return self.loss.rows(network(batch), batch)
@@ -256,6 +254,7 @@ class TabularObjective:
 
     is_random = True
     is_squared_error = False
+    score_of_zero_loss = 1.0
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -22,6 +23,7 @@ class Invertible(Protocol):
         """Return a copy on another device."""
 
 
+@dataclass(frozen=True)
 class Preparation:
     """A sequence of invertible maps.
 
@@ -31,8 +33,7 @@ class Preparation:
         Maps, in the order in which they are applied to a row.
     """
 
-    def __init__(self, steps: Sequence[Invertible] = ()) -> None:
-        self.steps = steps
+    steps: Sequence[Invertible] = ()
 
     def to(self, device: torch.device) -> Preparation:
         """Return a copy on another device."""
