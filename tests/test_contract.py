@@ -8,6 +8,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import skautoenc
 from skautoenc import (
+    AutoencoderImputer,
     AutoencoderOutlierDetector,
     AutoencoderTransformer,
     ConvAutoencoderTransformer,
@@ -51,6 +52,15 @@ ESTIMATORS = [
     TabularAutoencoderTransformer(),
     TabularAutoencoderTransformer(
         2, features="code", scaling="quantile", corruption="swap", loss="huber"
+    ),
+    TabularAutoencoderTransformer(2, number_output="distribution"),
+    AutoencoderImputer(),
+    AutoencoderImputer(
+        TabularAutoencoderTransformer(
+            2, number_output="distribution", max_iter=2, batch_size=1024
+        ),
+        add_indicator=True,
+        keep_empty_features=True,
     ),
     AutoencoderOutlierDetector(),
     AutoencoderOutlierDetector(

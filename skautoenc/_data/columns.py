@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from .._warnings import warn
+from .bins import Bins, learn_bins
 from .date_text import Forms, is_date_text, read_forms, write_dates
 from .frames import round_within
 from .ranges import LARGEST
@@ -64,9 +65,12 @@ class NumberColumn:
         The range of the values seen, within which decoded ones are kept: integers for a
         column of integers, exact where float64 is not. None, as in files that are older
         than this, is no bound.
+    bins : Bins or None
+        What the distribution of a value is predicted over, if it is.
     """
 
     kind = "number"
+    bins: Bins | None = None
     lowest: float | None = None
     highest: float | None = None
 
@@ -131,6 +135,42 @@ class NumberColumn:
             values = np.interp(numbers, scores, known)
         else:
             values = numbers * self.scale + self.mean
+        return self.restore(values)
+
+    def learn_bins(self, values: Any, weights: Floats | None, most: int) -> None:
+        """Divide the values that were seen into bins, after `fit`."""
+        numbers = self._to_numbers(values)
+        seen = ~np.isnan(numbers)
+        if not seen.any():
+            return
+        known, inverse = np.unique(numbers[seen], return_inverse=True)
+        share = None if weights is None else weights[seen]
+        counts = np.bincount(inverse, share).astype(np.float64)
+        self.bins = learn_bins(known, counts, most)
+
+    @property
+    def n_bins(self) -> int:
+        """Number of bins, 0 if none were learnt."""
+        return 0 if self.bins is None else len(self.bins)
+
+    @property
+    def edges(self) -> Floats:
+        """Bounds between the bins, scaled as `encode` does it."""
+        assert self.bins is not None
+        return self.encode(self.bins.edges)
+
+    def to_floats(self, values: Any) -> Floats:
+        """Return values as floats that `restore` takes, (n,), gaps as NaN."""
+        return self._to_numbers(values)
+
+    def encode_floats(self, numbers: Floats) -> Floats:
+        """Return what `encode` gives of the values of these floats, (n, 1)."""
+        return self.encode(numbers)[:, None]
+
+    def restore(self, values: Floats) -> NDArray[Any]:
+        """Bring floats, (n,), into the range and the type of the values seen."""
+        if self.is_empty:
+            return np.full(len(values), np.nan)
         if self.lowest is None or self.highest is None:
             return np.round(values) if self.is_integer else values
         if self.is_integer and max(-self.lowest, self.highest) > _EXACT:
@@ -165,7 +205,7 @@ class NumberColumn:
             if not isinstance(values, np.ndarray):
                 # Polars casts no objects.
                 is_object = values.dtype == nw.Object
-                values = _objects(values) if is_object else _to_float64(values)
+                values = as_objects(values) if is_object else _to_float64(values)
             numbers = np.asarray(values, dtype=np.float64)
         except Exception as error:  # Each library raises its own.
             raise _refuse(
@@ -235,7 +275,7 @@ class DateColumn:
         self.has_times = bool((seen % _DAY != 0).any())
         forms = self._forms(values, moments)
         if len(forms.zoned) and len(forms.naive):
-            _refuse_mixed(self.name, _objects(values), forms)
+            _refuse_mixed(self.name, as_objects(values), forms)
         self.is_zoned = bool(len(forms.zoned)) if len(seen) else None
         self.form = forms.form
         return self
@@ -246,8 +286,9 @@ class DateColumn:
         After the point in time comes where in the year, the week and the day each date
         is, as a point on a circle, so that the last day is next to the first.
         """
-        moments = self._moments(values)
-        self._check_zones(values, moments)
+        return self._encode_moments(self.to_floats(values))
+
+    def _encode_moments(self, moments: Floats) -> Floats:
         lengths = [_YEAR, 7 * _DAY] + [_DAY] * self.has_times
         angles = 2 * np.pi * moments[:, None] / np.array(lengths)
         times = self._time.encode(moments)
@@ -264,7 +305,42 @@ class DateColumn:
 
     def decode(self, numbers: Floats) -> NDArray[Any]:
         """Turn scaled numbers, (n,), into dates, of whole days if all were."""
-        moments = self._time.decode(numbers)
+        return self._from_moments(self._time.decode(numbers))
+
+    def learn_bins(self, values: Any, weights: Floats | None, most: int) -> None:
+        """Divide the points in time that were seen into bins, after `fit`."""
+        self._time.learn_bins(self._moments(values), weights, most)
+
+    @property
+    def bins(self) -> Bins | None:
+        """What the distribution of a point in time is predicted over, if it is."""
+        return self._time.bins
+
+    @property
+    def n_bins(self) -> int:
+        """Number of bins, 0 if none were learnt."""
+        return self._time.n_bins
+
+    @property
+    def edges(self) -> Floats:
+        """Bounds between the bins, scaled as `encode` does it."""
+        return self._time.edges
+
+    def to_floats(self, values: Any) -> Floats:
+        """Return dates as points in time that `restore` takes, (n,), gaps as NaN."""
+        moments = self._moments(values)
+        self._check_zones(values, moments)
+        return moments
+
+    def encode_floats(self, numbers: Floats) -> Floats:
+        """Return what `encode` gives of points in time, (n, 1 + n_extras)."""
+        return self._encode_moments(numbers)
+
+    def restore(self, values: Floats) -> NDArray[Any]:
+        """Turn points in time, (n,), into dates, of whole days if all were."""
+        return self._from_moments(self._time.restore(values))
+
+    def _from_moments(self, moments: Floats) -> NDArray[Any]:
         whole = np.nan_to_num(self._round(moments)).astype(np.int64)
         dates = whole.astype("datetime64[us]")
         dates[np.isnan(moments)] = np.datetime64("NaT")
@@ -302,7 +378,7 @@ class DateColumn:
         if _has_dates(values):
             found.is_text = False
             return found
-        forms = read_forms(_objects(values))
+        forms = read_forms(as_objects(values))
         if forms.form is not None:
             found.form, found._zone = forms.form, forms.zone
         return found
@@ -310,7 +386,7 @@ class DateColumn:
     def _forms(self, values: Any, moments: Floats) -> Forms:
         """Say how dates are written, and which of them say their time zone."""
         if self.is_text and not _has_dates(values):
-            return read_forms(_objects(values))
+            return read_forms(as_objects(values))
         nothing = np.zeros(0, dtype=np.int64)
         seen = np.flatnonzero(~np.isnan(moments))
         is_zoned = getattr(values.dtype, "time_zone", None) is not None
@@ -324,7 +400,7 @@ class DateColumn:
         wrong = forms.naive if self.is_zoned else forms.zoned
         if not len(wrong):
             return
-        date = f"{_objects(values)[wrong[0]]!s:.40} in row {wrong[0]}"
+        date = f"{as_objects(values)[wrong[0]]!s:.40} in row {wrong[0]}"
         if self.is_zoned:
             raise _refuse(
                 self.name,
@@ -361,7 +437,7 @@ class DateColumn:
     def _read(self, values: Any) -> Floats:
         try:
             dates = pd.to_datetime(
-                pd.Series(_objects(values)), format="ISO8601", utc=True
+                pd.Series(as_objects(values)), format="ISO8601", utc=True
             )
         except (ValueError, TypeError) as error:
             raise _refuse(
@@ -438,7 +514,7 @@ class CategoryColumn:
 
     def fit(self, values: Any, weights: Floats | None) -> CategoryColumn:
         """Learn the levels."""
-        objects = _objects(values)
+        objects = as_objects(values)
         with _naming_unhashable(self.name, objects):
             codes, levels = pd.factorize(objects)
         seen = codes >= 0
@@ -476,7 +552,7 @@ class CategoryColumn:
 
         Rare levels have the number after these, unknown ones that after it.
         """
-        objects = _objects(values)
+        objects = as_objects(values)
         with _naming_unhashable(self.name, objects):
             codes = self.levels.get_indexer(pd.Index(objects, dtype=object))
         numbers = codes.astype(np.float64)
@@ -508,7 +584,7 @@ class CategoryColumn:
         """
         if 2 * int((codes < len(self.levels)).sum()) >= len(codes):
             return
-        objects = _objects(values)
+        objects = as_objects(values)
         present = objects[~pd.isna(objects)]
         learnt = self.levels.append(self.rare)
         unknown = present[learnt.get_indexer(pd.Index(present, dtype=object)) < 0]
@@ -552,7 +628,7 @@ class CategoryColumn:
 
     def gaps(self, values: Any) -> NDArray[np.bool_]:
         """Say where there is no value, (n,); an unknown level is none."""
-        return np.asarray(pd.isna(_objects(values)))
+        return np.asarray(pd.isna(as_objects(values)))
 
     def decode(self, numbers: Floats) -> NDArray[Any]:
         """Turn numbers of levels, (n,), into levels."""
@@ -646,7 +722,7 @@ def _to_float64(values: Any) -> Any:
     return values.cast(nw.Float64).to_numpy()
 
 
-def _objects(values: Any) -> NDArray[Any]:
+def as_objects(values: Any) -> NDArray[Any]:
     """Return a column as an array of objects, gaps as they are."""
     if isinstance(values, np.ndarray):
         return values.astype(object)
@@ -675,6 +751,8 @@ class Layout:
     cells : tuple of int
         The cell that each column of the matrix belongs to: those of numbers and dates,
         then those of categories.
+    n_bins : tuple of int, default=()
+        Number of bins of each number and date; empty if there are none.
     """
 
     n_numbers: int
@@ -682,6 +760,7 @@ class Layout:
     n_codes: tuple[int, ...]
     n_levels: tuple[int, ...]
     cells: tuple[int, ...]
+    n_bins: tuple[int, ...] = ()
 
     @property
     def n_cells(self) -> int:
@@ -711,12 +790,14 @@ class Table:
             for _ in range(column.n_extras)
         ]
         n_numbers = len(numbers)
+        n_bins = tuple(column.n_bins for column in numbers)
         self.layout = Layout(
             n_numbers,
             len(extras),
             tuple(column.n_codes for column in categories),
             tuple(len(column.levels) for column in categories),
             (*range(n_numbers), *extras, *range(n_numbers, len(columns))),
+            n_bins if any(n_bins) else (),
         )
 
     @property

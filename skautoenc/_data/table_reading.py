@@ -167,6 +167,7 @@ def learn_table(
     min_frequency: float | None,
     max_categories: int | None,
     handle_unknown: str,
+    max_bins: int | None = None,
 ) -> Table:
     """Learn scales, ranges and levels of all columns.
 
@@ -186,6 +187,8 @@ def learn_table(
         Most levels of a column, that of the rare ones included.
     handle_unknown : {"infrequent_if_exist", "error"}
         What is done about a level that was not there in `fit`.
+    max_bins : int or None, default=None
+        Most bins of a number or a date whose values are all rare. None is no bins.
     """
     found: list[Any] = []
     for place, name in enumerate(columns.names):
@@ -203,7 +206,10 @@ def learn_table(
         else:
             is_integer = columns.is_integer(place)
             column = NumberColumn(name, scaling, is_integer=is_integer)
-        found.append(column.fit(columns[place], weights))
+        column.fit(columns[place], weights)
+        if max_bins is not None and kind != "category":
+            column.learn_bins(columns[place], weights, max_bins)
+        found.append(column)
     for place, column in enumerate(found):
         if place not in named and columns.is_text(place):
             _warn_of_kind(column)

@@ -13,13 +13,16 @@ import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.callback import with_callbacks
+from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from .._data.columns import KINDS, Table
+from .._data.conditions import nothing_given, read_conditions
 from .._data.frames import Schema
 from .._data.validation import check_codes, check_layer_sizes, refuse
+from .._model.sampling import draw_cells
 from .._model.table import TableSide
 from .._networks.autoencoder import Autoencoder
 from .._networks.layers import ACTIVATIONS
@@ -37,6 +40,16 @@ from .base import can_stream
 from .table import TableAutoencoder
 
 
+def can_draw(estimator: TabularAutoencoderTransformer) -> bool:
+    """Whether distributions are predicted; an AttributeError says what to set."""
+    if estimator.number_output != "distribution":
+        raise AttributeError(
+            "New rows are drawn from distributions, but number_output="
+            f"{estimator.number_output!r}. Set number_output='distribution' and fit."
+        )
+    return True
+
+
 class TabularAutoencoderTransformer(TableAutoencoder):
     """Features of tables with numbers, categories, dates and missing values.
 
@@ -44,6 +57,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
 
     - :meth:`transform` returns features of the rows for a linear model.
     - :meth:`impute` fills missing values.
+    - :meth:`sample` draws new rows, with ``number_output="distribution"``.
     - :meth:`inverse_transform` returns a frame like that of `fit`.
     - :meth:`reconstruction_error` tells which cells are implausible.
 
@@ -75,6 +89,12 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         is the fill level of each of 16 bins, which hold equal numbers of rows.
         "periodic" is the sine and cosine at 8 learnt frequencies. Both help where other
         columns depend on a number in jumps or waves, and both cost time.
+
+    number_output : {"mean", "distribution"}, default="mean"
+        What the network predicts of a number or a date: its mean, or also its
+        distribution over up to 32 bins with equal numbers of rows, in which values that
+        many rows share have bins of their own. :meth:`sample` and the draws of
+        :class:`AutoencoderImputer` need distributions. Categories always have them.
 
     corruption : {"masking", "swap"}, default="masking"
         Kind of noise in the cells that are to be reconstructed: "masking" makes them
@@ -264,6 +284,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
     See Also
     --------
     AutoencoderTransformer : Codes of arrays of numbers without missing values.
+    AutoencoderImputer : Missing values filled in a pipeline, or drawn several times.
     sklearn.impute.IterativeImputer : Regression of each column on the others.
 
     Notes
@@ -271,7 +292,8 @@ class TabularAutoencoderTransformer(TableAutoencoder):
     Parameters by group:
 
     - code: `n_components`, `features`
-    - network: `hidden_layer_sizes`, `activation`, `dropout`, `number_encoding`
+    - network: `hidden_layer_sizes`, `activation`, `dropout`, `number_encoding`,
+      `number_output`
     - noise: `corruption`, `corruption_rate`, `corruption_weight`
     - loss: `loss`
     - preparation: `categorical_features`, `column_kinds`, `scaling`, `min_frequency`,
@@ -351,6 +373,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         "column_kinds": [Mapping, None],
         "scaling": [StrOptions({"standard", "quantile"})],
         "number_encoding": [StrOptions(set(NUMBER_ENCODINGS)), None],
+        "number_output": [StrOptions({"mean", "distribution"})],
         "min_frequency": [
             None,
             Interval(Integral, 1, None, closed="left"),
@@ -377,6 +400,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         column_kinds: Mapping[Any, str] | None = None,
         scaling: Literal["standard", "quantile"] = "standard",
         number_encoding: Literal["piecewise_linear", "periodic"] | None = None,
+        number_output: Literal["mean", "distribution"] = "mean",
         min_frequency: float | None = None,
         max_categories: int | None = 64,
         handle_unknown: Literal["infrequent_if_exist", "error"] = "infrequent_if_exist",
@@ -412,6 +436,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         self.column_kinds = column_kinds
         self.scaling = scaling
         self.number_encoding = number_encoding
+        self.number_output = number_output
         self.min_frequency = min_frequency
         self.max_categories = max_categories
         self.handle_unknown = handle_unknown
@@ -586,6 +611,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
             activation=self.activation,
             dropout=float(self.dropout),
             number_encoding=self.number_encoding,
+            n_bins=layout.n_bins,
         )
 
     def _make_objective(self, side: TableSide) -> TabularObjective:
@@ -688,6 +714,85 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         columns = self._check_columns(X, model.side.table)
         rows = model.reconstruct(model.side.table.encode(columns))
         return model.side.fill(columns, rows)
+
+    @available_if(can_draw)
+    def sample(
+        self,
+        n_samples: int = 1,
+        conditions: Any = None,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> Any:
+        """Draw new rows that look like those of `fit`.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of new rows. If `conditions` has several rows, it is the number of
+            new rows for each of them.
+
+        conditions : dict, frame, array-like or None, default=None
+            Cells that are given, to which the others are drawn. A dictionary of values
+            by column holds for all rows. A frame has some of the columns, and a row of
+            given cells for each new row. If the estimator was fitted on an array, an
+            array of all columns is possible. Missing values are not given.
+
+        random_state : int, RandomState instance or None, default=None
+            Seed or generator of the draws.
+
+        Returns
+        -------
+        frame or ndarray of shape (n_samples, n_features)
+            New rows without missing values, in the form that :meth:`inverse_transform`
+            returns. Integers are whole, numbers and dates lie between the lowest and
+            the highest value of their column in `fit`, and have no more decimal places
+            than those, and categories are those of `fit` that are not rare. Only
+            columns that :meth:`impute` leaves missing are missing.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If a column or a category of `conditions` was not in `fit`, or if a number
+            or a date is out of the range of its column.
+        AttributeError
+            If `number_output` is not "distribution".
+
+        Notes
+        -----
+        The cells of a row are drawn one after the other, in an order of its own, each
+        from its distribution given those that are there already. A number is drawn
+        within its bin as the values of the bin are distributed.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import pandas as pd
+        >>> from skautoenc import TabularAutoencoderTransformer
+        >>> rng = np.random.default_rng(0)
+        >>> size = rng.normal(170, 10, 400).round()
+        >>> frame = pd.DataFrame({"size": size, "fits": np.where(size > 175, "L", "S")})
+        >>> transformer = TabularAutoencoderTransformer(
+        ...     number_output="distribution", random_state=0
+        ... ).fit(frame)
+        >>> rows = transformer.sample(100, {"fits": "L"}, random_state=0)
+        >>> rows.shape, bool((rows["fits"] == "L").all())
+        ((100, 2), True)
+        >>> bool(rows["size"].mean() > 175)
+        True
+        """
+        check_is_fitted(self)
+        check_scalar(n_samples, "n_samples", Integral, min_val=1)
+        model = self._model
+        table = model.side.table
+        if conditions is None:
+            given = nothing_given(table)
+        else:
+            given = read_conditions(conditions, table)
+        given = given.repeated(int(n_samples))
+        generator = check_random_state(random_state)
+        values = draw_cells(model, given.matrix, generator)
+        return model.side.as_frame(given.put_into(values))
 
     def reconstruction_error(
         self, X: Any, *, per_column: bool = False

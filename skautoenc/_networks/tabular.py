@@ -41,6 +41,8 @@ class TabularAutoencoder(Autoencoder):
         Rate at which hidden activations are dropped while training.
     number_encoding : str or None
         Key of `NUMBER_ENCODINGS`: what the encoder sees besides each number.
+    n_bins : sequence of int, default=()
+        Number of bins of each number, over which its distribution is predicted, too.
 
     Notes
     -----
@@ -65,6 +67,7 @@ class TabularAutoencoder(Autoencoder):
         activation: str,
         dropout: float,
         number_encoding: str | None,
+        n_bins: tuple[int, ...] = (),
     ) -> None:
         super().__init__()
         self.config = {
@@ -78,8 +81,12 @@ class TabularAutoencoder(Autoencoder):
             "dropout": dropout,
             "number_encoding": number_encoding,
         }
+        if n_bins:
+            # Networks without bins are described as they were before there were any.
+            self.config["n_bins"] = tuple(n_bins)
         self.n_numbers = n_numbers
         self.n_outputs = n_numbers + sum(n_levels)
+        self.n_bins = sum(n_bins)
         n_inputs = n_numbers + n_extras + len(n_codes)
         self.widths = [n_inputs, *hidden_layer_sizes, n_components]
         first, *others = [*hidden_layer_sizes, n_components]
@@ -93,10 +100,11 @@ class TabularAutoencoder(Autoencoder):
         # Without hidden layers there is nothing beside the linear map.
         self.inward = cells(width=first) if hidden_layer_sizes else None
         self.encoder = _linears([first, *others])
-        outward = [n_components, *reversed(hidden_layer_sizes), self.n_outputs]
+        n_last = self.n_outputs + self.n_bins
+        outward = [n_components, *reversed(hidden_layer_sizes), n_last]
         self.decoder = _linears(outward if hidden_layer_sizes else [n_components])
         self.skip_inward = cells(width=n_components)
-        self.skip_outward = Linear(n_components, self.n_outputs)
+        self.skip_outward = Linear(n_components, n_last)
         self.activate = ACTIVATIONS[activation].module()
         self.drop = Dropout(dropout)
         # One more code of each category stands for a gap.
@@ -180,6 +188,35 @@ class TabularAutoencoder(Autoencoder):
 
     def decode(self, code: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """Map codes to numbers and logits of levels, (n, n_numbers + sum(n_levels))."""
+        output = self.decode_all(code)
+        return output[:, : self.n_outputs] if self.n_bins else output
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Map rows to logits of the bins of numbers, then of the levels of categories.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, n_inputs)
+            Rows; what is to be predicted is NaN.
+
+        Returns
+        -------
+        Tensor of shape (n, sum(n_bins) + sum(n_levels))
+            Logits of all cells, in their order.
+        """
+        _, levels, bins = self.decode_all(self.encode(x)).tensor_split(
+            [self.n_numbers, self.n_outputs], dim=1
+        )
+        return torch.cat([bins, levels], dim=1)
+
+    def decode_all(self, code: Tensor) -> Tensor:
+        """Map codes to what `decode` gives and logits of bins.
+
+        Returns
+        -------
+        Tensor of shape (n, n_numbers + sum(n_levels) + sum(n_bins))
+            Numbers, logits of levels, logits of bins.
+        """
         hidden = code
         for layer in list(self.decoder)[:-1]:
             hidden = self.drop(self.activate(layer(hidden)))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .._data.bins import EXPONENTS, N_KNOTS, Bins
 from .._data.columns import CategoryColumn, DateColumn, NumberColumn, Table
 from .hashes import check_hashes_of_pandas
 
@@ -58,6 +59,30 @@ def _is_quantiles(value: Any) -> bool:
     )
 
 
+def _is_bins(value: Any) -> bool:
+    """Whether it is nothing, or bins that follow each other."""
+    if value is None:
+        return True
+    if type(value) is not Bins:
+        return False
+    edges, knots, shares = value.edges, value.knots, value.shares
+    arrays = edges, knots, shares
+    if not all(isinstance(a, np.ndarray) and a.dtype == np.float64 for a in arrays):
+        return False
+    n_bins = len(shares)
+    shapes = [(n_bins - 1,), (n_bins, N_KNOTS), (n_bins,)]
+    return (
+        n_bins > 0
+        and [a.shape for a in arrays] == shapes
+        and all(bool(np.isfinite(a).all()) for a in arrays)
+        and bool((shares >= 0).all())
+        and bool((np.diff(edges) >= 0).all())
+        and bool((np.diff(knots.ravel()) >= 0).all())
+        and (value.exponent is None or type(value.exponent) is int)
+        and value.exponent in (None, *EXPONENTS)
+    )
+
+
 def _is_form(value: Any) -> bool:
     """Whether it is nothing, or how dates are written: each row takes its length."""
     if type(value) is not str:
@@ -87,6 +112,7 @@ _FIELDS: dict[type, dict[str, Check]] = {
         "quantiles": _is_quantiles,
         "lowest": _is_bound,
         "highest": _is_bound,
+        "bins": _is_bins,
     },
     DateColumn: {
         "is_text": _is(bool),
@@ -135,6 +161,7 @@ def check_table(estimator: Any) -> None:
     config = estimator.network_.config
     for name in ("n_numbers", "n_extras", "n_codes", "n_levels"):
         _require(config[name] == getattr(made.layout, name), name)
+    _require(config.get("n_bins", ()) == made.layout.n_bins, "n_bins")
     _require(len(estimator._deviances) == len(made.layout.n_codes), "_deviances")
     _require(all(value > 0 for value in estimator._deviances), "_deviances")
     kinds = estimator.column_kinds_
