@@ -2,108 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-# Quantiles within a bin, its ends included.
-N_KNOTS = 9
-# The largest and the smallest power of ten that values may be multiples of.
+# Fewest rows for a value, or for a stretch of values, to be remembered: those of single
+# rows are not, but for the lowest and the highest.
+_FEWEST = 5
+# No more than so many are remembered.
+_MOST_KNOTS = 1000
+# Powers of ten that values may be multiples of, the largest first.
 EXPONENTS = range(3, -7, -1)
-
-
-class Positions(NamedTuple):
-    """Where values are in the bins of their column.
-
-    Parameters
-    ----------
-    bins : ndarray of shape (n,), int64
-        The bin of each value.
-    shares : ndarray of shape (n,)
-        Share of the bin's rows that lie below the value, from 0 to 1.
-    """
-
-    bins: NDArray[np.int64]
-    shares: Floats
 
 
 class Bins:
     """A partition of the values of a column, with about as many rows in each part.
 
-    A value that many rows share has a bin of its own.
+    A value that many rows share has a bin of its own. Within a bin, values are
+    distributed as in `fit`, by linear interpolation of their quantiles.
 
     Parameters
     ----------
     edges : ndarray of shape (n_bins - 1,)
         Ascending bounds between bins. Each is halfway between two neighbouring values.
-    knots : ndarray of shape (n_bins, N_KNOTS)
-        Quantiles of the values in each bin, from the lowest to the highest.
-    shares : ndarray of shape (n_bins,)
-        Share of the rows in each bin.
+    levels : ndarray of shape (n_bins + 1,)
+        Shares of the rows below each bin, then 1.
+    knots : ndarray of shape (2, n_knots)
+        Levels, and the quantiles at them, both ascending. A value that several rows
+        share is the quantile at two levels.
     exponent : int or None
         Every value is a multiple of ten to the power of it. None if it is not known.
     """
 
     def __init__(
-        self, edges: Floats, knots: Floats, shares: Floats, exponent: int | None
+        self, edges: Floats, levels: Floats, knots: Floats, exponent: int | None
     ) -> None:
         self.edges = edges
+        self.levels = levels
         self.knots = knots
-        self.shares = shares
         self.exponent = exponent
 
     def __len__(self) -> int:
-        return len(self.knots)
+        return len(self.levels) - 1
+
+    @property
+    def shares(self) -> Floats:
+        """Share of the rows in each bin, (n_bins,)."""
+        return np.diff(self.levels)
 
     def values(self, bins: NDArray[np.int64], shares: Floats) -> Floats:
         """Return values by their bins and the shares of the rows below them, (n,)."""
-        places = np.clip(shares, 0, 1) * (N_KNOTS - 1)
-        lower = np.minimum(places.astype(np.int64), N_KNOTS - 2)
-        rest = places - lower
-        left, right = self.knots[bins, lower], self.knots[bins, lower + 1]
-        # Not left + rest * (right - left): equal ends must give that very value.
-        found: Floats = np.where(left == right, left, (1 - rest) * left + rest * right)
-        return self.rounded(found)
+        low, high = self.levels[bins], self.levels[bins + 1]
+        return self.rounded(np.interp(low + shares * (high - low), *self.knots))
 
     def rounded(self, values: Floats) -> Floats:
         """Round values to the multiples that all values of `fit` were."""
         if self.exponent is None:
             return values
-        # Dividing by a power of ten is exact to the last digit, multiplying is not.
+        # A multiple of a tenth is the nearest float to a quotient, not to a product.
+        power = 10.0 ** abs(self.exponent)
         if self.exponent < 0:
-            power = 10.0**-self.exponent
             return np.round(values * power) / power
-        power = 10.0**self.exponent
         return np.round(values / power) * power
 
-    def positions(self, values: Floats) -> Positions:
-        """Find values, (n,), in the bins."""
-        bins = np.searchsorted(self.edges, values, side="left")
-        shares = np.empty(len(values))
-        for number in np.unique(bins):
-            rows = bins == number
-            shares[rows] = _share_below(self.knots[number], values[rows])
-        return Positions(bins, shares)
-
-
-def _share_below(knots: Floats, values: Floats) -> Floats:
-    """Return the share of a bin that lies below values; half of a bin of one value."""
-    levels = np.linspace(0, 1, N_KNOTS)
-    first = np.interp(values, *_unique(knots, levels, np.minimum))
-    last = np.interp(values, *_unique(knots, levels, np.maximum))
-    return (first + last) / 2
-
-
-def _unique(knots: Floats, levels: Floats, choose: np.ufunc) -> tuple[Floats, Floats]:
-    """Return each knot once, with the lowest or the highest of its levels."""
-    found, inverse = np.unique(knots, return_inverse=True)
-    chosen = np.full(len(found), np.inf if choose is np.minimum else -np.inf)
-    choose.at(chosen, inverse, levels)
-    return found, chosen
+    def codes(self, values: Floats) -> NDArray[np.int64]:
+        """Find the bins of values, (n,)."""
+        return np.searchsorted(self.edges, values, side="left")
 
 
 def learn_bins(values: Floats, counts: Floats, most: int) -> Bins:
@@ -120,18 +87,14 @@ def learn_bins(values: Floats, counts: Floats, most: int) -> Bins:
     """
     groups = _group(counts, most)
     starts = np.flatnonzero(np.diff(groups, prepend=-1))
-    ends = np.append(starts[1:], len(values))
-    knots = np.array(
-        [
-            _quantiles(values[start:end], counts[start:end])
-            for start, end in zip(starts, ends, strict=True)
-        ]
-    )
-    below, above = values[ends[:-1] - 1], values[starts[1:]]
+    below, above = values[starts[1:] - 1], values[starts[1:]]
     # Halves first: the sum of two large numbers may overflow.
     edges = below / 2 + above / 2
-    shares = np.add.reduceat(counts, starts) / counts.sum()
-    return Bins(edges, knots, shares, _exponent(values))
+    reached = np.concatenate([[0.0], np.cumsum(counts)]) / counts.sum()
+    reached[-1] = 1.0
+    levels = np.append(reached[starts], 1.0)
+    knots = _quantiles(values, counts, reached, starts)
+    return Bins(edges, levels, knots, _exponent(values))
 
 
 def _group(counts: Floats, most: int) -> NDArray[np.int64]:
@@ -157,15 +120,41 @@ def _group(counts: Floats, most: int) -> NDArray[np.int64]:
     return groups
 
 
-def _quantiles(values: Floats, counts: Floats) -> Floats:
-    """Return the lowest value, the highest, and quantiles at even distances between."""
-    if len(values) == 1:
-        return np.full(N_KNOTS, values[0])
-    ranks = np.cumsum(counts) - counts / 2
-    ranks = (ranks - ranks[0]) / (ranks[-1] - ranks[0])
-    found = np.interp(np.linspace(0, 1, N_KNOTS), ranks, values)
-    found[[0, -1]] = values[[0, -1]]
-    return found
+def _quantiles(
+    values: Floats, counts: Floats, reached: Floats, starts: NDArray[np.int64]
+) -> Floats:
+    """Return levels and quantiles, (2, n_knots), so that no bin reaches into another.
+
+    Parameters
+    ----------
+    values, counts : ndarray of shape (n,)
+        See `learn_bins`.
+    reached : ndarray of shape (n + 1,)
+        Shares of the rows below each value, then 1.
+    starts : ndarray of shape (n_bins,)
+        Where bins begin.
+    """
+    fewest = max(_FEWEST, counts.sum() / _MOST_KNOTS)
+    is_shared = counts >= fewest
+    begins = is_shared.copy()
+    begins[1:] |= is_shared[:-1]
+    begins[starts] = True
+    firsts = np.flatnonzero(begins)
+    lasts = np.append(firsts[1:], len(values)) - 1
+    found: list[Any] = []
+    for first, last in zip(firsts, lasts, strict=True):
+        low, high = reached[first], reached[last + 1]
+        found.append((low, values[first]))
+        if last > first:
+            # A stretch of values, each of few rows.
+            inner = slice(first, last + 1)
+            n_knots = int(counts[inner].sum() / fewest)
+            middles = (reached[inner] + reached[first + 1 : last + 2]) / 2
+            wanted = np.linspace(low, high, n_knots + 1)[1:-1]
+            quantiles = np.interp(wanted, middles, values[inner])
+            found.extend(zip(wanted, quantiles, strict=True))
+        found.append((high, values[last]))
+    return np.ascontiguousarray(np.array(found, dtype=np.float64).T)
 
 
 def _exponent(values: Floats) -> int | None:
@@ -175,9 +164,8 @@ def _exponent(values: Floats) -> int | None:
         return None
     for exponent in EXPONENTS:
         power = 10.0 ** abs(exponent)
-        apply: Callable[..., Floats] = np.multiply if exponent < 0 else np.divide
         with np.errstate(over="ignore"):
-            scaled = apply(values, power)
+            scaled = values * power if exponent < 0 else values / power
             whole = np.round(scaled)
             again = whole / power if exponent < 0 else whole * power
         # Above it, float64 does not hold all whole numbers.

@@ -801,6 +801,18 @@ class Table:
         )
 
     @property
+    def bin_centers(self) -> tuple[float, ...]:
+        """A scaled value in the middle of each bin of each number."""
+        numbers = self.in_order[: self.layout.n_numbers]
+        found: list[float] = []
+        for column in numbers:
+            if column.bins is not None:
+                places = np.arange(column.n_bins)
+                middle = column.bins.values(places, np.full(len(places), 0.5))
+                found.extend(column.encode_floats(middle)[:, 0].tolist())
+        return tuple(found)
+
+    @property
     def in_order(self) -> list[Any]:
         """The columns in the order of the cells: categories come last."""
         return sorted(self.columns, key=lambda column: column.kind == "category")

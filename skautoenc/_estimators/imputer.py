@@ -43,9 +43,8 @@ class AutoencoderImputer(TransformerMixin, ModelHolder, Parameters):
     ----------
     autoencoder : TabularAutoencoderTransformer, FrozenEstimator or None, default=None
         The autoencoder, of which a clone is fitted. None is
-        ``TabularAutoencoderTransformer(number_output="distribution",
-        corruption_rate=0.5)``. A fitted one in a
-        :class:`~sklearn.frozen.FrozenEstimator` is used as it is, so that one fit
+        ``TabularAutoencoderTransformer(number_output="distribution")``. A fitted one in
+        a :class:`~sklearn.frozen.FrozenEstimator` is used as it is, so that one fit
         serves features, imputation and sampling.
 
     add_indicator : bool, default=False
@@ -225,9 +224,7 @@ class AutoencoderImputer(TransformerMixin, ModelHolder, Parameters):
             check_is_fitted(inner)
             return inner, None
         if chosen is None:
-            chosen = TabularAutoencoderTransformer(
-                number_output="distribution", corruption_rate=0.5
-            )
+            chosen = TabularAutoencoderTransformer(number_output="distribution")
         unfitted = clone(chosen)
         if unfitted.random_state is None:
             unfitted.set_params(random_state=random_state.randint(_SEEDS))

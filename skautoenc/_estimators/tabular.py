@@ -73,7 +73,8 @@ class TabularAutoencoderTransformer(TableAutoencoder):
 
     hidden_layer_sizes : array-like of int or "auto", default="auto"
         Widths of the encoder's hidden layers. The decoder has the same layers in
-        reverse. "auto" is ``(256,)``. A linear map runs parallel to the layers, from
+        reverse. "auto" is ``(256,)``, and ``(256, 256)`` with
+        ``number_output="distribution"``. A linear map runs parallel to the layers, from
         the row to the code and from the code to the reconstruction.
 
     activation : {"identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "gelu", \
@@ -84,11 +85,12 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         Dropout rate of the hidden activations in training. Tables are small, and
         networks without dropout overfit.
 
-    number_encoding : {"piecewise_linear", "periodic"} or None, default=None
+    number_encoding : {"auto", "piecewise_linear", "periodic"} or None, default="auto"
         Additional inputs of the encoder for each scaled number [3]_. "piecewise_linear"
         is the fill level of each of 16 bins, which hold equal numbers of rows.
         "periodic" is the sine and cosine at 8 learnt frequencies. Both help where other
-        columns depend on a number in jumps or waves, and both cost time.
+        columns depend on a number in jumps or waves, and both cost time. "auto" is
+        None, and "piecewise_linear" with ``number_output="distribution"``.
 
     number_output : {"mean", "distribution"}, default="mean"
         What the network predicts of a number or a date: its mean, or also its
@@ -100,15 +102,17 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         Kind of noise in the cells that are to be reconstructed: "masking" makes them
         missing values, "swap" takes the value of another row.
 
-    corruption_rate : float or dict, default=0.3
+    corruption_rate : float, dict or "auto", default="auto"
         Mean share of the cells that are corrupted. Each row draws its own share, up to
         twice as large. A dictionary gives rates by column name, or by kind of column
         ("number", "category" and "date") for the columns that are not named. The rate
-        of all others is zero.
+        of all others is zero. "auto" is 0.3. With ``number_output="distribution"`` it
+        is 0.5, so that rows of all rates of missing values occur.
 
-    corruption_weight : float, default=4.0
+    corruption_weight : float or "auto", default="auto"
         Weight of the corrupted entries in the loss. The weight of the other entries is
-        1.
+        1. "auto" is 4, and 1000 with ``number_output="distribution"``: the network then
+        learns to predict cells from others, and hardly to reconstruct those it sees.
 
     loss : {"auto", "squared_error", "huber"}, default="auto"
         Loss of numbers and dates. "huber" gives outliers less weight, "auto" is the
@@ -182,8 +186,8 @@ class TabularAutoencoderTransformer(TableAutoencoder):
 
     max_iter : int or "auto", default="auto"
         Maximum number of epochs. "auto" is the number that makes about 1000 steps,
-        between 10 and 300. More epochs hardly improve imputation, and the features of
-        small tables overfit.
+        between 10 and 300; with ``number_output="distribution"`` 2000 steps. More
+        epochs hardly improve imputation, and the features of small tables overfit.
 
     shuffle : bool, default=True
         Whether each epoch visits the rows in a new random order.
@@ -372,7 +376,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         "categorical_features": [StrOptions({"from_dtype"}), "array-like", None],
         "column_kinds": [Mapping, None],
         "scaling": [StrOptions({"standard", "quantile"})],
-        "number_encoding": [StrOptions(set(NUMBER_ENCODINGS)), None],
+        "number_encoding": [StrOptions({"auto", *NUMBER_ENCODINGS}), None],
         "number_output": [StrOptions({"mean", "distribution"})],
         "min_frequency": [
             None,
@@ -381,11 +385,18 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         ],
         "max_categories": [None, Interval(Integral, 2, None, closed="left")],
         "handle_unknown": [StrOptions({"infrequent_if_exist", "error"})],
-        "corruption_weight": [Interval(Real, 0, None, closed="left")],
         **TableAutoencoder._parameter_constraints,
+        "corruption_weight": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, None, closed="left"),
+        ],
         "loss": [StrOptions({"auto", "squared_error", "huber"})],
         "corruption": [StrOptions({"masking", "swap"})],
-        "corruption_rate": [Interval(Real, 0, 1, closed="left"), Mapping],
+        "corruption_rate": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, 1, closed="left"),
+            Mapping,
+        ],
     }
 
     def __init__(
@@ -399,14 +410,15 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         categorical_features: Any = "from_dtype",
         column_kinds: Mapping[Any, str] | None = None,
         scaling: Literal["standard", "quantile"] = "standard",
-        number_encoding: Literal["piecewise_linear", "periodic"] | None = None,
+        number_encoding: Literal["auto", "piecewise_linear", "periodic"]
+        | None = "auto",
         number_output: Literal["mean", "distribution"] = "mean",
         min_frequency: float | None = None,
         max_categories: int | None = 64,
         handle_unknown: Literal["infrequent_if_exist", "error"] = "infrequent_if_exist",
         corruption: Literal["masking", "swap"] = "masking",
-        corruption_rate: float | Mapping[str, float] = 0.3,
-        corruption_weight: float = 4.0,
+        corruption_rate: float | Mapping[str, float] | Literal["auto"] = "auto",
+        corruption_weight: float | Literal["auto"] = "auto",
         loss: Literal["auto", "squared_error", "huber"] = "auto",
         solver: Literal["adam", "sgd"] = "adam",
         alpha: float = 0.01,
@@ -596,7 +608,12 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         layout = table.layout
         n_inputs = layout.n_numbers + layout.n_extras + sum(layout.n_codes)
         sizes = self.hidden_layer_sizes
-        hidden = (256,) if isinstance(sizes, str) else tuple(map(int, sizes))
+        if isinstance(sizes, str):
+            sizes = (256, 256) if self._predicts_distributions else (256,)
+        hidden = tuple(map(int, sizes))
+        encoding = self.number_encoding
+        if encoding == "auto":
+            encoding = "piecewise_linear" if self._predicts_distributions else None
         return TabularAutoencoder(
             n_numbers=layout.n_numbers,
             n_extras=layout.n_extras,
@@ -610,20 +627,32 @@ class TabularAutoencoderTransformer(TableAutoencoder):
             hidden_layer_sizes=hidden,
             activation=self.activation,
             dropout=float(self.dropout),
-            number_encoding=self.number_encoding,
+            number_encoding=encoding,
             n_bins=layout.n_bins,
+            bin_centers=table.bin_centers,
         )
 
     def _make_objective(self, side: TableSide) -> TabularObjective:
         return side.objective(
             self._rates(side.table),
             swaps=self.corruption == "swap",
-            corruption_weight=float(self.corruption_weight),
+            corruption_weight=self._corruption_weight(),
         )
+
+    @property
+    def _predicts_distributions(self) -> bool:
+        return self.number_output == "distribution"
+
+    def _corruption_weight(self) -> float:
+        if self.corruption_weight == "auto":
+            return 1000.0 if self._predicts_distributions else 4.0
+        return float(self.corruption_weight)
 
     def _rates(self, table: Table) -> list[float]:
         """Return the share of rows that lose each cell."""
         columns, rates = table.in_order, self.corruption_rate
+        if isinstance(rates, str):
+            rates = 0.5 if self._predicts_distributions else 0.3
         if not isinstance(rates, Mapping):
             return [float(rates)] * len(columns)
         if not set(rates) <= {*KINDS, *(column.name for column in columns)}:
@@ -639,7 +668,8 @@ class TabularAutoencoderTransformer(TableAutoencoder):
 
     def _default_max_iter(self, n_batches: int) -> int:
         # Corruption is redrawn each epoch, so more epochs keep helping.
-        return min(max(10, math.ceil(1000 / n_batches)), 300)
+        n_steps = 2000 if self._predicts_distributions else 1000
+        return min(max(10, math.ceil(n_steps / n_batches)), 300)
 
     # What users ask of a fitted one
 

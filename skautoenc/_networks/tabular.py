@@ -13,6 +13,14 @@ from .autoencoder import Autoencoder
 from .layers import ACTIVATIONS, CPU_FLOAT32, Dropout, Linear, draw_weight
 from .numbers import NUMBER_ENCODINGS
 
+# Scaled numbers that a normal distribution is put around.
+_FAR = 4.0
+# Logarithms of inverse variances, on a scale on which the learning rate suits them: at
+# first, and at most.
+_SHARPNESS_UNIT = 4.0
+_FIRST_SHARPNESS = -2.0
+_SHARPEST = 8.0
+
 
 class TabularAutoencoder(Autoencoder):
     """Encoder of rows with gaps, and decoder into numbers and logits of levels.
@@ -43,6 +51,8 @@ class TabularAutoencoder(Autoencoder):
         Key of `NUMBER_ENCODINGS`: what the encoder sees besides each number.
     n_bins : sequence of int, default=()
         Number of bins of each number, over which its distribution is predicted, too.
+    bin_centers : sequence of float, default=()
+        A scaled number in the middle of each bin.
 
     Notes
     -----
@@ -68,6 +78,7 @@ class TabularAutoencoder(Autoencoder):
         dropout: float,
         number_encoding: str | None,
         n_bins: tuple[int, ...] = (),
+        bin_centers: tuple[float, ...] = (),
     ) -> None:
         super().__init__()
         self.config = {
@@ -84,6 +95,7 @@ class TabularAutoencoder(Autoencoder):
         if n_bins:
             # Networks without bins are described as they were before there were any.
             self.config["n_bins"] = tuple(n_bins)
+            self.config["bin_centers"] = tuple(bin_centers)
         self.n_numbers = n_numbers
         self.n_outputs = n_numbers + sum(n_levels)
         self.n_bins = sum(n_bins)
@@ -100,11 +112,13 @@ class TabularAutoencoder(Autoencoder):
         # Without hidden layers there is nothing beside the linear map.
         self.inward = cells(width=first) if hidden_layer_sizes else None
         self.encoder = _linears([first, *others])
-        n_last = self.n_outputs + self.n_bins
+        # Bins take a logit each, and each number how narrow its distribution is.
+        n_last = self.n_outputs + self.n_bins + (n_numbers if n_bins else 0)
         outward = [n_components, *reversed(hidden_layer_sizes), n_last]
         self.decoder = _linears(outward if hidden_layer_sizes else [n_components])
         self.skip_inward = cells(width=n_components)
         self.skip_outward = Linear(n_components, n_last)
+        self.bells = Bells(n_bins, bin_centers) if n_bins else None
         self.activate = ACTIVATIONS[activation].module()
         self.drop = Dropout(dropout)
         # One more code of each category stands for a gap.
@@ -223,7 +237,59 @@ class TabularAutoencoder(Autoencoder):
         output: Tensor = self.skip_outward(code)
         for last in self.decoder[-1:]:
             output = output + last(hidden)
-        return output
+        if self.bells is None:
+            return output
+        decoded, logits, sharpness = output.tensor_split(
+            [self.n_outputs, self.n_outputs + self.n_bins], dim=1
+        )
+        bells = self.bells(decoded[:, : self.n_numbers], sharpness)
+        return torch.cat([decoded, logits + bells], dim=1)
+
+
+class Bells(nn.Module):
+    """Logits of bins under normal distributions around predicted numbers.
+
+    The layers could learn them, but only by large weights: a number that others
+    determine has a narrow distribution, whose logits differ much from bin to bin.
+
+    Parameters
+    ----------
+    n_bins : sequence of int
+        Number of bins of each number.
+    centers : sequence of float
+        A number in the middle of each bin.
+    """
+
+    owners: Tensor
+    centers: Tensor
+
+    def __init__(self, n_bins: tuple[int, ...], centers: tuple[float, ...]) -> None:
+        super().__init__()
+        owners = [number for number, n in enumerate(n_bins) for _ in range(n)]
+        if len(owners) != len(centers):
+            raise ValueError("bins have one centre each")
+        near = [min(max(float(center), -_FAR), _FAR) for center in centers]
+        whole: dict[str, Any] = {"device": "cpu", "dtype": torch.int64}
+        self.register_buffer("owners", torch.tensor(owners, **whole), persistent=False)
+        near_centers = torch.tensor(near, **CPU_FLOAT32)
+        self.register_buffer("centers", near_centers, persistent=False)
+
+    def forward(self, numbers: Tensor, sharpness: Tensor) -> Tensor:
+        """Return logits of the bins, (n, sum(n_bins)).
+
+        Parameters
+        ----------
+        numbers, sharpness : Tensor of shape (n, n_numbers)
+            Means of the numbers, and how narrow their distributions are.
+        """
+        precision = (_SHARPNESS_UNIT * sharpness + _FIRST_SHARPNESS).clamp(
+            max=_SHARPEST
+        )
+        # (n, sum(n_bins))
+        means = numbers.clamp(-_FAR, _FAR)[:, self.owners]
+        return (
+            precision.exp()[:, self.owners] * self.centers * (means - self.centers / 2)
+        )
 
 
 def _linears(widths: list[int]) -> nn.ModuleList:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .._data.bins import EXPONENTS, N_KNOTS, Bins
+from .._data.bins import EXPONENTS, Bins
 from .._data.columns import CategoryColumn, DateColumn, NumberColumn, Table
 from .hashes import check_hashes_of_pandas
 
@@ -65,19 +65,18 @@ def _is_bins(value: Any) -> bool:
         return True
     if type(value) is not Bins:
         return False
-    edges, knots, shares = value.edges, value.knots, value.shares
-    arrays = edges, knots, shares
+    edges, levels, knots = value.edges, value.levels, value.knots
+    arrays = edges, levels, knots
     if not all(isinstance(a, np.ndarray) and a.dtype == np.float64 for a in arrays):
         return False
-    n_bins = len(shares)
-    shapes = [(n_bins - 1,), (n_bins, N_KNOTS), (n_bins,)]
+    n_bins, n_knots = len(levels) - 1, knots.shape[-1]
     return (
         n_bins > 0
-        and [a.shape for a in arrays] == shapes
+        and n_knots > 1
+        and [a.shape for a in arrays] == [(n_bins - 1,), (n_bins + 1,), (2, n_knots)]
         and all(bool(np.isfinite(a).all()) for a in arrays)
-        and bool((shares >= 0).all())
-        and bool((np.diff(edges) >= 0).all())
-        and bool((np.diff(knots.ravel()) >= 0).all())
+        and all(bool((np.diff(a) >= 0).all()) for a in arrays)
+        and all((a[0], a[-1]) == (0, 1) for a in (levels, knots[0]))
         and (value.exponent is None or type(value.exponent) is int)
         and value.exponent in (None, *EXPONENTS)
     )
@@ -162,6 +161,7 @@ def check_table(estimator: Any) -> None:
     for name in ("n_numbers", "n_extras", "n_codes", "n_levels"):
         _require(config[name] == getattr(made.layout, name), name)
     _require(config.get("n_bins", ()) == made.layout.n_bins, "n_bins")
+    _require(all(map(_is_finite, config.get("bin_centers", ()))), "bin_centers")
     _require(len(estimator._deviances) == len(made.layout.n_codes), "_deviances")
     _require(all(value > 0 for value in estimator._deviances), "_deviances")
     kinds = estimator.column_kinds_
