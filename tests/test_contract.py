@@ -53,14 +53,23 @@ ESTIMATORS = [
     TabularAutoencoderTransformer(
         2, features="code", scaling="quantile", corruption="swap", loss="huber"
     ),
-    TabularAutoencoderTransformer(2, number_output="distribution"),
-    AutoencoderImputer(),
+    TabularAutoencoderTransformer(
+        2, hidden_layer_sizes=(8,), number_output="distribution", max_iter=2
+    ),
+    # A whole fit in each of some hundred checks would take minutes.
     AutoencoderImputer(
-        TabularAutoencoderTransformer(
-            2, number_output="distribution", max_iter=2, batch_size=1024
-        ),
+        TabularAutoencoderTransformer(2, max_iter=2, batch_size=1024),
         add_indicator=True,
         keep_empty_features=True,
+    ),
+    AutoencoderImputer(
+        TabularAutoencoderTransformer(
+            2,
+            hidden_layer_sizes=(8,),
+            number_output="distribution",
+            max_iter=2,
+            batch_size=1024,
+        ),
     ),
     AutoencoderOutlierDetector(),
     AutoencoderOutlierDetector(

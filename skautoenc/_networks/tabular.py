@@ -15,9 +15,7 @@ from .numbers import NUMBER_ENCODINGS
 
 # Scaled numbers that a normal distribution is put around.
 _FAR = 4.0
-# Logarithms of inverse variances, on a scale on which the learning rate suits them: at
-# first, and at most.
-_SHARPNESS_UNIT = 4.0
+# Logarithms of inverse variances, at first and at most.
 _FIRST_SHARPNESS = -2.0
 _SHARPEST = 8.0
 
@@ -282,14 +280,10 @@ class Bells(nn.Module):
         numbers, sharpness : Tensor of shape (n, n_numbers)
             Means of the numbers, and how narrow their distributions are.
         """
-        precision = (_SHARPNESS_UNIT * sharpness + _FIRST_SHARPNESS).clamp(
-            max=_SHARPEST
-        )
-        # (n, sum(n_bins))
-        means = numbers.clamp(-_FAR, _FAR)[:, self.owners]
-        return (
-            precision.exp()[:, self.owners] * self.centers * (means - self.centers / 2)
-        )
+        precision = (sharpness + _FIRST_SHARPNESS).clamp(max=_SHARPEST).exp()
+        means = numbers.clamp(-_FAR, _FAR)[:, self.owners]  # (n, sum(n_bins))
+        bells = self.centers * (means - self.centers / 2)
+        return precision[:, self.owners] * bells
 
 
 def _linears(widths: list[int]) -> nn.ModuleList:
