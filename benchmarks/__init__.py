@@ -1,1 +1,1 @@
-"""The tables of the documentation come from here."""
+"""Benchmarks, whose tables are in the documentation."""

@@ -3,11 +3,11 @@
 Every contender trains the same network on the same rows in the same batches for as
 many epochs, with Adam and the squared error. "Loop" is plain eager torch with the rows
 on the device and the fused Adam; "products" are the matrix products of a step alone.
-The contenders take turns; what is printed are medians over `--repeats` rounds::
+The contenders take turns; the benchmark prints medians over `--repeats` rounds::
 
     python -m benchmarks.accelerator
 
-It takes a minute or two, and needs an accelerator that torch knows.
+It takes a minute or two, and needs an accelerator that torch supports.
 """
 
 from __future__ import annotations

@@ -16,10 +16,11 @@ augmented::
 
 `DIR` has the folders `mnist` and `fashion-mnist`; without it digits alone are used.
 `OUT` receives `features.csv`, a line for each task, kind of features and seed, written
-as soon as it is known; a second run goes on where the first ended. Then `features.md`,
-the table of means and standard deviations over the seeds, and `features.png`. Seconds
-are those of `fit` on all training images and of `transform` of all test images, on the
-threads that torch has; let nothing else run meanwhile.
+as soon as it is known; a second run continues where the first ended. Then
+`features.md`, the table of means and standard deviations over the seeds, and
+`features.png` follow. Seconds are those of `fit` on all training images and of
+`transform` of all test images, on the threads that torch uses; the machine should be
+idle otherwise.
 """
 
 import argparse
@@ -53,9 +54,9 @@ from .machine import describe_machine
 
 SEEDS = (0, 1, 2)
 REGULARIZATION = (0.003, 0.01, 0.03, 0.1, 0.3, 1)
-# Whitened columns that are many need more.
+# A large number of whitened columns needs more regularisation.
 STRONG_REGULARIZATION = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
-# Few rows in few columns need less.
+# Few rows with few columns need less.
 WEAK_REGULARIZATION = (0.03, 0.1, 0.3, 1, 3, 10)
 N_LABELS = 1_000
 N_HELD_OUT = 10_000
@@ -63,7 +64,7 @@ PACKAGES = ("scikit-learn", "torch", "numpy")
 EPOCHS = (1, 2, 4, 8)
 
 Rows = NDArray[Any]
-# Takes a seed, and builds the features.
+# Builds the features from a seed.
 Features = Callable[[int], Any]
 
 
@@ -79,7 +80,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Task:
-    """A line of the table: data, and the features that are compared on it.
+    """One line of the table: the data, and the features that are compared on it.
 
     Parameters
     ----------
@@ -121,14 +122,14 @@ def default(seed: int) -> Any:
 
 
 def dictionary(n_components: int, **parameters: Any) -> Features:
-    """Wide sparse codes of images whose contrast does not count."""
+    """Wide sparse codes of images, independent of contrast."""
     return lambda seed: AutoencoderTransformer(
         n_components, normalize_rows=0.5, random_state=seed, **parameters
     )
 
 
 def two_stages(n_components: int, n_diffusion_steps: int) -> Features:
-    """Sparse codes, brought to one length, and compressed to tell groups apart."""
+    """Sparse codes, normalised to one length and compressed to distinguish groups."""
     return lambda seed: make_pipeline(
         AutoencoderTransformer(
             1000,
@@ -155,7 +156,7 @@ def two_stages(n_components: int, n_diffusion_steps: int) -> Features:
 
 
 def root(features: Features) -> Features:
-    """Take the root of the pixels first, which evens out the bright ones."""
+    """Take the square root of the pixels first, which compresses bright ones."""
     return lambda seed: make_pipeline(FunctionTransformer(np.sqrt), features(seed))
 
 
@@ -175,7 +176,7 @@ def patches_of(*sizes: int) -> Features:
 
 
 def grouped_patches(n_components: int, n_diffusion_steps: int) -> Features:
-    """Convolutional features, compressed to tell groups apart."""
+    """Convolutional features, compressed to distinguish groups."""
     return lambda seed: make_pipeline(
         PatchAutoencoderTransformer(
             n_components=256, whiten_regularization=1.0, random_state=seed
@@ -306,7 +307,7 @@ TASKS = (
             for n in EPOCHS
         },
         n_seeds=1,
-        # Around that of the line above with as many units.
+        # Values around that of the line above, with the same number of units.
         candidates=(0.01, 0.03, 0.1),
     ),
 )
@@ -331,14 +332,14 @@ class Probe:
 
     @classmethod
     def of(cls, codes: Rows) -> "Probe":
-        """Measure the training codes."""
+        """Learn mean and scale of the training codes."""
         return cls(codes.mean(axis=0), float(np.sqrt(codes.var(axis=0).mean())))
 
     def fit(self, codes: Rows, y: Rows, C: float) -> LogisticRegression:
         """Fit the classifier."""
         classifier = LogisticRegression(C=C, max_iter=100)
         with warnings.catch_warnings():
-            # What is not converged by then does not get better by it.
+            # Candidates that have not converged by then do not improve later.
             warnings.simplefilter("ignore", ConvergenceWarning)
             return classifier.fit((codes - self.mean) / self.scale, y)
 
@@ -390,7 +391,7 @@ def load(name: str, data_dir: Path) -> Data:
 
 @dataclass(frozen=True)
 class Codes:
-    """What a kind of features makes of the data, and how long it takes."""
+    """Results of one kind of features on one data set, with times."""
 
     train: Rows
     test: Rows
@@ -435,7 +436,7 @@ def on_digits(task: Task, build: Features, seed: int) -> dict[str, Any]:
 def on_images(
     task: Task, build: Features, seed: int, data: Data, C: float | None
 ) -> dict[str, Any]:
-    """Learn from all training images, probe with all labels or a few.
+    """Learn from all training images, and probe with all labels or a few.
 
     Parameters
     ----------
@@ -469,7 +470,7 @@ def on_images(
 
 
 def measure(data_dir: Path | None, path: Path) -> None:
-    """Append to the CSV file what it lacks."""
+    """Append the missing results to the CSV file."""
     loaded: dict[str, Data] = {}
     for task in TASKS:
         if task.data != "digits" and data_dir is None:
@@ -508,7 +509,7 @@ def read(path: Path) -> pd.DataFrame:
 
 
 def summarise(results: pd.DataFrame) -> pd.DataFrame:
-    """Return means and standard deviations over the seeds, a line a task and kind."""
+    """Return means and standard deviations over seeds, one line per task and kind."""
     tasks = [task.name for task in TASKS]
     results = results.sort_values(
         "task", key=lambda names: names.map(tasks.index), kind="stable"
@@ -541,7 +542,7 @@ def to_markdown(table: pd.DataFrame) -> str:
 
 
 def kind_of(features: str) -> str:
-    """Say what the figure calls a kind of features."""
+    """Return the label of a kind of features in the figure."""
     if features == "raw":
         return "raw pixels"
     if features.startswith("PCA"):
@@ -552,7 +553,7 @@ def kind_of(features: str) -> str:
 
 
 def draw(table: pd.DataFrame, path: Path) -> None:
-    """Draw accuracies by task and, where there are any, by seconds of fit."""
+    """Draw accuracies by task and, if available, by seconds of fit."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -1,4 +1,4 @@
-"""What a measurement was made with."""
+"""Description of the machine and versions of a measurement."""
 
 import os
 import platform
@@ -14,7 +14,7 @@ from skautoenc import __version__
 
 @contextmanager
 def pinned(n_threads: int) -> Iterator[None]:
-    """Give numpy and torch a number of threads, and put back what they had."""
+    """Set the numbers of threads of numpy and torch, and restore them afterwards."""
     before = torch.get_num_threads()
     with threadpool_limits(n_threads):
         torch.set_num_threads(n_threads)
@@ -25,7 +25,7 @@ def pinned(n_threads: int) -> Iterator[None]:
 
 
 def describe_machine(packages: Sequence[str]) -> str:
-    """Name processor, threads, Python, and the versions of skautoenc and `packages`."""
+    """Return processor, threads, and versions of Python, skautoenc and `packages`."""
     processor = platform.processor() or platform.machine()
     cores = f"{os.cpu_count()} cores, {torch.get_num_threads()} threads"
     versions = " ".join(f"{package} {version(package)}" for package in packages)

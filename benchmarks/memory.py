@@ -1,8 +1,8 @@
 """Memory that a fit and a `transform` take beyond the data.
 
-Each case runs in a process of its own, which makes the data, notes how much memory it
-holds, and then the most that it held in `fit` and in `transform`. The result and mapped
-files are not counted, the network is::
+Each case runs in its own process, which makes the data and records its memory before,
+and its maximum memory during `fit` and `transform`. The result and mapped files are not
+counted, the network is::
 
     python -m benchmarks.memory
 
@@ -33,7 +33,7 @@ def memory_mapped(n_rows: int) -> Any:
         path = Path(file.name)
     np.save(path, dense(n_rows))
     rows = np.load(path, mmap_mode="r")
-    # The file lives as long as it is mapped.
+    # The file must exist as long as it is mapped.
     path.unlink()
     return rows
 
@@ -44,7 +44,7 @@ def thin(n_rows: int) -> Any:
     )
 
 
-# The data, its rows, and the parameters of the estimator.
+# The data, its number of rows, and the parameters of the estimator.
 CASES: dict[str, tuple[Callable[[int], Any], int, dict[str, Any]]] = {
     "60,000 x 784, float32": (dense, 60_000, {"n_components": 32}),
     "200,000 x 784, memory-mapped": (memory_mapped, 200_000, {"n_components": 32}),
@@ -53,7 +53,7 @@ CASES: dict[str, tuple[Callable[[int], Any], int, dict[str, Any]]] = {
 
 
 def anonymous(peak: bool = False) -> float:
-    """Return the MiB that the process holds, or held at most, files not counted."""
+    """Return the MiB that the process holds, or has held at most, without files."""
     text = Path("/proc/self/status").read_text()
     values = dict(line.split(":", 1) for line in text.splitlines())
     held = float(values["VmHWM" if peak else "VmRSS"].split()[0])
@@ -61,7 +61,7 @@ def anonymous(peak: bool = False) -> float:
 
 
 def measure(case: str, n_rows: int, results: Any) -> None:
-    """Put the MiB above the data into the queue: of fit, and of transform."""
+    """Put the MiB above the data into the queue: of `fit`, and of `transform`."""
     make, _, parameters = CASES[case]
     rows = make(n_rows)
     AutoencoderTransformer(2, max_iter=1).fit(dense(32))
@@ -74,7 +74,7 @@ def measure(case: str, n_rows: int, results: Any) -> None:
     reset_peak()
     code = autoencoder.transform(rows)
     transformed = anonymous(peak=True) - held - code.nbytes / 2**20
-    # Memory that the fit had left free may have been used.
+    # `transform` may have used memory that the fit had freed.
     results.put((fitted, max(0.0, transformed)))
 
 

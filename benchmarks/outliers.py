@@ -8,8 +8,8 @@ which 1 is an outlier::
     python -m benchmarks.outliers --data-dir DIR --half odd
     python -m benchmarks.outliers --data-dir DIR --half even
 
-Everything was chosen on the sets in odd places of the list, sorted by name without
-regard to case. The sets in even places were scored once, afterwards.
+Everything was chosen on the sets at odd positions of the list, sorted by name without
+regard to case. The sets at even positions were scored once, afterwards.
 
 Settings
     Unsupervised: fit on all rows, score the same rows. Novelty: fit on 60 % of the
@@ -18,11 +18,11 @@ Settings
 Scores
     AUROC is the area under the ROC curve, AP the average precision. A difference
     between two detectors comes with its 95 % bootstrap interval over sets. False alarms
-    are the share of new inliers that `predict` takes for outliers, asked for 5 %, in
-    the novelty setting.
+    are the share of new inliers that `predict` labels as outliers in the novelty
+    setting, for a nominal rate of 5 %.
 
 Detectors
-    All see standardised columns. kNN is the distance to the fifth neighbour. ECOD is an
+    All get standardised columns. kNN is the distance to the fifth neighbour. ECOD is an
     implementation of the published rule (Li et al., TKDE 2022): sums of the logarithms
     of empirical tail probabilities. All others have the defaults of scikit-learn.
 """
@@ -54,7 +54,7 @@ N_BOOTSTRAP = 10_000
 
 
 def load(path: Path, n_rows: int, seed: int) -> tuple[Values, Values]:
-    """Return up to `n_rows` rows of a set, drawn at random, and what is an outlier."""
+    """Return up to `n_rows` rows of a set, drawn at random, and their labels."""
     with np.load(path) as found:
         X, y = found["X"], found["y"].ravel().astype(bool)
     chosen = np.random.default_rng(seed).permutation(len(X))[:n_rows]
@@ -62,7 +62,7 @@ def load(path: Path, n_rows: int, seed: int) -> tuple[Values, Values]:
 
 
 def split(X: Values, y: Values, setting: str, seed: int) -> Split:
-    """Return training rows, rows to score, and which of these are outliers."""
+    """Return training rows, rows to score, and the labels of the latter."""
     if setting == "unsupervised":
         return X, X, y
     inliers = np.random.default_rng(seed).permutation(np.flatnonzero(~y))
@@ -153,7 +153,7 @@ def measure_set(path: Path, n_rows: int, seed: int) -> list[dict[str, Any]]:
 
 
 def difference(table: pd.DataFrame, rival: str) -> str:
-    """Write the mean difference to a rival with its bootstrap interval over sets."""
+    """Return the mean difference to another detector, with a bootstrap interval."""
     values = table.groupby(["detector", "set"])["AUROC"].mean().unstack("set")
     gaps = (values.loc[OURS] - values.loc[rival]).to_numpy()
     drawn = np.random.default_rng(0).integers(len(gaps), size=(N_BOOTSTRAP, len(gaps)))
@@ -162,7 +162,7 @@ def difference(table: pd.DataFrame, rival: str) -> str:
 
 
 def summarise(lines: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for each detector: means over sets, and differences to ours."""
+    """Return a row per detector: means over sets, and differences to this package."""
     found = {}
     for name in DETECTORS:
         chosen = lines[lines["detector"] == name]

@@ -1,8 +1,8 @@
 """Time of `PatchAutoencoderTransformer.transform` against its matrix products alone.
 
-Around these products patches have to be cut out of images, normalised, rectified and
-pooled. The products are those of patches and dictionary, and of features and whitening,
-on operands of the same shapes that are there already::
+Besides these products, `transform` cuts patches out of images, normalises, rectifies
+and pools. The products are those of patches and dictionary, and of features and
+whitening, on existing operands of the same shapes::
 
     python -m benchmarks.patches --threads 1
 
@@ -28,7 +28,7 @@ BLOCK, CHUNK = 16, 256
 def products_of(
     features: PatchAutoencoderTransformer, n_images: int
 ) -> Callable[[], None]:
-    """Return what does as many products as `transform` of `n_images`, and no more."""
+    """Return a function with the same matrix products as `transform` of `n_images`."""
     height, width, n_channels = features.image_shape_
     (down, across), size = features.padding_, features.patch_size_
     n_places = (height + 2 * down - size[0] + 1) * (width + 2 * across - size[1] + 1)

@@ -1,6 +1,6 @@
 """The default learning rate against the best of four fixed ones.
 
-``learning_rate_init="auto"`` is to suit any network: all activations, with and without
+``learning_rate_init="auto"`` should suit any network: all activations, with and without
 linear skip, two hidden layers of 32 to 2048 units, batches of 32 to 512 rows, with and
 without normalisation, on images, a table, and a table with more columns than rows::
 
@@ -8,7 +8,7 @@ without normalisation, on images, a table, and a table with more columns than ro
 
 Protocol: `AutoencoderTransformer(10, random_state=0)` with each combination is fitted
 at "auto" and at each of `RATES`; the ratio is that of the last training losses. Nothing
-is held out, as nothing but the training loss is asked about. `--sample` draws as many
+is held out, because only the training loss is compared. `--sample` draws a number of
 combinations; without it all are fitted, which takes days: a fit with layers of 2048
 units takes a minute. Losses below a thousandth of the variance count as equal to it.
 
@@ -92,7 +92,7 @@ def make_wide(
 
 
 def combinations(sample: int | None = None, **chosen: Any) -> list[Combination]:
-    """List all combinations, or a sample, of all values or of chosen ones."""
+    """List all combinations of all or of chosen values, or a random sample of them."""
     found = [
         Combination(*each) for each in itertools.product(*(FACTORS | chosen).values())
     ]
@@ -102,7 +102,7 @@ def combinations(sample: int | None = None, **chosen: Any) -> list[Combination]:
 def fit(
     combination: Combination, learning_rate_init: float | str, **parameters: Any
 ) -> float:
-    """Return the last training loss, infinite where training broke off."""
+    """Return the last training loss, or infinity if training failed."""
     estimator = AutoencoderTransformer(
         10,
         hidden_layer_sizes=(combination.width, combination.width),
@@ -129,14 +129,14 @@ def ratio(losses: dict[str, float]) -> float:
 
 
 def compare(combination: Combination, **parameters: Any) -> dict[str, float]:
-    """Return the losses at "auto" and at each fixed rate."""
+    """Return the losses with "auto" and with each fixed rate."""
     return {
         str(rate): fit(combination, rate, **parameters) for rate in ("auto", *RATES)
     }
 
 
 def summarise(frame: pd.DataFrame) -> pd.DataFrame:
-    """Say for each value of each factor how the ratios are."""
+    """Return the ratios for each value of each factor."""
     lines = []
     for factor in FACTORS:
         for value, part in frame.groupby(factor, dropna=False):

@@ -3,7 +3,7 @@
 Protocol: `AutoencoderTransformer(n_components, random_state=seed)`,
 `ConvAutoencoderTransformer` likewise, all else default, and `PCA(n_components)` are
 fitted to the training rows in [0, 1]; the mean squared error is that of the test rows.
-Nothing is chosen by it. Digits of scikit-learn, a third held out; MNIST and
+No parameter is chosen by it. Digits of scikit-learn, a third held out; MNIST and
 Fashion-MNIST with their official split, from IDX files::
 
     python -m benchmarks.reconstruction --data-dir DIR
@@ -55,7 +55,7 @@ def load(name: str, data_dir: Path | None) -> tuple[Rows, Rows]:
 
 
 def error(estimator: Any, rows: Rows) -> float:
-    """Mean squared reconstruction error."""
+    """Return the mean squared reconstruction error."""
     reconstruction = estimator.inverse_transform(estimator.transform(rows))
     return float(np.mean((reconstruction - rows) ** 2))
 

@@ -1,12 +1,12 @@
-"""Time of a grid search whose fits are trained together, against separate fits.
+"""Time of a grid search whose fits are trained jointly, against separate fits.
 
 The search is `GridSearchCV` over nine learning rates and five folds, on rows of the
 shape of digits and of a small table, with networks of the shapes of `benchmarks.speed`;
 `MLPRegressor`, with the rows as their own targets, is searched as well. The contenders
-take turns, each on one thread a process, and what is printed are medians over
-`--repeats` rounds of ratios within a round. "Cold" is a search whose two processes are
-started for it, as in a script that searches once; the others find theirs ready. The
-scores of separate and common fits are compared::
+take turns, each with one thread per process. The benchmark prints medians over
+`--repeats` rounds of ratios within a round. "Cold" is a search that starts its two
+processes, as in a script that searches once; the others reuse theirs. The scores of
+separate and joint fits are compared::
 
     python -m benchmarks.search
 """

@@ -1,17 +1,16 @@
-"""Time of a fit and of `transform` against what else there is, and against the machine.
+"""Time of a fit and of `transform` against other packages and matrix products.
 
 Every contender trains the same network on the same rows in the same batches for as
 many epochs, with Adam and the squared error, on as many threads. The contenders take
-turns, and what is printed are medians over `--repeats` rounds of ratios within a round:
-seconds depend on the machine and on what else it does, ratios hardly. "Loop" is a good
-loop of one's own, which slices a shuffled tensor and uses the fused Adam of torch;
-"products" are the matrix products of a fit or a transform alone, on operands that are
-there already::
+turns, and the benchmark prints medians over `--repeats` rounds of ratios within a
+round: seconds depend on the machine and its load, ratios hardly do. "Loop" is a good
+training loop in plain torch, which slices a shuffled tensor and uses the fused Adam;
+"products" are the matrix products of a fit or a transform alone, on existing operands::
 
     python -m benchmarks.speed
 
 skorch takes part if it is installed (``pip install ".[benchmarks]"``). Rows are noise
-of the shapes named: no step depends on the values. Only the sparse rows are TF-IDF of
+of the given shapes: no step depends on the values. Only the sparse rows are TF-IDF of
 the sources of Python's standard library: the default fit is compared with
 `TruncatedSVD` of as many components, in time and in the share of the variance of other
 texts that is left unexplained.
@@ -49,7 +48,7 @@ Contender = Callable[[Rows, Sequence[int], int, int], Any]
 
 @dataclass(frozen=True)
 class Task:
-    """Rows of a shape, and a network of these widths to train on them."""
+    """The shape of the rows, and the widths of a network to train on them."""
 
     shape: tuple[int, int]
     widths: tuple[int, ...]
@@ -150,7 +149,7 @@ def mlp_regressor(
 def fit_products(
     rows: Rows, widths: Sequence[int], batch_size: int, n_epochs: int
 ) -> None:
-    """Do the products of as many steps: one on the way forward, two on the way back."""
+    """Compute the products of a number of steps: one forward, two backward."""
     batches = [torch.rand(batch_size, width) for width in widths]
     weights = [torch.rand(pair) for pair in pairwise(widths)]
     forward = [torch.empty_like(batch) for batch in batches]
@@ -180,7 +179,7 @@ def seconds(function: Callable[[], Any]) -> float:
 
 
 def in_turns(functions: dict[str, Callable[[], Any]], repeats: int) -> dict[str, Any]:
-    """Run functions in turns, once to warm up; return their seconds, an array each."""
+    """Run functions in turns, after a warm-up; return an array of seconds for each."""
     times: dict[str, Any] = {name: [] for name in functions}
     for number in range(repeats + 1):
         for name, function in functions.items():
@@ -191,7 +190,7 @@ def in_turns(functions: dict[str, Callable[[], Any]], repeats: int) -> dict[str,
 
 
 def compare_fits(task: Task, repeats: int) -> None:
-    """Print microseconds a step, and how often our time each contender takes."""
+    """Print microseconds per step, and the ratio of each contender to this package."""
     print(f"fit, {task}")
     arguments = task.make_rows(), task.widths, task.batch_size, task.n_epochs
     times = in_turns(
@@ -284,7 +283,7 @@ def measure_overhead(repeats: int) -> None:
 
 
 def measure_growth(n_rows: Sequence[int], repeats: int) -> None:
-    """Print the time of an epoch for each row, which is to stay the same."""
+    """Print the time of an epoch per row, which should be constant."""
     print("fit, 20 columns, one epoch, microseconds a row")
     for number in n_rows:
         rows = np.random.default_rng(0).random((number, 20), dtype=np.float32)

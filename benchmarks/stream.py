@@ -1,4 +1,4 @@
-"""Memory that a fit takes of data far larger than it.
+"""Memory that a fit needs for data far larger than memory.
 
 A sparse file stands for 20 GB of float32: 5,000,000 rows of 1,000 columns, of which a
 few thousand hold numbers and the others take no room on the disk. One epoch is trained
@@ -6,10 +6,10 @@ from `Blocks`, which are mapped one at a time::
 
     python -m benchmarks.stream
 
-Printed are the largest sizes of anonymous memory (RssAnon) and of mapped files
-(RssFile) above those before the fit, less the buffer. The former is what the process
-needs; the latter are pages of the file in the system's cache, which takes them back at
-need.
+The benchmark prints the maximum sizes of anonymous memory (RssAnon) and of mapped files
+(RssFile), minus those before the fit and minus the buffer. The process needs the
+former; the latter are pages of the file in the system's cache, which can be freed at
+any time.
 
 Reads /proc, so it needs Linux.
 """
@@ -34,7 +34,7 @@ _MIB = 2**20
 
 
 class Peak(threading.Thread):
-    """Notes the most that this process holds, of each kind, until it is stopped."""
+    """Records the maximum memory of this process, by type, until it is stopped."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -43,13 +43,13 @@ class Peak(threading.Thread):
         self._stopped = threading.Event()
 
     def run(self) -> None:
-        """Look every few milliseconds."""
+        """Measure every few milliseconds."""
         while not self._stopped.wait(0.005):
             for kind, size in held().items():
                 self.highest[kind] = max(self.highest[kind], size)
 
     def stop(self) -> dict[str, float]:
-        """Return the MiB above what was held at first."""
+        """Return the MiB above the initial amount."""
         self._stopped.set()
         self.join()
         return {kind: self.highest[kind] - self.before[kind] for kind in self.before}
@@ -63,7 +63,7 @@ def held() -> dict[str, float]:
 
 
 def make_file(path: Path, n_rows: int) -> None:
-    """Make a file of mostly nothing, with a block of numbers here and there."""
+    """Make a mostly empty sparse file, with a block of numbers at intervals."""
     rng = np.random.default_rng(0)
     factors = rng.normal(size=(10, N_COLUMNS))
     with path.open("wb") as file:

@@ -1,25 +1,26 @@
-"""Tables with gaps: features for a linear model, imputation, speed.
+"""Tables with missing values: features for a linear model, imputation, speed.
 
-Twelve sets of mixed columns with gaps are in a package of R's data sets::
+Twelve sets of mixed columns with missing values are in a package of R's data sets::
 
     python -m pip install ".[benchmarks]"
     python -m benchmarks.tables features
     python -m benchmarks.tables imputation
     python -m benchmarks.tables speed
 
-Settings were tried on Chile, credit, births, gestation, SLID and Titanic, by folds and
-by hidden cells of their own; the other sets had no part in any default.
+Defaults were chosen on Chile, credit, births, gestation, SLID and Titanic, by folds and
+hidden cells that differ from those here; the other sets were not used for any default.
 
 Features
     Up to 4,000 rows, drawn once; five folds for each of three seeds. Raw columns are
-    numbers with their gaps filled by means, indicators of gaps, all standardised, and
-    categories one-hot. They go into a linear model alone, joined with their principal
-    components (95 % of the variance), or joined with `TabularAutoencoderTransformer()`;
-    besides there are the autoencoder's features alone, and numbers in a piecewise
-    linear encoding with categories one-hot. `LogisticRegression` is scored by the area
-    under the ROC curve (one against the rest), `Ridge` by R²; their penalty is the best
-    of three inner folds. A difference has the standard error of its mean over seeds and
-    folds; as folds share rows, the true error is larger.
+    numbers with missing values replaced by means, indicators of missing values, all
+    standardised, and one-hot categories. They go into a linear model alone, joined with
+    their principal components (95 % of the variance), or joined with
+    `TabularAutoencoderTransformer()`; besides there are the autoencoder's features
+    alone, and numbers in a piecewise linear encoding with categories one-hot.
+    `LogisticRegression` is scored by the area under the ROC curve (one against the
+    rest), `Ridge` by R²; their penalty is the best of three inner folds. A difference
+    has the standard error of its mean over seeds and folds; as folds share rows, the
+    true error is larger.
 
 Imputation
     Up to 2,000 rows, three seeds; 10, 30 and 50 % of all known cells are hidden. Rivals
@@ -29,7 +30,7 @@ Imputation
     numbers in standard deviations of their columns, accuracy that of hidden categories.
 
 Speed
-    50,000 rows and 30 mixed columns, made up; all threads.
+    50,000 synthetic rows of 30 mixed columns; all threads.
 """
 
 import argparse
@@ -78,7 +79,7 @@ Line = dict[str, Any]
 
 @dataclass(frozen=True)
 class Source:
-    """Where a table comes from.
+    """Source of a table.
 
     Attributes
     ----------
@@ -102,7 +103,7 @@ class Source:
     is_log: bool = False
 
     def load(self, n_rows: int) -> tuple[pd.DataFrame, Values]:
-        """Return columns and target of up to as many rows, drawn once."""
+        """Return columns and target of up to a number of rows, drawn once."""
         frame = load_frame(self.package, self.item)
         frame = frame[frame[self.target].notna()].drop(columns=list(self.drop))
         if len(frame) > n_rows:
@@ -152,7 +153,7 @@ CATEGORIES = make_column_selector(dtype_exclude="number")
 
 
 def make_raw(numbers: Any) -> Any:
-    """Return what makes raw columns of a frame, its numbers by `numbers`."""
+    """Return the encoder of a frame's raw columns, with `numbers` for its numbers."""
     one_hot = OneHotEncoder(
         handle_unknown="infrequent_if_exist", min_frequency=5, sparse_output=False
     )
@@ -161,12 +162,12 @@ def make_raw(numbers: Any) -> Any:
 
 
 def to_words(frame: pd.DataFrame) -> pd.DataFrame:
-    """Make a level of gaps, and strings of all levels."""
+    """Make missing values a category, and all categories strings."""
     return frame.astype(object).where(frame.notna(), "").astype(str)
 
 
 def make_candidates(seed: int) -> dict[str, Any]:
-    """Return what makes each kind of features."""
+    """Return the encoders of each kind of features."""
     gaps = SimpleImputer(add_indicator=True)
     raw = make_raw(make_pipeline(gaps, StandardScaler()))
     bins = SplineTransformer(degree=1, n_knots=9, knots="quantile")
@@ -244,20 +245,20 @@ def summarise_features(lines: pd.DataFrame) -> None:
 
 
 def hide(frame: pd.DataFrame, rate: float, seed: int) -> tuple[pd.DataFrame, Values]:
-    """Return the frame with known cells hidden, and where."""
+    """Return the frame with known cells hidden, and the hidden cells."""
     draw = np.random.default_rng(seed).random(frame.shape) < rate
     hidden = draw & frame.notna().to_numpy()
     return frame.mask(hidden), hidden
 
 
 def split_kinds(frame: pd.DataFrame) -> tuple[list[str], list[str]]:
-    """Name the columns of numbers and of categories."""
+    """Return the names of the columns of numbers and of categories."""
     numbers = list(NUMBERS(frame))
     return numbers, list(CATEGORIES(frame))
 
 
 class OneHot:
-    """Fill gaps of a frame by an imputer of numbers.
+    """Fills missing values of a frame by an imputer of numbers.
 
     Parameters
     ----------
@@ -272,7 +273,7 @@ class OneHot:
         self.drop = drop
 
     def impute(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return the frame with its gaps filled."""
+        """Return the frame with its missing values filled."""
         numbers, categories = split_kinds(frame)
         scaler = StandardScaler()
         columns = [scaler.fit_transform(frame[numbers])]
@@ -300,7 +301,7 @@ class OneHot:
 
 
 class Autoencoder:
-    """Fill gaps of a frame by the autoencoder of this package.
+    """Fills missing values of a frame by the autoencoder of this package.
 
     Parameters
     ----------
@@ -312,7 +313,7 @@ class Autoencoder:
         self.seed = seed
 
     def impute(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return the frame with its gaps filled."""
+        """Return the frame with its missing values filled."""
         transformer = TabularAutoencoderTransformer(random_state=self.seed).fit(frame)
         filled: pd.DataFrame = transformer.impute(frame)
         return filled
@@ -324,7 +325,7 @@ def make_iterative(least: Values, largest: Values) -> Any:
 
 
 def make_imputers(seed: int) -> dict[str, Any]:
-    """Return all that fill gaps."""
+    """Return all imputers."""
     return {
         "mean": OneHot(lambda *_: SimpleImputer()),
         "k nearest": OneHot(lambda *_: KNNImputer()),
@@ -337,7 +338,7 @@ IMPUTERS = tuple(make_imputers(0))
 
 
 def load_to_impute(name: str) -> pd.DataFrame:
-    """Return the columns of a set that say something, in two types."""
+    """Return the informative columns of a set, as numbers and categories."""
     frame, _ = SOURCES[name].load(N_ROWS_TO_IMPUTE)
     frame = frame[[c for c in frame if frame[c].nunique() > 1]]
     numbers, categories = split_kinds(frame)
@@ -357,7 +358,7 @@ def measure_imputation(name: str) -> Iterator[Line]:
             for imputer, filler in make_imputers(seed).items():
                 start = time.perf_counter()
                 with warnings.catch_warnings():
-                    # Ten rounds are its default, and mostly not enough.
+                    # The default is ten rounds, which are mostly not enough.
                     warnings.simplefilter("ignore", ConvergenceWarning)
                     filled = filler.impute(holed)
                 seconds = time.perf_counter() - start
@@ -393,7 +394,7 @@ def summarise_imputation(lines: pd.DataFrame) -> None:
 
 
 def make_large(n_rows: int = 50_000) -> pd.DataFrame:
-    """Make up 20 numbers and 10 categories of 3 to 40 levels, a tenth of them gaps."""
+    """Draw 20 numbers and 10 categories of 3 to 40 values, a tenth of them missing."""
     draw = np.random.default_rng(0)
     hidden = draw.normal(size=(n_rows, 5))
     mixed = np.tanh(hidden @ draw.normal(size=(5, 30)))
@@ -407,7 +408,7 @@ def make_large(n_rows: int = 50_000) -> pd.DataFrame:
 
 
 def measure_speed(_: str) -> Iterator[Line]:
-    """Yield the seconds of a fit, and of five rounds of reading."""
+    """Yield the seconds of a fit, and of five rounds of applying it."""
     frame = make_large()
     start = time.perf_counter()
     transformer = TabularAutoencoderTransformer(random_state=0).fit(frame)
@@ -434,7 +435,7 @@ PARTS = {
 
 
 def describe_sources(names: list[str]) -> pd.DataFrame:
-    """Count rows, columns and gaps of the whole sets."""
+    """Count rows, columns and missing values of the whole sets."""
     rows = []
     for name in names:
         source = SOURCES[name]

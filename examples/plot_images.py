@@ -14,7 +14,7 @@ from pathlib import Path
 
 import matplotlib
 
-# Without a screen too: the figure is only written to a file.
+# Works without a screen: the figure is only written to a file.
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
@@ -41,7 +41,7 @@ Rows = NDArray[np.float32]
 
 
 def load(data_dir: Path | None) -> tuple[Rows, Rows]:
-    """Return images to learn from and to show, in [0, 1], as rows."""
+    """Return images to learn from and images to show, in [0, 1], as rows."""
     if data_dir is None:
         rows = np.asarray(load_digits().data / 16, dtype=np.float32)
         return rows[N_SHOWN:], rows[:N_SHOWN]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import matplotlib
 
-# Without a screen too: the figure is only written to a file.
+# Works without a screen: the figure is only written to a file.
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
@@ -36,12 +36,12 @@ def load() -> pd.DataFrame:
 
 
 def plant_errors(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return a frame with typing errors, and which cells they are in."""
+    """Return a frame with typing errors, and the cells with errors."""
     rng = np.random.default_rng(0)
     broken = frame.copy()
     is_wrong = pd.DataFrame(False, index=frame.index, columns=frame.columns)
     for number, row in enumerate(rng.choice(frame.index, N_ERRORS, replace=False)):
-        # A digit too many, or the age of somebody else.
+        # One digit too many, or the age of somebody else.
         name = ["Price", "Expenses", "Amount", "Age"][number % 4]
         value = frame.loc[row, name]
         broken.loc[row, name] = 99 if name == "Age" else 10 * value
@@ -50,7 +50,7 @@ def plant_errors(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def main() -> None:
-    """Fit, print what was found, and draw the strangest rows."""
+    """Fit, print the results, and draw the strangest rows."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--output", type=Path, default=Path("outliers.png"))
     arguments = parser.parse_args()

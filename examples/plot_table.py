@@ -1,7 +1,7 @@
-"""Take a table with gaps as it is: features, filled gaps, cells that look wrong.
+"""Use a table with missing values as it is: features, imputation, suspicious cells.
 
-The table is of 4,454 loans, with numbers, categories and 455 gaps (`credit_data` of R's
-modeldata package). The script
+The table is of 4,454 loans, with numbers, categories and 455 missing values
+(`credit_data` of R's modeldata package). The script
 
 - predicts which loans go bad, by a pipeline of `TabularAutoencoderTransformer` and
   `LogisticRegression`, and by raw columns for comparison;
@@ -18,7 +18,7 @@ from typing import Any
 
 import matplotlib
 
-# Without a screen too: the figure is only written to a file.
+# Works without a screen: the figure is only written to a file.
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
@@ -47,7 +47,7 @@ def load() -> tuple[pd.DataFrame, pd.Series]:
 
 
 def compare_features(frame: pd.DataFrame, outcome: pd.Series) -> None:
-    """Print how well loans are told apart."""
+    """Print how well loans are classified."""
     numbers = make_pipeline(SimpleImputer(add_indicator=True), StandardScaler())
     raw = make_column_transformer(
         (numbers, make_column_selector(dtype_include="number")),
@@ -67,7 +67,7 @@ def compare_features(frame: pd.DataFrame, outcome: pd.Series) -> None:
 
 
 def compare_filling(frame: pd.DataFrame) -> None:
-    """Print how well hidden cells are filled."""
+    """Print how well hidden cells are imputed."""
     hidden = np.random.default_rng(0).random(frame.shape) < 0.1
     hidden &= frame.notna().to_numpy()
     holed = frame.mask(hidden)
@@ -88,7 +88,7 @@ def compare_filling(frame: pd.DataFrame) -> None:
 
 
 def write(value: Any) -> str:
-    """Write a cell."""
+    """Format a cell."""
     if pd.isna(value):
         return ""
     return value if isinstance(value, str) else f"{value:.0f}"

@@ -7,6 +7,7 @@ from ._estimators.imputer import AutoencoderImputer
 from ._estimators.outliers import AutoencoderOutlierDetector
 from ._estimators.patches import PatchAutoencoderTransformer
 from ._estimators.tabular import TabularAutoencoderTransformer
+from ._estimators.variational import VariationalAutoencoder
 from ._parallel.together import train_together
 from ._persistence.leftovers import clear_checkpoints
 from ._persistence.saving import load, trusted_types
@@ -24,6 +25,7 @@ __all__ = [
     "ConvAutoencoderTransformer",
     "PatchAutoencoderTransformer",
     "TabularAutoencoderTransformer",
+    "VariationalAutoencoder",
     "clear_checkpoints",
     "load",
     "train_together",

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import sklearn
 
-# Frames of scikit-learn wrap `fit` and `transform`: callbacks, output containers. What
-# a `with` statement enters is called by contextlib.
+# Callbacks and output containers of scikit-learn wrap `fit` and `transform`, and
+# contextlib calls context managers: warnings should not point there.
 _SKIPPED = (
     *(f"{Path(module).parent}/" for module in (__file__, str(sklearn.__file__))),
     contextlib.__file__,

@@ -34,7 +34,7 @@ class Straight(torch.nn.Module):
 
 
 def rows(n_features, n_rows=40):
-    """Make rows by a formula, which is the same for ever."""
+    """Make rows by a formula, which gives the same values on any machine."""
     places = np.arange(n_rows * n_features, dtype=np.float64)
     return (np.sin(places**1.5) + np.cos(places / 7)).reshape(n_rows, n_features)
 
@@ -59,7 +59,7 @@ def frame():
 
 
 def estimators():
-    """Fit one of each kind, by name, each with its rows."""
+    """Fit one estimator of each class, by name, each with its rows."""
     named = pd.DataFrame(rows(4), columns=list("abcd"))
     options = {"max_iter": 2, "random_state": 0}
     stream = AutoencoderTransformer(
@@ -115,7 +115,7 @@ def estimators():
 
 
 def main():
-    """Write the files, and what comes out of them."""
+    """Write the files, and the results of the estimators in them."""
     folder = FILES / str(FORMAT_VERSION)
     folder.mkdir(parents=True)
     for name, (estimator, X) in estimators().items():

@@ -1,4 +1,4 @@
-"""Fits on an accelerator, where there is one."""
+"""Fits on an accelerator, if there is one."""
 
 import pickle
 

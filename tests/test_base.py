@@ -1,4 +1,4 @@
-"""The contract beyond scikit-learn's own checks."""
+"""The contract of estimators beyond scikit-learn's own checks."""
 
 import pickle
 import re
@@ -171,10 +171,10 @@ def test_reading_before_fit(quick, X):
             method(X)
 
 
-# Trouble in training
+# Errors and interrupts in training
 
 
-def test_a_loss_that_is_never_finite_says_which_knob_to_turn(X):
+def test_a_loss_that_is_never_finite_gives_advice(X):
     estimator = AutoencoderTransformer(
         3, solver="sgd", learning_rate_init=1e30, random_state=0
     )
@@ -199,7 +199,7 @@ def test_a_loss_that_turns_non_finite_keeps_the_best_weights(X):
     assert 1 <= estimator.n_iter_ < 2000
     assert np.isfinite(estimator.loss_curve_).all()
     assert np.isfinite(estimator.transform(X)).all()
-    # The lowest loss was that of the weights which the epoch before had ended with.
+    # The lowest loss belongs to the weights at the end of the epoch before.
     best = clone(estimator).set_params(max_iter=int(np.argmin(estimator.loss_curve_)))
     np.testing.assert_array_equal(best.fit(X).transform(X), estimator.transform(X))
     assert -estimator.score(X) < 0.1 * X.var(axis=0).mean()
@@ -243,7 +243,7 @@ def test_interrupt_leaves_a_usable_estimator(X):
                 signal.raise_signal(signal.SIGINT)
 
     estimator = AutoencoderTransformer(3, max_iter=20).set_callbacks(Interrupt())
-    # Python leaves the signal ignored where the shell that started it did.
+    # Python leaves the signal ignored if the shell that started it ignores it.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.warns(UserWarning, match="Training interrupted by user"):
@@ -271,7 +271,9 @@ def test_sparse_input_gives_the_result_of_dense_input(train_rows, convert):
 
 
 def test_sparse_input_is_never_densified():
-    rows = sparse.random_array((20_000, 2_000), density=0.005, rng=0, format="csr")
+    rng, n_values = np.random.default_rng(0), 200_000
+    places = rng.integers(20_000, size=n_values), rng.integers(2_000, size=n_values)
+    rows = sparse.csr_array((rng.random(n_values), places), shape=(20_000, 2_000))
     estimator = AutoencoderTransformer(
         4, hidden_layer_sizes=(), max_iter=1, random_state=0
     )
@@ -381,7 +383,7 @@ def test_heavy_rows_are_reconstructed_better(train_rows):
     )
 
 
-def test_weight_zero_is_absence(train_rows):
+def test_weight_zero_equals_absence(train_rows):
     weights = np.ones(len(train_rows))
     weights[::3] = 0
     estimator = AutoencoderTransformer(4, max_iter=2, random_state=0)
@@ -413,7 +415,7 @@ def test_extreme_weights_are_ratios(quick, X):
 
 def test_losses_are_shares_of_the_variance(quick, X):
     rng = np.random.default_rng(0)
-    # A column of variance one is no constant column, whatever StandardScaler says.
+    # A column of variance one is not constant, whatever StandardScaler says.
     X = np.c_[np.tile([-1.0, 1.0], 100), np.ones(200), 0.01 * rng.normal(size=(200, 3))]
     quick.fit(X)
     assert quick.scale_ == pytest.approx(np.sqrt(X.var(axis=0).mean()), rel=1e-6)
@@ -435,7 +437,7 @@ def test_scores_are_in_the_units_of_the_data(quick, X, unit):
     )
 
 
-# Copies and files
+# Clones, pickles and files
 
 
 def test_a_clone_has_the_parameters_but_not_the_weights(quick, X):
@@ -503,7 +505,7 @@ def test_a_pipeline_finds_it_in_its_cache(tmp_path, train_rows):
     assert Counting.fits == 2
 
 
-# Going on
+# Continued training
 
 
 def test_partial_fit_learns(train_rows, test_rows):
@@ -519,7 +521,7 @@ def test_partial_fit_learns(train_rows, test_rows):
 
 
 def test_partial_fit_carries_the_optimiser_on(quick, X):
-    # All rows make one batch: an epoch is a step, and nothing else tells them apart.
+    # All rows form one batch, so an epoch is one step and both fits should agree.
     quick.set_params(learning_rate="constant", max_iter=5)
     expected = clone(quick).fit(X).transform(X)
     for _ in range(5):
@@ -589,7 +591,7 @@ def test_partial_fit_takes_another_solver(quick, X):
 
 def test_early_stopping_restores_the_best_epoch(train_rows):
     class Keep:
-        """Keeps the code of each epoch."""
+        """Stores the code after each epoch."""
 
         codes = []
 
@@ -623,7 +625,7 @@ def test_early_stopping_restores_the_best_epoch(train_rows):
 
 def test_what_a_callback_keeps_of_an_epoch_is_of_that_epoch(quick, X):
     class Keep:
-        """Keeps the estimators of all epochs, and what they gave then."""
+        """Stores the estimators of all epochs, and their results at that time."""
 
         kept = []
 
@@ -644,7 +646,7 @@ def test_what_a_callback_keeps_of_an_epoch_is_of_that_epoch(quick, X):
     assert len(codes) == 3
 
 
-# Telling
+# Messages
 
 
 def test_verbose_prints_a_line_an_epoch(quick, X, capsys):
@@ -685,7 +687,7 @@ def test_progress_bar_shows_epochs_under_a_search(X, capsys, monkeypatch):
     grid = {"autoencodertransformer__n_components": [2, 3]}
     search = GridSearchCV(pipeline, grid, cv=2)
     with warnings.catch_warnings():
-        # Some steps of a pipeline have no callbacks, which scikit-learn warns about.
+        # Some steps of a pipeline have no callbacks, of which scikit-learn warns.
         warnings.filterwarnings("ignore", message=".*does not support callbacks")
         search.set_callbacks(ProgressBar(max_propagation_depth=None)).fit(X, y)
     shown = capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""The benchmarks run; what they measure is not asserted but in the documentation."""
+"""The benchmarks run. What they measure is in the documentation, and not asserted."""
 
 import dataclasses
 import re
@@ -26,7 +26,7 @@ from benchmarks import (
 from examples import plot_outliers, plot_table
 from skautoenc import AutoencoderTransformer
 
-# Whole searches and tables on real data: estimators are tested elsewhere.
+# They run whole searches on real data; estimators are tested elsewhere.
 pytestmark = pytest.mark.slow
 
 
@@ -48,7 +48,7 @@ def test_reconstruction(tmp_path, monkeypatch, capsys):
 @pytest.fixture
 def run_untuned(tmp_path, monkeypatch, capsys):
     """Run the benchmark on one seed and return what it prints."""
-    # Candidates of C only cost time here, and so do rows.
+    # Candidates of C and rows only cost time here.
     monkeypatch.setattr(untuned, "CLASSIFIER_C", (0.1, 1))
     monkeypatch.setattr(untuned, "N_FOLDS", 2)
     output = tmp_path / "lines.csv"
@@ -80,7 +80,7 @@ def test_untuned_resumes(run_untuned, tmp_path, monkeypatch):
     again = run_untuned("wine")
     assert (first.count("accuracy="), again.count("accuracy=")) == (8, 1)
     assert again.partition("\n\n")[2] == first.partition("\n\n")[2]
-    # Lines of other code are kept, and not taken for those of this one.
+    # Lines of other versions of the code are kept, apart from those of this one.
     monkeypatch.setattr(untuned, "settings", lambda: "other")
     assert run_untuned("wine").count("accuracy=") == 8
     assert len(pd.read_csv(path)) == 16
@@ -176,7 +176,7 @@ def test_memory(monkeypatch, capsys):
     memory.main()
     printed = capsys.readouterr().out
     (fitted,) = re.findall(r"CSR: fit (\d+) MiB, transform \d+ MiB", printed)
-    # As an array the rows would be 20 MB, in float64 twice as much.
+    # The rows would be 20 MB as an array, and twice as much in float64.
     assert int(fitted) < 150
 
 
@@ -202,7 +202,7 @@ def test_imputation_of_tables(small_tables, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(sys, "argv", ["tables", "imputation", "--output", str(output)])
     tables.main()
     lines = pd.read_csv(output).set_index("imputer")
-    # The mean is off by one standard deviation, on average.
+    # The mean is off by one standard deviation on average.
     assert lines["RMSE"]["mean"] == pytest.approx(1, abs=0.1)
     assert lines["RMSE"]["autoencoder"] < lines["RMSE"]["mean"]
     assert "Mean rank" in capsys.readouterr().out
@@ -254,7 +254,7 @@ def test_outliers(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", line)
     outliers.main()
     table = pd.read_csv(output)
-    # In the order of names without regard to case, these are in odd places.
+    # Sorted by name without regard to case, these are at odd positions.
     assert set(table["set"]) == {"a", "http"}
     assert table["AUROC"].between(0.5, 1).all()
     printed = capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Training data that comes in blocks."""
+"""Training data that is read in blocks."""
 
 import tracemalloc
 
@@ -22,7 +22,7 @@ from skautoenc._training.batches import Batches
 
 @pytest.fixture
 def X():
-    """More than is kept as one piece."""
+    """More rows than are stored in memory at once."""
     rng = np.random.default_rng(0)
     factors = rng.normal(size=(4000, 3)) + np.linspace(-2, 2, 4000)[:, None]
     return factors @ rng.normal(size=(3, 300)) + 1.0
@@ -34,7 +34,7 @@ def quick():
 
 
 def cut(X, *sizes):
-    """Cut rows into blocks of the sizes, again and again."""
+    """Cut rows into blocks of the given sizes, repeatedly."""
     blocks, start = [], 0
     while start < X.shape[0]:
         size = sizes[len(blocks) % len(sizes)]
@@ -49,7 +49,7 @@ def weights(estimator):
 
 
 def same(estimator, X, blocks, **others):
-    """Whether a fit of blocks is that of an array, bit for bit."""
+    """Whether a fit of blocks equals that of an array, bit for bit."""
     whole, parts = clone(estimator).fit(X, **others), estimator.fit(blocks, **others)
     return (
         weights(whole) == weights(parts)
@@ -120,7 +120,7 @@ def test_images(X):
 
 
 class Passes:
-    """Blocks that count how often each is asked for."""
+    """Blocks that count how often each of them is requested."""
 
     def __init__(self, blocks):
         self.blocks = blocks
@@ -166,7 +166,7 @@ def test_rows_change_places_within_the_buffer():
         moved = np.abs(order - np.arange(1000))
         assert moved.mean() > 20
         assert moved.max() < 100
-        # Where all rows before have lower numbers than all rows after.
+        # All rows before have lower numbers than all rows after.
         highest = np.maximum.accumulate(order)
         borders.append(np.flatnonzero(highest == np.arange(1000)))
     assert not np.array_equal(*borders)
@@ -194,7 +194,7 @@ def test_memory_is_that_of_the_buffer(quick):
     quick.set_params(max_iter=1).fit(Blocks(blocks, buffer_size=2000))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    # The buffer has 8 MB, a block 2, the whole 120.
+    # The buffer has 8 MB, a block 2 MB, all rows 120 MB.
     assert peak < 40e6
 
 
@@ -245,7 +245,7 @@ def test_blocks_must_not_change(quick, X):
         quick.fit(Blocks(shrinking, buffer_size=200))
 
 
-def test_a_gap_is_named(quick, X):
+def test_a_missing_value_is_named(quick, X):
     blocks = cut(X.copy(), 900)
     blocks[2][5, 7] = np.nan
     with pytest.raises(ValueError, match="NaN: row 1805, column 7"):

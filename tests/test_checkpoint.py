@@ -33,11 +33,11 @@ from skautoenc import (
 
 
 class Killed(BaseException):
-    """Ends a fit between two epochs, as nothing else does."""
+    """Ends a fit between two epochs, unlike any other exception."""
 
 
 class Epochs:
-    """A callback that counts epochs, and ends a fit after some.
+    """A callback that counts epochs, and ends a fit after some of them.
 
     The last of them is not written down any more.
     """
@@ -85,14 +85,14 @@ def killed(estimator, X, n_epochs=4, **others):
 
 
 def counted(estimator, X, **others):
-    """Fit a copy to the end; return it and the number of epochs that it took."""
+    """Fit a copy to the end; return it and the number of epochs that were trained."""
     epochs = Epochs()
     estimator = clone(estimator).set_callbacks(epochs)
     return estimator.fit(X, **others), epochs.n_seen
 
 
 def result(estimator, X):
-    """Return everything that was learnt, as bytes."""
+    """Return all fitted attributes as bytes."""
     weights = estimator.network_.state()["weights"]
     return {
         "weights": {name: array.tobytes() for name, array in weights.items()},
@@ -104,7 +104,7 @@ def result(estimator, X):
     }
 
 
-# Killed for real
+# Processes that are killed
 
 CASES = {
     "sparse, noisy, revived": AutoencoderTransformer(
@@ -135,7 +135,7 @@ def store(found, path):
 
 
 def fit_and_store(case, folder, path):
-    """Run a fit to its end, in a process that may not live so long."""
+    """Run a fit to its end, in a process that may be killed."""
     X = table()
     estimator = clone(CASES[case]).set_params(checkpoint=folder, random_state=0).fit(X)
     store(result(estimator, X), path)
@@ -152,7 +152,7 @@ def fit_images(folder, path):
 
 
 def fit_warm(folder, path):
-    """Run two fits, of which the second goes on from the first."""
+    """Run two fits, of which the second continues the first."""
     X = table()
     estimator = AutoencoderTransformer(
         24, warm_start=True, max_iter=30, batch_size=16, random_state=0, tol=0
@@ -163,7 +163,7 @@ def fit_warm(folder, path):
 
 
 def killed_at_random(target, arguments, folder, n_kills):
-    """Return what a fit comes to without kills, and each time after some of them."""
+    """Return the result of a fit without kills, and after each number of kills."""
     # Processes that have imported everything before they begin.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["skautoenc", "test_checkpoint"])
@@ -211,7 +211,7 @@ def test_a_killed_fit_ends_with_the_bytes_of_one_that_was_not(
     assert all(found == whole for found in pieced)
 
 
-# What goes on, and what does not
+# What resumes, and what does not
 
 
 @pytest.fixture
@@ -226,7 +226,7 @@ def test_only_what_is_left_is_trained(quick, X):
     assert n_epochs == 9
     killed(quick, X)
     resumed, n_epochs = counted(quick, X)
-    # The first epoch is always written down.
+    # The first epoch is always saved.
     assert 5 < n_epochs < 9
     assert result(resumed, X) == result(whole, X)
 
@@ -245,7 +245,7 @@ def test_a_fit_that_a_callback_stopped_is_done(quick, X):
     assert result(again, X) == result(stopped, X)
 
 
-def test_a_fit_that_was_interrupted_goes_on(quick, X):
+def test_an_interrupted_fit_resumes(quick, X):
     whole = clone(quick).set_params(checkpoint=None).fit(X)
     interrupted = clone(quick).set_callbacks(Epochs(4, ends_by=KeyboardInterrupt))
     with pytest.warns(UserWarning, match="interrupted"):
@@ -255,7 +255,7 @@ def test_a_fit_that_was_interrupted_goes_on(quick, X):
     assert result(resumed, X) == result(whole, X)
 
 
-def test_without_a_seed_it_goes_on_with_that_of_the_killed_fit(quick, X):
+def test_without_a_seed_it_resumes_with_the_seed_of_the_killed_fit(quick, X):
     quick.set_params(random_state=None)
     killed(quick, X)
     shutil.copytree(quick.checkpoint, f"{quick.checkpoint} again")
@@ -265,7 +265,7 @@ def test_without_a_seed_it_goes_on_with_that_of_the_killed_fit(quick, X):
     assert result(again, X) == result(resumed, X)
 
 
-def test_a_random_state_is_told_from_its_later_self(quick, X):
+def test_a_random_state_differs_from_its_later_state(quick, X):
     random_state = np.random.RandomState(0)
     quick.set_params(random_state=random_state)
     first, second = quick.fit(X).loss_curve_, quick.fit(X).loss_curve_
@@ -280,7 +280,7 @@ class Network(torch.nn.Module):
 
     def __init__(self, n_features, n_components):
         super().__init__()
-        # What no look at the code can tell.
+        # The code alone does not show this difference.
         width = int(os.environ.get("WIDTH_OF_THE_NETWORK", "3"))
         self.first = torch.nn.Linear(n_features, width)
         self.encode = torch.nn.Sequential(
@@ -352,7 +352,7 @@ def test_what_is_looked_at_does_not_matter(quick, X):
         ({"random_state": 1}, "random_state was 0 and is now 1"),
     ],
 )
-def test_another_fit_is_told_what_sets_it_apart(quick, X, change, named):
+def test_another_fit_gets_a_warning_with_the_differences(quick, X, change, named):
     killed(quick, X)
     other = clone(quick).set_params(**change)
     with pytest.warns(UserWarning, match=f"left unfinished.*: {named}\\. This fit st"):
@@ -384,7 +384,7 @@ def test_other_weights_are_another_fit(quick, X):
     assert counted(quick, X, sample_weight=weights)[1] < 9
 
 
-def test_a_search_goes_on_where_it_was(quick, X):
+def test_a_search_resumes(quick, X):
     y = X[:, 0] > 1
 
     def search(checkpoint, *callbacks):
@@ -408,7 +408,7 @@ def test_a_search_goes_on_where_it_was(quick, X):
     assert epochs.n_seen < 5 * 9 - 9
 
 
-def test_fits_that_are_trained_together_go_on_together(quick, X):
+def test_joint_fits_resume_jointly(quick, X):
     def search(checkpoint):
         autoencoder = clone(quick).set_params(checkpoint=checkpoint)
         grid = {"learning_rate_init": [0.001, 0.002, 0.005], "max_iter": [6, 9]}
@@ -421,7 +421,7 @@ def test_fits_that_are_trained_together_go_on_together(quick, X):
             warnings.simplefilter("ignore", UserWarning)
             killed(clone(quick).set_params(learning_rate_init=rate), X[300:])
     with train_together(), warnings.catch_warnings():
-        # Fits whose turn it is not yet are left unfinished.
+        # Fits that have not had their turn are left unfinished.
         warnings.filterwarnings("ignore", message=".*left unfinished")
         pieced = search(quick.checkpoint).fit(X)
     scores = "mean_test_score"
@@ -463,7 +463,7 @@ def test_a_damaged_checkpoint_is_refused(quick, X, damage):
 
 
 class Asleep(Epochs):
-    """A callback that never comes back from the third epoch."""
+    """A callback that does not return from the third epoch."""
 
     def on_fit_task_end(self, estimator, context, **others):
         super().on_fit_task_end(estimator, context, **others)
@@ -481,7 +481,7 @@ def test_a_second_process_waits_while_the_first_lives(quick, X, capsys):
     first.start()
     while not list(quick.checkpoint.glob("*/unfinished.safetensors")):
         time.sleep(0.01)
-    # Another fit is not in its way.
+    # Another fit is not affected.
     assert counted(clone(quick).set_params(max_iter=2), X)[1] == 2
     whole = clone(quick).set_params(checkpoint=None).fit(X)
     with ThreadPoolExecutor(1) as pool:
@@ -505,7 +505,7 @@ def test_a_file_in_the_place_of_the_folder(quick, X):
 
 
 def in_a_process(code):
-    """Run code in a process of its own and return what it prints."""
+    """Run code in its own process and return its output."""
     found = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
@@ -532,7 +532,7 @@ def test_a_read_only_folder_is_refused_before_training(tmp_path):
     folder = tempfile.mkdtemp()
     os.chmod(folder, 0o555)
     if os.getuid() == 0:
-        # Nothing is read-only to root.
+        # For root, no folder is read-only.
         os.setuid(65534)
     estimator = AutoencoderTransformer(3, verbose=True, checkpoint=folder + "/here")
     try:
@@ -566,7 +566,7 @@ def test_a_disk_that_fills_up_does_not_end_training(tmp_path):
 
 
 def fit_until_the_disk_is_full(estimator, X):
-    """Find no room for a file after the second epoch."""
+    """Make writing fail for lack of space after the second epoch."""
 
     class Full(Epochs):
         def on_fit_task_end(self, estimator, context, **others):

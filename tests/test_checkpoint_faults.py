@@ -1,4 +1,4 @@
-"""Checkpoints tell fits apart, wait for each other, and stand damage and forks."""
+"""Checkpoints: identity of fits, waiting, damage and forks."""
 
 import copy
 import functools
@@ -47,7 +47,7 @@ from skautoenc._training import resources
 try:
     import cloudpickle
 except ImportError:
-    # Older versions of joblib bring their own.
+    # Older versions of joblib contain their own.
     from joblib.externals import cloudpickle
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -66,7 +66,7 @@ def quick(tmp_path):
 
 
 def in_a_process(code, *arguments, seed="0"):
-    """Run code in a process of its own and return what it prints."""
+    """Run code in its own process and return its output."""
     found = subprocess.run(
         [sys.executable, *arguments, *(() if code is None else ("-c", code))],
         capture_output=True,
@@ -79,9 +79,9 @@ def in_a_process(code, *arguments, seed="0"):
     return found.stdout
 
 
-# What tells one piece of code from another
+# Identity of code
 
-# Each makes a `builder` that differs by VALUE alone.
+# Each snippet makes a `builder` that differs in VALUE only.
 KINDS = {
     "constant": "def builder(): return VALUE",
     "nested constant": "def builder(): return [lambda: VALUE for _ in 'ab']",
@@ -199,14 +199,14 @@ VALUES = ["3", "4", "3.0", "-0.0", "0.0", "True", "'3'", "b'3'", "None", "(3,)",
 
 
 def made(source, *, name="first", file="first.py", value="3"):
-    """Run code of the user's, and return the builder that it makes."""
+    """Run user code, and return the builder that it makes."""
     names = {"__name__": name, "__package__": "", "__file__": file}
     exec(compile(source.replace("VALUE", value), file, "exec"), names)
     return names["builder"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_code_is_told_apart_by_what_it_does_and_not_by_where_it_stands(kind):
+def test_code_is_identified_by_its_behaviour_not_its_position(kind):
     source = KINDS[kind]
     values = VALUES
     if kind.startswith("array"):
@@ -222,7 +222,7 @@ def test_code_is_told_apart_by_what_it_does_and_not_by_where_it_stands(kind):
 
 
 def identities(path):
-    """Identify all of these as they are made here, and as they come from a process."""
+    """Identify all of these in this process, and in another one."""
     found = {kind: identify(made(source)) for kind, source in KINDS.items()}
     pickled = pickle.loads(path.read_bytes())
     sent = {kind: identify(pickle.loads(data)) for kind, data in pickled.items()}
@@ -235,11 +235,11 @@ def test_code_is_the_same_in_every_process(tmp_path):
         builder = made(source, name="__main__")
         here[kind] = identify(builder)
         if kind == "global of a class body":
-            # cloudpickle itself leaves it behind.
+            # cloudpickle itself does not send it.
             continue
         with suppress(TypeError, pickle.PicklingError):
             pickled[kind] = cloudpickle.dumps(builder)
-    # A lock and a reference stay where they are.
+    # Locks and references are not sent to other processes.
     assert len(KINDS) - 6 < len(pickled)
     path = tmp_path / "found"
     path.write_bytes(pickle.dumps(pickled))
@@ -258,7 +258,7 @@ def test_what_is_done_with_code_does_not_change_it():
     builders = [made(KINDS[kind]) for kind in ("constant", "closure", "helper")]
     builders += [factory, slots]
     found = [identify(builder) for builder in builders]
-    # Both leave something behind: faster instructions, and names kept by a class.
+    # Running the code changes it: specialised instructions, names stored by a class.
     for builder in builders[:3]:
         for _ in range(1000):
             builder()
@@ -321,7 +321,7 @@ def test_what_is_done_with_code_does_not_change_it():
         ("builder = 'ab'.join", "builder = 'abc'.join"),
     ],
 )
-def test_code_that_differs_is_told_apart(one, other):
+def test_different_code_has_different_identities(one, other):
     imports = (
         "import operator\nimport numpy as np\nimport pandas as pd\nimport torch\n"
         "from functools import partial\nfrom torch import nn\n"
@@ -394,7 +394,7 @@ def test_what_has_no_identity_is_refused_by_name(quick, X, what):
     if what not in ("a scripted module", "something too deep"):
         assert "(the defaults of 'test_what_has" in str(caught.value)
     assert not quick.checkpoint.exists()
-    # Without a checkpoint nobody asks.
+    # Without a checkpoint, no identity is needed.
     quick.set_params(checkpoint=None).fit(X)
 
 
@@ -446,7 +446,7 @@ FACTORIES = {
 
 
 @pytest.mark.parametrize("factory", FACTORIES)
-def test_networks_of_one_factory_are_fits_of_their_own(quick, X, factory):
+def test_networks_of_one_factory_have_separate_fits(quick, X, factory):
     builders = [FACTORIES[factory](each) for each in (nn.ReLU, nn.Tanh, nn.Hardshrink)]
     found = []
     for folder in (None, quick.checkpoint, quick.checkpoint):
@@ -511,7 +511,7 @@ class Mine(AutoencoderTransformer):
         return super()._build_network(n_features)
 
 
-def test_a_subclass_is_told_apart_by_its_code(quick, X, monkeypatch):
+def test_a_subclass_is_identified_by_its_code(quick, X, monkeypatch):
     quick = Mine(**quick.get_params())
     assert counted(quick, X)[1] == 9
     assert counted(quick, X)[1] == 0
@@ -576,8 +576,8 @@ def test_columns_of_a_table_that_change_names_are_another_fit(tmp_path):
     assert counted(estimator, frame)[1] == 2
 
 
-def test_a_warm_start_is_told_apart_by_all_that_it_takes_over(tmp_path):
-    # The same bits in other units: all that differs is the mean.
+def test_a_warm_start_is_identified_by_the_first_fit(tmp_path):
+    # The same bits in other units: only the mean differs.
     X = np.random.default_rng(0).integers(0, 8, size=(64, 4)).astype(float)
     estimators = []
     for offset in (0.0, 16.0):
@@ -629,7 +629,7 @@ def held_elsewhere(path):
 
 
 def home_of(estimator, X):
-    """Return the folder of a fit, which is left as if it had not begun."""
+    """Return the folder of a fit that looks as if the fit had not begun."""
     estimator.fit(X)
     (home,) = estimator.checkpoint.iterdir()
     (home / "finished.safetensors").unlink()
@@ -678,7 +678,7 @@ def test_a_search_with_more_processes_than_folds_scores_all(quick, X):
 def test_waiting_ends_by_an_interrupt(quick, X):
     home = home_of(quick, X)
     timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
-    # What runs the tests may have told them to ignore interrupts.
+    # The process that runs the tests may ignore interrupts.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with held_elsewhere(home / "lock"):
@@ -688,7 +688,7 @@ def test_waiting_ends_by_an_interrupt(quick, X):
         timer.join()
     finally:
         signal.signal(signal.SIGINT, before)
-    # No lock is left behind.
+    # No lock is left.
     assert counted(quick, X)[1] == 9
 
 
@@ -724,7 +724,7 @@ def test_who_would_hold_up_others_does_not_wait(quick, X):
     assert {path.name for path in home.iterdir()} == {"lock", "fit.json"}
 
 
-def test_fits_that_are_trained_together_do_not_wait(quick, X):
+def test_joint_fits_do_not_wait(quick, X):
     # The rows of the first of two folds.
     home = home_of(quick, X[300:])
     scores = []
@@ -761,7 +761,7 @@ def test_the_own_lock_is_not_free(tmp_path):
     path = tmp_path / "lock"
     with locks.locked(path):
         assert not locks.is_free(path)
-        # To look has not let go of it: what another process would find.
+        # Testing the lock has not released it, as another process would find out.
         code = HOLD.replace("LOCK_EX", "LOCK_EX | fcntl.LOCK_NB")
         found = subprocess.run(
             [sys.executable, "-c", code, str(path)], capture_output=True, check=False
@@ -786,7 +786,7 @@ def test_a_lock_that_was_removed_is_another_one(tmp_path, monkeypatch):
 
     def late(descriptor, path):
         if not removed:
-            # Somebody who held it tidies up between the opening and the lock.
+            # The last holder removes the file between opening and locking.
             removed.append(path)
             path.unlink()
             path.parent.rmdir()
@@ -813,11 +813,11 @@ def test_a_fit_of_another_thread_was_not_left(quick, X):
     assert seen == [2]
 
 
-# Processes that are forked beside a fit
+# Processes that are forked during a fit
 
 
 def module_locks():
-    """Find all locks that modules of the package have."""
+    """Return all locks that modules of the package have."""
     kinds = type(threading.Lock()), type(threading.RLock())
     return {
         f"{module}.{name}": value
@@ -829,9 +829,9 @@ def module_locks():
 
 
 def in_a_fork(function):
-    """Run a function in a fork of this process, and return how that ends."""
+    """Run a function in a fork of this process, and return how it ends."""
     with warnings.catch_warnings():
-        # Newer versions of Python know that forks beside threads are dangerous.
+        # Newer versions of Python warn of forks in processes with threads.
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if child == 0:
@@ -914,7 +914,7 @@ def test_a_fork_of_a_builder_builds(X):
     assert found == [0, 0]
 
 
-# What is in the folder
+# Content of the folder
 
 
 def a_directory(path):
@@ -950,7 +950,7 @@ DAMAGES = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("state", ["unfinished", "finished"])
-def test_notes_of_another_fit_stop_nobody(quick, X, damage, state):
+def test_descriptions_of_other_fits_cannot_stop_a_fit(quick, X, damage, state):
     killed(quick, X) if state == "unfinished" else quick.fit(X)
     (home,) = quick.checkpoint.iterdir()
     change = DAMAGES[damage]
@@ -959,13 +959,13 @@ def test_notes_of_another_fit_stop_nobody(quick, X, damage, state):
     else:
         (home / "fit.json").write_bytes(change)
     assert counted(clone(quick).set_params(random_state=1), X)[1] == 9
-    # Its own are written anew, where there can be a file.
+    # Its own files are written again, where a file is possible.
     if damage != "a directory":
         assert counted(quick, X)[1] < 9
         assert json.loads((home / "fit.json").read_text())["max_iter"] == "9"
 
 
-def test_notes_of_strange_content_are_told_in_short(quick, X):
+def test_descriptions_of_strange_content_are_shortened(quick, X):
     killed(quick, X)
     (home,) = quick.checkpoint.iterdir()
     notes = json.loads((home / "fit.json").read_text())
@@ -977,7 +977,7 @@ def test_notes_of_strange_content_are_told_in_short(quick, X):
 
 
 @pytest.mark.parametrize("warm_start", [False, True])
-def test_leftovers_are_told_at_the_line_of_the_user(quick, X, warm_start):
+def test_warnings_of_leftovers_point_at_the_users_line(quick, X, warm_start):
     killed(quick, X)
     quick.set_params(warm_start=warm_start, tol=0.5)
     with pytest.warns(UserWarning, match="left unfinished") as caught:
@@ -999,7 +999,7 @@ def test_a_thousand_leftovers_are_one_warning(quick, X):
         warnings.simplefilter("always")
         clone(quick).set_params(tol=0.5).fit(X)
     (warning,) = caught
-    # The one that is most like it.
+    # The most similar one.
     assert re.search(
         rf"{home.name} was left .*: tol was 0.0001 and is now 0.5\. This fit starts "
         r"anew\. There are 1000 more; skautoenc.clear_checkpoints removes them\.",
@@ -1008,7 +1008,7 @@ def test_a_thousand_leftovers_are_one_warning(quick, X):
 
 
 def places(state, so_far=()):
-    """List the places of all values in a state."""
+    """List the positions of all values in a state."""
     found = [so_far] if so_far else []
     if isinstance(state, dict):
         for name in state:
@@ -1092,7 +1092,7 @@ def test_parts_of_dead_processes_are_removed(quick, X):
         (home / name).write_bytes(b"cut sho")
     quick.fit(X)
     names = {path.name for path in home.iterdir()}
-    # And nothing unfinished stands beside what is finished.
+    # Nothing unfinished is left next to a finished fit.
     assert names == {"lock", "fit.json", "finished.safetensors"}
 
 
@@ -1111,7 +1111,7 @@ def test_most_of_the_time_is_left_to_training(quick, X, monkeypatch):
     took = time.monotonic() - began
     assert written[:2] == ["fit.json", "unfinished.safetensors"]
     assert written[-1] == "finished.safetensors"
-    # Twenty times as long as the last took, 4 seconds, lie between two.
+    # Between two writes is twenty times the duration of the last one, 4 seconds.
     assert len(written) <= 3 + took / 4
 
 
@@ -1125,7 +1125,7 @@ def test_another_version_of_torch_is_another_fit(quick, X, monkeypatch):
     assert counted(quick, X)[1] == 9
 
 
-# Tidying up
+# Removal of checkpoints
 
 
 @pytest.fixture
@@ -1192,7 +1192,7 @@ def test_nothing_else_is_cleared(folder, tmp_path):
     assert len(list(folder.iterdir())) == 6
 
 
-def test_what_cannot_be_cleared_is_told(folder, tmp_path):
+def test_files_that_cannot_be_cleared_raise_an_error(folder, tmp_path):
     with pytest.raises(ValueError, match="which must be 'all', 'finished' or 'unf"):
         clear_checkpoints(folder, which="old")
     with pytest.raises(FileNotFoundError):

@@ -1,4 +1,4 @@
-"""Tests of the example that compares the features."""
+"""The example that compares features."""
 
 import importlib.util
 import re
@@ -108,6 +108,8 @@ def check_outputs(output: Path) -> pd.DataFrame:
     return table
 
 
+@pytest.mark.slow  # A whole search, which the command of the README runs, too.
+@pytest.mark.usefixtures("small_grid")
 def test_digits(
     example: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -138,10 +140,9 @@ def test_digits(
     assert printed.err == ""
 
 
+@pytest.mark.slow  # Whole searches.
 @pytest.mark.usefixtures("small_grid")
-@pytest.mark.parametrize(
-    "sub_folder", ["", pytest.param("fashion-mnist", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("sub_folder", ["", "fashion-mnist"])
 def test_idx_files(example: ModuleType, tmp_path: Path, sub_folder: str) -> None:
     write_idx_digits(tmp_path / "data" / sub_folder)
     arguments = ["--dataset", "fashion-mnist", "--data-dir", str(tmp_path / "data")]
@@ -208,7 +209,7 @@ def test_openml_out_of_reach(
 
 
 def check_message(capsys: pytest.CaptureFixture[str], *parts: str) -> None:
-    """Check for a message in one line with all of these parts."""
+    """Expect a message in one line with all of these parts."""
     message = capsys.readouterr().err
     assert message.startswith("compare_features: ")
     assert message.count("\n") == 1

@@ -10,7 +10,11 @@ from sklearn.base import clone
 from sklearn.decomposition import PCA
 from torch import nn
 
-from skautoenc import ConvAutoencoderTransformer, PatchAutoencoderTransformer
+from skautoenc import (
+    AutoencoderTransformer,
+    ConvAutoencoderTransformer,
+    PatchAutoencoderTransformer,
+)
 from skautoenc._networks.convolutional import (
     Convolution,
     ConvolutionalAutoencoder,
@@ -40,7 +44,7 @@ def relative_error(estimator, rows, reference):
     return np.mean((reconstruction - rows) ** 2) / np.mean((other - rows) ** 2)
 
 
-@pytest.mark.parametrize("n_components", [4, 16])
+@pytest.mark.parametrize("n_components", [pytest.param(4, marks=pytest.mark.slow), 16])
 def test_reconstructs_digits_better_than_pca(train_rows, test_rows, n_components):
     estimator = ConvAutoencoderTransformer(n_components, random_state=0)
     pca = PCA(n_components).fit(train_rows)
@@ -72,11 +76,16 @@ def test_images_of_any_size_come_back(shape, normalization):
 
 @pytest.mark.parametrize(
     "estimator",
-    [ConvAutoencoderTransformer(3, **QUICK), PatchAutoencoderTransformer()],
+    [
+        ConvAutoencoderTransformer(3, **QUICK),
+        PatchAutoencoderTransformer(
+            AutoencoderTransformer(12, sparsity="topk", max_iter=1), n_patches=2000
+        ),
+    ],
     ids=repr,
 )
 class TestImageInput:
-    """What all estimators of images do with the arrays that they are given."""
+    """Input of all estimators of images."""
 
     def test_images_of_any_form_are_the_same(self, colour, estimator):
         rows = colour.reshape(len(colour), -1)
@@ -90,6 +99,26 @@ class TestImageInput:
     def test_shape_is_found(self, train_rows, estimator):
         assert clone(estimator).fit(train_rows).image_shape_ == (8, 8, 1)
         assert clone(estimator).fit(train_rows[:, :24]).image_shape_ == (1, 24, 1)
+
+    def test_long_rows_are_squares_of_three_channels(self, colour, estimator):
+        rows = np.tile(colour[:20].reshape(20, -1), 2)
+        images = clone(estimator).set_params(random_state=0)
+        fitted = clone(images).fit(rows[:, : 10 * 10 * 3])
+        assert fitted.image_shape_ == (10, 10, 3)
+        shaped = clone(images).fit(rows[:, :300].reshape(-1, 10, 10, 3))
+        np.testing.assert_array_equal(
+            fitted.transform(rows[:, :300]), shaped.transform(rows[:, :300])
+        )
+
+    @pytest.mark.parametrize("width", [193, 10 * 10 * 2, 3 * 8 * 9, 10 * 10 * 3 + 1])
+    def test_a_shape_that_cannot_be_guessed_is_asked_for(
+        self, colour, estimator, width
+    ):
+        rows = np.tile(colour[:20].reshape(20, -1), 2)[:, :width]
+        with pytest.raises(ValueError, match=rf"{width} columns.*\(1, {width}\)"):
+            clone(estimator).fit(rows)
+        line = clone(estimator).set_params(image_shape=(1, width)).fit(rows)
+        assert line.image_shape_ == (1, width, 1)
 
     def test_grey_images_need_no_channels(self, train_rows, estimator):
         images = train_rows.reshape(-1, 8, 8)
@@ -139,9 +168,9 @@ class TestImageInput:
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"hidden_channels": ()}, "sequence of positive integers"),
-        ({"hidden_channels": (4, 0)}, "sequence of positive integers"),
-        ({"hidden_channels": (4.5,)}, "sequence of positive integers"),
+        ({"hidden_channels": ()}, "positive integer or a sequence"),
+        ({"hidden_channels": (4, 0)}, "positive integer or a sequence"),
+        ({"hidden_channels": (4.5,)}, "positive integer or a sequence"),
         ({"kernel_size": 4}, "'kernel_size' parameter .* odd"),
         ({"max_shift": -1}, "'max_shift' parameter"),
         ({"max_shift": 1, "loss": "poisson"}, "'max_shift' parameter .* 0 for loss"),
@@ -231,7 +260,7 @@ def test_shift_moves_images_and_repeats_the_edge():
 
 @pytest.mark.parametrize("parameters", [{}, {"normalize_rows": 0.5}], ids=repr)
 def test_shifts_make_up_for_images(train_rows, test_rows, parameters):
-    """Moved images are reconstructed better by a network that has seen some."""
+    """A network that was trained with shifted images reconstructs them better."""
     few = train_rows[:300]
     moved = np.roll(test_rows.reshape(-1, 8, 8), 1, axis=1)
     moved[:, 0] = moved[:, 1]
@@ -266,7 +295,7 @@ def test_layers_are_convolutions(size, height, width):
             nn.functional.pad(maps.movedim(3, 1), [size // 2] * 4), layer.weight
         )[:, :, ::2, ::2].movedim(1, 3)
         torch.testing.assert_close(result, reference)
-        # With the same weights the way back is the adjoint.
+        # With the same weights, the transposed convolution is the adjoint.
         other = torch.rand(result.shape, generator=generator)
         torch.testing.assert_close(
             (result * other).sum(), (maps * back(other)).sum(), rtol=1e-4, atol=1e-4
@@ -289,7 +318,7 @@ def test_multiplications_are_counted():
 
 
 def test_starts_as_pca(train_rows):
-    """At almost no learning rate the code spans what the principal axes do."""
+    """At a tiny learning rate the code spans the principal axes."""
     estimator = ConvAutoencoderTransformer(
         5, learning_rate_init=1e-9, max_iter=1, random_state=0
     ).fit(train_rows)

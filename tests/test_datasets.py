@@ -1,4 +1,4 @@
-"""Tests of the IDX readers, on files that the tests write themselves."""
+"""The IDX readers, on files that the tests write themselves."""
 
 import gzip
 import tracemalloc

@@ -1,4 +1,4 @@
-"""Docstrings of public classes, methods and functions, as numpydoc reads them."""
+"""Docstrings of public classes, methods and functions in numpydoc's format."""
 
 import inspect
 import re
@@ -24,6 +24,7 @@ GROUPS = [
     "members",
     "threshold",
     "code",
+    "likelihood",
     "network",
     "noise",
     "targets",
@@ -33,24 +34,30 @@ GROUPS = [
     "run",
 ]
 
-D, C, T, P = (
+D, C, T, P, V = (
     "AutoencoderTransformer",
     "ConvAutoencoderTransformer",
     "TabularAutoencoderTransformer",
     "PatchAutoencoderTransformer",
+    "VariationalAutoencoder",
 )
 OUTLIERS = "AutoencoderOutlierDetector"
-# Classes that have a text of their own for a parameter or an attribute, and why.
+# Classes that have their own text for a parameter or an attribute, and the reason.
 OWN_TEXT = {
-    # What "auto" or the default is suits the data and the network of the class.
-    "n_components": ([D, C, T, P], "another default; of the patches' pooled codes"),
-    "hidden_layer_sizes": ([D, T], "another 'auto'"),
-    "learning_rate_init": ([D, C, T], "another 'auto'"),
-    "max_iter": ([T], "another 'auto'"),
+    # "auto" or the default suits the data and the network of the class.
+    "n_components": ([D, C, T, P, V], "another default; of the patches' pooled codes"),
+    "hidden_layer_sizes": ([D, T, V], "another 'auto'"),
+    "learning_rate_init": ([D, C, T, V], "another 'auto'"),
+    "max_iter": ([T, V], "another 'auto'"),
+    "n_iter_no_change": ([V], "'auto'"),
+    "early_stopping": ([V], "'auto', which keeps the initial weights too"),
     "dropout": ([T], "says why it is not 0"),
-    # What it acts on.
-    "activation": ([D, C, T], "maps of images, or hidden layers that may be missing"),
-    "linear_skip": ([D, C], "convolutions, or hidden layers that may be missing"),
+    # The object it acts on differs.
+    "activation": (
+        [D, C, T, V],
+        "maps of images, or hidden layers that may be missing",
+    ),
+    "linear_skip": ([D, C, V], "convolutions, or hidden layers that may be missing"),
     "normalization": ([D, C], "channels, or hidden layers that may be missing"),
     "corruption": ([T], "cells of a table may be missing"),
     "corruption_rate": ([T], "rates by column and kind of column"),
@@ -65,8 +72,11 @@ OWN_TEXT = {
     "mean_": ([P], "of all pixels"),
     "scale_": ([P], "of all pixels"),
     "code_mean_": ([P], "of the pooled codes"),
-    "network_": ([D, C, T], "how its input is prepared"),
-    "loss_curve_": ([T], "deviance of the columns"),
+    "network_": ([D, C, T, V], "how its input is prepared"),
+    "loss_curve_": ([T, V], "deviance of the columns; nats"),
+    "loss_": ([V], "nats"),
+    "validation_scores_": ([V], "nats"),
+    "hidden_layer_sizes_": ([V], "never None"),
 }
 
 
@@ -88,7 +98,7 @@ def documented(entries):
 
 
 def parameters_of(function):
-    """Return names in the signature, with stars where they have them."""
+    """Return the names in the signature, with their stars."""
     stars = {
         inspect.Parameter.VAR_POSITIONAL: "*",
         inspect.Parameter.VAR_KEYWORD: "**",
@@ -105,7 +115,7 @@ def lines_of(value):
 
 
 def entries_without_blank_line(value):
-    """Return parameters and attributes that follow the one before immediately."""
+    """Return parameters and attributes without a blank line before them."""
     lines, found, section = lines_of(value), [], None
     for before, line, after in zip(["", *lines], lines, [*lines[1:], ""], strict=False):
         if after and set(after) == {"-"}:

@@ -1,4 +1,4 @@
-"""What happens to the machine, and to processes and threads."""
+"""Memory, processes and threads."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ from skautoenc import (
 
 
 def in_a_process(code, n_threads=1):
-    """Run code in a process of its own and return what it prints."""
+    """Run code in its own process and return its output."""
     found = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
         capture_output=True,
@@ -62,8 +62,8 @@ print(estimator.n_components_)
         ({"n_components": 60_000, "batch_size": 500}, "fit"),
     ],
 )
-def test_without_memory_it_says_what_to_lower(parameters, method):
-    """The first two have no room for the network, the last one for a batch."""
+def test_without_memory_the_error_gives_advice(parameters, method):
+    """The first two have no memory for the network, the last one for a batch."""
     code = OUT_OF_MEMORY.format(parameters=parameters, method=method)
     message, is_fitted, width = in_a_process(code).splitlines()
     n_components = parameters["n_components"]
@@ -85,7 +85,7 @@ wide = AutoencoderTransformer(512, **parameters).fit(X)
 code = wide.transform(X)
 child = os.fork()
 if child == 0:
-    # It ends by itself where it would wait for ever.
+    # It ends after a timeout if it would wait forever.
     signal.alarm(60)
     same = np.array_equal(wide.transform(X), code)
     again = AutoencoderTransformer(512, **parameters).fit(X)

@@ -1,4 +1,4 @@
-"""Estimators saved to files, and loaded again."""
+"""Estimators that are saved to files and loaded again."""
 
 import os
 import pickle
@@ -93,7 +93,7 @@ def test_a_loaded_estimator_is_the_same(estimator, X, path):
     assert_reads_alike(loaded, fitted, X)
     assert repr(loaded.get_params()) == repr(fitted.get_params())
     assert vars(loaded).keys() == vars(fitted).keys()
-    # It can be pickled, saved, cloned and fitted again, to the same end.
+    # It can be pickled, saved, cloned and fitted again, with the same result.
     assert_reads_alike(pickle.loads(pickle.dumps(loaded)), fitted, X)
     loaded.save(path.with_suffix(".again"))
     assert path.with_suffix(".again").read_bytes() == path.read_bytes()
@@ -147,7 +147,7 @@ def test_pickles_are_small_and_of_no_device(estimator, X, path):
         arrays = sum(file.get_tensor(name).nbytes for name in list(file.keys()))
     data = pickle.dumps(fitted)
     assert len(data) < 1.2 * arrays + 10_000
-    # Weights may happen to spell a word.
+    # Weights may happen to contain a word.
     texts = [text for _, text, _ in pickletools.genops(data) if isinstance(text, str)]
     assert "skautoenc" in texts
     for word in ("torch", "cpu", "cuda", "storage"):
@@ -165,7 +165,7 @@ def test_joblib_maps_it_into_memory(estimator, X, path):
     assert path.with_suffix(".again").read_bytes() == path.read_bytes()
 
 
-# Going on
+# Continued training
 
 
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
@@ -208,11 +208,11 @@ def test_numpys_own_generator_stays_numpys(X, path):
     assert loaded._random_state is np.random.mtrand._rand
 
 
-# What is kept
+# What is saved
 
 
 def test_arrays_lie_in_memory_as_they_did(X, path):
-    # Products round by the order of memory.
+    # The rounding of products depends on the memory order.
     estimator = quick(whiten="zca").fit(X)
     estimator.whitening_ = np.asfortranarray(estimator.whitening_)
     loaded = pass_through(estimator, path)
@@ -380,7 +380,7 @@ def test_a_file_is_a_plain_safetensors_file(X, path):
     assert torch.equal(weight, estimator.network_.encoder[0][0].weight)
 
 
-# What is not
+# What is not saved
 
 
 class Own(AutoencoderTransformer):
@@ -477,7 +477,7 @@ def test_other_files_are_refused(path, X):
         refuse(path, data, "not a file of skautoenc")
 
 
-def test_what_is_not_there_is_not_found(path):
+def test_a_missing_file_is_not_found(path):
     with pytest.raises(FileNotFoundError):
         skautoenc.load(path)
     with pytest.raises(IsADirectoryError):
@@ -485,14 +485,14 @@ def test_what_is_not_there_is_not_found(path):
 
 
 def hostile(saved, change):
-    """Change document and arrays, and make a file of them whose digest is right."""
+    """Change document and arrays, and make a file of them with a correct digest."""
     document, arrays = unpack(saved)
     change(document, arrays)
     return pack(document, arrays)
 
 
 def config_of(document):
-    """Return the network's arguments, an ordinary dictionary."""
+    """Return the network's arguments as an ordinary dictionary."""
     return document["estimator"]["estimator"]["fitted"]["network_"]["network"][1][
         "dict"
     ]
@@ -614,7 +614,7 @@ def test_hostile_files_are_refused(change, message, saved, path):
 
 
 def with_header(saved, old, new):
-    """Replace text in the header, and make the length and the digest right."""
+    """Replace text in the header, and correct the length and the digest."""
     from skautoenc._persistence import files as _files
 
     length = int.from_bytes(saved[:8], "little")
@@ -652,7 +652,7 @@ def test_a_header_of_any_length_is_refused(saved, path):
         refuse(path, length.to_bytes(8, "little") + saved[8:], "damaged")
 
 
-# Formats to come
+# Future formats
 
 
 def test_older_formats_are_brought_to_the_present_one(saved, path, monkeypatch):
@@ -685,9 +685,9 @@ def test_older_formats_are_brought_to_the_present_one(saved, path, monkeypatch):
     assert calls == ["rename", "scale"]
     assert loaded.alpha == expected.alpha
     np.testing.assert_array_equal(loaded.mean_, expected.mean_)
-    # What no migration can make sense of is refused like anything else.
+    # Documents that no migration understands are refused like any other.
     refuse(path, saved, "parts do not make an estimator .KeyError")
-    # What is written from now on is of the new format.
+    # New files have the new format.
     loaded.save(path)
     assert unpack(path.read_bytes())[0]["format_version"] == 3
 
@@ -697,7 +697,7 @@ def _written(path, data):
     return path
 
 
-# Faults in between
+# Interrupted writes
 
 HEAD = """
 import numpy as np, os, resource, signal, sys
@@ -764,6 +764,7 @@ def run_plain(command):
     return subprocess.run(command, capture_output=True, timeout=120).returncode
 
 
+@pytest.mark.slow  # It starts processes, for what `write` does.
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are those of POSIX")
 @pytest.mark.parametrize("moment", ["write", "flush", "fsync", "replace"])
 def test_a_process_killed_half_way_leaves_the_old_file(moment, X, path):
@@ -840,7 +841,7 @@ def test_a_link_stays_a_link(path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="modes are those of POSIX")
-def test_who_may_read_a_file_stays_so(path):
+def test_permissions_of_a_file_are_kept(path):
     quick().save(path)
     path.chmod(0o600)
     quick().save(path)
@@ -879,13 +880,13 @@ def test_sizes_that_would_take_all_memory_are_refused(name, value, X, path):
         lambda moments: moments[0].update(mean=moments[0]["mean"].astype(np.float64)),
     ],
 )
-def test_what_a_solver_remembers_must_fit_the_weights(change, X, path):
+def test_the_optimizer_state_must_fit_the_weights(change, X, path):
     estimator = quick().partial_fit(X)
     change(estimator._optimizer_state["moments"])
     path.write_text("before")
     with pytest.raises(ValueError, match=r"cannot be saved, .* _optimizer_state"):
         estimator.save(path)
-    # Nor is it loaded, if somebody has saved it all the same.
+    # It is not loaded either, if somebody has saved it all the same.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             "skautoenc._persistence.saving.check_fitted", lambda estimator: None
@@ -903,7 +904,7 @@ def test_an_estimator_that_does_not_work_is_not_saved(X, path):
 
 
 def test_wide_rows_of_one_length(tmp_path):
-    # More columns than the integers that Python keeps one object of.
+    # More columns than there are small integers that Python caches.
     rows = np.random.default_rng(0).normal(size=(20, 300))
     estimator = AutoencoderTransformer(2, normalize_rows=0.5, max_iter=1).fit(rows)
     estimator.save(tmp_path / "wide")

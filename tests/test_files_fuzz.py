@@ -1,4 +1,4 @@
-"""Files that chance has damaged, and files that chance has forged.
+"""Files with random damage, and randomly forged files.
 
 A damaged file must be refused. One that was changed by somebody who then made its
 digest right must be refused too, or be an estimator that works. Nothing else may
@@ -62,7 +62,7 @@ def blank(data, rng):
 
 
 def edit(data, rng):
-    """Replace a character by another one that JSON may have there."""
+    """Replace a character by another one that is possible in JSON there."""
     data = bytearray(data)
     letters = b'0123456789-.eE+"[]{},:abcdefxyz_ \\'
     for _ in range(rng.integers(1, 3)):
@@ -74,7 +74,7 @@ DAMAGE = [edit, flip, truncate, insert, remove, swap, repeat, blank]
 
 
 def seal(data):
-    """Make the length of the header and the digest right again, where there is one."""
+    """Correct the length of the header and the digest, if there is one."""
     place = _files._PLACE
     if data[8 : place.start] != _files._START or len(data) < place.stop:
         return data
@@ -86,12 +86,12 @@ def seal(data):
 
 
 def damage_and_seal(data, rng):
-    # The beginning stays, or nothing behind it would be looked at.
+    # The beginning is kept: otherwise nothing after it would be examined.
     kept = _files._PLACE.stop
     return seal(data[:kept] + DAMAGE[rng.integers(len(DAMAGE))](data[kept:], rng))
 
 
-# Forgery: what the file says is changed, not how it says it
+# Forgery: the content of the file is changed, not its encoding
 
 
 def junk(rng):
@@ -143,7 +143,7 @@ def junk(rng):
 
 
 def nodes(tree):
-    """List every place of a tree, as what holds it and its key."""
+    """List every position of a tree, as its container and its key."""
     found, left = [], [tree]
     while left:
         node = left.pop()
@@ -214,7 +214,7 @@ def forge(data, rng):
     return _files.pack(document, arrays)
 
 
-# What may happen
+# Allowed results
 
 
 def load(path, data):
@@ -231,7 +231,7 @@ def load(path, data):
 
 
 def use(estimator):
-    """Do what an estimator is for, whatever numbers come out."""
+    """Use an estimator, whatever numbers result."""
     if not estimator.__sklearn_is_fitted__():
         return
     estimator.set_output(transform="default")
@@ -250,7 +250,7 @@ def use(estimator):
 
 @contextmanager
 def bounded_memory(most=_MOST_MEMORY):
-    """Let nothing take much more memory than is in use."""
+    """Assert that not much more memory is allocated than was in use."""
     if sys.platform != "linux":
         yield
         return
@@ -265,7 +265,7 @@ def bounded_memory(most=_MOST_MEMORY):
 
 
 def run(n_mutations, mutate, path, capsys, *, may_load):
-    # What is imported on first use is no memory that a file has asked for.
+    # Imports on first use are not memory that a file has requested.
     pytest.importorskip("polars")
     for data in SEEDS:
         use(load(path, data))

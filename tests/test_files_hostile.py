@@ -1,4 +1,4 @@
-"""Files that a stranger has made, and places where files cannot be put."""
+"""Files from strangers, and paths that cannot be written to."""
 
 import datetime as dt
 import math
@@ -54,7 +54,7 @@ def path(tmp_path):
     return tmp_path / "estimator.safetensors"
 
 
-# The format
+# Format
 
 
 def some_arrays(rng):
@@ -131,7 +131,7 @@ def test_arrays_share_no_bytes_and_leave_none_out():
             _safetensors.decode(entries, memoryview(bytes(size)))
 
 
-# Places
+# Paths
 
 
 @posix
@@ -198,7 +198,7 @@ def test_a_name_that_is_too_long_is_an_error_that_names_it(tmp_path):
 @posix
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o644, 0o666, 0o400, 0o660])
 @pytest.mark.parametrize("mask", [0o022, 0o077, 0])
-def test_at_no_moment_may_others_read_more(mode, mask, path, monkeypatch):
+def test_a_file_never_has_more_permissions(mode, mask, path, monkeypatch):
     path.write_text("before")
     path.chmod(mode)
     seen = []
@@ -234,7 +234,7 @@ def test_a_new_file_is_as_the_mask_has_it(path):
 
 
 class PathOf:
-    """A path of another library, to str or to bytes."""
+    """A path object of another library, as str or as bytes."""
 
     def __init__(self, inner):
         self.inner = inner
@@ -260,7 +260,7 @@ def test_paths_are_taken_alike_by_save_and_load(kind, path):
 
 @pytest.mark.parametrize("given", [0, 3, None, 1.5])
 def test_what_is_no_path_is_refused_alike(given):
-    # A number would be a file that is open: 0 is what is typed.
+    # A number would be an open file: 0 is standard input.
     for take in (quick().save, skautoenc.load, AutoencoderTransformer.load):
         with pytest.raises(TypeError, match="PathLike"):
             take(given)
@@ -336,12 +336,12 @@ def opened():
 
     sys.addaudithook(note)
     yield names
-    # A hook stays for ever.
+    # A hook cannot be removed.
     is_on[0] = False
 
 
 def of_zone(zone, kind):
-    """Say in the words of a file what has a time zone."""
+    """Describe something with a time zone as files do."""
     if kind == "timestamp":
         return {"timestamp": [0, "ns", zone]}
     if kind == "pandas_type":
@@ -370,7 +370,7 @@ def test_zones_of_the_database_and_offsets_are_read(zone, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("zone", NO_ZONES, ids=str)
-def test_what_is_no_zone_is_refused_and_nothing_is_opened(zone, kind):
+def test_invalid_zones_are_refused_and_nothing_is_opened(zone, kind):
     pytest.importorskip("polars")
     # The list of zones is read once, from a fixed folder.
     reader().read(of_zone("Europe/Berlin", "index"))
@@ -404,7 +404,7 @@ def test_a_zone_that_is_a_file_is_not_saved():
             writer.write(value, "here")
 
 
-# What a file may ask for
+# Memory and time that a file may request
 
 MIB = 2**20
 EXTREMES = [-1, 0, 1, 2, 3, 5, 17, 100, 1000, 4000, 10**5, 10**6, 5 * 10**8]
@@ -416,7 +416,7 @@ STRINGS += ["datetime64[s]"]
 
 @cache
 def originals():
-    """Save one of each estimator, as small as may be."""
+    """Save one of each estimator, as small as possible."""
     rows = np.random.default_rng(0).poisson(3, size=(24, 16)).astype(np.float64)
     files = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -441,7 +441,7 @@ def scalars(tree, kind):
 
 
 def resize(array, old, new):
-    """Give an array as many of what there were `old` of, if it stays small."""
+    """Resize an array whose size is `old`, if it stays small."""
     shape = tuple(new if length == old else length for length in array.shape)
     size = math.prod(shape)
     if shape == array.shape or size * array.itemsize > 256 * 1024:
@@ -450,7 +450,7 @@ def resize(array, old, new):
 
 
 def forge(data, rng):
-    """Change numbers, strings and lists, each by itself or wherever it stands."""
+    """Change numbers, strings and lists, one at a time or everywhere."""
     document, arrays = _files.unpack(data)
     for _ in range(rng.integers(1, 4)):
         kind = rng.integers(6)
@@ -466,7 +466,7 @@ def forge(data, rng):
             old, new = node[key], choose(rng, EXTREMES)
             node[key] = new
             if kind >= 2:
-                # As one who knows what belongs together.
+                # An attacker would change all related values.
                 for node, key in places:
                     if node[key] == old:
                         node[key] = new
@@ -481,7 +481,7 @@ def choose(rng, values):
 
 
 def load_within_bounds(path, data):
-    """Load a file, in no more memory and time than it can justify."""
+    """Load a file within the memory and time that its size justifies."""
     path.write_bytes(data)
     own = {"network": TwoLayers} if b"TwoLayers" in data else {}
     own = {"network": Straight} if b"Straight" in data else own
@@ -496,13 +496,13 @@ def load_within_bounds(path, data):
         assert "MemoryError" not in text, text
     finally:
         seconds = time.process_time() - before
-        # A second is for what is imported on first use.
+        # A second is allowed for imports on first use.
         assert seconds < 1 + 2 * len(data) / MIB, seconds
     return None
 
 
 def use(estimator):
-    """Call each public method that reads, on one row."""
+    """Call each public method that applies the estimator, on one row."""
     if not estimator.__sklearn_is_fitted__():
         return
     if not hasattr(estimator, "transform"):
@@ -516,7 +516,7 @@ def use(estimator):
         row = estimator.inverse_transform(np.zeros((1, len(names)), np.float32))
         assert len(row) == 1
         if isinstance(row, np.ndarray) and row.dtype.kind == "f":
-            # Others than these would be refused as not finite.
+            # Other values would be refused as not finite.
             row = np.nan_to_num(row, posinf=0, neginf=0)
         assert estimator.transform(row).shape == (1, len(names))
         for name in ("score_samples", "reconstruction_error", "impute"):
@@ -563,7 +563,7 @@ def test_forged_sizes_take_no_more_than_a_file_can_justify(seed, n_files, path, 
         print(f"\n{n_files} files forged, {n_loaded} still an estimator", end=" ")
 
 
-# Sizes that fit the arrays, but take more than these
+# Sizes that fit the arrays, but need more memory or time
 
 
 def zeros(network):
@@ -595,7 +595,7 @@ def of_maps(image_shape, channels, kernel_size=1, **others):
 
 
 def of_patches(image_shape, size, padding, n_units, grid=(1, 1)):
-    """Make an estimator whose images have more patches, or larger ones, than values."""
+    """Make an estimator whose images have more or larger patches than values."""
     width = math.prod(image_shape)
     made = PatchAutoencoderTransformer(
         AutoencoderTransformer(3, max_iter=1), patch_size=2, pooling=1, n_components=1
@@ -648,7 +648,7 @@ LARGE = {
 
 
 @pytest.mark.parametrize("make", LARGE.values(), ids=LARGE.keys())
-def test_what_takes_much_to_run_is_loaded_without(make, path):
+def test_large_models_are_loaded_without_being_applied(make, path):
     use(load_within_bounds(path, originals()["convolutional"]))
     estimator = make()
     estimator.save(path)
@@ -705,12 +705,12 @@ def test_arrays_without_bytes_take_no_more_than_a_file_can_justify(path):
 
 
 def folded(k):
-    """Make a number whose upper half and lower half cancel, as pandas hashes it."""
+    """Make a number whose halves cancel in the hash function of pandas."""
     return k * 2**32 + k
 
 
 def hashed_alike(n):
-    """Find floats that pandas gives one hash."""
+    """Find floats with one hash in pandas."""
     multiplier, mask = 0x5BD1E995, 2**32 - 1
     inverse = pow(multiplier, -1, 2**32)
     first = (0xC70F6907 ^ 4) * multiplier & mask
@@ -726,7 +726,7 @@ def hashed_alike(n):
 
 
 def bits_alike(n):
-    """Find integers that pandas gives one hash."""
+    """Find integers with one hash in pandas."""
     lower = np.arange(n, dtype=np.uint64)
     for _ in range(4):
         lower = (np.arange(n, dtype=np.uint64) ^ (lower << 11)) & np.uint64(2**32 - 1)
@@ -748,7 +748,7 @@ def bits_alike(n):
 def test_values_of_one_hash_are_refused(check, values):
     with pytest.raises(ValueError, match="the same hash"):
         check(values)
-    # Few of them take no time.
+    # A few of them take no noticeable time.
     check(values[:1000])
 
 
@@ -937,7 +937,7 @@ def test_what_loads_of_a_table_works(scaling, library, path):
             use(loaded)
 
 
-def test_a_wide_table_loads_in_no_time(path):
+def test_a_wide_table_loads_fast(path):
     rng = np.random.default_rng(0)
     columns = [rng.normal(size=20), rng.choice([*"abc"], 20), rng.integers(9, size=20)]
     columns += [
@@ -949,7 +949,7 @@ def test_a_wide_table_loads_in_no_time(path):
     made.fit(frame).save(path)
     loaded = load_within_bounds(path, path.read_bytes())
     pd.testing.assert_frame_equal(loaded.impute(frame), made.impute(frame))
-    # One of them that is not like the others is found.
+    # The one that differs from the others is tested.
     document, arrays = _files.unpack(path.read_bytes())
     types = fitted_of(document)["_schema"]["record"][1]["types"]["dict"]
     types[396][1] = {"pandas_type": "int8"}

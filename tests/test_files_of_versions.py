@@ -1,4 +1,4 @@
-"""Files of every version of the format load for ever."""
+"""Files of every version of the format can be loaded."""
 
 import io
 
@@ -30,7 +30,7 @@ def test_it_loads_and_gives_what_it_gave(path, made):
     options = {"network": Straight} if path.stem == "own" else {}
     loaded = skautoenc.load(path, **options)
     expected = np.load(path.with_suffix(".npz"))
-    # Other processors and versions of torch round otherwise.
+    # Other processors and versions of torch round differently.
     close = {"rtol": 1e-4, "atol": 1e-5}
     np.testing.assert_allclose(loaded.transform(X), expected["code"], **close)
     again = loaded.inverse_transform(expected["code"])
@@ -42,14 +42,14 @@ def test_it_loads_and_gives_what_it_gave(path, made):
     else:
         np.testing.assert_allclose(again, expected["again"], **close)
     assert path.stat().st_size < 16_000
-    # What it does from here on is up to the present version, but it does it.
+    # Later operations depend on the present version, but must work.
     goes_on = getattr(loaded, "partial_fit", loaded.fit)
     goes_on(X)
 
 
 @pytest.mark.parametrize("name", sorted({path.stem for path in STORED}))
 def test_the_newest_files_are_what_is_written_now(name, made, tmp_path):
-    # If not, files of this version cannot be told from older ones: raise
+    # If not, files of this version could not be distinguished from older ones: raise
     # FORMAT_VERSION, write the migration, and run make_files.py.
     estimator, _ = made[name]
     estimator.save(tmp_path / "now")
@@ -62,7 +62,7 @@ def test_the_newest_files_are_what_is_written_now(name, made, tmp_path):
 
 
 def _outline(path):
-    """Return the names and kinds of what a file holds, but no values."""
+    """Return the names and types in a file, without values."""
     document, arrays = unpack(path.read_bytes())
     inside = document["estimator"]["estimator"]
     return {

@@ -1,4 +1,4 @@
-"""Any parameters with any data: they work, or are refused in words."""
+"""Random parameters with random data: they work, or are refused with a message."""
 
 import warnings
 
@@ -17,7 +17,7 @@ from skautoenc import (
     TabularAutoencoderTransformer,
 )
 
-# What every fit may be given; values that are refused are among them.
+# Values that every fit may get, including invalid ones.
 TRAINING = {
     "alpha": st.sampled_from([0.0, 0.1, -1.0]),
     "batch_size": st.sampled_from(["auto", 1, 7, 1000, 0]),
@@ -95,7 +95,7 @@ KINDS = {
 
 @st.composite
 def parameters(draw, kind):
-    """Up to five parameters that are not as they come."""
+    """Draw up to five parameters that differ from the defaults."""
     choices = KINDS[kind]
     names = draw(st.lists(st.sampled_from(sorted(choices)), max_size=5, unique=True))
     return {name: draw(choices[name]) for name in names}
@@ -103,7 +103,7 @@ def parameters(draw, kind):
 
 @st.composite
 def matrices(draw):
-    """Rows of numbers, good and bad."""
+    """Draw rows of numbers, good and bad."""
     n_rows = draw(st.sampled_from([1, 2, 3, 20, 60]))
     n_columns = draw(st.sampled_from([1, 2, 8, 16, 48]))
     rng = np.random.default_rng(draw(st.integers(0, 5)))
@@ -133,7 +133,7 @@ def matrices(draw):
 
 @st.composite
 def frames(draw):
-    """Columns of all kinds, good and bad."""
+    """Draw columns of all kinds, good and bad."""
     n_rows = draw(st.sampled_from([1, 2, 20, 60]))
     rng = np.random.default_rng(draw(st.integers(0, 5)))
     z = rng.normal(size=n_rows)
@@ -161,7 +161,7 @@ def frames(draw):
 
 
 def works(estimator, X, extra=lambda fitted, X: None):
-    """Fit and read; say whether it worked, or was refused."""
+    """Fit and apply; return whether it worked or was refused."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -199,7 +199,7 @@ def fill(fitted, X):
 
 
 def estimators(kind):
-    """Make the strategy of quick estimators of a kind."""
+    """Return a strategy of quick estimators of a class."""
 
     def make(chosen):
         if kind is PatchAutoencoderTransformer:
@@ -219,7 +219,7 @@ MANY = pytest.param(2000, marks=[pytest.mark.nightly], id="many")
 
 
 def run(kind, data, n_examples, extra=lambda fitted, X: None):
-    """Try as many examples, the same in each run."""
+    """Try a number of examples, the same in each run."""
     outcomes = []
 
     @given(estimators(kind), data)

@@ -57,7 +57,7 @@ def fit_autoencoder(digits, **parameters):
 
 
 def from_estimator(display_class, estimator, X, **parameters):
-    """Call `from_estimator` with the arguments that the class takes."""
+    """Call `from_estimator` with the arguments that the class needs."""
     data = () if display_class is LossCurveDisplay else (X,)
     return display_class.from_estimator(estimator, *data, **parameters)
 
@@ -66,9 +66,10 @@ def legend_labels(ax):
     return [text.get_text() for text in ax.get_legend().get_texts()]
 
 
-# What all displays have in common
+# All displays
 
 
+@pytest.mark.slow  # It starts a process.
 def test_import_leaves_matplotlib_out():
     code = "import sys, skautoenc.inspection; assert 'matplotlib' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,4 +1,4 @@
-"""Learning rates that follow the network, and fits that end with their best weights."""
+"""Learning rates that depend on the network, and the choice of the best weights."""
 
 import copy
 import sys
@@ -21,7 +21,8 @@ from skautoenc import (
     train_together,
 )
 from skautoenc._networks.dense import DenseAutoencoder
-from skautoenc._training.optimizers import make_optimizer
+from skautoenc._training.optimizers import Solver, make_optimizer
+from skautoenc._training.revival import dead_layer
 from skautoenc._training.run import Run
 from skautoenc._training.stopping import Stopping
 
@@ -62,7 +63,7 @@ def wide_rows():
     return rates.make_wide(40, 300)
 
 
-# What "auto" comes to
+# Values of "auto"
 
 
 def test_wide_layers_take_smaller_steps():
@@ -74,7 +75,7 @@ def test_wide_layers_take_smaller_steps():
         for stack in (network.encoder, network.decoder)
     )
     found = [factors.get(weight) for weight in (*encoder, *decoder)]
-    # The decoder's last layer sums up activations that are sqrt(20 / 4) / 2 as large.
+    # The decoder's last layer sums activations that are sqrt(20 / 4) / 2 as large.
     gain = 5**0.5 / 2
     assert found == pytest.approx([None, 0.25, 0.5, None, 0.5, 0.25 / gain])
     assert len(factors) == 4
@@ -127,7 +128,7 @@ def test_a_weight_used_twice_takes_the_smaller_step():
         hidden_layer_sizes=(512,), tied_weights=True, linear_skip=False
     )
     _, factors = network.adam_rates()
-    # 20 inputs and 512 on the way in and back, 512 and 4 in the middle.
+    # The layers have 20, 512, 512 and 4 inputs.
     assert list(factors.values()) == [0.125, 0.125]
 
 
@@ -187,7 +188,7 @@ def test_steps_of_common_fits_are_those_of_separate_ones(train_rows):
     assert (separate.cv_results_[key] == together.cv_results_[key]).all()
 
 
-# What steps are
+# Steps
 
 
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
@@ -196,14 +197,8 @@ def test_a_factor_is_a_share_of_the_step(solver):
     slow = networks[1].encoder[0][0].weight
     moved = []
     for network, factors in zip(networks, ({}, {slow: 0.25}), strict=True):
-        optimizer = make_optimizer(
-            network,
-            solver,
-            learning_rate_init=0.5,
-            momentum=0.9,
-            alpha=0.0,
-            factors=factors,
-        )
+        settings = Solver(solver, 0.5, 0.9, 0.0, None)
+        optimizer = make_optimizer(network, settings, 0.5, factors)
         before = [parameter.detach().clone() for parameter in network.parameters()]
         for parameter in network.parameters():
             parameter.grad.fill_(0.1)
@@ -219,9 +214,7 @@ def test_a_factor_is_a_share_of_the_step(solver):
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
 def test_biases_and_normalizations_do_not_decay(solver):
     network = make_network(normalization="layer")
-    optimizer = make_optimizer(
-        network, solver, learning_rate_init=0.1, momentum=0.0, alpha=0.5
-    )
+    optimizer = make_optimizer(network, Solver(solver, 0.1, 0.0, 0.5, None), 0.1)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.fill_(1.0)
@@ -244,7 +237,7 @@ def test_units_are_revived_after_three_quarters_and_never_at_the_end(
         assert revived == expected, n_epochs
 
 
-# What fits come to
+# Results of fits
 
 
 @pytest.mark.parametrize("activation", ["silu", "relu", "tanh"])
@@ -259,7 +252,7 @@ def test_narrow_codes_of_wide_tables_start_as_pca_and_end_above_it(shape, activa
 
 
 def test_a_fit_that_ends_far_above_its_best_epoch_goes_back(wide_rows):
-    """At this rate the first step leaves PCA for good."""
+    """At this rate the first step leaves PCA permanently."""
     parameters = {"learning_rate_init": 0.1, "learning_rate": "constant"}
     estimator = AutoencoderTransformer(5, random_state=0, **parameters).fit(wide_rows)
     assert estimator.loss_curve_[-1] > 2 * estimator.loss_curve_[0]
@@ -268,7 +261,7 @@ def test_a_fit_that_ends_far_above_its_best_epoch_goes_back(wide_rows):
 
 
 def test_a_fit_that_goes_back_takes_the_better_end_of_its_best_epoch(train_rows):
-    """Before its only good epoch the weights were those that were drawn."""
+    """Before its only good epoch the weights were the initial ones."""
 
     parameters = {"linear_skip": False, "random_state": 0, "max_iter": 3}
     good = AutoencoderTransformer(8, batch_size=16, **parameters)
@@ -328,7 +321,23 @@ def test_the_first_epoch_can_be_the_best():
     assert (float(before[0][0]), float(after[0][0])) == (0.0, 1.0)
 
 
-def test_a_dead_hidden_layer_is_told(train_rows):
+def test_a_layer_is_alive_if_any_row_activates_it():
+    network = make_network(
+        activation="relu", normalization=None, linear_skip=False
+    ).eval()
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            parameter.fill_(0 if name.endswith("bias") else 1)
+    rows = -torch.ones(64, network.widths[0])
+    n_units = network.widths[1]
+    assert dead_layer(network, rows) == (n_units, n_units)
+    for alive in (0, 1, 63):
+        some = rows.clone()
+        some[alive] = 1
+        assert dead_layer(network, some) is None
+
+
+def test_a_dead_hidden_layer_is_reported(train_rows):
     parameters = {"hidden_layer_sizes": (40,), "activation": "relu", "random_state": 0}
     estimator = AutoencoderTransformer(8, max_iter=5, **parameters)
     with warnings.catch_warnings():
@@ -383,7 +392,7 @@ def test_the_textbook_network_trains(train_rows):
     }
     for parameters in ({}, {"learning_rate_init": 0.005}):
         with warnings.catch_warnings():
-            # At a number of the user's half of the units may be dead.
+            # At a user's own rate, half of the units may be dead.
             warnings.simplefilter("ignore" if parameters else "error")
             estimator = AutoencoderTransformer(
                 512, random_state=0, **network, **parameters
@@ -411,7 +420,7 @@ QUICK = [
         batch_size=(128,),
     )
 ]
-# Wide layers on many rows take minutes a combination.
+# Wide layers on many rows take minutes per combination.
 SLOW = [
     *rates.combinations(10, data=("wide",), width=(32, 128, 512)),
     *rates.combinations(

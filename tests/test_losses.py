@@ -1,4 +1,4 @@
-"""What an error costs, and how the network's output becomes a reconstruction."""
+"""Costs of errors, and reconstructions from the network's output."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from skautoenc._objectives.losses import LOSSES
 
 @pytest.fixture(scope="module")
 def counts():
-    """Counts whose rates lie in a plane, bent by an exponential."""
+    """Counts whose rates are exponentials of points in a plane."""
     generator = np.random.default_rng(0)
     directions = generator.normal(size=(2, 20))
     return generator.poisson(np.exp(generator.normal(size=(600, 2)) @ directions / 2))
@@ -25,7 +25,7 @@ def mean_reconstruction(estimator, X):
 
 
 def deviance(loss, X, reconstruction):
-    """Written down once more, in the units of the data."""
+    """Independent implementation, in the units of the data."""
     if loss == "poisson":
         return mean_poisson_deviance(X.ravel(), reconstruction.ravel() + 1e-9)
     q = np.clip(reconstruction.astype(float), 1e-7, 1 - 1e-7)
@@ -49,7 +49,7 @@ def test_loss_is_the_share_of_deviance_that_is_left(
     )
     # Held-out rows of the fit and test rows differ by chance.
     assert 1 - share == pytest.approx(estimator.best_validation_score_, abs=0.05)
-    # Whatever the loss, score is the squared error.
+    # Whatever the loss, `score` is the squared error.
     error = np.mean((reconstruction - test_rows) ** 2)
     assert -estimator.score(test_rows) == pytest.approx(error, rel=1e-3)
     assert error < 0.5 * test_rows.var(axis=0).mean()

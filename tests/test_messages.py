@@ -1,4 +1,4 @@
-"""Errors name the cause and the way out."""
+"""Errors name the cause and the remedy."""
 
 import datetime
 import os
@@ -66,7 +66,7 @@ def no_figures_left():
 
 
 def says(error, *parts):
-    """Expect an error whose message has all parts, in their order."""
+    """Expect an error whose message contains all parts, in order."""
     return pytest.raises(error, match=".*".join(map(re.escape, parts)))
 
 
@@ -204,7 +204,7 @@ def test_text_in_arrays_says_which_column_is_a_category(quick, convert):
     st.randoms(use_true_random=False),
 )
 def test_the_first_column_that_is_no_number_is_named(kinds, random):
-    """Of frames of any order of columns, at any row of a column."""
+    """For frames with columns in any order, in any row of a column."""
     odd = {"text": "x", "date": datetime.date(2020, 1, 1), "lists": [1, 2]}
     frame = pd.DataFrame({"first": np.arange(4.0)})
     for number, kind in enumerate(kinds):
@@ -222,7 +222,7 @@ def test_the_first_column_that_is_no_number_is_named(kinds, random):
         estimator.fit(frame)
 
 
-# Shapes, and what is no data yet
+# Shapes, and objects that are not data
 
 
 @pytest.mark.parametrize("shape", [(N, 28, 28), (N, 8, 8, 3), (N, 2, 2, 2, 2)])
@@ -267,7 +267,7 @@ NOT_YET = {
 
 @each_matrix_estimator
 @pytest.mark.parametrize(("make", "name", "advice"), NOT_YET.values(), ids=NOT_YET)
-def test_what_gives_data_says_how_to_get_at_it(estimator, X, make, name, advice):
+def test_sources_of_data_are_refused_with_advice(estimator, X, make, name, advice):
     with says(TypeError, "X is a ", name, advice):
         estimator.fit(make(X))
 
@@ -472,17 +472,22 @@ def test_the_order_of_options_does_not_depend_on_hashes():
         ({"n_components": "mle"}, "Did you mean 'auto'?"),
         ({"learning_rate": 1e-3}, "Did you mean learning_rate_init=0.001?"),
         ({"learning_rate": "adaptive"}, "The nearest is 'cosine'."),
-        ({"hidden_layer_sizes": 100}, "Did you mean (100,)?"),
         ({"corruption": 0.3}, "corruption_rate=0.3"),
         ({"corruption": "dropout"}, "Did you mean 'masking'?"),
         ({"batch_size": None}, "Did you mean 'auto'?"),
     ],
-    # Without the addresses of functions, which differ between processes.
+    # Without addresses of functions, which differ between processes.
     ids=lambda value: str(value).partition(" at 0x")[0],
 )
-def test_what_other_packages_say_is_understood(X, parameters, told):
+def test_names_of_other_packages_are_suggested(X, parameters, told):
     with says(ValueError, "Got ", told):
         AutoencoderTransformer(**parameters).fit(X)
+
+
+@pytest.mark.parametrize("widths", [100.0, 0, -3, True, (8, 0), (True,)], ids=str)
+def test_widths_of_layers_are_positive_integers(X, widths):
+    with pytest.raises(ValueError, match=r"'hidden_layer_sizes' .*(an int|a positive)"):
+        AutoencoderTransformer(hidden_layer_sizes=widths).fit(X)
 
 
 @pytest.mark.parametrize(
@@ -490,7 +495,7 @@ def test_what_other_packages_say_is_understood(X, parameters, told):
     [{"activation": "xyz"}, {"loss": "?"}, {"tol": -1.0}, {"n_components": 0}],
     ids=str,
 )
-def test_nothing_is_guessed_where_nothing_is_near(X, parameters):
+def test_no_suggestion_without_a_similar_value(X, parameters):
     with pytest.raises(ValueError, match=r"Got .* instead\.$"):
         AutoencoderTransformer(**parameters).fit(X)
 
@@ -504,7 +509,7 @@ def test_patches_name_the_public_class(X):
 
 
 class Wave(torch.nn.Module):
-    """A network of a width."""
+    """A network of a given width."""
 
     def __init__(self, n_features, n_components, width=4):
         super().__init__()
@@ -537,7 +542,7 @@ def test_parameters_of_what_has_none_are_refused():
     assert patches.autoencoder.alpha == 1.0
 
 
-# Labels of which some are missing
+# Labels with missing values
 
 LABELS = {
     "str": (lambda y: pd.Series(y), ["a", "b"]),

@@ -1,4 +1,4 @@
-"""Plan, learn, Model: what a fit draws, and what its result is made of."""
+"""Plan, learn, Model: random draws of a fit, and the parts of its result."""
 
 from dataclasses import fields, is_dataclass, replace
 
@@ -20,7 +20,7 @@ from skautoenc._preparation.whitening import Whitening
 from skautoenc._training.seeds import spawn_streams
 
 CPU = torch.device("cpu")
-# Holds no values, and tells which tensors have been moved.
+# Parameters without values, and those that show which tensors were moved.
 ELSEWHERE = torch.device("meta")
 MOST = np.iinfo(np.int32).max
 
@@ -48,7 +48,7 @@ MATRICES = [
 
 
 def make_models():
-    """Yield models that have all parts between them."""
+    """Yield models that together have all parts."""
     X = np.random.default_rng(0).poisson(3, size=(60, 6)).astype(float)
     for parameters in MATRICES:
         parameters = dict(parameters)
@@ -83,7 +83,7 @@ def tensors(value):
             yield from tensors(each)
 
 
-# Moves
+# Copies on other devices
 
 
 def test_sides_and_codes_move_as_a_whole(models):
@@ -93,7 +93,7 @@ def test_sides_and_codes_move_as_a_whole(models):
             moved = part.to(ELSEWHERE)
             assert type(moved) is type(part)
             assert [each.device for each in tensors(moved)] == [ELSEWHERE] * len(before)
-            # What is shared with other threads stays where it is.
+            # Parts that are shared with other threads are not changed.
             assert all(map(torch.equal, tensors(part), before))
         side = model.side
         assert side.to(CPU) is side
@@ -102,7 +102,7 @@ def test_sides_and_codes_move_as_a_whole(models):
     assert sum(1 for model in models for _ in tensors(model.code)) == 6
 
 
-# There and back
+# Round trips
 
 
 def test_models_are_what_their_attributes_say(models, X):
@@ -148,16 +148,16 @@ def test_nothing_in_a_model_can_be_set(models, digits):
     assert n_parts > 40
 
 
-# Parts that do not fit
+# Parts that do not fit each other
 
 
 def wrong_parts(model):
-    """Yield models of which one part has the size of another network's."""
+    """Yield models with one part of the size of another network's."""
     width, side = model.n_components, model.side
     square = torch.eye(width + 1)
     whitening = Whitening(square, square, torch.zeros(width + 1))
     yield replace(model, code=replace(model.code, whitening=whitening))
-    # One component more, and nothing that fails.
+    # One component more, for which nothing else would fail.
     rectangle = torch.zeros(width, width + 1)
     whitening = Whitening(rectangle, torch.eye(width), torch.zeros(width))
     yield replace(model, code=replace(model.code, whitening=whitening))
@@ -182,12 +182,12 @@ def test_models_of_parts_that_do_not_fit_are_not_usable(models):
                 wrong.check_usable()
 
 
-# What a fit draws
+# Random draws of a fit
 
 
 @pytest.fixture
 def set_ups(monkeypatch):
-    """Runs as they are set up: generators, first weights, and the states of those."""
+    """Runs after their set-up: generators, initial weights, and generator states."""
     found, set_up = [], base.set_up
 
     def spy(*arguments, **others):
@@ -224,7 +224,7 @@ def test_weights_order_and_noise_have_a_generator_each(set_ups, X):
     ]
     (found,) = set_ups
     assert found["seeds"] == expected
-    # Before the first epoch only weights are drawn.
+    # Only weights are drawn before the first epoch.
     has_drawn = [
         not torch.equal(state, torch.Generator().manual_seed(each).get_state())
         for state, each in zip(found["states"], expected, strict=True)

@@ -51,7 +51,7 @@ def test_reading_a_sparse_code_treats_each_row_alone(code, rule):
     sparsity.eval()
     rows = torch.cat([sparsity(row.unsqueeze(0)) for row in code])
     torch.testing.assert_close(rows, sparsity(code))
-    # The thresholds of three equal batches are those of the batch, but for rounding.
+    # The thresholds of three equal batches are those of the batch, except for rounding.
     assert ((rows > 0) != (trained > 0)).sum() <= 7
 
 
@@ -183,5 +183,5 @@ def test_bins_hold_as_many_rows_and_go_on_beyond_them():
     weighted.initialise(torch.Generator(), shuffled, repeats.float())
     repeated.initialise(torch.Generator(), shuffled.repeat_interleave(repeats, 0), None)
     torch.testing.assert_close(weighted.edges, repeated.edges)
-    # A column of one value: bins without width are full or empty.
+    # A column of one value has bins without width, which are full or empty.
     assert encoded[:, 1].tolist() == [full, empty, full]

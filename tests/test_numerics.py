@@ -1,4 +1,4 @@
-"""Numbers at the edge of what floats hold, and torch's settings around a fit."""
+"""Extreme floating point values, and torch's settings during a fit."""
 
 from contextlib import contextmanager
 
@@ -27,7 +27,7 @@ SHORT = {"max_iter": 2, "random_state": 0}
 
 
 class Custom(nn.Module):
-    """A network of a user's, with batch normalisation."""
+    """A user's network, with batch normalisation."""
 
     def __init__(self, n_features, n_components):
         super().__init__()
@@ -91,7 +91,7 @@ OF_ROWS = {
     "convolutional, batch": ConvAutoencoderTransformer(
         3, normalization="batch", normalize_rows=0.5, **NOISY
     ),
-    "patches": PatchAutoencoderTransformer(random_state=0),
+    "patches": PatchAutoencoderTransformer(n_patches=2000, random_state=0),
     "patches, compressed": PatchAutoencoderTransformer(
         AutoencoderTransformer(4, **SHORT), n_components=5, random_state=0
     ),
@@ -119,7 +119,7 @@ def data_for(name):
 
 
 def results(name, path):
-    """All that a fit gives, as bytes: of itself and of a loaded copy."""
+    """Return all results of a fit, and of a loaded copy, as bytes."""
     X, estimator = data_for(name), ALL[name]
     estimator.fit(X)
     found = []
@@ -147,7 +147,7 @@ def test_torchs_defaults_change_no_bit(name, tmp_path):
             assert results(name, path) == expected
 
 
-# Values of any size
+# Values of any magnitude
 
 FLOATS = [
     *(sign * value for sign in (1, -1) for value in (1e5, 1e19, 1e25, 1e38, 3.4028e38)),
@@ -216,7 +216,7 @@ def test_no_finite_cell_is_scored_nan(name):
     estimator = ALL[name].fit(frame)
     absurd = pd.concat([frame[1:2]] * len(FLOATS + DOUBLES), ignore_index=True)
     absurd["b"] = FLOATS + DOUBLES
-    # A gap beside it costs nothing, whatever the network makes of it.
+    # Missing values in the row cost nothing, whatever the network's output.
     absurd.loc[::2, "a"] = np.nan
     scores = estimator.score_samples(absurd)
     assert not np.isnan(scores).any()
@@ -342,7 +342,7 @@ def test_offsets_survive_in_onnx(name, offset):
     np.testing.assert_allclose(found - offset, expected - offset, atol=1e-3)
 
 
-# Parts of one row
+# Extreme values in one row
 
 
 @pytest.mark.parametrize("name", list(ALL))
@@ -452,7 +452,7 @@ def test_no_fit_of_counts_diverges(name, n_components):
     ).fit(X)
     if n_components == "auto" and name in ("datasets/volcano", "wooldridge/mlb1"):
         pytest.xfail("reviving dead units jumps with any loss, and the fit ends there")
-    # One would be the mean of each column.
+    # One would be as good as the mean of each column.
     assert estimator.loss_ < 1
     assert estimator.loss_ < 1.2 * estimator.best_loss_ + 0.01
     assert np.isfinite(estimator.score_samples(X)).all()
@@ -469,7 +469,7 @@ def test_deviances_have_slopes_however_far_away():
         assert torch.isfinite(costs).all()
         assert (costs >= 0).all()
         assert torch.isfinite(output.grad).all()
-        # However far below a count that is there, the way up is open.
+        # However small the rate, its gradient is not zero if there is a count.
         expected = torch.full((4,), -count)
         torch.testing.assert_close(output.grad[0], expected, rtol=1e-3, atol=1e-4)
     rates = loss.mean(outputs[:, None]) + mean
@@ -512,7 +512,7 @@ def test_totals_are_exposures():
     deviance = mean_poisson_deviance(X.ravel(), rates.ravel())
     null = mean_poisson_deviance(X.ravel(), means.ravel())
     assert deviance / null == pytest.approx(estimator.loss_, rel=0.1)
-    # A row of k times the counts weighs k times as much.
+    # A row of k times the counts has k times the weight.
     as_weights = clone(TOTAL).fit(X / exposures, sample_weight=exposures.ravel())
     expected = clone(TOTAL).fit(X).transform(X)
     np.testing.assert_allclose(as_weights.transform(X), expected, atol=1e-3)

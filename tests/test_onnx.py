@@ -1,4 +1,4 @@
-"""What ONNX Runtime gives for an exported estimator is what the estimator gives."""
+"""ONNX Runtime gives the same results for an exported model as the estimator."""
 
 import importlib
 import json
@@ -32,7 +32,7 @@ from skautoenc import (
 from skautoenc._networks.layers import ACTIVATIONS
 from skautoenc.onnx import to_onnx
 
-# Enough to leave the first weights: numbers are compared, not quality.
+# Enough to change the initial weights: numbers are compared, not quality.
 SHORT = {"max_iter": 3, "random_state": 0}
 DENSE = {"n_components": 8, "hidden_layer_sizes": (24, 12), **SHORT}
 WIDE = {"n_components": 100, **SHORT}
@@ -90,7 +90,7 @@ ESTIMATORS = {
         for name in ("batch", "layer")
     },
     "convolutional, counts": ConvAutoencoderTransformer(loss="poisson", **SHORT),
-    "patches": PatchAutoencoderTransformer(random_state=0),
+    "patches": PatchAutoencoderTransformer(n_patches=2000, random_state=0),
     "patches as they are": PatchAutoencoderTransformer(
         AutoencoderTransformer(20, sparsity="topk", **SHORT),
         normalize_patches=None,
@@ -117,19 +117,19 @@ ESTIMATORS = {
 def start(model):
     """Load a model as a server would."""
     options = SessionOptions()
-    # Threads that wait for such small products take more time than they save.
+    # For such small products, waiting threads cost more time than they save.
     options.intra_op_num_threads = 1
     return InferenceSession(model.SerializeToString(), options)
 
 
 def run(model, X, output=None):
-    """Return what a model gives for its one input."""
+    """Return the output of a model for its one input."""
     session = start(model)
     return session.run(output and [output], {"X": X})[0]
 
 
 def share_apart(actual, expected, tolerance=1e-5):
-    """Share of the rows of which an entry is off by a share of the largest one."""
+    """Return the share of rows with an error above a share of the largest entry."""
     assert actual.shape == expected.shape
     assert actual.dtype == expected.dtype == np.float32
     differences = np.abs(actual - expected).max(axis=1)
@@ -137,11 +137,11 @@ def share_apart(actual, expected, tolerance=1e-5):
 
 
 def tolerance(estimator):
-    """Roots of means next to zero, which are then whitened, magnify rounding."""
+    """Square roots of means near zero, which are then whitened, magnify rounding."""
     return 1e-4 if isinstance(estimator, PatchAutoencoderTransformer) else 1e-5
 
 
-# Where a code is thinned out, rounding may move an activation over the threshold.
+# In sparse codes, rounding may move an activation across the threshold.
 FEW = 0.01
 
 
@@ -225,7 +225,7 @@ def test_tied_weights_are_stored_once(train_rows):
 @pytest.mark.parametrize("loss", ["binary_cross_entropy", "poisson"])
 def test_reconstruction_stays_in_the_range_of_the_loss(train_rows, loss):
     X = np.round(train_rows)
-    # Long enough for shares that float32 cannot tell from 0 or 1.
+    # Long enough for shares that float32 rounds to 0 or 1.
     autoencoder = AutoencoderTransformer(loss=loss, max_iter=100, random_state=0)
     model = to_onnx(autoencoder.fit(X), "autoencoder")
     found = run(model, X.astype(np.float32))
@@ -343,7 +343,7 @@ def test_older_versions_of_onnx(train_rows, test_rows):
         skl2onnx.to_onnx(autoencoder, X[:1], target_opset=12)
 
 
-# What cannot be
+# What cannot be exported
 
 
 class TwoLayers(torch.nn.Module):
@@ -356,7 +356,7 @@ class TwoLayers(torch.nn.Module):
 
 
 def with_either(estimator, X):
-    """Both ways to export an estimator."""
+    """Both functions that export an estimator."""
     yield lambda: to_onnx(estimator)
     yield lambda: skl2onnx.to_onnx(estimator, X[:1])
 

@@ -77,7 +77,7 @@ def test_keys_are_equal_for_equal_rows_and_no_others(rows):
     keys = row_keys(rows)
     equal = (rows[:, None] == rows[None]).all(axis=2)
     assert_array_equal(keys[:, None] == keys[None], equal)
-    # Neither the type nor the sign of zero matters.
+    # Neither the type nor the sign of zero has an effect.
     assert_array_equal(row_keys(rows.astype(np.float64)), keys)
     assert_array_equal(row_keys(np.where(rows == 0, -0.0, rows)), keys)
 
@@ -133,9 +133,9 @@ def test_training_rows_are_scored_by_members_that_have_not_seen_them(detector):
     X = make_rows(600)
     known = detector._model.parts(X)
     new = detector._model.parts(X + 1e-9)
-    # To members that know it, a row is its own nearest.
+    # For members that know a row, it is its own nearest neighbour.
     assert known[:, 2].mean() > 1.1 * new[:, 2].mean()
-    # But among themselves, known rows are like new ones.
+    # Among known rows, scores are like those of new rows.
     fresh = detector._model.parts(make_rows(600, seed=5))
     assert known[:, 2].mean() == pytest.approx(fresh[:, 2].mean(), rel=0.2)
 
@@ -177,7 +177,7 @@ def test_units_of_columns_do_not_matter():
     detector = AutoencoderOutlierDetector(random_state=0)
     rank = clone(detector).fit(X).score_samples(X).argsort().argsort()
     again = clone(detector).fit(X * units + 5).score_samples(X * units + 5)
-    # Keys, and so the samples, differ; the ranks hardly do.
+    # Keys, and therefore samples, differ; ranks hardly do.
     assert np.corrcoef(rank, again.argsort().argsort())[0, 1] > 0.9
 
 
@@ -259,7 +259,7 @@ def test_false_discoveries_are_few():
             detector.select_outliers(X, false_discovery_rate=rate)
 
 
-# Reasons
+# Explanations
 
 
 def test_explain_names_the_cell(detector):
@@ -339,7 +339,7 @@ def test_a_row_without_values_has_the_lowest_score(tabular):
     assert tabular.explain(nothing).surprise.isna().all(axis=None)
 
 
-# Autoencoders of the user's
+# Autoencoders of users
 
 
 def test_images_are_explained_as_images():
@@ -412,7 +412,7 @@ def test_onnx_is_refused(detector):
         onnx.to_onnx(detector)
 
 
-# A life after fit
+# Fitted detectors
 
 
 @pytest.mark.parametrize("kind", ["matrix", "table"])

@@ -1,4 +1,4 @@
-"""Convolutional features by an autoencoder of patches."""
+"""Convolutional features from an autoencoder of patches."""
 
 import pickle
 import tracemalloc
@@ -34,7 +34,7 @@ def colour():
 
 
 def windows(n_places, n_cells):
-    """Weights that fall from the centre of a cell to those around it."""
+    """Weights that decrease from the centre of a cell to its neighbours."""
     cell = n_places / n_cells
     centres = (np.arange(n_cells) + 0.5) * cell
     places = np.arange(n_places) + 0.5
@@ -43,7 +43,7 @@ def windows(n_places, n_cells):
 
 
 def by_hand(estimator, images):
-    """The features, by loops over images, places and cells."""
+    """The features, computed by loops over images, positions and cells."""
     height, width = estimator.patch_size_
     down, across = estimator.padding_
     padding = [(0, 0), (down, down), (across, across), (0, 0)]
@@ -128,12 +128,12 @@ def test_names_say_where_a_feature_looks(digits):
     names = list(estimator.get_feature_names_out())
     assert names[:2] == ["patch0_r0_c0", "patch1_r0_c0"]
     assert names[-1] == "patch11_r0_c3"
-    # What changes on the right reaches the cells around it only.
+    # Changes on the right affect only the cells near them.
     image = np.zeros((1, 8, 8))
     changed = image.copy()
     changed[0, :, 6] = 1
     difference = estimator.transform(changed) - estimator.transform(image)
-    # What is a millionth is rounding.
+    # A millionth is rounding.
     changes = zip(names, np.abs(difference[0]), strict=True)
     moved = {name[-2:] for name, change in changes if change > 1e-6}
     assert moved == {"c2", "c3"}
@@ -215,7 +215,7 @@ def test_features_are_uncorrelated(train_rows):
     ).fit(train_rows)
     covariance = np.cov(estimator.transform(train_rows).T)
     np.testing.assert_allclose(covariance, np.eye(48), atol=0.05)
-    # A little of a strong penalty weakens what hardly varies.
+    # A strong penalty weakens directions that hardly vary.
     estimator.set_params(whiten_regularization=1.0).fit(train_rows)
     assert estimator.transform(train_rows).var(axis=0).mean() < 0.5
 
@@ -276,7 +276,7 @@ def test_units_and_offsets_do_not_matter(train_rows):
 
 
 def test_faint_images_have_the_same_features(train_rows):
-    """Contrast is divided out, but for images that are next to nothing."""
+    """Contrast is divided out, except in images that are nearly constant."""
     estimator = PatchAutoencoderTransformer(
         quick(), normalize_patches=0.001, whiten_code=False, random_state=0
     ).fit(train_rows)
@@ -357,7 +357,7 @@ def test_values_of_any_size_have_the_same_features(train_rows):
 
 
 def test_brightness_of_an_image_does_not_matter(train_rows):
-    """Patches are encoded as they were learnt, however bright the image is."""
+    """Patches are encoded as in training, however bright the image is."""
     estimator = PatchAutoencoderTransformer(
         quick(), whiten_code=False, random_state=0
     ).fit(train_rows)
@@ -413,7 +413,7 @@ def test_few_patches_of_many_images_take_little_memory():
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert patches.shape == (1000, 36)
-    # All patches of all images are 420 MB.
+    # All patches of all images would take 420 MB.
     assert peak < 20e6
 
 

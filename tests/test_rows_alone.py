@@ -1,4 +1,4 @@
-"""A row's result is its own: rows read alone, in any order, from any memory."""
+"""A row's result depends on this row only, not on order, batch or memory layout."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ from skautoenc import (
 from skautoenc._model import blocks
 from skautoenc._preparation.compression import learn_compression
 
-# Odd ones leave tiles and vectors short, 700 lets products sum up in pieces.
+# Odd widths leave incomplete tiles and vectors; with 700, products are summed in parts.
 WIDTHS = [1, 2, 3, 5, 7, 8, 11, 13, 16, 22, 30, 31, 32, 47, 59, 64, 70, 300, 700]
 N_ROWS = 131
 
@@ -32,7 +32,7 @@ def draw(width, n_rows=N_ROWS):
 
 
 def orders(rows):
-    """Yield the rows as they may lie in memory, and which rows they are."""
+    """Yield the rows in different memory layouts, with their indices."""
     n_rows, width = rows.shape
     everything = np.arange(n_rows)
     yield np.asfortranarray(rows), everything
@@ -52,7 +52,7 @@ def orders(rows):
 
 
 def assert_alone(function, rows):
-    """Assert that each row comes out of `function` alike, whatever is around it."""
+    """Assert that `function` gives each row the same result in any context."""
     whole = function(np.ascontiguousarray(rows))
     for other, index in orders(rows):
         np.testing.assert_array_equal(function(other), whole[index])
@@ -206,7 +206,7 @@ def test_blocks_are_filled_up_with_zeros():
     assert len(first) == len(second) == 96
     assert (first != 0).any(dim=1).all()
     assert (second[:5] != 0).any(dim=1).all()
-    # Not with the rows of the block before, nor with what was in memory.
+    # Neither with the rows of the block before, nor with old content of the memory.
     assert (second[5:] == 0).all()
 
 
@@ -233,6 +233,7 @@ def test_any_number_of_threads():
     np.testing.assert_array_equal(found[2], found[0])
 
 
+@pytest.mark.slow  # It runs some tests once more, in a process.
 def test_on_a_processor_with_smaller_tiles():
     # Torch's matrix products on x86 can be told to do without AVX-512.
     chosen = [f"test_dense[{width}]" for width in (5, 7, 13, 300)]
@@ -249,7 +250,7 @@ def test_on_a_processor_with_smaller_tiles():
 
 
 def test_blocks_are_only_smaller_where_they_round_alike():
-    """A function whose rounding follows the number of rows is never given fewer."""
+    """A function whose rounding depends on the number of rows gets whole blocks."""
 
     def fickle(rows):
         return rows * (1 if len(rows) >= 96 else 1 + 2**-20)
@@ -257,6 +258,13 @@ def test_blocks_are_only_smaller_where_they_round_alike():
     rows = torch.randn(192, 3)
     assert blocks.same_rounding(fickle, rows) == [96, 192]
     assert blocks.same_rounding(lambda rows: 2 * rows, rows) == [8, 16, 32, 96, 192]
+
+
+@pytest.mark.parametrize(("call", "rest"), [(4.0, [8] * 5), (100.0, [96])])
+def test_the_rest_of_the_rows_goes_into_blocks_that_suit_it(call, rest):
+    cuts = blocks._cut(2000, [8, 96, 980], call)
+    assert [row for rows, _ in cuts for row in range(2000)[rows]] == list(range(2000))
+    assert [size for _, size in cuts] == [980, 980, *rest]
 
 
 def test_blocks_all_have_one_shape(monkeypatch):
@@ -400,7 +408,7 @@ def test_graphs_keep_shares_below_one():
     assert estimator.loss_function_ == "binary_cross_entropy"
     model = onnx.to_onnx(estimator, "autoencoder").SerializeToString()
     session = runtime.InferenceSession(model)
-    # So far away that shares are one, but for the rounding of mean and scale.
+    # So far away that shares are one, except for the rounding of mean and scale.
     (found,) = session.run(None, {"X": (rows * 1e4).astype(np.float32)})
     assert found.max() == 1
     assert found.min() == 0

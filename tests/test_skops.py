@@ -1,4 +1,4 @@
-"""Estimators inside of pipelines that skops saves."""
+"""Estimators in pipelines that skops saves."""
 
 import numpy as np
 import pytest

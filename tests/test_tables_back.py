@@ -1,4 +1,4 @@
-"""Tables on their way back: types, ranges, gaps, unknown levels, weightless rows."""
+"""Decoded tables: types, ranges, missing values, unknown categories, zero weights."""
 
 import datetime
 import pickle
@@ -27,7 +27,7 @@ def few(n):
 
 
 def fit(frame, sample_weight=None, **parameters):
-    """Fit for an epoch: what comes back is wrong, but is to stay possible."""
+    """Fit for one epoch: results are bad, but must still be valid."""
     estimator = TabularAutoencoderTransformer(
         **{
             "n_components": 3,
@@ -122,7 +122,7 @@ COLUMNS = {
     },
 }
 EVERY_COLUMN = [(lib, name) for lib, columns in COLUMNS.items() for name in columns]
-# Nothing, as readers of files and frames of few rows have it.
+# Columns without values, as file readers and small frames have them.
 NOTHING = {
     "pandas": [
         pd.Series([None, None], dtype=dtype)
@@ -198,7 +198,7 @@ def test_nothing_is_filled_by_its_values_where_fit_saw_another_library(library):
     assert all(isinstance(day, datetime.datetime) for day in filled["day"])
     for name in values:
         assert not missing(filled[name]).any()
-    # Nor does an array have types; those of numbers stay.
+    # Arrays have no types for columns without values; those of numbers are kept.
     of_array = fit(np.column_stack([Z, Z]))
     batch = LIBRARIES[library]({"a": Z[:2], "b": [None, None]})
     with pytest.warns(UserWarning, match="fitted without feature names"):
@@ -223,7 +223,7 @@ def integer_column(kind, name, values):
 
 
 def some_integers(name):
-    """Draw integers around a random place in the type's range, or at its ends."""
+    """Draw integers around a random position in the type's range, or at its limits."""
     bounds = np.iinfo(name)
     ends = int(bounds.min), int(bounds.max)
     anywhere = st.integers(*ends)
@@ -239,7 +239,7 @@ def some_integers(name):
 @pytest.mark.parametrize("scaling", ["standard", "quantile"])
 @pytest.mark.parametrize("kind", ["numpy", "nullable", "arrow", "polars"])
 @pytest.mark.parametrize("name", INTEGERS)
-def test_integers_come_back_within_what_was_seen(name, kind, scaling):
+def test_integers_are_decoded_within_the_range_of_fit(name, kind, scaling):
     @few(3)
     @given(some_integers(name))
     def check(values):
@@ -324,7 +324,7 @@ def test_fractions_are_rounded_in_a_column_of_integers(kind):
     assert filled.to_list() == [5, 7]
 
 
-# Booleans, and columns of which every level is rare
+# Booleans, and columns whose categories are all rare
 
 BOOLEANS = {
     "bool": pd.Series(Z > 0),
@@ -350,7 +350,7 @@ def test_booleans_come_back(name):
 
 @pytest.mark.parametrize("name", [*BOOLEANS, "int64", "uint8", "Int64", "UInt8"])
 def test_where_there_is_nothing_to_decode_to_nothing_is_made_up(name):
-    """A column without a frequent level is missing: it is not false, nor zero."""
+    """A column without a frequent category is missing, not false or zero."""
     column = BOOLEANS.get(name)
     if column is None:
         column = pd.Series(np.arange(N) % 3, dtype=name)
@@ -358,7 +358,7 @@ def test_where_there_is_nothing_to_decode_to_nothing_is_made_up(name):
     options = {"min_frequency": 1000, "categorical_features": ["x"]}
     back = decode_anything(fit(library({"x": column, "z": Z}), **options))
     assert missing(back["x"]).all()
-    # numpy's own types have no gaps.
+    # numpy's own types have no missing values.
     keeps = not isinstance(column.dtype, np.dtype)
     assert (back["x"].dtype == column.dtype) is keeps
 
@@ -372,14 +372,14 @@ def test_columns_of_gaps_keep_their_type_and_their_gaps(dtype):
         assert found["x"].dtype == frame["x"].dtype
 
 
-# Numbers and dates stay within what was seen
+# Numbers and dates stay within the range of fit
 
 
 @pytest.mark.parametrize("encoding", [None, "piecewise_linear", "periodic"])
 @pytest.mark.parametrize("scaling", ["standard", "quantile"])
 @few(4)
 @given(st.data())
-def test_numbers_and_dates_stay_within_what_was_seen(scaling, encoding, data):
+def test_numbers_and_dates_are_decoded_within_the_range_of_fit(scaling, encoding, data):
     numbers = st.floats(-1e6, 1e6) | st.floats(0, 1)
     moments = st.integers(-(10**15), 10**15) | st.integers(0, 3 * 10**6)
     draw = {
@@ -426,14 +426,14 @@ def test_later_parts_of_the_data_widen_the_range():
     for name in first:
         assert back[name].min() == first[name].min()
         assert back[name].max() == later[name].max()
-    # Rows that weigh nothing widen nothing.
+    # Rows of weight zero widen no range.
     far = later.assign(x=10**6)
     stream.partial_fit(pd.concat([far, first]), sample_weight=np.repeat([0, 1], N))
     assert decode_anything(stream)["x"].max() == N + 99
 
 
 def test_a_later_part_widens_no_model_but_the_new_one():
-    """Threads may be applying the old one, and a part that is refused adds nothing."""
+    """Threads may be applying the old model; a part that is refused adds nothing."""
     frame = pd.DataFrame({"x": np.arange(N), "z": Z, "day": DAYS})
     later = frame.assign(x=frame["x"] + 100, day=frame["day"] + pd.Timedelta(99, "D"))
     for go_on in ("fit", "partial_fit"):
@@ -473,7 +473,7 @@ def test_older_files_have_no_range_and_no_costs(tmp_path):
     assert not back["day"].between(frame["day"].min(), frame["day"].max()).all()
     assert back["x"].dtype == frame["x"].dtype
     new = frame[:3].assign(word="new")
-    # The network alone says how likely a level is, and none is less than one in two.
+    # The network alone sets the probability of a category; none is below one half.
     cells = older.reconstruction_error(new, per_column=True)[:, 1]
     assert (cells >= 1).all()
     assert np.isfinite(older.partial_fit(frame).score_samples(new)).all()
@@ -550,8 +550,8 @@ def test_each_row_read_on_its_own_is_filled_as_among_others(library):
 
 
 @pytest.mark.parametrize("kind", ["nullable", "arrow", "polars"])
-def test_a_category_that_a_narrower_type_does_not_hold_gets_the_type_of_fit(kind):
-    """A category is no quantity: one that is nearest to it is another one."""
+def test_a_category_that_a_narrower_type_cannot_hold_gets_the_type_of_fit(kind):
+    """A category is not a quantity: it must not be mapped to the nearest one."""
     library = LIBRARIES["polars" if kind == "polars" else "pandas"]
     places = integer_column(kind, "int64", np.where(Z > 0, 1305, 5).tolist())
     fitted = fit(
@@ -568,7 +568,7 @@ def test_a_category_that_a_narrower_type_does_not_hold_gets_the_type_of_fit(kind
 
 @pytest.mark.filterwarnings("ignore:Column 'x'. 1 of 1 values")
 def test_what_no_type_of_a_batch_can_hold_is_an_error():
-    """It must not stay a gap without a word."""
+    """It must not stay missing without a message."""
     fitted = fit(pl.DataFrame({"x": WORDS, "z": Z}))
     batch = pl.DataFrame({"x": [1.5, None], "z": Z[:2]})
     with pytest.raises(ValueError, match="Column 'x' holds Float64, which cannot hold"):
@@ -604,7 +604,7 @@ def test_codes_of_pandas_and_rows_of_polars_have_no_index():
     assert isinstance(fitted.inverse_transform(codes), pl.DataFrame)
 
 
-# Levels that nobody has seen, and rows without a value
+# Unknown categories, and rows without a value
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
@@ -644,9 +644,9 @@ def test_an_unknown_level_is_less_likely_than_one_row_in_all():
     )
     # The column's levels cost log(2) on average, which is the unit.
     assert cells[0, 0] == pytest.approx(np.log(601) / np.log(2))
-    # A column of one level has no entropy, and is held to cost a little.
+    # A column of one category has no entropy, so a minimum is used.
     assert cells[0, 1] == pytest.approx(np.log(601) / 0.05)
-    # Weights are counts; tiny ones do not make the rarest level rarer than unknown.
+    # Weights are counts; tiny ones do not make the rarest category rarer than unknown.
     tiny = fit(frame, sample_weight=np.full(600, 1e-6))
     new = frame[:1].assign(word="new")
     assert tiny.reconstruction_error(new, per_column=True)[0, 0] >= 1 - 1e-6
@@ -655,7 +655,7 @@ def test_an_unknown_level_is_less_likely_than_one_row_in_all():
     assert cells[0, 0] == pytest.approx(np.log(1201) / np.log(2))
 
 
-def test_rare_levels_cost_what_their_share_says():
+def test_rare_categories_cost_by_their_share():
     words = ["a"] * 50 + ["b"] * 40 + ["c"] * 6 + ["d"] * 4
     frame = pd.DataFrame({"word": words, "z": np.arange(100.0)})
     fitted = fit(frame, min_frequency=10)
@@ -664,21 +664,21 @@ def test_rare_levels_cost_what_their_share_says():
     shares = np.array([0.5, 0.4, 0.06, 0.04])
     entropy = -(shares * np.log(shares)).sum()
     np.testing.assert_allclose(cells, np.log([10, 10, 101]) / entropy, rtol=1e-5)
-    # They are read alike, in spite of that.
+    # They are encoded alike, in spite of that.
     codes = fitted.transform(new)
     np.testing.assert_array_equal(codes[1], codes[2])
-    # Where all levels are rare, one of them says nothing.
+    # If all categories are rare, a rare one has no cost.
     fitted = fit(frame, min_frequency=1000)
     cells = fitted.reconstruction_error(new, per_column=True)[:, 0]
     assert np.isnan(cells).tolist() == [True, True, False]
     strict = fit(frame, min_frequency=10, handle_unknown="error")
     assert np.isfinite(strict.score_samples(new[:2])).all()
-    with pytest.raises(ValueError, match="Column 'word' has the level 'new'"):
+    with pytest.raises(ValueError, match="Column 'word' has the category 'new'"):
         strict.score_samples(new)
 
 
-def test_training_learns_nothing_from_rare_levels_cost():
-    """They cost something where rows are scored, and nowhere else."""
+def test_training_does_not_depend_on_costs_of_rare_categories():
+    """They have a cost in scores of rows only."""
     words = np.array(["a", "b", "rare"])[np.digitize(np.arange(N), [14, 28])]
     frame = pd.DataFrame({"word": words, "z": Z})
     options = {"min_frequency": 5, "max_iter": 3, "early_stopping": True}
@@ -703,18 +703,18 @@ def test_a_row_without_a_value_is_as_good_as_averages(library):
     assert np.isnan(fitted.reconstruction_error(nothing, per_column=True)).all()
     assert np.isfinite(fitted.transform(nothing)).all()
     assert fitted.score(nothing) == -1.0
-    # Most rows are better than that, but not all that can be.
+    # Most rows are better than the means, but not all possible ones.
     assert np.median(fitted.score_samples(frame)) > -1
     odd = make({"x": [3.0], "y": [-6.0], "word": ["sideways"]})
     assert fitted.score_samples(odd)[0] < -1
 
 
-# Rows that weigh nothing
+# Rows of weight zero
 
 
 @st.composite
 def frames_with_odd_rows(draw):
-    """Draw a frame, and weights of which some are zero, of rows unlike the others."""
+    """Draw a frame, and weights of which some are zero, for rows unlike the others."""
     n = draw(st.integers(6, 20))
     weights = np.array(
         draw(
@@ -759,7 +759,7 @@ def frames_with_odd_rows(draw):
     ),
 )
 @pytest.mark.filterwarnings("ignore:Column .* were not there in fit")
-def test_rows_that_weigh_nothing_leave_no_trace(library, drawn, parameters):
+def test_rows_of_weight_zero_have_no_effect(library, drawn, parameters):
     frame, weights = drawn
     if library == "polars":
         frame = pl.from_pandas(frame)
@@ -774,7 +774,7 @@ def test_rows_that_weigh_nothing_leave_no_trace(library, drawn, parameters):
 
 
 def assert_same(found, expected, frame):
-    """Make sure that two fits do the same, with all rows and with all codes."""
+    """Assert that two fits do the same, with all rows and with all codes."""
     assert found.loss_curve_ == expected.loss_curve_
     np.testing.assert_array_equal(found.transform(frame), expected.transform(frame))
     cells = [

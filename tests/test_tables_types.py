@@ -1,4 +1,4 @@
-"""Types of columns: what is read, filled in as it was, refused by name, and saved."""
+"""Types of columns: accepted, filled in the same type, refused by name, and saved."""
 
 import datetime
 import enum
@@ -38,7 +38,7 @@ def fit(frame, **parameters):
 
 
 def cycle(values, dtype=object):
-    """Repeat values, in objects that nothing is made of."""
+    """Repeat values as objects, without inference of a type."""
     column = np.empty(N, dtype=object)
     for row in ROWS:
         column[row] = values[row % len(values)]
@@ -46,21 +46,21 @@ def cycle(values, dtype=object):
 
 
 def with_arrow(values, kind):
-    """Make a column of a type of pyarrow."""
+    """Make a column of a pyarrow type."""
     array = pa.chunked_array([pa.array(values, type=kind)])
     return pd.Series(pd.arrays.ArrowExtensionArray(array))
 
 
 def with_gaps(column):
-    """Take every fourth value away."""
+    """Remove every fourth value."""
     return column.mask(pd.Series(ROWS % 4 == 0))
 
 
-# What can be fitted can be saved
+# Everything that can be fitted can be saved
 
 
 def typed_columns():
-    """Columns of all types that are taken."""
+    """Columns of all supported types."""
     flags = [True, False, None]
     words = ["a", "b", None]
     python = HOURS.dt.to_pydatetime().tolist()
@@ -158,7 +158,7 @@ def types_of(frame):
 
 
 def check_same(loaded, fitted, frame):
-    """Make sure that a loaded one does what was saved, to the types of objects."""
+    """Assert that a loaded estimator gives the same results, of the same types."""
     code = fitted.transform(frame)
     np.testing.assert_array_equal(loaded.transform(frame), code)
     for now, before in [
@@ -306,19 +306,19 @@ def test_homes_are_found(tmp_path, monkeypatch):
 
 
 def with_dates(dates, dtype=None):
-    """Make a frame of dates and a number, of which some dates are missing."""
+    """Make a frame of dates and numbers, with some dates missing."""
     frame = pd.DataFrame({"t": pd.Series(dates, dtype=dtype), "x": np.sin(ROWS)})
     return frame.assign(t=with_gaps(frame["t"]))
 
 
 def check_filled(frame, filled, parse=pd.to_datetime):
-    """Make sure that only gaps were filled, in what reads alike."""
+    """Assert that only missing values were filled, in the same format."""
     gaps = frame["t"].isna()
     assert filled["t"].dtype == frame["t"].dtype
     pd.testing.assert_series_equal(filled["t"][~gaps], frame["t"][~gaps])
     seen, read = parse(frame["t"]), parse(filled["t"])
     assert seen.dtype == read.dtype
-    # What has been seen may be rounded to whole seconds.
+    # Values of the data may be rounded to whole seconds.
     slack = pd.Timedelta(32, "D")
     assert read.between(seen.min() - slack, seen.max() + slack).all()
 
@@ -344,7 +344,7 @@ def test_dates_in_text_are_filled_in_as_they_are_written(form, tmp_path):
         for column in (frame["t"], back["t"])
     }
     assert len(shapes) == 1
-    # Whatever holds the text, and in whatever form later rows are.
+    # Whatever type holds the text, and in whatever form later rows are.
     for dtype in (object, "string", pd.ArrowDtype(pa.string())):
         other = frame.astype({"t": dtype})
         check_filled(other, fitted.impute(other))
@@ -379,12 +379,12 @@ def test_text_keeps_its_zone(mark, between, clock, zone, later):
             fitted.impute(new)
 
 
-# Narwhals does not know of all of them.
+# Narwhals does not support all of them.
 ZONES = ["UTC", "Asia/Tokyo", "America/New_York", "Etc/GMT+5"]
 
 
 def as_dates(zone, kind):
-    """Make dates, of a type, in a zone or in none."""
+    """Make dates of a type, with or without a time zone."""
     dates = HOURS if zone is None else HOURS.dt.tz_localize("UTC").dt.tz_convert(zone)
     if kind == "polars":
         values = [None if n % 4 == 0 else date for n, date in enumerate(dates)]
@@ -404,7 +404,7 @@ def test_zones_are_not_mixed(kind):
     for zone in ZONES:
         with pytest.raises(ValueError, match="Column 't' holds dates with a time zone"):
             naive.transform(as_dates(zone, kind))
-        # The same moments elsewhere are the same.
+        # The same points in time in another zone are equal.
         elsewhere = as_dates(zone, kind)
         np.testing.assert_array_equal(zoned.reconstruction_error(elsewhere), errors)
         filled = zoned.impute(elsewhere)
@@ -457,11 +457,11 @@ def test_dates_as_objects_are_filled_in_as_such(kind, zone):
             assert all((each.tzinfo is None) == (zone is None) for each in found["t"])
 
 
-# Types that change between `fit` and later rows
+# Types that differ between `fit` and later rows
 
 
 def plain_frame():
-    """Columns as old code makes them: floats and objects, none of them nullable."""
+    """Columns from older code: floats and objects, none of them nullable."""
     z = np.random.default_rng(0).normal(size=N)
     frame = pd.DataFrame(
         {
@@ -568,7 +568,7 @@ def test_numbers_in_objects_are_filled_in_as_such():
         filled = fit(frame, column_kinds={"p": "number"}).impute(frame)
         assert set(map(type, filled["p"])) == {kind}
         assert filled["p"].astype(float).between(0, 40).all()
-        # All with two places.
+        # All with two decimal places.
         assert filled["p"].astype(str).str.fullmatch(r"\d+\.\d\d").all()
 
 
@@ -582,7 +582,7 @@ def test_hundreds_in_objects_are_filled_in():
     assert filled["p"].astype(float).between(100, 500).all()
 
 
-# What would be lost in silence
+# Silent losses
 
 
 @few
@@ -593,7 +593,7 @@ def test_hundreds_in_objects_are_filled_in():
     least=st.sampled_from([None, 8]),
 )
 def test_columns_of_mostly_unknown_levels_are_named(is_text, n_new, handle, least):
-    """Levels of fit are 0 to 9, of which the last is rare; new ones are above."""
+    """Categories of fit are 0 to 9, of which the last is rare; new ones are above."""
     codes = np.where(ROWS == 0, 9, ROWS % 9)
     later = codes + 100 * (n_new > ROWS)
 
@@ -611,7 +611,7 @@ def test_columns_of_mostly_unknown_levels_are_named(is_text, n_new, handle, leas
     new = frame(later)
     share = (later > 9)[ROWS % 5 != 4].mean()
     if handle == "error" and share > 0:
-        with pytest.raises(ValueError, match="Column 'zip' has the level"):
+        with pytest.raises(ValueError, match="Column 'zip' has the category"):
             fitted.transform(new)
     elif share > 0.5:
         for use in (fitted.transform, fitted.impute, fitted.score, fitted.partial_fit):
@@ -632,7 +632,7 @@ def test_zip_codes_as_strings_and_as_numbers(library):
     text = r"40 of 40 .* 1000 \(int\), .* such as '01000' \(str\)\. .* as missing"
     with pytest.warns(UserWarning, match=text):
         fitted.transform(frame)
-    # Of another type none is ever known, be they few.
+    # None is known if the type differs, even if there are few.
     with pytest.warns(UserWarning, match="Column 'zip': 1 of 1 values"):
         fitted.transform(frame[:1])
     row = pd.DataFrame({"zip": ["99999"], "x": [1.0]})
@@ -687,7 +687,7 @@ def test_objects_of_numbers_and_dates_are_named(name, dtype, recwarn):
         text = rf"Column 'odd one' holds nothing but {kind}s, .*column_kinds=\{{'odd"
         with pytest.warns(UserWarning, match=text):
             fit(frame, **parameters)
-        # Who says what it is has been told.
+        # Not if a parameter sets the kind.
         named = (
             fit(frame, column_kinds={"odd one": kind}) if name != "timestamps" else 0
         )
@@ -737,7 +737,7 @@ def test_types_are_refused_by_name(name):
     frame = make({"x": ROWS * 1.0, "odd one": column})
     with pytest.raises(ValueError, match=rf"Column 'odd one' holds .*{name}") as error:
         fit(frame)
-    # It says what to do, too.
+    # It gives advice, too.
     assert str(error.value).count(". ") >= 1
     assert "Unknown" not in str(error.value)
 
@@ -802,7 +802,7 @@ def test_infinity_is_named_by_row_and_column(value):
 
 def test_integers_that_no_float_holds_are_named():
     X = np.array([[1.0, 2], [3, 10**400]] * 9, dtype=object)
-    with pytest.raises(ValueError, match=r"Column 1 holds 1000.* in row 1\."):
+    with pytest.raises(ValueError, match=r"Column 1 holds an integer of .* in row 1\."):
         fit(X)
 
 

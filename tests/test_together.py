@@ -1,4 +1,4 @@
-"""Searches whose fits are trained together."""
+"""Joint training of the fits of a search."""
 
 import os
 import pickle
@@ -42,7 +42,7 @@ def rows(digits):
 
 @pytest.fixture
 def sizes(monkeypatch):
-    """How many runs each joint run has had."""
+    """Record the number of runs of each joint run."""
     found = []
 
     class Spy(fitting.JointRun):
@@ -205,7 +205,7 @@ def test_searches_within_searches(rows, sizes):
     assert not sizes
     with train_together():
         together = cross_val_score(inner, rows, cv=4)
-    # Two candidates on two folds and the last fit, each of four outer folds at once.
+    # Two candidates on two folds and the last fit, for four outer folds at once.
     assert sizes == [4] * 5
     np.testing.assert_allclose(together, alone, rtol=1e-4)
 
@@ -267,7 +267,7 @@ def test_errors_reach_the_user(rows):
 
 
 class AfterEpochs:
-    """Does something after an epoch of some estimators."""
+    """Runs a function after an epoch of some estimators."""
 
     def __init__(self, act):
         self.act = act
@@ -326,7 +326,7 @@ def test_callbacks_that_fail_fail_their_own_fit(rows, sizes):
 
 
 def wait_for_threads():
-    """Wait until the calls that nobody waits for any more have ended."""
+    """Wait until abandoned calls have ended."""
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         if not any("_run" in thread.name for thread in threading.enumerate()):
@@ -406,11 +406,11 @@ def test_batch_sizes_are_apart(rows, sizes):
 
 
 def test_no_more_than_fit_the_cache(rows, sizes, monkeypatch):
-    monkeypatch.setattr(joint, "_MOST_TOGETHER", 2)
+    monkeypatch.setattr(joint, "_MAX_GROUP_SIZE", 2)
     with train_together():
         cross_val_score(make_estimator(), rows, cv=5)
     assert sizes == [2, 2]
-    monkeypatch.setattr(joint, "_MOST_TOGETHER", 1)
+    monkeypatch.setattr(joint, "_MAX_GROUP_SIZE", 1)
     with train_together():
         cross_val_score(make_estimator(), rows, cv=5)
     assert sizes == [2, 2]
@@ -443,7 +443,7 @@ def test_who_goes_on_alone_leaves_the_memory_of_the_group(rows, monkeypatch):
 
 
 class Noisy(AutoencoderTransformer):
-    """Keeps the warnings of its fit."""
+    """Stores the warnings of its fit."""
 
     def fit(self, X, y=None):
         with warnings.catch_warnings(record=True) as log:
@@ -466,7 +466,7 @@ def test_warnings_are_each_fit_s_own(rows):
 
 
 def test_filters_of_calls_that_wait_are_seen_by_nobody_else(rows, monkeypatch):
-    """Two calls wait inside of filters of their own, and are trained outside."""
+    """Two calls wait within their own filters, and are trained outside of them."""
     seen, joint_run = [], fitting.JointRun
 
     def advance(run):
@@ -517,7 +517,7 @@ def test_warnings_are_as_before_after_an_interrupt(rows, monkeypatch):
 
 @contextmanager
 def interrupted_after(seconds):
-    """Press Ctrl-C, also where the shell ignores it."""
+    """Press Ctrl-C, even if the shell ignores it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     timer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
@@ -583,7 +583,7 @@ def test_settings_of_numpy_reach_the_calls():
 
 
 class Pool(AutoencoderTransformer):
-    """Fits others in threads of its own."""
+    """Fits other estimators in its own threads."""
 
     def fit(self, X, y=None):
         with ThreadPoolExecutor(2) as pool:
@@ -625,5 +625,5 @@ def test_those_who_hold_most_are_trained_first(rows, sizes, monkeypatch):
     grid = {"hidden_layer_sizes": [(12,), (13,)], "random_state": [0, 1, 2]}
     with train_together():
         GridSearchCV(make_estimator(), grid, cv=2, refit=False).fit(rows)
-    # One that is left over is trained alone.
+    # A fit that is left over is trained alone.
     assert sizes == [6, 5]

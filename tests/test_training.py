@@ -1,4 +1,4 @@
-"""The engine: batches, seeds, threads, devices, stopping."""
+"""The training engine: batches, seeds, threads, devices, stopping."""
 
 import threading
 
@@ -172,7 +172,7 @@ def test_batches_cover_all_rows_and_none_is_small(n_samples, batch_size, n_rows)
         assert len(sizes) == batches.number
         assert min(sizes) >= min(batch_size, n_samples)
         assert max(sizes) - min(sizes) <= 1
-        # A group is of as many batches as fit, of one at least.
+        # A group holds as many batches as fit, and at least one.
         assert all(len(s) == 1 or sum(s) <= n_rows for _, s in groups)
 
 
@@ -288,5 +288,5 @@ def test_stops_when_the_loss_no_longer_improves(train_rows):
     estimator = AutoencoderTransformer(
         8, max_iter=50, tol=10.0, n_iter_no_change=4, random_state=0
     ).fit(train_rows)
-    # The first epoch is an improvement on nothing.
+    # The first epoch always counts as an improvement.
     assert estimator.n_iter_ == 5

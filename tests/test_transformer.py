@@ -1,4 +1,4 @@
-"""What AutoencoderTransformer learns."""
+"""Quality and options of AutoencoderTransformer."""
 
 import pickle
 
@@ -13,11 +13,16 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_sco
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
-from skautoenc import AutoencoderTransformer
+from skautoenc import (
+    AutoencoderTransformer,
+    ConvAutoencoderTransformer,
+    TabularAutoencoderTransformer,
+    VariationalAutoencoder,
+)
 
 
 def untrained(estimator):
-    """The same network as it was drawn, but for rounding."""
+    """The same network with its initial weights, except for rounding."""
     return clone(estimator).set_params(
         max_iter=1, learning_rate_init=1e-12, alpha=0, early_stopping=False
     )
@@ -157,7 +162,7 @@ def test_scale_and_offset_of_the_data_do_not_matter(train_rows, test_rows):
     assert np.corrcoef(moved.ravel(), code.ravel())[0, 1] > 0.999
 
 
-def test_auto_says_what_it_chose():
+def test_auto_has_a_fitted_attribute():
     X = load_iris().data
     wide = AutoencoderTransformer(max_iter=2, random_state=0).fit(X)
     assert wide.n_components_ == 32
@@ -171,11 +176,30 @@ def test_auto_says_what_it_chose():
     assert narrow.hidden_layer_sizes_ == (16, 8)
 
 
+@pytest.mark.parametrize(
+    ("kind", "parameter"),
+    [
+        (AutoencoderTransformer, "hidden_layer_sizes"),
+        (VariationalAutoencoder, "hidden_layer_sizes"),
+        (TabularAutoencoderTransformer, "hidden_layer_sizes"),
+        (ConvAutoencoderTransformer, "hidden_channels"),
+    ],
+)
+def test_an_integer_is_one_hidden_layer(train_rows, kind, parameter):
+    X = train_rows[:100]
+    quick = kind(n_components=3, max_iter=2, random_state=0)
+    one = clone(quick).set_params(**{parameter: np.int64(5)}).fit(X)
+    listed = clone(quick).set_params(**{parameter: (5,)}).fit(X)
+    np.testing.assert_array_equal(one.transform(X), listed.transform(X))
+    if hasattr(one, "hidden_layer_sizes_"):
+        assert one.hidden_layer_sizes_ == (5,)
+
+
 def test_sparse_code_is_rectified_and_decodes_its_strongest_units(train_rows):
     estimator = AutoencoderTransformer(random_state=0).fit(train_rows)
     code = estimator.transform(train_rows)
     assert code.min() == 0
-    # Weak activations are no part of the reconstruction: without them it is the same.
+    # Weak activations do not reach the decoder: without them the result is the same.
     threshold = estimator.network_.sparsity.threshold.numpy()
     thinned = np.where(code >= threshold, code, 0)
     assert (thinned > 0).mean() == pytest.approx(0.1, abs=0.03)
@@ -198,7 +222,7 @@ def test_whitening_is_learnt_and_undone(train_rows, test_rows, whiten, regulariz
     rows = (train_rows - estimator.mean_) / estimator.scale_
     variances = np.linalg.eigvalsh(np.cov((rows @ estimator.whitening_).T))
     assert variances.mean() == pytest.approx(1, rel=0.01)
-    # A few pixels of the digits are always empty, or nearly.
+    # A few pixels of the digits are always or nearly always empty.
     strong = variances[5:]
     assert (strong.std() / strong.mean() < 0.02) == (regularization == 0)
     np.testing.assert_allclose(
@@ -225,7 +249,7 @@ def test_stack_is_all_activations_and_the_code(train_rows, test_rows):
     assert stack.shape == (len(test_rows), 68)
     assert len(deep.get_feature_names_out()) == 68
     np.testing.assert_array_equal(stack[:, -8:], code)
-    # The code follows from the last hidden layer and the linear skip.
+    # The code depends on the last hidden layer and the linear skip.
     weights = {k: v.detach().numpy() for k, v in deep.network_.named_parameters()}
     last_hidden = stack[:, 40:60]
     rows = (test_rows - deep.mean_) / deep.scale_

@@ -1,4 +1,4 @@
-"""Training data that comes in blocks."""
+"""Training data that is read in blocks."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch.utils import data
 
+from .explain import explain_ragged
 from .streamed import StreamedMatrix
 
 _BUFFER_BYTES = 2**28
-# Samplers whose order is another one in each pass.
+# Samplers whose order differs between passes.
 _RANDOM = (
     data.RandomSampler,
     data.SubsetRandomSampler,
@@ -96,12 +97,12 @@ class Blocks:
 
 
 def _check_source(source: Any) -> None:
-    """Raise a TypeError or a ValueError if blocks cannot be read from `source`."""
+    """Raise a TypeError or a ValueError if `source` cannot be read more than once."""
     if callable(source):
         return
     name = type(source).__name__
     is_iterable = isinstance(source, Iterable)
-    # A scalar of numpy has dimensions, none, and is no array.
+    # A scalar of numpy has a shape, but no rows.
     is_array = is_iterable and getattr(source, "ndim", 3) < 3
     if is_array or isinstance(source, Mapping) or hasattr(source, "columns"):
         raise TypeError(
@@ -124,9 +125,9 @@ def _check_source(source: Any) -> None:
 
 
 def _read_loader(loader: data.DataLoader[Any]) -> Iterator[Any]:
-    """Give the batches of a loader, of several fields the first."""
-    # A loader draws the seed of its workers from the global generator, which is the
-    # user's. Put back, it also gives workers the same seed in each pass.
+    """Iterate over the batches of a loader; of several fields, return the first."""
+    # A loader draws the seed of its workers from the global generator. Restoring its
+    # state leaves the user's draws alone, and gives all passes the same seed.
     before = torch.get_rng_state()
     try:
         batches = iter(loader)
@@ -136,11 +137,22 @@ def _read_loader(loader: data.DataLoader[Any]) -> Iterator[Any]:
         yield batch[0] if isinstance(batch, list | tuple) else batch
 
 
+def _are_rows(block: Any) -> bool:
+    """Whether a list holds rows of numbers, not an array and its labels."""
+    try:
+        return all(np.ndim(row) < 2 for row in block)
+    except ValueError:
+        return False
+
+
 def _shape(block: Any) -> tuple[int, ...]:
-    """Return the shape of a block; a ValueError says if it has no rows at all."""
+    """Return the shape of a block; raise a ValueError if it has no rows."""
     try:
         shape: tuple[int, ...] = np.shape(block)
     except ValueError as error:
+        ragged = explain_ragged(block)
+        if ragged is not None and _are_rows(block):
+            raise ValueError(f"In a block: {ragged}") from error
         raise ValueError(
             f"A block is a {type(block).__name__} of entries of different shapes. Give "
             "its rows alone, without labels or weights."
@@ -164,11 +176,11 @@ def as_matrix(
         The data.
 
     check : callable
-        Checks a block, the second argument being the number of its first row, and
-        `is_new` whether this is the first pass; returns it as an array or CSR matrix.
+        Validates a block and returns it as an array or CSR matrix. The second argument
+        is the index of its first row; `is_new` says whether this is the first pass.
 
     min_rows : int, default=2
-        Fewest rows of all blocks together.
+        Minimum number of rows of all blocks.
 
     Raises
     ------

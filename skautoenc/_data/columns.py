@@ -1,8 +1,9 @@
-"""Tables of numbers, categories and dates, as one matrix of numbers and back.
+"""Tables of numbers, categories and dates, converted to one matrix and back.
 
-The matrix has a column for each number and date, then what else is known of dates, then
-a column for each category that holds the number of the level. The next number stands
-for rare levels, the one after it for levels that were not there in `fit`. Gaps are NaN.
+The matrix has a column for each number and date, then further features of dates, then a
+column of integer codes for each categorical column. The next code stands for rare
+categories, and the one after it for categories that were not in `fit`. Missing values
+are NaN.
 """
 
 from __future__ import annotations
@@ -25,20 +26,21 @@ from scipy.special import ndtri
 
 from .._warnings import warn
 from .bins import Bins, learn_bins
+from .cells import first_fault, misread_row
 from .date_text import Forms, is_date_text, read_forms, write_dates
-from .frames import round_within
+from .frames import Columns, round_within
 from .ranges import LARGEST
 
 Floats = NDArray[np.float64]
 
 KINDS = ("number", "category", "date")
-# Knots of the map to a normal distribution.
+# Number of knots of the map to a normal distribution.
 _N_QUANTILES = 1000
 _DAY = 86_400e6  # In microseconds.
 _YEAR = 365.2425 * _DAY
-# Fewer values than these may all be new by chance.
+# If there are fewer values, all of them may be new by chance.
 _FEW = 10
-# Up to here float64 holds every integer.
+# Up to this limit float64 holds every integer.
 _EXACT = 2**53
 
 
@@ -47,12 +49,12 @@ def _refuse(name: Any, problem: str, way_out: str) -> ValueError:
 
 
 class NumberColumn:
-    """A column of numbers, brought to a common scale.
+    """A column of numbers, which are scaled.
 
     Parameters
     ----------
     name : object
-        Its name, for messages.
+        Name of the column, for messages.
     scaling : {"standard", "quantile"}
         Centred and divided by the standard deviation, or mapped to a normal
         distribution by its quantiles (RankGauss).
@@ -62,9 +64,9 @@ class NumberColumn:
     Attributes
     ----------
     lowest, highest : float or int or None
-        The range of the values seen, within which decoded ones are kept: integers for a
-        column of integers, exact where float64 is not. None, as in files that are older
-        than this, is no bound.
+        Range of the training values. Decoded values are clipped to it. They are
+        integers for a column of integers, and exact where float64 is not. None means no
+        limit, as in older files.
     bins : Bins or None
         What the distribution of a value is predicted over, if it is.
     """
@@ -80,7 +82,7 @@ class NumberColumn:
         self.is_integer = is_integer
 
     def fit(self, values: Any, weights: Floats | None) -> NumberColumn:
-        """Learn the scale; gaps are left out."""
+        """Learn the scale; missing values are ignored."""
         numbers = self._to_numbers(values)
         seen = ~np.isnan(numbers)
         self.is_empty = not seen.any()
@@ -88,7 +90,8 @@ class NumberColumn:
         self.quantiles: tuple[Floats, Floats] | None = None
         if self.is_empty:
             return self
-        # Each value once: weights and repetitions, in any order, are then the same.
+        # Distinct values with counts: weights and repeated rows then give equal
+        # results.
         known, inverse = np.unique(numbers[seen], return_inverse=True)
         self.lowest, self.highest = self._range(values, known)
         share = None if weights is None else weights[seen]
@@ -107,12 +110,12 @@ class NumberColumn:
         return self
 
     def encode(self, values: Any) -> Floats:
-        """Turn values into scaled numbers, (n,), gaps into NaN."""
+        """Convert values to scaled numbers, (n,); missing values are NaN."""
         numbers = self._to_numbers(values)
         if self.quantiles is not None:
             known, scores = self.quantiles
             found: Floats = np.interp(numbers, known, scores)
-            # With a single known value, numpy takes a gap for it.
+            # With a single known value, numpy would replace NaN.
             found[np.isnan(numbers)] = np.nan
             return found
         with np.errstate(over="ignore"):
@@ -120,13 +123,14 @@ class NumberColumn:
         return scaled
 
     def gaps(self, values: Any) -> NDArray[np.bool_]:
-        """Say where there is no value, (n,)."""
+        """Return which values are missing, (n,)."""
         return np.isnan(self._to_numbers(values))
 
     def decode(self, numbers: Floats) -> NDArray[Any]:
-        """Turn scaled numbers, (n,), into values seen; a column of gaps stays one.
+        """Convert scaled numbers, (n,), to values within the range of `fit`.
 
-        They are float64, or integers where it does not hold those exactly.
+        They are float64, or integers where float64 would not be exact. A column without
+        any value in `fit` gets NaN.
         """
         if self.is_empty:
             return np.full(len(numbers), np.nan)
@@ -179,7 +183,7 @@ class NumberColumn:
         return np.round(values) if self.is_integer else values
 
     def widened(self, values: Any) -> NumberColumn:
-        """Return the column with a range that holds other values, too."""
+        """Return a copy with a range that includes further values."""
         numbers = self._to_numbers(values)
         known = numbers[~np.isnan(numbers)]
         found = copy.copy(self)
@@ -190,7 +194,7 @@ class NumberColumn:
         return found
 
     def _range(self, values: Any, known: Floats) -> tuple[float, float]:
-        """Return the lowest and the highest value, of which `known` are floats."""
+        """Return the lowest and highest value; `known` holds the values as floats."""
         lowest, highest = float(known.min()), float(known.max())
         if not self.is_integer:
             return lowest, highest
@@ -203,14 +207,19 @@ class NumberColumn:
             return np.full(len(values), np.nan)
         try:
             if not isinstance(values, np.ndarray):
-                # Polars casts no objects.
+                # Polars does not cast objects.
                 is_object = values.dtype == nw.Object
                 values = as_objects(values) if is_object else _to_float64(values)
-            numbers = np.asarray(values, dtype=np.float64)
-        except Exception as error:  # Each library raises its own.
+            row = misread_row(values)
+            if row is not None:
+                raise TypeError(f"but {values[row]!s:.40}")
+            # Values of longdouble that float64 does not hold become infinite.
+            with np.errstate(over="ignore"):
+                numbers = np.asarray(values, dtype=np.float64)
+        except Exception as error:  # Each library raises its own type.
             raise _refuse(
                 self.name,
-                f"does not hold numbers ({error})",
+                f"does not hold numbers ({error}){_place_of_fault(values)}",
                 "Name it in categorical_features to take it as a category.",
             ) from error
         is_infinite = np.isinf(numbers)
@@ -218,15 +227,28 @@ class NumberColumn:
             raise _refuse(
                 self.name,
                 f"holds infinity in row {np.argmax(is_infinite)}",
-                "Replace it by a number or by a gap.",
+                "Replace it by a number or a missing value.",
             )
         return numbers
+
+
+def _place_of_fault(values: Any) -> str:
+    """Say in which row a column has a value that is not a number, if it can be told."""
+    try:
+        objects = as_objects(values)
+        row = misread_row(objects)
+        if row is None:
+            fault = first_fault(objects)
+            row = None if fault is None else fault[0]
+    except Exception:
+        return ""
+    return "" if row is None else f" in row {row}"
 
 
 def _normal_quantiles(values: Floats, counts: Floats) -> tuple[Floats, Floats]:
     """Return ascending values, and the normal scores of their ranks (RankGauss).
 
-    scikit-learn's QuantileTransformer knows no weights.
+    scikit-learn's QuantileTransformer does not support weights.
     """
     ranks = (np.cumsum(counts) - counts / 2) / counts.sum()
     scores: Floats = ndtri(ranks)
@@ -242,23 +264,23 @@ class DateColumn:
     Parameters
     ----------
     name : object
-        Its name, for messages.
+        Name of the column, for messages.
     is_text : bool
         Whether the dates are strings or objects.
 
     Attributes
     ----------
     form : str or None
-        How strings are written, or the class of objects.
+        Format of strings, or the class of objects.
     is_zoned : bool or None
-        Whether the dates say their time zone; None where that is not known, of columns
-        that held nothing and in files that are older than this.
+        Whether the dates have a time zone; None if unknown, for columns without any
+        value and in older files.
     """
 
     kind = "date"
     form: str | None = None
     is_zoned: bool | None = None
-    # In which objects are decoded; files do not hold it.
+    # Time zone of decoded objects. Files do not hold it.
     _zone: datetime.tzinfo | None = datetime.UTC
 
     def __init__(self, name: Any, *, is_text: bool) -> None:
@@ -267,7 +289,7 @@ class DateColumn:
         self._time = NumberColumn(name, "standard", is_integer=False)
 
     def fit(self, values: Any, weights: Floats | None) -> DateColumn:
-        """Learn the scale, and whether the times of day matter."""
+        """Learn the scale, and whether there are times of day."""
         moments = self._moments(values)
         self._time.fit(moments, weights)
         self.is_empty = self._time.is_empty
@@ -281,10 +303,10 @@ class DateColumn:
         return self
 
     def encode(self, values: Any) -> Floats:
-        """Turn dates into scaled numbers, (n, 1 + n_extras), gaps into NaN.
+        """Convert dates to numbers, (n, 1 + n_extras); missing values are NaN.
 
-        After the point in time comes where in the year, the week and the day each date
-        is, as a point on a circle, so that the last day is next to the first.
+        The scaled point in time is followed by the positions in the year, the week and
+        the day, each as a point on a circle, so that the last day is next to the first.
         """
         return self._encode_moments(self.to_floats(values))
 
@@ -300,11 +322,11 @@ class DateColumn:
         return 6 if self.has_times else 4
 
     def gaps(self, values: Any) -> NDArray[np.bool_]:
-        """Say where there is no value, (n,)."""
+        """Return which values are missing, (n,)."""
         return np.isnan(self._moments(values))
 
     def decode(self, numbers: Floats) -> NDArray[Any]:
-        """Turn scaled numbers, (n,), into dates, of whole days if all were."""
+        """Convert scaled numbers, (n,), to dates; whole days if all were in `fit`."""
         return self._from_moments(self._time.decode(numbers))
 
     def learn_bins(self, values: Any, weights: Floats | None, most: int) -> None:
@@ -354,24 +376,24 @@ class DateColumn:
         return found
 
     def _round(self, moments: Floats) -> Floats:
-        """Round to whole seconds or days, within the range of those seen."""
+        """Round to whole seconds or days, within the range of `fit`."""
         unit = 1e6 if self.has_times else _DAY
         whole: Floats = np.round(moments / unit) * unit
         lowest, highest = self._time.lowest, self._time.highest
         if lowest is None or highest is None:
             return whole
         first, last = math.ceil(lowest / unit) * unit, highest // unit * unit
-        # Within one second, say, there may be no whole one.
+        # The range may be too short to contain a whole second.
         return np.clip(whole, *(first, last) if first <= last else (lowest, highest))
 
     def widened(self, values: Any) -> DateColumn:
-        """Return the column with a range that holds other dates, too."""
+        """Return a copy with a range that includes further dates."""
         found = copy.copy(self)
         found._time = self._time.widened(self._moments(values))
         return found
 
     def written_as(self, values: Any) -> DateColumn:
-        """Return a column that decodes dates as other values have them."""
+        """Return a column that decodes dates in the format of other values."""
         if not self.is_text:
             return self
         found = copy.copy(self)
@@ -384,7 +406,7 @@ class DateColumn:
         return found
 
     def _forms(self, values: Any, moments: Floats) -> Forms:
-        """Say how dates are written, and which of them say their time zone."""
+        """Return the format of dates, and which of them have a time zone."""
         if self.is_text and not _has_dates(values):
             return read_forms(as_objects(values))
         nothing = np.zeros(0, dtype=np.int64)
@@ -418,7 +440,7 @@ class DateColumn:
         )
 
     def _moments(self, values: Any) -> Floats:
-        """Return microseconds since 1970."""
+        """Return points in time as microseconds since 1970."""
         is_date = _has_dates(values)
         if not is_date and _is_missing(values):
             return np.full(len(values), np.nan)
@@ -473,26 +495,26 @@ class CategoryColumn:
     Parameters
     ----------
     name : object
-        Its name, for messages.
+        Name of the column, for messages.
     min_frequency : int or float or None
-        Fewest rows, or smallest share of them, for a level of its own.
+        Minimum number of rows, or their minimum share, of a category with its own code.
     max_categories : int or None
-        Most levels, that of the rare ones included.
+        Maximum number of codes, including that of the rare categories.
     handle_unknown : {"infrequent_if_exist", "error"}
-        What is done about a level that was not there in `fit`.
+        Treatment of a category that was not in `fit`.
 
     Attributes
     ----------
     levels : pandas.Index
-        Those with a number of their own, the most frequent first.
+        Categories with their own code, the most frequent first.
     has_infrequent : bool
-        Whether one more number stands for all rare levels. It is never decoded to.
+        Whether one more code stands for all rare categories. It is never decoded to.
     rare_cost, unknown_cost : float
-        What a rare level, and one that was not there in `fit`, cost where rows are
-        scored: minus the logarithm of their share, for an unknown level that of one in
-        one more row, and at least that of the rarest level; divided by the entropy of
-        all levels. NaN is no cost: of columns that held nothing, of rare levels where
-        all are, and in files that are older than this.
+        Costs of a rare category and of one that was not in `fit`, in scores of rows:
+        minus the logarithm of the share, divided by the entropy of all categories. The
+        share of an unknown category is that of one additional row, and at most that of
+        the rarest category. NaN means no cost: for columns without any value, for rare
+        categories if all are rare, and in older files.
     """
 
     kind = "category"
@@ -513,14 +535,14 @@ class CategoryColumn:
         self.handle_unknown = handle_unknown
 
     def fit(self, values: Any, weights: Floats | None) -> CategoryColumn:
-        """Learn the levels."""
+        """Learn the categories."""
         objects = as_objects(values)
         with _naming_unhashable(self.name, objects):
             codes, levels = pd.factorize(objects)
         seen = codes >= 0
         share = None if weights is None else weights[seen]
         counts = np.bincount(codes[seen], share, minlength=len(levels))
-        # Where rows stand must not show: names decide among equally frequent levels.
+        # Names decide among equally frequent categories, not the order of the rows.
         order = np.lexsort((np.array(list(map(str, levels)), dtype=str), -counts))
         least = self.min_frequency or 0
         if isinstance(least, float):
@@ -544,13 +566,13 @@ class CategoryColumn:
 
     @property
     def n_codes(self) -> int:
-        """Number of codes: levels, and one for the rare ones if there are any."""
+        """Number of codes: categories, and one for the rare ones if there are any."""
         return len(self.levels) + self.has_infrequent
 
     def encode(self, values: Any) -> Floats:
-        """Turn levels into their numbers, (n,), gaps into NaN.
+        """Convert categories to codes, (n,); missing values are NaN.
 
-        Rare levels have the number after these, unknown ones that after it.
+        Rare categories have the code after the others, unknown ones the next one.
         """
         objects = as_objects(values)
         with _naming_unhashable(self.name, objects):
@@ -564,7 +586,7 @@ class CategoryColumn:
                 level = objects[others][np.argmin(rare)]
                 raise _refuse(
                     self.name,
-                    f"has the level {level!r}, which was not there in fit",
+                    f"has the category {level!r}, which was not in fit",
                     "Use handle_unknown='infrequent_if_exist' to let it pass.",
                 )
             numbers[others] = len(self.levels) + np.where(rare, 0, 1)
@@ -573,14 +595,14 @@ class CategoryColumn:
         return found
 
     def warn_of_unknown(self, values: Any, codes: Floats) -> None:
-        """Warn where most values were not there in `fit`.
+        """Warn if most values were not in `fit`.
 
         Parameters
         ----------
         values : Series or ndarray of shape (n,)
             The values.
         codes : ndarray of shape (n,)
-            What `encode` makes of them.
+            Result of `encode`.
         """
         if 2 * int((codes < len(self.levels)).sum()) >= len(codes):
             return
@@ -603,7 +625,7 @@ class CategoryColumn:
         )
 
     def suggested_kind(self) -> str | None:
-        """Return what else the levels, all of them, look like: a number or a date."""
+        """Return "number" or "date" if all categories look like these."""
         levels = [*self.levels, *self.rare]
         if not levels or any(isinstance(level, bool | np.bool_) for level in levels):
             return None
@@ -613,7 +635,7 @@ class CategoryColumn:
             return "number"
         if not all(isinstance(each, datetime.date | np.datetime64) for each in levels):
             return None
-        # Dates with and without time zones are refused as a column of dates.
+        # A column of dates must not mix dates with and without time zones.
         has_zone = {getattr(level, "tzinfo", None) is not None for level in levels}
         return "date" if len(has_zone) == 1 else None
 
@@ -622,16 +644,16 @@ class CategoryColumn:
             return "date"
         if not all(map(_is_number_text, levels)):
             return None
-        # Whole numbers may be identifiers, unless there are too many to be kept apart.
+        # Integers may be identifiers, unless there are too many for codes of their own.
         is_whole = all(level.lstrip("+-").isdecimal() for level in levels)
         return None if is_whole and self.has_infrequent is False else "number"
 
     def gaps(self, values: Any) -> NDArray[np.bool_]:
-        """Say where there is no value, (n,); an unknown level is none."""
+        """Return which values are missing, (n,); unknown categories are not."""
         return np.asarray(pd.isna(as_objects(values)))
 
     def decode(self, numbers: Floats) -> NDArray[Any]:
-        """Turn numbers of levels, (n,), into levels."""
+        """Convert codes, (n,), to categories."""
         if self.is_empty:
             return np.full(len(numbers), None, dtype=object)
         found: NDArray[Any] = self.levels.to_numpy()[numbers.astype(np.int64)]
@@ -640,7 +662,7 @@ class CategoryColumn:
 
 @contextmanager
 def _naming_unhashable(name: Any, objects: NDArray[Any]) -> Iterator[None]:
-    """Name the cell that is not hashable, a list for one, and so cannot be a level."""
+    """Name the first value that is not hashable, such as a list, in an error."""
     try:
         yield
     except TypeError as error:
@@ -656,7 +678,7 @@ def _naming_unhashable(name: Any, objects: NDArray[Any]) -> Iterator[None]:
 
 
 def _is_hashable(value: Any) -> bool:
-    # Tuples have a method for it, whatever is in them.
+    # Tuples have the method whatever they contain.
     try:
         hash(value)
     except TypeError:
@@ -665,7 +687,7 @@ def _is_hashable(value: Any) -> bool:
 
 
 def _types(values: Any) -> set[str]:
-    """Name the types of values, of which all numbers are one."""
+    """Return the names of the types of values; all numbers count as one type."""
     return {
         "number" if isinstance(value, Real | Decimal) else type(value).__name__
         for value in values
@@ -678,7 +700,7 @@ def _example(values: Any) -> str:
 
 
 def _is_number_text(text: str) -> bool:
-    """Whether a string is a number, and no code such as 007."""
+    """Whether a string is a number, and not a code such as 007."""
     digits = text.strip().lstrip("+-")
     if digits[:1] == "0" and digits[1:2].isdecimal():
         return False
@@ -689,23 +711,23 @@ def _is_number_text(text: str) -> bool:
 
 
 def entropy(counts: NDArray[Any]) -> float:
-    """Return the cross-entropy of levels under their own frequencies."""
+    """Return the cross-entropy of categories under their own frequencies."""
     shares = counts[counts > 0] / max(counts.sum(), 1e-300)
-    # An almost constant column is not to outweigh all others by one rare level.
+    # The minimum prevents a rare category of a nearly constant column from dominating.
     return max(float(-(shares * np.log(shares)).sum()), 0.05)
 
 
 def _is_numeric(values: Any) -> bool:
-    """Whether a column holds numbers by its type."""
+    """Whether the type of a column is numeric."""
     if isinstance(values, np.ndarray):
         return bool(values.dtype != object)
     return bool(values.dtype.is_numeric())
 
 
 def _is_missing(values: Any) -> bool:
-    """Whether a column holds no value at all.
+    """Whether a column has no values at all.
 
-    Nothing has no type of its own: readers of files take it for floats or objects.
+    Such a column has no type of its own: file readers make it floats or objects.
     """
     if isinstance(values, np.ndarray):
         return bool(pd.isna(values).all())
@@ -717,13 +739,13 @@ def _is_missing(values: Any) -> bool:
 def _to_float64(values: Any) -> Any:
     native = values.to_native()
     if isinstance(native, pd.Series) and values.dtype.is_integer():
-        # Arrow casts no integer that float64 does not hold exactly.
+        # Arrow does not cast integers that float64 does not hold exactly.
         return native.to_numpy(dtype=np.float64, na_value=np.nan)
     return values.cast(nw.Float64).to_numpy()
 
 
 def as_objects(values: Any) -> NDArray[Any]:
-    """Return a column as an array of objects, gaps as they are."""
+    """Return a column as an array of objects, with missing values as they are."""
     if isinstance(values, np.ndarray):
         return values.astype(object)
     native = values.to_native()
@@ -734,23 +756,35 @@ def as_objects(values: Any) -> NDArray[Any]:
     return found
 
 
+def _clipped(matrix: Floats) -> NDArray[np.float32]:
+    # Larger values would overflow in the network's sums.
+    return np.clip(matrix, -LARGEST, LARGEST, out=matrix).astype(np.float32)
+
+
+def _values(column: Any, place: int, columns: Mapping[int, Any]) -> Any:
+    """Return the values of a column, of plain numbers as floats."""
+    if column.kind == "number" and isinstance(columns, Columns):
+        return columns.numbers(place)
+    return columns[place]
+
+
 @dataclass(frozen=True)
 class Layout:
-    """Which columns of the matrix stand for what.
+    """Meaning of the columns of the matrix.
 
     Parameters
     ----------
     n_numbers : int
-        Columns of numbers and dates, which are decoded.
+        Number of columns of numbers and dates, which are decoded.
     n_extras : int
-        Columns of what else is known of dates, which are not.
+        Number of columns of further features of dates, which are not decoded.
     n_codes : tuple of int
-        Number of codes of each category.
+        Number of codes of each categorical column.
     n_levels : tuple of int
-        How many of them are decoded to.
+        Number of codes of each categorical column that are decoded.
     cells : tuple of int
-        The cell that each column of the matrix belongs to: those of numbers and dates,
-        then those of categories.
+        Index of the cell that each column of the matrix belongs to: first the cells of
+        numbers and dates, then those of categories.
     n_bins : tuple of int, default=()
         Number of bins of each number and date; empty if there are none.
     """
@@ -814,22 +848,24 @@ class Table:
 
     @property
     def in_order(self) -> list[Any]:
-        """The columns in the order of the cells: categories come last."""
+        """The columns in the order of the cells: categorical ones come last."""
         return sorted(self.columns, key=lambda column: column.kind == "category")
 
     @property
     def categories(self) -> list[CategoryColumn]:
-        """The columns of categories."""
+        """The categorical columns."""
         return [column for column in self.columns if column.kind == "category"]
 
     def widened(self, columns: Mapping[int, Any]) -> Table:
-        """Return a table whose ranges hold a later part of the data, too.
+        """Return a table whose ranges include a later part of the data.
 
-        Models share the old one, which stays as it is.
+        Other models share the present table, so it is not changed.
         """
         return Table(
             [
-                column if column.kind == "category" else column.widened(columns[place])
+                column
+                if column.kind == "category"
+                else column.widened(_values(column, place, columns))
                 for place, column in enumerate(self.columns)
             ]
         )
@@ -837,14 +873,20 @@ class Table:
     def encode(
         self, columns: Mapping[int, Any], *, warns: bool = True
     ) -> NDArray[np.float32]:
-        """Turn the values of all columns, by their place, into one matrix.
+        """Convert the values of all columns, by position, to one matrix.
 
-        Warns where most values of a category are unknown, unless it is told not to.
+        Warns if most values of a category are unknown, unless `warns` is False.
         """
+        scaled, at_once = self._scaled_at_once(columns)
+        if len(scaled) == len(self.columns):
+            return _clipped(at_once)
         numbers: list[Floats] = []
         extras: list[Floats] = []
         codes: list[Floats] = []
         for place, column in enumerate(self.columns):
+            if place in scaled:
+                numbers.append(at_once[:, scaled[place]])
+                continue
             encoded = column.encode(columns[place])
             if column.kind == "category":
                 codes.append(encoded)
@@ -855,9 +897,44 @@ class Table:
                 extras.append(encoded[:, 1:])
             else:
                 numbers.append(encoded)
-        matrix = np.column_stack([*numbers, *extras, *codes])
-        # Beyond that, the network's sums would overflow.
-        return np.clip(matrix, -LARGEST, LARGEST).astype(np.float32)
+        return _clipped(np.column_stack([*numbers, *extras, *codes]))
+
+    def _scaled_at_once(
+        self, columns: Mapping[int, Any]
+    ) -> tuple[dict[int, int], Floats]:
+        """Encode the columns of plain numbers that are centred and divided.
+
+        Returns
+        -------
+        indices : dict
+            From their positions to those in `scaled`; nothing where a value is
+            infinite, which the column refuses by its name.
+        scaled : ndarray of shape (n_samples, n_plain)
+            Scaled values.
+        """
+        nothing: tuple[dict[int, int], Floats] = {}, np.zeros((0, 0))
+        if not isinstance(columns, Columns):
+            return nothing
+        plain = columns.plain
+        chosen = [
+            (place, column.mean, column.scale)
+            for place, column in enumerate(self.columns)
+            if column.kind == "number"
+            and column.quantiles is None
+            and place in plain.indices
+        ]
+        if not chosen or np.isinf(plain.matrix).any():
+            return nothing
+        places, means, scales = map(list, zip(*chosen, strict=True))
+        indices = {place: n for n, place in enumerate(places)}
+        return indices, plain.scaled(places, means, scales)
+
+    def gaps(self, columns: Columns) -> list[NDArray[np.bool_]]:
+        """Return which values are missing, one array per column."""
+        return [
+            column.gaps(_values(column, place, columns))
+            for place, column in enumerate(self.columns)
+        ]
 
     def decode(
         self,
@@ -865,9 +942,9 @@ class Table:
         codes: NDArray[Any],
         like: Mapping[int, Any] | None = None,
     ) -> list[NDArray[Any]]:
-        """Turn numbers, and numbers of levels, into values, an array a column.
+        """Convert numbers and codes of categories to values, one array per column.
 
-        Dates in text are written as in the columns that they are to be `like`.
+        Dates in text columns are formatted as in the columns of `like`.
         """
         found = []
         pairs = zip(self.columns, self.places, strict=True)

@@ -1,6 +1,6 @@
-"""Dates in columns of text and of objects, and dates written in the same form.
+"""Dates in columns of strings and objects, and their formats.
 
-A form is what `strftime` takes, with the zone as it is written, such as
+A form is a format of `strftime` with the time zone as text, such as
 ``"%Y-%m-%dT%H:%M:%SZ"``, or the name of a class: date, datetime or Timestamp.
 """
 
@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-# What pandas takes for ISO 8601.
+# Strings that pandas parses as ISO 8601.
 _ISO = re.compile(
     r"\s*(?P<year>\d{4})"
     r"(?:(?P<mark>[-/. \\]?)(?P<month>\d\d?)(?:(?P=mark)(?P<day>\d\d?)"
@@ -34,7 +34,7 @@ _FIELDS = {
     "minute": "%M",
     "second": "%S",
 }
-# Where they start in 2024-12-31T23:59:59.
+# Positions of the fields in 2024-12-31T23:59:59.
 _STARTS = dict(zip(_FIELDS.values(), (0, 5, 8, 11, 14, 17), strict=True))
 _FIRST, _LAST = np.datetime64("0001-01-02", "us"), np.datetime64("9999-12-30", "us")
 _ZONE = re.compile(r"(?:Z|(?P<sign>[+-])(?P<hours>\d\d):?(?P<minutes>\d\d)?)$")
@@ -43,16 +43,16 @@ _TO_ZEROS = str.maketrans("123456789", "000000000")
 
 @dataclass(frozen=True)
 class Forms:
-    """How the dates of a column are written.
+    """Format of the dates of a column.
 
     Parameters
     ----------
     form : str or None
-        The most frequent form; None where there is none.
+        The most frequent form; None if there is none.
     zone : tzinfo or None
-        The zone of a date of that form, if it is an object that has one.
+        Time zone of a date of that form, if it is an object with a time zone.
     zoned, naive : ndarray of int
-        The rows whose dates say their time zone, and the rows whose dates do not.
+        Rows whose dates have a time zone, and rows whose dates have none.
     """
 
     form: str | None
@@ -62,7 +62,7 @@ class Forms:
 
 
 def read_forms(values: NDArray[Any]) -> Forms:
-    """Find the forms of dates, an array of strings and objects, gaps among them."""
+    """Determine the forms of dates in an array of strings, objects, missing values."""
     present = np.flatnonzero(~pd.isna(values))
     seen = [values[row] for row in present]
     codes, outlines = pd.factorize(np.array([*map(_outline, seen)], dtype=object))
@@ -78,20 +78,20 @@ def read_forms(values: NDArray[Any]) -> Forms:
     if not known.any():
         return Forms(None, None, **rows)
     counts = Counter(codes[known].tolist())
-    # The order of rows must not matter: the greater text wins a tie.
+    # The order of rows must not matter: in a tie, the greater text wins.
     most = max(counts, key=lambda code: (counts[code], outlines[code]))
     alike = [value for value, code in zip(seen, codes, strict=True) if code == most]
     return Forms(_with_zone(str(forms[most]), alike), _zone_of(alike[0]), **rows)
 
 
 def is_date_text(values: Sequence[str]) -> bool:
-    """Whether all strings are whole dates, and more than numbers."""
+    """Whether all strings are complete dates, and not just numbers."""
     written = [_ISO.fullmatch(value) for value in values]
     return all(each and each["day"] and each["mark"] for each in written)
 
 
 def _outline(value: Any) -> str:
-    """Return a key that all dates of one form share."""
+    """Return a key that all dates of one form have in common."""
     if isinstance(value, str):
         return value.translate(_TO_ZEROS)
     return f"{_class_of(value)} {_zone_of(value) is not None}"
@@ -116,7 +116,7 @@ def _says_zone(form: str, value: Any) -> bool:
 
 
 def _form_of(value: Any) -> str | None:
-    """Return how a date is written, or None if that is not known."""
+    """Return the form of a date, or None if it is unknown."""
     if not isinstance(value, str):
         return _class_of(value)
     found = _ISO.fullmatch(value)
@@ -128,7 +128,7 @@ def _form_of(value: Any) -> str | None:
         parts[start:end] = [code] + [""] * (end - start - 1) if start >= 0 else []
     start, end = found.span("fraction")
     if start >= 0:
-        # Times are written as whole seconds.
+        # Decoded times are rounded to whole seconds.
         parts[start + 1 : end] = "0" * (end - start - 1)
     return "".join(parts)
 
@@ -146,9 +146,9 @@ def _with_zone(form: str, alike: Sequence[Any]) -> str:
 def write_dates(
     dates: NDArray[np.datetime64], form: str, zone: datetime.tzinfo | None = None
 ) -> NDArray[Any]:
-    """Write dates, in UTC or without a zone, (n,), in a form; gaps become None.
+    """Format dates, in UTC or without a zone, (n,); missing dates become None.
 
-    Parts of a date that the form lacks are cut off.
+    Fields of a date that the form does not contain are cut off.
     """
     found = np.full(len(dates), None, dtype=object)
     known = ~np.isnat(dates)
@@ -160,7 +160,7 @@ def write_dates(
 def _as(
     form: str, dates: NDArray[np.datetime64], zone: datetime.tzinfo | None
 ) -> NDArray[Any]:
-    """Make objects of the class that a form names."""
+    """Convert dates to objects of the class that a form names."""
     if form == "date":
         return dates.astype("datetime64[D]").astype(object)
     stamps = pd.DatetimeIndex(dates)
@@ -185,7 +185,7 @@ def _as_text(dates: NDArray[np.datetime64], form: str) -> NDArray[Any]:
 
 
 def _sources(form: str) -> list[int | str]:
-    """Return each character, or its place in 2024-12-31T23:59:59."""
+    """Return each character of a form, or its position in 2024-12-31T23:59:59."""
     found: list[int | str] = []
     for part in re.split("(%[YmdHMS])", form):
         start = _STARTS.get(part)

@@ -1,36 +1,37 @@
-"""Why data cannot be read as numbers, and what to do about it."""
+"""Errors that explain why data cannot be converted to numbers."""
 
 from __future__ import annotations
 
-import datetime
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 import narwhals.stable.v2 as nw
 import numpy as np
-from numpy.typing import NDArray
+from scipy import sparse
 from torch.utils.data import DataLoader, Dataset
 
-_TABLES = "TabularAutoencoderTransformer"
+from .cells import TABLES, describe, each_column, first_fault, misread_row
+
 _IMAGES = "ConvAutoencoderTransformer and PatchAutoencoderTransformer"
-_LISTS = list, tuple, np.ndarray
-_DATES = datetime.date, datetime.time, np.datetime64
-# An error of numpy's lists all its types, which helps nobody.
-_LONGEST_REASON = 100
-_LONGEST_VALUE = 40
 
 
 def refuse_unread(X: Any) -> None:
-    """Raise a TypeError if `X` is no data yet, but something that gives data.
+    """Raise a TypeError if `X` is not data, but something that yields data.
 
     Raises
     ------
     TypeError
-        That says how to get at the data.
+        With advice on how to get the data.
     """
+    if isinstance(X, np.ndarray) and X.ndim == 0 and X.dtype == object:
+        X = X.item()
     if hasattr(X, "shape") or isinstance(X, list | tuple):
         return
     name = type(X).__name__
+    if X is None or isinstance(X, str | bytes | Set):
+        raise TypeError(
+            f"X is a {name}. Pass an array or a frame of shape (n_samples, n_features)."
+        )
     if hasattr(X, "collect"):
         advice = (
             f"is a {name}, whose rows are not computed yet. Pass X.collect(), or, to "
@@ -61,10 +62,10 @@ def refuse_unread(X: Any) -> None:
 
 
 def advise_on_missing(what: str, row: int, label: Any) -> str:
-    """Say what to do about a value that is "NaN" or "infinity"."""
+    """Return advice on a value that is "NaN" or "infinity"."""
     advice = (
-        f"Fill the gaps (SimpleImputer), drop the rows, or use {_TABLES}, which "
-        "takes missing values."
+        f"Fill the missing values (SimpleImputer), drop the rows, or use {TABLES}, "
+        "which takes missing values."
         if what == "NaN"
         else "Replace it by a number or clip it first (numpy.nan_to_num, numpy.clip): "
         "SimpleImputer does not take infinity."
@@ -72,37 +73,195 @@ def advise_on_missing(what: str, row: int, label: Any) -> str:
     return f"Input X contains {what}: row {row}, column {label}. {advice}"
 
 
-def explain(estimator: Any, X: Any, error: Exception) -> Exception | None:
-    """Find a better error than the one that reading `X` as numbers ended with.
+def refuse_misread(X: Any, first_row: int = 0) -> None:
+    """Raise an error if numpy would silently convert `X` to wrong numbers.
+
+    It converts dates and durations to numbers of their unit, uses the masked values of
+    masked arrays, and the first field of a record for the record.
+
+    Parameters
+    ----------
+    X : object
+        The data, not yet converted.
+    first_row : int, default=0
+        Index of its first row in a stream.
+    """
+    refuse_records(X)
+    _refuse_masked(X, first_row)
+    refuse_dates(X, first_row)
+
+
+def refuse_dates(X: Any, first_row: int = 0) -> None:
+    """Raise a TypeError for dates and durations, which numpy converts to numbers."""
+    if not _may_hold_dates(X):
+        return
+    array = X
+    if isinstance(X, list | tuple):
+        try:
+            array = np.asarray(X)
+        except Exception:
+            return  # Rows of different lengths, for example, which fail later anyway.
+    if not hasattr(array, "columns"):
+        array = array.reshape(len(array), -1) if np.ndim(array) > 1 else array[:, None]
+    for label, values in each_column(array):
+        row = misread_row(values)
+        if row is not None:
+            is_frame = hasattr(X, "columns")
+            raise _refusal(values[row], first_row + row, label, None, is_frame=is_frame)
+
+
+def _may_hold_dates(X: Any) -> bool:
+    """Whether the types of `X` allow dates or durations."""
+    if hasattr(X, "iloc"):
+        # A Series has one type, and is refused later.
+        return hasattr(X, "columns") and any(
+            getattr(each, "kind", "O") in "mMO" for each in X.dtypes
+        )
+    if hasattr(X, "columns"):
+        types = nw.from_native(X, eager_only=True).schema.values()
+        return any(each.is_temporal() or each == nw.Object for each in types)
+    if isinstance(X, list | tuple):
+        return True
+    return isinstance(X, np.ndarray) and X.dtype.kind in "mMO" and X.ndim > 0
+
+
+def refuse_records(X: Any) -> None:
+    """Raise a TypeError for a structured array."""
+    if getattr(getattr(X, "dtype", None), "names", None):
+        raise TypeError(
+            "X is a structured array. Pass a frame, such as pandas.DataFrame(X)."
+        )
+
+
+def _refuse_masked(X: Any, first_row: int) -> None:
+    if not (isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X)):
+        return
+    row, *place = np.argwhere(np.ma.getmaskarray(X))[0].tolist()
+    where = f", column {place[0]}" if len(place) == 1 else ""
+    raise ValueError(
+        f"Input X contains masked values: row {first_row + row}{where}. Fill them, "
+        "with X.filled(np.nan) and SimpleImputer, for one, drop the rows, or use "
+        f"{TABLES}, which takes them for missing values."
+    )
+
+
+def explain(
+    estimator: Any, X: Any, error: Exception, first_row: int = 0
+) -> Exception | None:
+    """Find a better error than the one that the conversion of `X` has raised.
 
     Parameters
     ----------
     estimator : BaseEstimator
-        Whose data it is.
+        Estimator that gets the data.
     X : object
         The data.
-    error : ValueError or TypeError
-        What was raised.
+    error : ValueError, TypeError or OverflowError
+        The error that was raised.
+    first_row : int, default=0
+        Index of the first row in a stream.
 
     Returns
     -------
     ValueError, TypeError or None
-        An error that says where the fault is and what to do; None if nothing is wrong
-        with the shape or the values of `X`.
+        An error with the position of the fault and advice; None if shape and values of
+        `X` are valid.
     """
     try:
-        return _explain_shape(estimator, X) or _explain_values(X, error)
+        return (
+            explain_ragged(X, first_row)
+            or _explain_shape(estimator, X)
+            or _explain_values(X, error, first_row)
+        )
     except Exception:
-        # What cannot even be looked through is told by the error that is there.
+        # Whatever cannot be examined keeps the original error.
         return None
 
 
-def _explain_shape(estimator: Any, X: Any) -> Exception | None:
-    if getattr(getattr(X, "dtype", None), "names", None):
-        return TypeError(
-            "X is a structured array. Pass a frame, such as pandas.DataFrame(X)."
+def explain_codes(X: Any) -> Exception | None:
+    """Find the error of codes that cannot be converted; None if all are numbers."""
+    advice = "Pass what transform returned."
+    try:
+        error = explain_ragged(X)
+        if error is not None:
+            return ValueError(f"{str(error).partition('. ')[0]}. {advice}")
+        for label, values in each_column(X):
+            fault = first_fault(values)
+            if fault is not None and fault[1] is not None:
+                what, _ = describe(fault[1], fault[0], label, None, is_frame=False)
+                return ValueError(
+                    f"Column {label} of X does not hold numbers but {what}. {advice}"
+                )
+    except Exception:
+        pass
+    return None
+
+
+def explain_weights(sample_weight: Any) -> Exception | None:
+    """Find the error of weights that are masked or not numbers; None if all are."""
+    if isinstance(sample_weight, np.ma.MaskedArray) and np.ma.is_masked(sample_weight):
+        row = int(np.argwhere(np.ma.getmaskarray(sample_weight))[0][0])
+        return ValueError(
+            f"sample_weight contains masked values: row {row}. Fill them, or leave the "
+            "rows out."
         )
-    shape = np.shape(X)
+    try:
+        values = np.asarray(sample_weight)
+        fault = first_fault(values) if values.ndim == 1 else None
+        if fault is None or fault[1] is None:
+            return None
+        what, _ = describe(fault[1], fault[0], None, None, is_frame=True)
+    except Exception:
+        return None
+    return ValueError(
+        f"sample_weight does not hold numbers but {what}. Give each row a number of "
+        "zero or more."
+    )
+
+
+def explain_ragged(X: Any, first_row: int = 0) -> Exception | None:
+    """Return an error that names rows of different lengths in a list or an array."""
+    is_of_objects = isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1
+    if not (isinstance(X, list | tuple) or is_of_objects) or not len(X):
+        return None
+    shapes = [_shape(row) for row in X]
+    if None in shapes and np.asarray(X, dtype=object).ndim > 1:
+        return None  # The cells are lists.
+    if is_of_objects and shapes[0] and len(set(shapes)) == 1:
+        return ValueError(
+            f"X is an array of arrays of shape {shapes[0]}. Make one array of it, with "
+            "numpy.stack(X)."
+        )
+    odd = next((n for n, shape in enumerate(shapes) if shape != shapes[0]), None)
+    if odd is None:
+        return None
+    first, other = (_told_shape(X[n], shapes[n]) for n in (0, odd))
+    what = "shape" if max(len(shape or ()) for shape in shapes) > 1 else "length"
+    return ValueError(
+        f"The rows of X differ in {what}: row {first_row} has {first}, row "
+        f"{first_row + odd} has {other}. Give all rows as many entries, by cutting or "
+        "filling them, or leave the others out."
+    )
+
+
+def _shape(row: Any) -> tuple[int, ...] | None:
+    try:
+        shape: tuple[int, ...] = np.shape(row)
+    except ValueError:
+        return None  # The row itself has entries of different lengths.
+    return shape
+
+
+def _told_shape(row: Any, shape: tuple[int, ...] | None) -> str:
+    if shape is None:
+        return "entries that differ in length"
+    if not shape:
+        return f"no entries, but is a {type(row).__name__}"
+    return f"{shape[0]} entries" if len(shape) == 1 else f"shape {shape}"
+
+
+def _explain_shape(estimator: Any, X: Any) -> Exception | None:
+    shape = _shape(X) or ()
     if len(shape) < 3:
         return None
     return ValueError(
@@ -113,87 +272,39 @@ def _explain_shape(estimator: Any, X: Any) -> Exception | None:
     )
 
 
-def _explain_values(X: Any, error: Exception) -> Exception | None:
+def _explain_values(X: Any, error: Exception, first_row: int) -> Exception | None:
+    if sparse.issparse(X):
+        return _explain_sparse(X, error)
     is_frame = hasattr(X, "columns")
-    for label, values in _columns(X):
-        fault = _first_fault(values)
-        if fault is None:
-            continue
-        row, value = fault
-        if value is None:
-            return ValueError(advise_on_missing("NaN", row, label))
-        if isinstance(value, complex | np.complexfloating):
-            return ValueError(
-                f"Complex data not supported: column {label} of X holds complex "
-                "numbers. Pass their real and imaginary parts as columns."
-            )
-        what, advice = _describe(value, label, error, is_frame=is_frame)
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        return kind(f"Column {label} of X does not hold numbers but {what}. {advice}")
+    for label, values in each_column(X):
+        fault = first_fault(values)
+        if fault is not None:
+            row, value = fault
+            return _refusal(value, first_row + row, label, error, is_frame=is_frame)
     return None
 
 
-def _describe(
-    value: Any, label: Any, error: Exception, *, is_frame: bool
-) -> tuple[str, str]:
-    """Say what a column holds that is no number, and what to do about it."""
-    if isinstance(value, str | bytes):
-        parameter = "" if is_frame else f"(categorical_features=[{label}])"
-        return (
-            f"text, such as {_shortened(value)}",
-            "Encode it with OrdinalEncoder or OneHotEncoder, leave it out, or use "
-            f"{_TABLES}{parameter}, which takes it as it is.",
-        )
-    if isinstance(value, _DATES):
-        source = "" if is_frame else ", in a frame,"
-        return (
-            f"dates, such as {_shortened(str(value))}",
-            "Turn it into numbers (a year, a weekday), leave it out, or use "
-            f"{_TABLES}, which takes dates{source} as they are.",
-        )
-    what = "lists" if isinstance(value, _LISTS) else type(value).__name__
-    reason = str(error)
-    told = f" ({reason})" if len(reason) <= _LONGEST_REASON else ""
-    return (
-        f"{what}{told}",
-        "Convert it to numbers, or leave it out.",
+def _explain_sparse(X: Any, error: Exception) -> Exception | None:
+    if X.dtype.kind != "c":
+        return None
+    return ValueError(
+        "Complex data not supported: X is sparse and holds complex numbers. Pass their "
+        "real and imaginary parts as columns, with scipy.sparse.hstack([X.real, "
+        "X.imag])."
     )
 
 
-def _shortened(text: str | bytes) -> str:
-    # numpy's own strings show their class.
-    whole = repr(bytes(text) if isinstance(text, bytes) else str(text))
-    return whole if len(whole) <= _LONGEST_VALUE else f"{whole[:_LONGEST_VALUE]}..."
-
-
-def _columns(X: Any) -> Iterator[tuple[Any, NDArray[Any]]]:
-    """Run through the columns of a frame by their names, of an array by position."""
-    if hasattr(X, "iloc"):
-        for position, name in enumerate(X.columns):
-            yield repr(str(name)), np.asarray(X.iloc[:, position])
-    elif hasattr(X, "columns"):
-        frame = nw.from_native(X, eager_only=True)
-        for name in frame.columns:
-            yield repr(name), frame.get_column(name).to_numpy()
-    else:
-        array = X if isinstance(X, np.ndarray) else np.asarray(X, dtype=object)
-        for position in range(array.shape[1]):
-            yield position, array[:, position]
-
-
-def _first_fault(values: NDArray[Any]) -> tuple[int, Any] | None:
-    """Return the first value that is no number, and its row; None for missing ones."""
-    if values.dtype.kind in "biuf" or not len(values):
-        return None
-    if values.dtype.kind in "mMc":
-        return 0, values[0]
-    for row, value in enumerate(values):
-        if value is None:
-            continue
-        if type(value).__name__ == "NAType":
-            return row, None
-        try:
-            float(value)
-        except (ValueError, TypeError):
-            return row, value
-    return None
+def _refusal(
+    value: Any, row: int, label: Any, error: Exception | None, *, is_frame: bool
+) -> Exception:
+    """Return the error for a cell that is not a number."""
+    if value is None:
+        return ValueError(advise_on_missing("NaN", row, label))
+    if isinstance(value, complex | np.complexfloating):
+        return ValueError(
+            f"Complex data not supported: column {label} of X holds complex numbers, "
+            f"in row {row} for one. Pass their real and imaginary parts as columns."
+        )
+    what, advice = describe(value, row, label, error, is_frame=is_frame)
+    kind = ValueError if isinstance(error, ValueError | OverflowError) else TypeError
+    return kind(f"Column {label} of X does not hold numbers but {what}. {advice}")

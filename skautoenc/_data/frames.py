@@ -1,4 +1,4 @@
-"""Columns of frames and arrays, read and written in their own types."""
+"""Columns of frames and arrays, with conversions from and to their own types."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
 import narwhals.stable.v2 as nw
@@ -13,8 +14,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from .plain_columns import PlainNumbers, is_exact, plain_places, read_plain
+
 _ARROW_TABLES = ("Table", "RecordBatch")
-# What to do about types that are not taken, by their names.
+# Advice on types that are not supported, by name.
 _WAYS_OUT = [
     ("Sparse", "Make it dense, with .sparse.to_dense()"),
     ("period", "Make dates of it, with .dt.to_timestamp()"),
@@ -32,47 +35,15 @@ _WAYS_OUT = [
     ("date64", "Cast it to date32 or to a timestamp"),
     ("(?i)^time", "Make numbers of it, of seconds, say"),
 ]
-# Types that pyarrow has hardly any functions for.
+# Types that few functions of pyarrow support.
 _UNREADABLE = re.compile("_view|run_end_encoded")
-# What a column is taken for by its type; numbers are not listed.
+# Kinds of columns by type; other types are numbers.
 _CATEGORIES = (nw.Boolean, nw.String, nw.Categorical, nw.Enum, nw.Object)
 _DATES = (nw.Date, nw.Datetime)
 
 
 def _is_date(dtype: Any) -> bool:
     return isinstance(dtype, _DATES) or dtype in _DATES
-
-
-def find_fault(X: Any) -> str | None:
-    """Describe the first cell of an array that is no number; None if there is none."""
-    # As objects, lists of different lengths make an array, too.
-    cells = X if isinstance(X, np.ndarray) else np.asarray(X, dtype=object)
-    if cells.ndim != 2 or cells.dtype.kind not in "fOUS":
-        return None
-    is_float = cells.dtype.kind == "f"
-    places = np.argwhere(np.isinf(cells)) if is_float else np.ndindex(cells.shape)
-    for row, column in places:
-        fault = _fault_of(cells[row, column])
-        if fault is not None:
-            problem, way_out = fault
-            return f"Column {column} holds {problem} in row {row}. {way_out}."
-    return None
-
-
-def _fault_of(value: Any) -> tuple[str, str] | None:
-    """Say what is wrong with a cell of an array of numbers, and the way out."""
-    if value is None:
-        return None
-    if value is pd.NA:
-        return "pd.NA", "Use None or np.nan for a missing value"
-    try:
-        is_infinite = np.isinf(float(value))
-    except (ValueError, TypeError, OverflowError):
-        return (
-            f"{value!r:.40}, which is no number,",
-            "Name it in categorical_features to take it as a category",
-        )
-    return ("infinity", "Replace it by a number or by NaN") if is_infinite else None
 
 
 @dataclass(frozen=True)
@@ -82,11 +53,11 @@ class Schema:
     Parameters
     ----------
     library : {"pandas", "polars"}
-        What the frame was made with.
+        Library of the frame.
     types : dict
-        The library's own type of each column, by its name.
+        The library's type of each column, by its name.
     as_arrow : bool, default=False
-        Whether it was a table of pyarrow, which is read as a frame of pandas.
+        Whether X was a pyarrow table, which is converted to a pandas frame.
     """
 
     library: str
@@ -102,7 +73,7 @@ def _is_arrow(X: Any) -> bool:
 
 
 class Columns(Mapping[int, Any]):
-    """The columns of a frame or an array, by their place.
+    """The columns of a frame or an array, by their position.
 
     Parameters
     ----------
@@ -129,19 +100,36 @@ class Columns(Mapping[int, Any]):
         return iter(range(len(self)))
 
     def __getitem__(self, place: int) -> Any:
-        """Return a column, a narwhals Series or an array."""
+        """Return a column, as a narwhals Series or an array."""
         if not self.is_frame:
             return self._X[:, place]
         column = self._X.get_column(self.names[place])
         native = column.to_native()
-        # narwhals does not read all names of time zones, such as America/New_York.
+        # narwhals does not support all names of time zones, such as America/New_York.
         if isinstance(native.dtype, pd.DatetimeTZDtype) and column.dtype == nw.Unknown:
             native = native.dt.tz_convert("UTC")
             column = nw.from_native(native, series_only=True)
         return column
 
+    @cached_property
+    def _plain_places(self) -> frozenset[int]:
+        return frozenset(plain_places(self.native, self._types))
+
+    @cached_property
+    def plain(self) -> PlainNumbers:
+        """The columns of plain numbers."""
+        return read_plain(self.native, sorted(self._plain_places))
+
+    def numbers(self, place: int) -> Any:
+        """Return a column, as float64 if these equal its numbers."""
+        if place in self._plain_places:
+            found = self.plain.column(place)
+            if not self.is_integer(place) or is_exact(found):
+                return found
+        return self[place]
+
     def take(self, chosen: NDArray[np.bool_]) -> Columns:
-        """Return the columns with some of the rows."""
+        """Return the columns of selected rows."""
         is_polars = self.is_frame and not isinstance(self.native, pd.DataFrame)
         rows = self.native.filter(chosen) if is_polars else self.native[chosen]
         found = Columns(rows)
@@ -154,15 +142,15 @@ class Columns(Mapping[int, Any]):
         return int(self._X.shape[0])
 
     def place(self, name: Any) -> int | None:
-        """Say where a column is, by its name or its place; None if there is none."""
+        """Return the position of a column, given its name or position, or None."""
         if name in self.names:
             return self.names.index(name)
         is_place = isinstance(name, int) and 0 <= name < len(self)
         return name if is_place else None
 
     def kind(self, place: int) -> str:
-        """Say what a column is taken for by its type."""
-        if not self.is_frame:
+        """Return the kind that follows from a column's type."""
+        if not self.is_frame or place in self._plain_places:
             return "number"
         dtype = self[place].dtype
         if not self._is_taken(place, dtype):
@@ -178,19 +166,19 @@ class Columns(Mapping[int, Any]):
         return is_category or _is_date(dtype) or bool(dtype.is_numeric())
 
     def check_type(self, place: int, kind: str) -> None:
-        """Refuse a column whose type cannot be read as its kind in `fit`."""
-        if not self.is_frame:
+        """Raise an error if a column's type does not suit its kind in `fit`."""
+        if not self.is_frame or place in self._plain_places:
             return
         dtype = self[place].dtype
         is_taken = self._is_taken(place, dtype)
         is_moment = kind == "number" and _is_date(dtype)
         if is_taken and not is_moment:
             return
-        # pyarrow cannot tell what is missing in string views.
+        # pyarrow does not find missing values in string views.
         if dtype != nw.String:
             is_real = pd.api.types.is_any_real_numeric_dtype(self._types[place])
             if kind == "number" and is_real:
-                return  # Sparse columns, for one.
+                return  # A sparse column, for example.
             if bool(self[place].is_null().all()):
                 return
         if is_moment:
@@ -212,7 +200,7 @@ class Columns(Mapping[int, Any]):
         )
 
     def can_be(self, place: int, kind: str) -> bool:
-        """Whether a column may be taken for a kind other than that of its type."""
+        """Whether a column may have another kind than that of its type."""
         if kind == "category" or (not self.is_frame and kind == "number"):
             return True
         if not self.is_frame:
@@ -223,15 +211,17 @@ class Columns(Mapping[int, Any]):
         return dtype.is_numeric() or dtype == nw.Boolean or self.is_text(place)
 
     def type_name(self, place: int) -> str:
-        """Name a column's type, as its library does."""
+        """Return the name of a column's type in its library."""
         return str(self._types[place] if self.is_frame else self._X.dtype)
 
     def is_text(self, place: int) -> bool:
-        """Whether a column may hold strings by its type."""
-        return self.is_frame and self[place].dtype in (nw.String, nw.Object)
+        """Whether a column's type allows strings."""
+        if not self.is_frame or place in self._plain_places:
+            return False
+        return self[place].dtype in (nw.String, nw.Object)
 
     def has_missing(self, place: int) -> bool:
-        """Whether a column of numbers lacks a value."""
+        """Whether a column of numbers has missing values."""
         values = self[place]
         if isinstance(values, np.ndarray):
             return bool(np.isnan(values).any())
@@ -239,14 +229,18 @@ class Columns(Mapping[int, Any]):
         return bool(np.isnan(np.asarray(numbers, dtype=np.float64)).any())
 
     def is_integer(self, place: int) -> bool:
-        """Whether a column holds whole numbers, or yes and no, by its type."""
+        """Whether a column's type is integer or boolean."""
         if self.is_frame:
+            own = self._types[place]
+            if place in self._plain_places:
+                is_numpy = isinstance(own, np.dtype)
+                return own.kind in "iu" if is_numpy else bool(own.is_integer())
             dtype = self[place].dtype
             return bool(dtype.is_integer() or dtype == nw.Boolean)
         return bool(np.issubdtype(self._X.dtype, np.integer))
 
     def suit(self, place: int, values: NDArray[Any]) -> NDArray[Any]:
-        """Convert decoded values to what the type of a column can hold.
+        """Convert decoded values to values that the type of a column can hold.
 
         The type may differ from that in `fit`: integers need rounded values, and
         objects may be strings or decimals.
@@ -266,11 +260,11 @@ class Columns(Mapping[int, Any]):
         return np.round(values) if is_rounded else values
 
     def as_given(self, frame: Any) -> Any:
-        """Convert a frame of pandas to the library that X came from."""
+        """Convert a pandas frame to the library of X."""
         return _to_arrow(frame) if self.is_arrow else frame
 
     def schema(self) -> Schema | None:
-        """Describe a frame, or return None for an array."""
+        """Return the schema of a frame, or None for an array."""
         if not self.is_frame:
             return None
         is_pandas = isinstance(self.native, pd.DataFrame)
@@ -284,15 +278,15 @@ def _to_numbers(values: NDArray[Any]) -> NDArray[Any]:
         found = np.asarray(pd.to_numeric(pd.Series(values).infer_objects()))
     except (ValueError, TypeError):
         return values
-    # Floats do not hold all integers that objects can be.
+    # Floats cannot represent all integers in objects.
     are_integers = found.dtype.kind == "f" and all(type(each) is int for each in values)
     return values if are_integers else found
 
 
 def _like_objects(values: NDArray[Any], column: Any) -> NDArray[Any]:
-    """Convert numbers to strings or decimals where a column holds those.
+    """Convert numbers to strings or decimals if the column holds these.
 
-    They get as many decimal places as the column has.
+    They get the number of decimal places that the column has.
     """
     if values.dtype.kind not in "iuf":
         return values
@@ -304,7 +298,7 @@ def _like_objects(values: NDArray[Any], column: Any) -> NDArray[Any]:
     places = -min([0, *(e for e in exponents if isinstance(e, int))])
     found = np.full(len(values), None, dtype=object)
     for row in np.flatnonzero(~np.isnan(values)):
-        # An integer would become a float, which need not equal it.
+        # An integer would become a float, which may differ from it.
         found[row] = kind(f"{Decimal(values[row].item()):.{places}f}")
     return found
 
@@ -316,19 +310,19 @@ def _to_arrow(frame: pd.DataFrame) -> Any:
 
 
 def round_within(values: NDArray[Any], lowest: int, highest: int) -> NDArray[Any]:
-    """Round numbers to the integers of a range, none of which a float need hold.
+    """Round numbers to integers within a range whose limits a float may not represent.
 
     Parameters
     ----------
     values : ndarray of shape (n,)
-        Floats, none of them missing, or integers.
+        Floats without missing values, or integers.
     lowest, highest : int
         The range.
 
     Returns
     -------
     ndarray of shape (n,)
-        int64 or uint64, whichever holds the range, or else objects.
+        int64 or uint64, whichever can hold the range, otherwise objects.
     """
     if values.dtype.kind in "iu":
         bounds = np.iinfo(values.dtype)
@@ -338,7 +332,7 @@ def round_within(values: NDArray[Any], lowest: int, highest: int) -> NDArray[Any
         return found
     kinds = [k for k in (np.int64, np.uint64) if _holds(k, lowest, highest)]
     rounded = np.round(values)
-    # The ends as floats may be outside of the range, all floats between are within.
+    # As floats, the limits may be outside of the range; floats between them are inside.
     is_low, is_high = rounded <= float(lowest), rounded >= float(highest)
     found = np.empty(len(values), dtype=kinds[0] if kinds else object)
     found[is_high] = highest
@@ -354,10 +348,10 @@ def _holds(kind: type[np.integer], lowest: int, highest: int) -> bool:
 
 
 def _make_column(values: NDArray[Any], dtype: Any, library: str) -> Any:
-    """Return values as a column of a type of a library, as far as it can hold them.
+    """Return values as a column of a library's type, if that can hold them.
 
-    Without a type, it is the one that the library takes the values for. Values are
-    missing all together, where there was nothing to learn, or not at all.
+    Without a type, the library infers it. Either all values are missing, if the column
+    had none in `fit`, or none is.
     """
     is_missing = values.dtype.kind in "fO" and bool(pd.isna(values).any())
     make = _make_polars if library == "polars" else _make_pandas
@@ -402,7 +396,7 @@ def _make_pandas(values: NDArray[Any], dtype: Any, *, is_missing: bool) -> Any:
         elif kind in ("i", "u"):
             bounds = np.iinfo(getattr(dtype, "numpy_dtype", dtype))
             values = round_within(values, int(bounds.min), int(bounds.max))
-    # Told nothing, pandas makes its own timestamps of dates that are objects.
+    # Without a type, pandas would convert dates that are objects to its timestamps.
     series = pd.Series(values, dtype=object if str(dtype) == "object" else None)
     if isinstance(dtype, pd.DatetimeTZDtype):
         series = series.dt.tz_localize("UTC")
@@ -417,11 +411,11 @@ def make_frame(
     Parameters
     ----------
     values : sequence of ndarray
-        Those of each column.
+        Values of each column.
     schema : Schema
         Names and types.
     index : pandas.Index, optional
-        Names of the rows, which a frame of polars has none of.
+        Index of the frame; polars has none.
     """
     columns = {
         name: _make_column(found, dtype, schema.library)
@@ -438,12 +432,12 @@ def make_frame(
 
 
 def make_array(values: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """Make an array of the values of each column; integers become floats."""
+    """Return an array with the values of each column; integers become floats."""
     return np.column_stack([_to_floats(each) for each in values])
 
 
 def _to_floats(values: NDArray[Any]) -> NDArray[Any]:
-    """Return integers that no float64 equals as those next to them, towards zero."""
+    """Replace integers that float64 cannot represent by the next ones towards zero."""
     if values.dtype.kind not in "iu":
         return values
     found = values.astype(np.float64)
@@ -453,15 +447,15 @@ def _to_floats(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def frame_like(values: NDArray[Any], original: Any) -> Any:
-    """Return values in the form of the data they belong to.
+    """Return values in the form of the data that they belong to.
 
     Parameters
     ----------
     values : ndarray of shape (n_samples, n_features)
-        A number for each cell; anything else is returned as it is.
+        One number per cell; other shapes are returned unchanged.
     original : frame, sparse matrix or array-like
-        A frame gives a frame with its names and index, an array of images one of its
-        shape.
+        A frame gives a frame with its names and index; an array of images gives one of
+        its shape.
     """
     if not isinstance(values, np.ndarray):
         return values
@@ -482,21 +476,20 @@ def fill_gaps(
     values: Sequence[NDArray[Any]],
     schema: Schema | None,
 ) -> Any:
-    """Return a copy of a frame in which only the gaps are filled.
+    """Return a copy of a frame with missing values filled.
 
-    A column keeps its type, unless nothing is in it or its categories lack one that it
-    is filled with.
+    A column keeps its type, unless it is empty or its categories lack a new value.
 
     Parameters
     ----------
     frame : frame of shape (n_samples, n_features)
-        The data.
+        The frame.
     gaps : sequence of ndarray of bool
-        Where each column is to be filled.
+        Which cells of each column to fill.
     values : sequence of ndarray
-        What with, one for each row. Where they are missing, gaps stay.
+        Values to fill them with, one per row. If these are missing, cells stay missing.
     schema : Schema or None
-        Of the frame in `fit`, if it was one.
+        Schema of the frame in `fit`, if it was one.
     """
     library = "pandas" if isinstance(frame, pd.DataFrame) else "polars"
     fill = _fill_pandas if library == "pandas" else _fill_polars
@@ -532,19 +525,19 @@ def _fill_pandas(
             raise _cannot_hold(old.name, dtype, filling) from error
         if dtype == old.dtype:
             merged = old.copy()
-            # As an array: of a Series pandas would make timestamps of dates, too.
+            # As an array, since pandas would convert dates in a Series to timestamps.
             merged[gap] = new.array
         else:
-            # The new type need not have gaps.
+            # The new type need not support missing values.
             parts = pd.concat([old[~gap].astype(dtype), new])
             order = np.concatenate([np.flatnonzero(~gap), np.flatnonzero(gap)])
             merged = parts.iloc[np.argsort(order)].set_axis(old.index)
-    # As a Series: pandas would make strings of bare objects.
+    # As a Series, since pandas would convert an array of objects to strings.
     frame.isetitem(place, merged)
 
 
 def _type_for_pandas(filling: NDArray[Any], own: Any, fitted: Any) -> Any:
-    """Return a type that holds a column's values and what its gaps are filled with."""
+    """Return a type that holds a column's values and the values to fill it with."""
     if getattr(own, "kind", "") in ("i", "u"):
         bounds = np.iinfo(getattr(own, "numpy_dtype", own))
         if _are_within(filling, int(bounds.min), int(bounds.max)):
@@ -556,7 +549,7 @@ def _type_for_pandas(filling: NDArray[Any], own: Any, fitted: Any) -> Any:
     is_alike = isinstance(fitted, pd.CategoricalDtype)
     if lacking and is_alike and not _lacking(own.categories, fitted.categories):
         return fitted
-    # Where the new ones belong in an order, nothing says.
+    # The position of new categories in an order is unknown.
     return pd.CategoricalDtype([*own.categories, *lacking]) if lacking else own
 
 
@@ -581,7 +574,7 @@ def _fill_polars(
 
 
 def _type_for_polars(filling: NDArray[Any], own: Any, fitted: Any) -> Any:
-    """Return a type that holds a column's values and what its gaps are filled with."""
+    """Return a type that holds a column's values and the values to fill it with."""
     import polars as pl
 
     if own.is_integer() and not _are_within(filling, *_polars_bounds(own)):
@@ -603,7 +596,7 @@ def _cannot_hold(name: Any, dtype: Any, filling: NDArray[Any]) -> ValueError:
 
 
 def _are_within(values: NDArray[Any], lowest: int, highest: int) -> bool:
-    """Whether an integer type holds all values that are integers, not rounded ones."""
+    """Whether an integer type holds all values that are integers, without rounding."""
     if values.dtype.kind not in "iuO":
         return True
     whole = (each for each in values.tolist() if isinstance(each, int))
@@ -611,6 +604,6 @@ def _are_within(values: NDArray[Any], lowest: int, highest: int) -> bool:
 
 
 def _lacking(values: Any, categories: Any) -> list[Any]:
-    """Return the values that are no categories, each once, in order."""
+    """Return the distinct values that are not categories, in order."""
     known = set(categories)
     return [value for value in dict.fromkeys(values) if value not in known]

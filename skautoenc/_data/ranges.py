@@ -1,4 +1,4 @@
-"""What float32 can hold: the type of what is given back, and rows beyond it."""
+"""Limits of float32: the type of decoded values, and rows that are too large."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from numpy.typing import NDArray
 
 from .rows import computing_type
 
-# Standardised values that a network reads without overflow: they can be squared, summed
-# and multiplied by weights of any size in float32.
+# Largest standardised value that a network can process in float32: values are squared,
+# summed and multiplied by weights of any size.
 LARGEST = 2.0**40
-# Offset in units of the scale, beyond which values are given back in float64: of the
-# seven digits of float32, three would be the offset's.
+# Ratio of offset to scale above which decoded values are float64: the offset would use
+# three of the seven digits of float32.
 _LARGE_OFFSET = 1024
 
 
 def restored_type(mean: NDArray[np.float64] | float, scale: float) -> np.dtype:
-    """Return the type of values that are given back in the units of the data.
+    """Return the type of decoded values in the units of the data.
 
-    It is float32, unless that would lose the data beside an offset, or has no number
-    for it. Fitted attributes alone decide, so that it is the same for all rows.
+    It is float32, unless the offset would use up its digits or overflow it. It depends
+    on fitted attributes only, so it is the same for all rows.
 
     Parameters
     ----------
     mean : ndarray of shape (n_features,) or float
-        What is added to the values.
+        Offset that is added to the values.
     scale : float
-        What they are multiplied by first.
+        Factor that the values are multiplied by first.
     """
     means = np.atleast_1d(mean)
     if np.abs(means).max() > _LARGE_OFFSET * scale:
@@ -46,17 +46,17 @@ def scale_down(
     rows : ndarray of shape (n, n_features)
         Rows in the units of the data.
     mean, scale : ndarray of shape (n_features,), float
-        What standardises them.
+        Offset and divisor of the standardisation.
 
     Returns
     -------
     rows : ndarray of shape (n, n_features), float64
-        Standardised rows, divided by their divisors.
+        Standardised rows, divided by the divisors.
     divisors : ndarray of shape (n, 1), float64
-        One for rows that are not too large, infinity where float64 has no number.
+        One for rows that are not too large; infinity where float64 overflows.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        # Half of what would overflow does not.
+        # Half of a value that would overflow does not.
         centred = rows.astype(np.float64) / 2 - mean / 2
         largest = np.abs(centred).max(axis=1, keepdims=True)
         divisors = np.maximum(2 * (largest / scale) / LARGEST, 1)

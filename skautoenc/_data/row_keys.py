@@ -1,4 +1,4 @@
-"""Keys of rows: equal for equal rows, in an order that has nothing to do with them."""
+"""Keys of rows: equal for equal rows, in an order unrelated to their values."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def row_keys(rows: NDArray[Any]) -> Keys:
     rows : ndarray of shape (n, n_features)
         Numbers; a missing value is NaN. The type does not matter, nor the sign of zero.
     """
-    # Adding zero makes a positive zero of a negative one.
+    # Adding zero turns negative zeros into positive ones.
     values = np.ascontiguousarray(rows, dtype=np.float64) + 0.0
     values[np.isnan(values)] = np.nan
     places = np.arange(1, rows.shape[1] + 1, dtype=np.uint64)
@@ -41,10 +41,10 @@ def row_keys(rows: NDArray[Any]) -> Keys:
 
 @dataclass(frozen=True)
 class DistinctRows:
-    """The rows of a data set, each once, in the order of their keys.
+    """The distinct rows of a data set, in the order of their keys.
 
-    That order is the same for any order of the data, and for weights in place of
-    repetition. It is also as good as random: the first rows are a fair sample.
+    The order does not depend on the order of the data, nor on whether rows are repeated
+    or weighted. It is as good as random: the first rows are a fair sample.
 
     Parameters
     ----------

@@ -1,10 +1,10 @@
-"""The training data: one matrix, read a few rows at a time."""
+"""The training data: one matrix, of which a few rows at a time are loaded."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,19 +20,20 @@ Index = NDArray[np.int64] | slice
 RowMap = Callable[[Tensor], Tensor]
 
 _BLOCK_VALUES = 2**20
-# Columns beyond which steps over sparse rows take far longer than other methods do.
+# Number of columns above which steps over sparse rows are far slower than other
+# methods.
 _WIDE = 1000
-# Where float32 has all its digits.
+# Range in which float32 has its full precision.
 _NORMAL = 2.0**-100, 2.0**100
-# Enough rows to tell a dead unit from a rare one: of units that are active for one row
-# in a hundred, one that is alive shows in about forty of them.
+# Number of rows that distinguishes dead units from rare ones: a unit that is active for
+# one row in a hundred is active for about forty of them.
 N_SAMPLE = 4096
 
 
 def blocks(n_rows: int, width: int) -> Iterator[slice]:
-    """Cut rows into blocks of 4 MiB of float32, `width` values to a row.
+    """Split rows into blocks of 4 MiB of float32, with `width` values per row.
 
-    All but the last have a multiple of 32 rows, whole vectors of the processor.
+    All but the last block have a multiple of 32 rows, which are whole vectors.
     """
     size = max(32, _BLOCK_VALUES // width // 32 * 32)
     for start in range(0, n_rows, size):
@@ -49,9 +50,9 @@ def take(
     matrix : ndarray, CSR matrix or StreamedMatrix of shape (n_rows, n_features)
         The data.
     chosen : ndarray of int or slice
-        Which rows.
+        Indices of the rows.
     among : ndarray of int, optional
-        The rows that `chosen` counts; all of them by default.
+        Rows that `chosen` refers to; all rows by default.
     """
     rows = matrix[chosen if among is None else among[chosen]]
     dense: NDArray[Any] = rows if isinstance(rows, np.ndarray) else rows.toarray()
@@ -59,25 +60,39 @@ def take(
 
 
 def computing_type(dtype: np.dtype, mean: NDArray[Any], scale: float) -> np.dtype:
-    """Return the type in which rows are standardised: their own, if it can hold both.
+    """Return the type in which rows are standardised: their own if it holds the result.
 
     Parameters
     ----------
     dtype : dtype
-        Of the rows, float32 or float64.
+        Type of the rows, float32 or float64.
     mean : ndarray of float64
-        What is subtracted.
+        Subtracted from the rows.
     scale : float
-        What is divided by.
+        Divisor of the rows.
     """
     lowest, highest = _NORMAL
     fits = lowest < scale < highest and np.abs(mean).max(initial=0) < highest
     return dtype if fits else np.dtype(np.float64)
 
 
+def canonical(rows: Any) -> Any:
+    """Return CSR rows that have at most one value for each place."""
+    if not rows.has_canonical_format:
+        rows = rows.copy()
+        rows.sum_duplicates()
+    return rows
+
+
 def spread(n_all: int, n_chosen: int) -> NDArray[np.int64]:
-    """Choose up to `n_chosen` of `n_all` places at even distances."""
+    """Choose up to `n_chosen` of `n_all` positions at equal distances."""
     return np.linspace(0, n_all - 1, min(n_chosen, n_all)).astype(np.int64)
+
+
+def _shape(matrix: Any, index: NDArray[np.int64] | None) -> tuple[int, int]:
+    """Return the shape of the selected rows of a matrix."""
+    n_rows, n_features = matrix.shape
+    return int(n_rows if index is None else len(index)), int(n_features)
 
 
 @dataclass(frozen=True)
@@ -91,19 +106,28 @@ class TrainingData:
     weights : ndarray of shape (n_samples,) or None
         Weights of the rows at `index`.
     index : ndarray of shape (n_samples,) or None
-        The rows that take part; None for all.
+        Indices of the selected rows; None for all rows.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (n_samples, n_features).
     """
 
     matrix: Any
     weights: NDArray[Any] | None = None
     index: NDArray[np.int64] | None = None
+    shape: tuple[int, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", _shape(self.matrix, self.index))
 
     def __len__(self) -> int:
-        return int(self.matrix.shape[0] if self.index is None else len(self.index))
+        return self.shape[0]
 
     @property
     def window(self) -> int:
-        """How many rows, one after the other, can be read in any order."""
+        """Number of consecutive rows that can be loaded in any order."""
         if not isinstance(self.matrix, StreamedMatrix):
             return len(self)
         capacity = self.matrix.capacity
@@ -115,16 +139,16 @@ class TrainingData:
 
     @property
     def is_wide_sparse(self) -> bool:
-        """Whether the rows are sparse and wide, as those of words are."""
+        """Whether the rows are sparse and wide, as counts of words are."""
         return bool(sparse.issparse(self.matrix) and self.matrix.shape[1] > _WIDE)
 
     def in_blocks(self) -> Iterator[NDArray[Any]]:
-        """Run through the rows, a dense block at a time."""
-        for block in blocks(len(self), self.matrix.shape[1]):
+        """Iterate over the rows in dense blocks."""
+        for block in blocks(*self.shape):
             yield take(self.matrix, block, self.index)
 
     def is_binary(self) -> bool:
-        """Whether the values are zeros and ones only."""
+        """Whether all values are zero or one."""
         return all(bool(((rows == 0) | (rows == 1)).all()) for rows in self.in_blocks())
 
     def _select(self, chosen: NDArray[np.int64]) -> TrainingData:
@@ -134,8 +158,29 @@ class TrainingData:
             chosen if self.index is None else self.index[chosen],
         )
 
+    def union(self, other: TrainingData) -> TrainingData:
+        """Put back together what `split` gave."""
+        assert self.index is not None
+        assert other.index is not None
+        order = np.argsort(index := np.concatenate([self.index, other.index]))
+        weights = None
+        if self.weights is not None and other.weights is not None:
+            weights = np.concatenate([self.weights, other.weights])[order]
+        return TrainingData(self.matrix, weights, index[order])
+
+    @property
+    def count(self) -> float:
+        """Number of rows, where weights may be numbers of equal rows.
+
+        Weights of a sum below the number of rows are no such numbers.
+        """
+        n_rows = float(len(self))
+        if self.weights is None:
+            return n_rows
+        return max(n_rows, float(self.weights.sum()))
+
     def without_zero_weights(self) -> TrainingData:
-        """Leave out the rows that weigh nothing."""
+        """Return the rows of non-zero weight."""
         if self.weights is None or self.weights.all():
             return self
         return self._select(np.flatnonzero(self.weights))
@@ -148,7 +193,7 @@ class TrainingData:
         Raises
         ------
         ValueError
-            If that leaves fewer than two rows on either side.
+            If fewer than two rows would be left in either part.
         """
         held_out = int(np.ceil(fraction * len(self)))
         if min(held_out, len(self) - held_out) < 2:
@@ -165,15 +210,14 @@ class TrainingData:
         return training, validation
 
     def merge_equal_rows(self) -> TrainingData:
-        """Sort the rows and let weights stand for repetition.
+        """Sort the rows, and replace repeated rows by weights.
 
-        A fit that sees all rows in each step depends on the weighted set of rows
-        alone. In this form neither their order nor a repetition in place of a weight
-        reaches the rounding.
+        A fit that uses all rows in each step depends only on the weighted set of rows.
+        In this form, neither their order nor repetition affects the rounding.
         """
         rows = take(self.matrix, slice(None), self.index)
         gaps = np.isnan(rows)
-        # NaN is equal to nothing, a gap is equal to a gap.
+        # NaN differs from itself, but missing values are equal to each other.
         keys = np.hstack([np.nan_to_num(rows), gaps]) if gaps.any() else rows
         _, first, inverse = np.unique(
             keys, axis=0, return_index=True, return_inverse=True
@@ -187,17 +231,24 @@ class TrainingData:
         Raises
         ------
         ValueError
-            If the values are too large for their variance to be a number.
+            If the variance of the values overflows.
         """
-        scaler = StandardScaler()
+        # Blocks of wide sparse rows stay sparse, which takes a tenth of the time.
+        scaler = StandardScaler(with_mean=not self.is_wide_sparse)
         relative = None if self.weights is None else self.weights / self.weights.max()
         with np.errstate(over="ignore", invalid="ignore"):
-            for block in blocks(len(self), self.matrix.shape[1]):
-                rows = take(self.matrix, block, self.index)
+            for block in blocks(*self.shape):
+                if self.is_wide_sparse:
+                    index = self.index
+                    rows = canonical(
+                        self.matrix[block if index is None else index[block]]
+                    )
+                else:
+                    rows = take(self.matrix, block, self.index)
                 weights = None if relative is None else relative[block]
                 scaler.partial_fit(rows.astype(np.float64, copy=False), None, weights)
             mean: NDArray[np.float64] = scaler.mean_
-            # The scaler divides columns that are constant to rounding by one.
+            # The scaler uses a divisor of one for columns that are constant.
             constant = scaler.scale_ != np.sqrt(scaler.var_)
             variance = np.where(constant, 0, scaler.var_).mean()
         if not np.isfinite(scaler.var_).all() or not np.isfinite(variance):
@@ -209,38 +260,38 @@ class TrainingData:
 
 
 class Rows:
-    """Standardised float32 rows of a matrix, made as they are asked for.
+    """Standardised float32 rows of a matrix, computed on request.
 
-    The matrix itself is never copied, cast or densified: it may be memory-mapped,
-    read-only or sparse, and larger than memory. Rows of up to 4 MiB in all are made
-    once and kept.
+    The matrix is never copied, cast or densified: it may be memory-mapped, read-only or
+    sparse, and larger than memory. Rows of up to 4 MiB in total are computed once and
+    stored.
 
     Parameters
     ----------
     matrix : ndarray, CSR matrix or StreamedMatrix of shape (n_rows, n_features)
         The data, float32 or float64.
     mean : ndarray of shape (n_features,), float64
-        Subtracted from each row, before the cast to float32: values that are large
-        against their spread would lose their digits in it.
+        Subtracted from each row before the cast to float32, in which large offsets
+        would cost precision.
     scale : float
-        What the centred rows are divided by.
+        Divisor of the centred rows.
     device : torch.device
-        Where the tensors go.
+        Device of the tensors.
     index : ndarray of shape (n_samples,), optional
-        The rows of the matrix that take part; all of them by default.
+        Indices of the selected rows; all rows by default.
     weights : ndarray of shape (n_samples,), optional
-        Weights of the rows that take part; equal by default.
+        Weights of the selected rows; equal by default.
     prepare : callable, optional
-        What is done to a tensor of standardised rows.
+        Map of a tensor of standardised rows.
     targets : ndarray of shape (n_samples, n_features), float32, optional
-        What the rows are to be decoded to; themselves by default.
+        Rows that the rows should be decoded to; by default the rows themselves.
 
     Attributes
     ----------
     shape : tuple of int
         (n_samples, n_features), as of a tensor of all rows.
     block_size : int
-        How many rows fill 4 MiB of float32.
+        Number of rows that fill 4 MiB of float32.
     """
 
     def __init__(
@@ -255,9 +306,8 @@ class Rows:
         prepare: RowMap | None = None,
         targets: NDArray[np.float32] | None = None,
     ) -> None:
-        n_all, n_features = matrix.shape
-        self.shape = int(n_all if index is None else len(index)), int(n_features)
-        self.block_size = max(1, _BLOCK_VALUES // n_features)
+        self.shape = _shape(matrix, index)
+        self.block_size = max(1, _BLOCK_VALUES // self.shape[1])
         self.matrix = matrix
         dtype = computing_type(matrix.dtype, mean, scale)
         self.mean = mean.astype(dtype)
@@ -283,9 +333,9 @@ class Rows:
         if self._kept is None:
             self._kept = self._make(slice(None))
         if isinstance(chosen, slice):
-            # A network of the user's may work in place.
+            # A copy, because a user's network may work in place.
             return self._kept[chosen].clone()
-        # A third of the time of an index in brackets.
+        # `index_select` takes a third of the time of indexing with brackets.
         return self._kept.index_select(0, torch.from_numpy(chosen).to(self.device))
 
     def _make(self, chosen: Index) -> Tensor:
@@ -293,26 +343,26 @@ class Rows:
         return rows if self.prepare is None else self.prepare(rows)
 
     def take(self, chosen: Index) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return chosen rows with what training asks for beside them.
+        """Return rows with their targets and weights.
 
         Returns
         -------
         rows : Tensor of shape (n_chosen, n_features)
             The rows.
         targets : Tensor of shape (n_chosen, n_features)
-            What they are to be decoded to; `rows` itself where that is the rows.
+            Rows that they should be decoded to; `rows` itself if these are the same.
         weights : Tensor of shape (n_chosen,) or None
-            Their weights, see `weights`.
+            Weights of the rows, see `weights`.
         """
         rows, targets = self[chosen], self.targets
         wanted = rows if targets is None else targets[chosen].to(self.device)
         return rows, wanted, self.weights(chosen)
 
     def standardised(self, chosen: Index) -> Tensor:
-        """Return chosen rows before they are prepared."""
+        """Return rows before they are prepared."""
         if sparse.issparse(self.matrix):
             return torch.from_numpy(self._of_sparse(chosen)).to(self.device)
-        # Values beyond float32 become infinite; who reads them sees to that.
+        # Values beyond float32 become infinite, which the callers handle.
         with np.errstate(over="ignore"):
             block = take(self.matrix, chosen, self.index) - self.mean
             block /= self.scale
@@ -320,11 +370,9 @@ class Rows:
         return torch.from_numpy(block).to(self.device)
 
     def _of_sparse(self, chosen: Index) -> NDArray[np.float32]:
-        """Standardise what is not zero, and once for all what is."""
-        found = self.matrix[chosen if self.index is None else self.index[chosen]]
-        if not found.has_canonical_format:
-            found = found.copy()
-            found.sum_duplicates()
+        """Standardise the non-zero values, and the zeros once for all rows."""
+        index = self.index
+        found = canonical(self.matrix[chosen if index is None else index[chosen]])
         rows = np.empty(found.shape, dtype=np.float32)
         numbers = np.repeat(np.arange(found.shape[0]), np.diff(found.indptr))
         with np.errstate(over="ignore"):
@@ -334,7 +382,7 @@ class Rows:
         return rows
 
     def standardise_into(self, memory: Tensor, chosen: Index) -> None:
-        """Write `standardised` rows into memory, (n_chosen, n_features), float32."""
+        """Write standardised rows to memory, (n_chosen, n_features), float32."""
         if sparse.issparse(self.matrix):
             memory.copy_(torch.from_numpy(self._of_sparse(chosen)))
             return
@@ -358,32 +406,32 @@ class Rows:
 
     @property
     def has_weights(self) -> bool:
-        """Whether the rows weigh differently."""
+        """Whether the rows have different weights."""
         return self._weights is not None
 
     def spread(self, n_rows: int) -> NDArray[np.int64]:
-        """Choose up to `n_rows` rows at even distances."""
+        """Choose up to `n_rows` rows at equal distances."""
         return spread(self.shape[0], n_rows)
 
     def weights(self, chosen: Index) -> Tensor | None:
-        """Return weights, of mean one over all rows, or None where all are equal."""
+        """Return weights, with mean one over all rows, or None if all are equal."""
         return None if self._weights is None else self._weights[chosen]
 
     def batches(self, width: int) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """Run through all rows and their weights in blocks, `width` values to a row."""
+        """Iterate over all rows and weights in blocks, with `width` values per row."""
         for block in blocks(len(self), width):
             yield self[block], self.weights(block)
 
     def average(self, values: RowMap, width: int | None = None) -> Tensor:
-        """Average over all rows, by their weights.
+        """Return the weighted mean of a function over all rows.
 
         Parameters
         ----------
         values : callable
             Maps rows of shape (n, n_features) to what is averaged, of shape (n, ...).
         width : int, optional
-            Most values to a row that `values` makes on its way; the number of features
-            by default.
+            Maximum number of values per row that `values` needs at a time; the number
+            of features by default.
 
         Returns
         -------
@@ -400,7 +448,7 @@ class Rows:
 
     @property
     def total_weight(self) -> float:
-        """Sum of the weights: the number of rows, but for rounding."""
+        """Sum of the weights: the number of rows, except for rounding."""
         if self._weights is None:
             return len(self)
         return float(self._weights.double().sum())

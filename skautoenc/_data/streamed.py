@@ -1,4 +1,4 @@
-"""A matrix whose rows come from a stream, of which a part is in memory."""
+"""A matrix whose rows are read from a stream, and partly held in memory."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Starts a pass: gives blocks of rows, dense or CSR, from the first to the last.
+# Starts a pass: returns an iterator over blocks of rows, dense or CSR.
 Pass = Callable[[], Iterator[Any]]
 
 
 class StreamedMatrix:
-    """Rows by their numbers, for whoever asks for them more or less in order.
+    """Rows of a stream, which are best requested in order.
 
-    The latest `capacity` rows are held. What comes after them is read on to, what was
-    before them is a new pass away: any rows can be had, but those of a window of
-    `capacity` rows, and of the windows after it, in one pass.
+    The latest `capacity` rows are held in memory. Later rows are read from the stream;
+    earlier ones need a new pass. Within windows of `capacity` rows, rows can be
+    requested in any order in one pass.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class StreamedMatrix:
     dtype : dtype
         float32 or float64.
     capacity : int
-        How many rows are held.
+        Number of rows in memory.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class StreamedMatrix:
         self.shape = shape
         self.dtype = dtype
         self.capacity = min(capacity, shape[0])
-        # Row r is at r modulo the capacity.
+        # Row r is stored at r modulo the capacity.
         self._held = np.empty((self.capacity, shape[1]), dtype)
         self._n_read = 0
         self._blocks: Iterator[Any] = iter(())
@@ -47,11 +47,11 @@ class StreamedMatrix:
 
     @property
     def nbytes(self) -> int:
-        """Size of the rows that are held."""
+        """Size of the rows in memory."""
         return self._held.nbytes
 
     def __getitem__(self, chosen: NDArray[np.int64] | slice) -> NDArray[Any]:
-        """Return rows as an array, in the order asked for."""
+        """Return rows as an array, in the requested order."""
         index = (
             np.arange(*chosen.indices(self.shape[0]))
             if isinstance(chosen, slice)
@@ -71,7 +71,7 @@ class StreamedMatrix:
         return result
 
     def _reach(self, first: int, stop: int) -> None:
-        """Hold rows `first` to `stop`, no more of them than can be held."""
+        """Read until rows `first` to `stop` are in memory."""
         if first < self._n_read - self.capacity or self._n_read == 0:
             self._blocks, self._n_read = self.start(), 0
             self._next_block()
@@ -89,7 +89,7 @@ class StreamedMatrix:
             self._n_read += n_rows
 
     def _next_block(self) -> None:
-        # Lets go of one before the next is made.
+        # Release the block before the next one is made.
         self._block = None
         self._block, self._n_used = next(self._blocks, None), 0
         if self._block is None:

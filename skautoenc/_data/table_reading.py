@@ -1,4 +1,4 @@
-"""From frames and arrays to a table: what is checked, and what each column is."""
+"""Tables from frames and arrays: validation, and the kinds of columns."""
 
 from __future__ import annotations
 
@@ -11,9 +11,19 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
 from .._warnings import warn
+from .cells import find_fault, unmasked
 from .columns import CategoryColumn, DateColumn, NumberColumn, Table
-from .explain import explain, refuse_unread
-from .frames import Columns, find_fault
+from .explain import (
+    explain,
+    explain_ragged,
+    refuse_dates,
+    refuse_records,
+    refuse_unread,
+)
+from .frames import Columns
+
+# scikit-learn's message may contain the whole array.
+_LONGEST_REASON = 120
 
 
 def check_columns(
@@ -24,19 +34,19 @@ def check_columns(
     min_rows: int = 1,
     only_numbers: bool = True,
 ) -> Columns:
-    """Check names, sizes and types; values are checked when they are encoded.
+    """Check names, sizes and types. Values are checked when they are encoded.
 
     Parameters
     ----------
     estimator : BaseEstimator
-        Whose `n_features_in_` and `feature_names_in_` are set or compared.
+        Estimator whose `n_features_in_` and `feature_names_in_` are set or compared.
     X : frame or array-like of shape (n_samples, n_features)
         The data.
     table : Table, optional
-        What was learnt of the columns, to compare with. Without it, the attributes of
-        the estimator are set.
+        The fitted table, to compare with. Without it, the attributes of the estimator
+        are set.
     min_rows : int, default=1
-        Fewest rows accepted.
+        Minimum number of rows.
     only_numbers : bool, default=True
         Whether the values of an array must be numbers.
 
@@ -45,7 +55,7 @@ def check_columns(
     ValueError
         If `X` has the wrong shape, names or types, or holds infinity.
     TypeError
-        If `X` gives data but is none.
+        If `X` is not data, but something that yields data.
     """
     refuse_unread(X)
     if not hasattr(X, "columns"):
@@ -80,29 +90,50 @@ def check_columns(
 def _check_array(
     estimator: BaseEstimator, X: Any, *, reset: bool, dtype: str | None, min_rows: int
 ) -> NDArray[Any]:
+    refuse_records(X)
+    X = unmasked(X)
     try:
-        array: NDArray[Any] = validate_data(
-            estimator,
-            X,
-            reset=reset,
-            dtype=dtype,
-            ensure_all_finite="allow-nan",
-            ensure_min_samples=min_rows,
-        )
+        if dtype is not None:
+            refuse_dates(X)
+        # Values of longdouble that float64 does not hold become infinite.
+        with np.errstate(over="ignore"):
+            array: NDArray[Any] = validate_data(
+                estimator,
+                X,
+                reset=reset,
+                dtype=dtype,
+                ensure_all_finite="allow-nan",
+                ensure_min_samples=min_rows,
+            )
     except (ValueError, TypeError, OverflowError) as error:
-        fault = find_fault(X)
-        if fault is not None:
-            kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(f"{fault} ({error})") from error
-        better = explain(estimator, X, error)
+        better = _explain_table(X, error) or explain(estimator, X, error)
         if better is None:
             raise
         raise better from error
     return array
 
 
+def _explain_table(X: Any, error: Exception) -> Exception | None:
+    """Return the error of the first cell that is not a number, or of all cells."""
+    ragged = explain_ragged(X)
+    if ragged is not None:
+        return ragged
+    kind = TypeError if isinstance(error, TypeError) else ValueError
+    fault = find_fault(X)
+    if fault is not None:
+        reason = f" ({error})" if len(str(error)) <= _LONGEST_REASON else ""
+        return kind(f"{fault}{reason}")
+    if np.asarray(X).dtype.kind in "SUT":
+        return ValueError(
+            "X is an array of strings, all of which are numbers. Convert it, with "
+            "X.astype(float), or name the columns that are categories in "
+            "categorical_features."
+        )
+    return None
+
+
 def names_columns(categorical_features: Any, column_kinds: Any) -> bool:
-    """Whether parameters say what columns are, whatever their types."""
+    """Whether parameters determine the kinds of columns."""
     is_set = not (categorical_features is None or isinstance(categorical_features, str))
     return is_set or bool(column_kinds)
 
@@ -120,16 +151,17 @@ def named_kinds(
     columns : Columns
         The data.
     categorical_features : "from_dtype", array-like or None
-        Names, positions or a mask of columns to take for categories.
+        Names, positions or a mask of categorical columns.
     column_kinds : mapping or None
-        From names or positions of columns to kinds.
+        Kinds of columns, by name or position.
     refuse : callable
-        Raises the error of a parameter, given its name and what it must be.
+        Raises the error of a parameter, given its name and a description of valid
+        values.
 
     Raises
     ------
     ValueError
-        If a parameter names no column of the data, or a kind that a column cannot be.
+        If a parameter names a column that does not exist, or a kind that is impossible.
     """
     if names_columns(categorical_features, None):
         chosen = np.asarray(categorical_features)
@@ -169,26 +201,28 @@ def learn_table(
     handle_unknown: str,
     max_bins: int | None = None,
 ) -> Table:
-    """Learn scales, ranges and levels of all columns.
+    """Learn scales, ranges and categories of all columns.
 
     Parameters
     ----------
     columns : Columns
-        The data; all rows weigh something.
+        The data; all rows have positive weights.
     weights : ndarray of shape (n_samples,) or None
         Weights of the rows.
     named : mapping
-        Kinds of columns by their position, where these are not those of their types.
+        Kinds of columns by their position, where these differ from those of their
+        types.
     scaling : {"standard", "quantile"}
-        How numbers are brought to one scale.
+        Scaling of numbers.
     min_frequency : int, float or None
-        Fewest rows, or smallest share of them, for a level of its own.
+        Minimum number of rows, or their minimum share, of a category with its own code.
     max_categories : int or None
-        Most levels of a column, that of the rare ones included.
+        Maximum number of codes of a column, including that of the rare categories.
     handle_unknown : {"infrequent_if_exist", "error"}
-        What is done about a level that was not there in `fit`.
+        Treatment of a category that was not in `fit`.
     max_bins : int or None, default=None
-        Most bins of a number or a date whose values are all rare. None is no bins.
+        Maximum number of bins of a number or a date whose values are all rare. None
+        means no bins.
     """
     found: list[Any] = []
     for place, name in enumerate(columns.names):
@@ -206,9 +240,11 @@ def learn_table(
         else:
             is_integer = columns.is_integer(place)
             column = NumberColumn(name, scaling, is_integer=is_integer)
-        column.fit(columns[place], weights)
+        is_number = kind == "number"
+        values = columns.numbers(place) if is_number else columns[place]
+        column.fit(values, weights)
         if max_bins is not None and kind != "category":
-            column.learn_bins(columns[place], weights, max_bins)
+            column.learn_bins(values, weights, max_bins)
         found.append(column)
     for place, column in enumerate(found):
         if place not in named and columns.is_text(place):
@@ -217,7 +253,7 @@ def learn_table(
 
 
 def _warn_of_kind(column: CategoryColumn) -> None:
-    """Warn where a category is made of numbers or dates, as objects or as strings."""
+    """Warn of a category whose values are numbers or dates, as objects or strings."""
     kind = column.suggested_kind()
     if kind is None:
         return

@@ -1,4 +1,4 @@
-"""Totals of rows: counts of an exposure, brought to rates."""
+"""Totals of rows: counts with an exposure, converted to rates."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def row_totals(matrix: Any) -> NDArray[np.float64]:
 
 
 def with_total(matrix: Any, total: float) -> Any:
-    """Copy a dense or CSR matrix, its rows scaled to one total; empty ones as is."""
+    """Copy a dense or CSR matrix, with rows scaled to one total, except empty ones."""
     totals = row_totals(matrix)
     factors = np.divide(total, totals, out=np.ones_like(totals), where=totals > 0)
     factors = factors.astype(matrix.dtype)
@@ -31,16 +31,16 @@ def with_total(matrix: Any, total: float) -> Any:
 
 
 def as_exposures(data: TrainingData, total: float | None) -> tuple[TrainingData, float]:
-    """Bring rows to one total; each weighs by what it had.
+    """Scale rows to one total, and weight each by its original total.
 
-    The deviance of counts of an exposure is that of their rates, times it.
+    The deviance of counts is the deviance of their rates, multiplied by the exposure.
 
     Parameters
     ----------
     data : TrainingData
         All rows of a dense or CSR matrix.
     total : float or None
-        The total; None for the mean of the rows'.
+        The total; None for the mean of the row totals.
 
     Returns
     -------
@@ -52,7 +52,7 @@ def as_exposures(data: TrainingData, total: float | None) -> tuple[TrainingData,
     Raises
     ------
     ValueError
-        If nothing is left that weighs anything.
+        If no row has a positive weight.
     """
     weights, totals = data.weights, row_totals(data.matrix)
     weights = totals if weights is None else weights * totals

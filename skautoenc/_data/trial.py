@@ -1,4 +1,4 @@
-"""Columns of a table tried out: a row of each is decoded and encoded again."""
+"""Tests of columns of a table: a row is decoded and encoded again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from .columns import CategoryColumn, Table
 from .frames import Columns, Schema, make_array, make_frame
 
-# Attributes that decide how a column is decoded and encoded, where it has them.
+# Attributes that affect how a column is decoded and encoded, where it has them.
 _SORTED_BY = (
     *("scaling", "is_integer", "is_empty"),
     *("is_text", "has_times", "form", "is_zoned"),
@@ -18,15 +18,15 @@ _SORTED_BY = (
 
 
 def try_some_columns(table: Table, schema: Schema | None) -> None:
-    """Decode and encode a row of one column of each sort.
+    """Decode and encode a row of one column of each kind.
 
-    What has been compared with what it must be need not be tried for each of thousands
-    of columns. Only whether a type holds the levels of a category is tried for each.
+    Attributes of all columns have been checked before, so thousands of similar columns
+    need no test. Only whether a type holds the categories is tested for each column.
 
     Raises
     ------
     Exception
-        Of any kind, if that does not work.
+        Of any type, if it fails.
     """
     types: list[Any] = [None] * len(table.columns)
     if schema is not None:

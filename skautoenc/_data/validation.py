@@ -1,4 +1,4 @@
-"""What estimators take in and give back: checks, weights, frames."""
+"""Validation of input, weights and codes, and frames as output."""
 
 from __future__ import annotations
 
@@ -14,10 +14,17 @@ from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils._set_output import ADAPTERS_MANAGER, _get_output_config
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from .explain import advise_on_missing, explain, refuse_unread
+from .explain import (
+    advise_on_missing,
+    explain,
+    explain_codes,
+    explain_weights,
+    refuse_misread,
+    refuse_unread,
+)
 from .rows import TrainingData, blocks, take
 
-# Of two, for weights: products and sums of many stay far from the ends of float64.
+# Exponent of two for weights: sums and products of many stay in the range of float64.
 _LARGEST_EXPONENT = 500
 
 
@@ -29,49 +36,52 @@ def check_rows(
     min_rows: int = 1,
     first_row: int = 0,
 ) -> Any:
-    """Check the data of `fit`, `transform` and their kin.
+    """Validate the data of `fit`, `transform` and similar methods.
 
     Parameters
     ----------
     estimator : BaseEstimator
-        Whose `n_features_in_` and `feature_names_in_` are set or compared.
+        Estimator whose `n_features_in_` and `feature_names_in_` are set or compared.
     X : array-like, sparse matrix or frame of shape (n_samples, n_features)
         The data.
     reset : bool
-        Whether to set these attributes rather than compare.
+        Whether to set these attributes instead of comparing.
     min_rows : int, default=1
-        Fewest rows accepted.
+        Minimum number of rows.
     first_row : int, default=0
-        Number of the first row, of those of a stream; errors name rows by it.
+        Index of the first row in a stream; errors name rows by it.
 
     Returns
     -------
     ndarray or CSR matrix of shape (n_samples, n_features)
-        float32 as it came, everything else float64.
+        float32 if `X` is float32, otherwise float64.
 
     Raises
     ------
     ValueError
         If `X` has the wrong shape or names, or values that are not finite numbers.
     TypeError
-        If `X` has entries that are not numbers, or gives data but is none.
+        If `X` has entries that are not numbers, or is something that yields data.
     """
     if not reset and _is_as_in_fit(estimator, X, min_rows):
         _check_finite(X, None, first_row)
         return X
     refuse_unread(X)
+    refuse_misread(X, first_row)
     try:
-        matrix = validate_data(
-            estimator,
-            X,
-            accept_sparse="csr",
-            dtype=[np.float64, np.float32],
-            ensure_all_finite=False,
-            ensure_min_samples=min_rows,
-            reset=reset,
-        )
-    except (ValueError, TypeError) as error:
-        better = explain(estimator, X, error)
+        # Values of longdouble that float64 does not hold become infinite.
+        with np.errstate(over="ignore"):
+            matrix = validate_data(
+                estimator,
+                X,
+                accept_sparse="csr",
+                dtype=[np.float64, np.float32],
+                ensure_all_finite=False,
+                ensure_min_samples=min_rows,
+                reset=reset,
+            )
+    except (ValueError, TypeError, OverflowError) as error:
+        better = explain(estimator, X, error, first_row)
         if better is None:
             raise
         raise better from error
@@ -80,9 +90,9 @@ def check_rows(
 
 
 def _is_as_in_fit(estimator: BaseEstimator, X: Any, min_rows: int) -> bool:
-    """Whether scikit-learn's checks could only let the data pass as it is.
+    """Whether scikit-learn's checks would certainly accept the data unchanged.
 
-    For a single row they take as long as the network.
+    For a single row, they take as long as the network.
     """
     return (
         type(X) is np.ndarray
@@ -91,13 +101,13 @@ def _is_as_in_fit(estimator: BaseEstimator, X: Any, min_rows: int) -> bool:
         and X.dtype.isnative
         and len(X) >= max(min_rows, 1)
         and X.shape[1] == estimator.n_features_in_
-        # Names would have to be compared, and missed.
+        # Names would have to be compared.
         and not hasattr(estimator, "feature_names_in_")
     )
 
 
 def _check_finite(matrix: Any, names: NDArray[Any] | None, first_row: int) -> None:
-    """Raise a ValueError that names row and column of the first value that is not."""
+    """Raise a ValueError with row and column of the first value that is not finite."""
     values = matrix.data if sparse.issparse(matrix) else matrix
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(np.sum(values)):
@@ -114,23 +124,29 @@ def _check_finite(matrix: Any, names: NDArray[Any] | None, first_row: int) -> No
 
 
 def refuse(estimator: BaseEstimator, name: str, expected: str) -> NoReturn:
-    """Raise the error of a parameter that is not as expected."""
+    """Raise the error of an invalid parameter."""
     raise InvalidParameterError(
         f"The {name!r} parameter of {type(estimator).__name__} must be {expected}. Got "
         f"{getattr(estimator, name)!r} instead."
     )
 
 
+def as_widths(widths: Any) -> Any:
+    """Return the widths of layers as a sequence; one number is one layer."""
+    return (widths,) if isinstance(widths, Integral) else widths
+
+
 def check_layer_sizes(estimator: BaseEstimator) -> None:
-    """Raise the error of `hidden_layer_sizes` that are no widths, nor "auto"."""
-    sizes = estimator.hidden_layer_sizes
+    """Raise the error of `hidden_layer_sizes` that are neither widths nor "auto"."""
+    sizes = as_widths(estimator.hidden_layer_sizes)
     if not isinstance(sizes, str) and not all(
-        isinstance(size, Integral) and int(size) > 0 for size in sizes
+        isinstance(size, Integral) and not isinstance(size, bool) and int(size) > 0
+        for size in sizes
     ):
         refuse(
             estimator,
             "hidden_layer_sizes",
-            "'auto' or a sequence of positive integers, such as (256, 128)",
+            "'auto', a positive integer or a sequence of them, such as (256, 128)",
         )
 
 
@@ -144,10 +160,10 @@ def check_range(data: TrainingData, lowest: float, highest: float, why: str) -> 
     lowest, highest : float
         The range; infinite for none.
     why : str
-        What asks for it, to begin the message with.
+        What requires the range; the message begins with it.
     """
     for rows in data.in_blocks():
-        # Scalers leave the range by rounding.
+        # Scalers exceed the range by rounding errors.
         outside = (rows < lowest - 1e-6) | (rows > highest + 1e-6)
         if outside.any():
             what = "between 0 and 1" if np.isfinite(highest) else "of 0 and more"
@@ -157,16 +173,28 @@ def check_range(data: TrainingData, lowest: float, highest: float, why: str) -> 
             )
 
 
+def check_whole(data: TrainingData, highest: float, likelihood: str) -> None:
+    """Raise a ValueError unless all values are whole numbers from 0 to a highest."""
+    for rows in data.in_blocks():
+        wrong = (rows < 0) | (rows > highest) | (rows != np.floor(rows))
+        if wrong.any():
+            what = "zeros and ones" if highest == 1 else "counts, 0 or more,"
+            raise ValueError(
+                f"The likelihood {likelihood!r} needs {what} only, got "
+                f"{rows[wrong][0]:g}. Use likelihood='gaussian' for other numbers."
+            )
+
+
 def check_codes(estimator: Any, X: Any, *widths: int) -> NDArray[np.float32]:
-    """Check what `inverse_transform` is given.
+    """Validate the input of `inverse_transform`.
 
     Parameters
     ----------
-    estimator : BaseEstimator
+        Estimator that the error names.
         Named in the error.
     X : array-like or frame of shape (n_samples, n_features_out)
         The codes.
-    *widths : int
+        Valid numbers of columns, that of `transform` last.
         Numbers of columns that are accepted, that of `transform` last.
 
     Raises
@@ -174,7 +202,7 @@ def check_codes(estimator: Any, X: Any, *widths: int) -> NDArray[np.float32]:
     ValueError
         If `X` has another number of columns, or values that are not finite.
     """
-    codes: NDArray[np.float32] = check_array(X, dtype=np.float32, input_name="X")
+    codes = _check_code_values(X)
     if codes.shape[1] not in widths:
         raise ValueError(
             f"X has {codes.shape[1]} columns, but transform of this "
@@ -183,14 +211,30 @@ def check_codes(estimator: Any, X: Any, *widths: int) -> NDArray[np.float32]:
     return codes
 
 
-def check_weights(sample_weight: ArrayLike | None, matrix: Any) -> NDArray[Any] | None:
-    """Check the sample weights: one a row, none negative, not all zero.
+def _check_code_values(X: Any) -> NDArray[np.float32]:
+    """Return codes as float32; an error names the first cell that is not a number."""
+    try:
+        refuse_misread(X)
+        codes: NDArray[np.float32] = check_array(X, dtype=np.float32, input_name="X")
+    except (ValueError, TypeError, OverflowError) as error:
+        better = explain_codes(X)
+        if better is None:
+            raise
+        raise better from error
+    return codes
 
-    Weights so large that their sum overflows, or so small that they have lost digits,
-    are multiplied by a power of two: only their ratios matter.
+
+def check_weights(sample_weight: ArrayLike | None, matrix: Any) -> NDArray[Any] | None:
+    """Validate the sample weights: one per row, none negative, not all zero.
+
+    Weights whose sum overflows, or that are so small that they lose digits, are
+    multiplied by a power of two: only their ratios matter.
     """
     if sample_weight is None:
         return None
+    fault = explain_weights(sample_weight)
+    if fault is not None:
+        raise fault
     weights: NDArray[Any] = _check_sample_weight(
         sample_weight, matrix, dtype=np.float64, ensure_non_negative=True
     )
@@ -204,9 +248,9 @@ def check_weights(sample_weight: ArrayLike | None, matrix: Any) -> NDArray[Any] 
 def as_configured_frame(
     estimator: BaseEstimator, values: NDArray[Any], columns: Any, original: Any
 ) -> Any:
-    """Wrap `values` in the frame that `set_output` asks for, if it asks for one.
+    """Wrap `values` in the frame that `set_output` requests, if it requests one.
 
-    scikit-learn does so for `transform` alone, and with the output's names.
+    scikit-learn does this for `transform` only, with names of output features.
     """
     library = _get_output_config("transform", estimator)["dense"]
     if library == "default" or columns is None:

@@ -1,4 +1,4 @@
-"""The fit of every autoencoder, and scikit-learn's contract of it."""
+"""The `fit` of all autoencoders, with the contract of scikit-learn."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ from .fitted import FittedEstimator
 
 
 def can_stream(estimator: BaseAutoencoder) -> bool:
-    """Whether the data may come in parts; an AttributeError says why not."""
+    """Whether the data may come in parts; raises an AttributeError if it may not."""
     reasons = {
         "early_stopping": "it cannot hold out rows of a stream",
         "whiten_code": "the code of a stream changes with every part",
     }
     for name, reason in reasons.items():
-        if getattr(estimator, name, False):
+        if getattr(estimator, name, False) not in (False, "auto"):
             raise AttributeError(
                 f"partial_fit does not support {name}=True: {reason}. Set "
                 f"{name}=False, or use fit."
@@ -53,19 +53,19 @@ def can_stream(estimator: BaseAutoencoder) -> bool:
 
 
 class BaseAutoencoder(EngineParameters, FittedEstimator):
-    """Fit a network to reconstruct its input, and apply it.
+    """Fits a network to reconstruct its input, and applies it.
 
-    A subclass stores its parameters, reads its kind of data, and resolves both into a
-    `Plan`. Everything below works on values that are handed down; what it comes to is
-    handed up, and stored once, at the end.
+    A subclass stores parameters, validates its type of data, and resolves both to a
+    `Plan`. The layers below return values and never call the estimator; the result of a
+    fit is stored in attributes once, at the end.
     """
 
     _last_attribute = "network_"
-    # What lies between the data and the network.
+    # Input side of the model.
     _side: ClassVar[type[Side]]
     _model: Model[Any]
 
-    # What a subclass says
+    # Methods of subclasses
 
     @abstractmethod
     def _read_training_data(
@@ -85,16 +85,16 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
         sample_weight : array-like of shape (n_samples,) or None
             Weights of the rows.
         before : Model or None
-            What training goes on from; None for a fit from the beginning.
+            Model to continue from; None for a fit from the beginning.
         min_rows : int, default=2
-            Fewest rows accepted.
+            Minimum number of rows.
 
         Returns
         -------
         data : TrainingData
-            The rows, of which those without weight are left out.
+            The rows with non-zero weight.
         form : object
-            What else the data told; `_plan` gets it.
+            Other results of the validation, which `_plan` gets.
         """
 
     @abstractmethod
@@ -113,31 +113,35 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
         data : TrainingData
             The training rows.
         form : object
-            What `_read_training_data` has found.
+            Second result of `_read_training_data`.
         before : Model or None
-            What training goes on from.
+            Model to continue from.
         in_parts : bool
-            Whether the data is a part of a stream, trained on for one epoch.
+            Whether the data is a part of a stream, which is trained on for one epoch.
         """
 
+    def _holds_out(self, data: TrainingData) -> bool:
+        """Whether some of the rows are held out to validate by."""
+        return bool(self.early_stopping)
+
     def _columns_of(self, form: Any) -> Any:
-        """Return what tells columns from others that give the same rows, if anything.
+        """Return what distinguishes these columns from others with equal rows.
 
         Parameters
         ----------
         form : object
-            What `_read_training_data` has found.
+            Second result of `_read_training_data`.
         """
         return None
 
     def _attributes_of(self, learnt: Learnt) -> dict[str, Any]:
-        """Return fitted attributes that only a subclass has."""
+        """Return additional fitted attributes of a subclass."""
         return {}
 
     # Fitting
 
     def _fit(self, X: Any, y: Any, sample_weight: ArrayLike | None) -> None:
-        """Train from the beginning, or from where `checkpoint` stands."""
+        """Train from the beginning, or resume from the checkpoint."""
         self._validate_params()
         before = self._model_to_go_on_from() if self.warm_start else None
         data, form = self._read_training_data(X, sample_weight, before)
@@ -153,15 +157,15 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
         before: Model[Any] | None,
         task: dict[str, Any],
     ) -> None:
-        """Train on what `_read_training_data` has found; `task` is for callbacks."""
-        # A fit that fails from here on leaves nothing that looks fitted.
+        """Train on the results of `_read_training_data`; `task` is for callbacks."""
+        # If the fit fails after this point, the estimator must not look fitted.
         forgotten = ["_optimizer_state", "_random_state"]
         if before is None:
             forgotten += ["network_", "_model", "row_total_"]
         for name in forgotten:
             self.__dict__.pop(name, None)
         with (
-            _says_what_to_lower(self),
+            _memory_advice(self),
             self._open_checkpoint(data, form, before) as checkpoint,
             torch.inference_mode(False),
             torch.enable_grad(),
@@ -176,16 +180,16 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
         checkpoint: Checkpoint | None,
         before: Model[Any] | None,
     ) -> Training:
-        """Resolve the parameters, and set up the run."""
+        """Resolve the parameters and set up the run."""
         seed = self.random_state
         if checkpoint is not None and seed is None:
             seed = checkpoint.seed
         random_state = check_random_state(seed)
         held_out = None
-        if self.early_stopping:
+        if self._holds_out(data):
             data, held_out = data.split(self.validation_fraction, random_state)
-        # A user's network builder may itself call `fit`. Train such nested fits at
-        # once: queueing them would deadlock the outer one.
+        # A user's network builder may itself call `fit`. Train such nested fits
+        # immediately; queueing them would deadlock the outer one.
         token = training_strategy.set(train_alone)
         try:
             plan = self._plan(data, form, before, in_parts=False)
@@ -203,7 +207,7 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
         checkpoint: Checkpoint | None,
         before: Model[Any] | None,
     ) -> None:
-        """Train to the end, and take over what that comes to."""
+        """Train to the end, and store the results."""
         run = training.run
         context = self._init_callback_context(max_subtasks=run.schedule.max_iter)
         context.call_on_fit_task_begin(**task)
@@ -227,15 +231,15 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
         *,
         goes_on: bool,
     ) -> Iterator[None]:
-        """Tell callbacks and the user of each epoch, which is trained in between."""
+        """Call the callbacks and print around each epoch; training is in between."""
         run = training.run
 
         def now() -> dict[str, Any]:
             return self._attributes(snapshot(training), run, goes_on=goes_on)
 
-        if goes_on and not run.has_begun:
+        if (goes_on or training.plan.start is not None) and not run.has_begun:
             run.resume()
-        is_done = run.finished if checkpoint is None else checkpoint.is_done
+        is_done = run.finished or (checkpoint is not None and checkpoint.is_done)
         while not is_done:
             epoch = context.subcontext("epoch").call_on_fit_task_begin(**task)
             yield
@@ -258,7 +262,7 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
         if not hasattr(self, "_random_state"):
             self._random_state = check_random_state(self.random_state)
         with (
-            _says_what_to_lower(self),
+            _memory_advice(self),
             torch.inference_mode(False),
             torch.enable_grad(),
         ):
@@ -305,10 +309,10 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
     # What a fit leaves
 
     def _attributes(self, learnt: Learnt, run: Run, *, goes_on: bool) -> dict[str, Any]:
-        """Describe what was learnt, as users see it."""
+        """Return the fitted attributes."""
         model = learnt.model
         losses = [*(self.loss_curve_ if goes_on else []), *run.losses]
-        scores = [1 - loss for loss in run.validation_losses]
+        scores = run.validation_scores
         if goes_on:
             scores = (self.validation_scores_ or []) + scores
         last = losses[-1] if losses else math.nan
@@ -323,7 +327,9 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
             "best_loss_": min(losses, default=math.nan),
             "validation_scores_": scores or None,
             "best_validation_score_": (
-                None if run.validation is None else 1 - run.stopping.best_loss
+                None
+                if run.validation is None
+                else run.step.objective.score_of_zero_loss - run.stopping.best_loss
             ),
             "n_dead_": learnt.n_dead,
             **model.code.attributes(),
@@ -339,7 +345,7 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
     # Applying
 
     def _errors(self, X: Any) -> NDArray[np.float64]:
-        """Return how badly each row is reconstructed, in the user's units."""
+        """Return the reconstruction error of each row, in the user's units."""
         check_is_fitted(self)
         model = self._model
         errors: NDArray[np.float64] = model.errors(self._read_rows(X))
@@ -354,15 +360,15 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
         weights = check_weights(sample_weight, matrix)
         errors = model.errors(matrix)
         if weights is not None:
-            # Infinity times nothing is no number.
+            # Infinity times zero would be NaN.
             errors[weights == 0] = 0
         with np.errstate(over="ignore"):
             return float(np.average(errors, weights=weights) * model.side.error_unit)
 
 
 @contextmanager
-def _says_what_to_lower(estimator: BaseAutoencoder) -> Iterator[None]:
-    """Raise a MemoryError with advice where memory runs out."""
+def _memory_advice(estimator: BaseAutoencoder) -> Iterator[None]:
+    """Raise a MemoryError with advice if memory runs out."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:

@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, Literal, Self
 
@@ -12,9 +14,12 @@ from sklearn.callback import with_callbacks
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 
-from .._data.validation import check_layer_sizes, refuse
+from .._data.rows import TrainingData
+from .._data.validation import as_widths, check_layer_sizes, refuse
 from .._model.learn import Learnt
 from .._model.matrix import MatrixSide
+from .._model.model import Model
+from .._model.plan import Plan
 from .._networks.autoencoder import Autoencoder
 from .._networks.codes import PENALTIES, SPARSITIES
 from .._networks.custom import CustomAutoencoder
@@ -30,6 +35,11 @@ from .._persistence.schemas import (
 )
 from .base import can_stream
 from .matrix import MatrixAutoencoder
+
+# Largest hidden layers by default, of most data and of wide sparse rows, where larger
+# ones take longer and reconstruct no better.
+_SIZES = (256, 128)
+_NARROW_SIZES = (64, 32)
 
 
 class AutoencoderTransformer(MatrixAutoencoder):
@@ -111,10 +121,11 @@ class AutoencoderTransformer(MatrixAutoencoder):
         components that hardly vary). The map is triangular, so it keeps an order of the
         components. `inverse_transform` undoes it. It needs more rows than components.
 
-    hidden_layer_sizes : array-like of int or "auto", default="auto"
-        Widths of the encoder's hidden layers. The decoder has the same layers in
-        reverse. "auto" is no hidden layer for a sparse code, and two for a dense one: 4
-        and 2 times the number of features, up to 256 and 128.
+    hidden_layer_sizes : int, array-like of int or "auto", default="auto"
+        Widths of the encoder's hidden layers, or of the only one. The decoder has the
+        same layers in reverse. "auto" is no hidden layer for a sparse code, and two for
+        a dense one: 4 and 2 times the number of features, up to 256 and 128. For sparse
+        matrices of more than 1,000 columns and with `linear_skip`, it is 64 and 32.
 
     activation : {"identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "gelu", \
             "silu", "selu"}, default="silu"
@@ -494,7 +505,11 @@ class AutoencoderTransformer(MatrixAutoencoder):
             StrOptions({"auto"}),
             Interval(Integral, 1, None, closed="left"),
         ],
-        "hidden_layer_sizes": [StrOptions({"auto"}), "array-like"],
+        "hidden_layer_sizes": [
+            StrOptions({"auto"}),
+            "array-like",
+            Interval(Integral, 1, None, closed="left"),
+        ],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "sparsity": [StrOptions({"auto", *SPARSITIES, *PENALTIES}), None],
         "sparsity_rate": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="neither")],
@@ -520,7 +535,7 @@ class AutoencoderTransformer(MatrixAutoencoder):
         self,
         n_components: int | Literal["auto"] = "auto",
         *,
-        hidden_layer_sizes: Sequence[int] | Literal["auto"] = "auto",
+        hidden_layer_sizes: int | Sequence[int] | Literal["auto"] = "auto",
         activation: str = "silu",
         sparsity: (
             Literal["auto", "lifetime", "topk", "batch_topk", "l1", "kl"] | None
@@ -638,7 +653,31 @@ class AutoencoderTransformer(MatrixAutoencoder):
                 "'auto' or None for ordered=True, which needs a dense code",
             )
 
-    def _build_network(self, n_features: int) -> Autoencoder:
+    def _plan(
+        self,
+        data: TrainingData,
+        form: float | None,
+        before: Model[Any] | None,
+        *,
+        in_parts: bool,
+    ) -> Plan:
+        plan = super()._plan(data, form, before, in_parts=in_parts)
+        if before is None:
+            is_narrow = data.is_wide_sparse
+        else:
+            # Later parts need not be sparse, or were fitted by an older version.
+            sizes = before.network.config.get("hidden_layer_sizes", ())
+            is_narrow = tuple(sizes) == _NARROW_SIZES
+        if not (is_narrow and self.linear_skip):
+            return plan
+        n_features = data.matrix.shape[1]
+        return replace(
+            plan, build_network=partial(self._build_network, n_features, _NARROW_SIZES)
+        )
+
+    def _build_network(
+        self, n_features: int, largest_sizes: tuple[int, int] = _SIZES
+    ) -> Autoencoder:
         n_components = (
             min(8 * n_features, 1024)
             if self.n_components == "auto"
@@ -655,7 +694,7 @@ class AutoencoderTransformer(MatrixAutoencoder):
             dense = self.ordered or n_components < n_features
             sparsity = None if dense else "lifetime"
         sizes = _resolve_hidden_layer_sizes(
-            self.hidden_layer_sizes, n_features, sparsity
+            self.hidden_layer_sizes, n_features, sparsity, largest_sizes
         )
         rate, tied = self.sparsity_rate, self.tied_weights
         if rate == "auto":
@@ -896,11 +935,14 @@ class AutoencoderTransformer(MatrixAutoencoder):
 
 
 def _resolve_hidden_layer_sizes(
-    sizes: Sequence[int] | str, n_features: int, sparsity: str | None
+    sizes: int | Sequence[int] | str,
+    n_features: int,
+    sparsity: str | None,
+    largest: tuple[int, int],
 ) -> tuple[int, ...]:
     """Return the widths of the encoder's hidden layers."""
     if not isinstance(sizes, str):
-        return tuple(int(size) for size in sizes)
+        return tuple(int(size) for size in as_widths(sizes))
     if sparsity is not None:
         return ()
-    return min(4 * n_features, 256), min(2 * n_features, 128)
+    return min(4 * n_features, largest[0]), min(2 * n_features, largest[1])

@@ -1,4 +1,4 @@
-"""Parameters of the engine: their values, their ranges, and what they resolve to."""
+"""Parameters of the training engine: defaults, constraints, resolution."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._data.rows import TrainingData
-from .._model.plan import Budget, Solver
+from .._model.plan import Budget
 from .._objectives.corruption import CORRUPTIONS
 from .._objectives.losses import LOSSES
 from .._objectives.objectives import Change
 from .._training.batches import number_of_batches
+from .._training.optimizers import Solver
 from .._training.schedule import SCHEDULES
 
-# A step over wide sparse rows costs what it costs for dense ones, far more than all of
-# a truncated SVD, and further epochs overfit the words that only a few rows have.
+# A step on wide sparse rows costs as much as on dense ones, far more than a whole
+# truncated SVD, and further epochs overfit words that occur in a few rows only.
 _WIDE_SPARSE_EPOCHS = 3
 
 
 class EngineParameters:
-    """What every autoencoder may offer, whatever it learns.
+    """Parameters that every autoencoder may offer.
 
-    A subclass takes as parameters what its users need. The others have the values that
-    stand here.
+    A subclass takes some of them as parameters of its own. The others keep the values
+    that are set here.
     """
 
     features: Any = "code"
@@ -88,12 +89,12 @@ class EngineParameters:
     }
 
     def _budget(self, data: TrainingData, *, in_parts: bool) -> Budget:
-        """Say for how long and how fast to train on these rows."""
+        """Resolve duration and schedule of training for these rows."""
         is_auto = self.max_iter == "auto"
         batch_size = 128 if self.batch_size == "auto" else int(self.batch_size)
-        n_batches = number_of_batches(len(data), batch_size)
+        n_batches = number_of_batches(data.shape[0], batch_size)
         if in_parts:
-            # Of a stream, whose length is unknown.
+            # The length of a stream is unknown.
             return Budget(batch_size, n_batches, 1, None, "constant")
         return Budget(
             batch_size=batch_size,
@@ -122,7 +123,7 @@ class EngineParameters:
         )
 
     def _corruption(self) -> Change | None:
-        """Return what is done to a batch before it is encoded, if anything."""
+        """Return the function that corrupts a batch, or None for no corruption."""
         if self.corruption_rate == 0:
             return None
         return partial(CORRUPTIONS[self.corruption], rate=self.corruption_rate)

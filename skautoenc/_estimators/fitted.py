@@ -1,4 +1,4 @@
-"""What all estimators share once they are fitted."""
+"""Common base of fitted estimators."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from .parameters import Parameters
 
 
 class ModelHolder(CallbackSupportMixin, Savable, ABC):
-    """Base of estimators whose public attributes describe a model.
+    """Base of estimators whose fitted attributes describe a model.
 
-    `_model` is what methods apply. It is made once, by a fit or out of the attributes
-    of an estimator that is loaded, and never pickled or saved itself. Nothing changes
-    it: threads may apply it at the same time.
+    Methods apply `_model`. It is made once, by a fit or from the attributes of an
+    estimator that is loaded, and is never pickled or saved itself. It does not change,
+    so several threads may apply it at the same time.
     """
 
-    # The attribute that a fit sets last: with it, an estimator is fitted.
+    # The attribute that a fit sets last: an estimator that has it is fitted.
     _last_attribute: ClassVar[str]
     _model: Any
 
     @abstractmethod
     def _make_model(self) -> Any:
-        """Make the model that the fitted attributes describe."""
+        """Make the model from the fitted attributes."""
 
     def __sklearn_is_fitted__(self) -> bool:
         return "_model" in vars(self)
@@ -61,13 +61,13 @@ class FittedEstimator(
     Parameters,
     ABC,
 ):
-    """A transformer whose public attributes describe a model."""
+    """A transformer whose fitted attributes describe a model."""
 
-    # Validates a matrix; estimators of images find their shape there, too.
+    # Validates a matrix. Estimators of images also determine the image shape in it.
     _check_rows = check_rows
 
     def _read_rows(self, X: Any) -> Any:
-        """Validate the data of `transform` and its kin; return it as a matrix."""
+        """Validate the data of `transform` and similar methods; return a matrix."""
         return self._check_rows(X, reset=False)
 
     def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
@@ -108,7 +108,7 @@ class FittedEstimator(
         return features
 
     def _as_frame(self, values: NDArray[Any], original: Any) -> Any:
-        """Return rows as the frame that `set_output` asks for, if it asks for one."""
+        """Return rows as the frame that `set_output` requests, if it requests one."""
         columns = getattr(self, "feature_names_in_", None)
         return as_configured_frame(self, values, columns, original)
 

@@ -1,4 +1,4 @@
-"""What estimators of images share: how an image lies in a row."""
+"""Input of estimators of images."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from .._data.validation import check_rows, refuse
 IMAGE_SHAPE_CONSTRAINT = [StrOptions({"auto"}), tuple, list]
 
 _FORMS = "'auto' or (height, width[, n_channels])"
-# Numbers of channels that images usually have.
+# Shorter rows are more often lines than coloured images, and nobody needs to be asked.
+_SMALLEST_COLOURED = 8 * 8 * 3
+# Usual numbers of channels.
 _CHANNELS = (1, 3, 4)
 
 
 class ImageInput:
-    """Takes images as rows, or as arrays of three or four dimensions.
+    """Accepts images as rows, or as arrays of three or four dimensions.
 
-    Estimators of images name it ahead of their other bases. They have a parameter
-    `image_shape`, and find ``(height, width, n_channels)`` in `image_shape_`.
+    Estimators of images name it before their other base classes. They have a parameter
+    `image_shape`; the attribute `image_shape_` is ``(height, width, n_channels)``.
     """
 
     image_shape: Any
@@ -33,10 +35,10 @@ class ImageInput:
     def _check_rows(
         self, X: Any, *, reset: bool, min_rows: int = 1, first_row: int = 0
     ) -> Any:
-        """Check images; where `reset`, find their shape."""
+        """Validate images; with `reset`, determine their shape."""
         if isinstance(X, list | tuple) or hasattr(X, "__array__"):
-            # Frames are left as they are.
-            X = X if hasattr(X, "columns") else np.asarray(X)
+            # Frames are not converted; masked arrays are refused later.
+            X = X if hasattr(X, "columns") else _as_array(X)
         shape = tuple(X.shape[1:]) if _is_array_of_images(X) else None
         if shape is not None:
             X = X.reshape(len(X), math.prod(shape))
@@ -53,7 +55,7 @@ class ImageInput:
         return matrix
 
     def _check_image_shape(self) -> None:
-        """Raise a ValueError if `image_shape` was set to another one since the fit."""
+        """Raise a ValueError if `image_shape` has changed since the fit."""
         if self.image_shape == "auto":
             return
         shape = self._resolve_image_shape(None)
@@ -66,7 +68,7 @@ class ImageInput:
     def _resolve_image_shape(
         self, shape: tuple[int, ...] | None
     ) -> tuple[int, int, int]:
-        """Find the shape of the rows, `shape` being that of the array they came in."""
+        """Return the image shape of the rows; `shape` is that of an array of images."""
         width = self.n_features_in_
         if self.image_shape != "auto":
             given = tuple(self.image_shape)
@@ -74,8 +76,7 @@ class ImageInput:
             self._refuse_channels_first(shape)
             given = shape
         else:
-            side = math.isqrt(width)
-            given = (side, side) if side * side == width else (1, width)
+            given = self._guess_image_shape(width)
         if len(given) not in (2, 3) or not all(
             isinstance(length, Integral) and int(length) > 0 for length in given
         ):
@@ -90,6 +91,24 @@ class ImageInput:
             raise ValueError(f"X has images of shape {shape}, but image_shape={given}.")
         return _with_channels(given)
 
+    def _guess_image_shape(self, width: int) -> tuple[int, ...]:
+        """Return the shape of rows that nothing is known about but their width."""
+        side = math.isqrt(width)
+        if side * side == width:
+            return side, side
+        if width < _SMALLEST_COLOURED:
+            return 1, width
+        side = math.isqrt(width // 3)
+        if 3 * side * side == width:
+            return side, side, 3
+        raise ValueError(
+            f"X has rows of {width} columns, which are neither a square image nor a "
+            "square image of three channels. Pass image_shape=(height, width) or "
+            f"(height, width, n_channels), or image_shape=(1, {width}) if a row is a "
+            f"line. {type(self).__name__} also takes arrays of shape (n_samples, "
+            "height, width[, n_channels])."
+        )
+
     def _refuse_channels_first(self, shape: tuple[int, ...]) -> None:
         first_only = shape[0] in _CHANNELS and shape[-1] not in _CHANNELS
         if len(shape) == 3 and first_only:
@@ -98,6 +117,14 @@ class ImageInput:
                 "Move them to the end, with np.moveaxis(X, 1, -1), or pass "
                 f"image_shape={shape} if these are height, width and channels."
             )
+
+
+def _as_array(X: Any) -> Any:
+    """Convert a list, or an array of another library, to an array."""
+    try:
+        return np.asanyarray(X)
+    except ValueError:
+        return X  # Rows differ in length, which `check_rows` reports.
 
 
 def _is_array_of_images(X: Any) -> bool:

@@ -359,9 +359,7 @@ class AutoencoderImputer(TransformerMixin, ModelHolder, Parameters):
 
     def _gaps(self, columns: Columns) -> NDArray[np.bool_]:
         """Return which cells are missing, (n_samples, n_features)."""
-        own = self.autoencoder_._model.side.table.columns
-        gaps = [column.gaps(columns[place]) for place, column in enumerate(own)]
-        return np.column_stack(gaps)
+        return np.column_stack(self.autoencoder_._model.side.table.gaps(columns))
 
     def _empty_features(self) -> NDArray[np.bool_]:
         """Return which columns nothing was learnt of."""

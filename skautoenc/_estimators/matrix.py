@@ -1,4 +1,4 @@
-"""Autoencoders of matrices: rows of numbers, none of them missing."""
+"""Autoencoders of matrices: rows of numbers without missing values."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ from .base import BaseAutoencoder
 class MatrixAutoencoder(BaseAutoencoder):
     """An autoencoder of rows of numbers.
 
-    A subclass says, in `_build_network` and `_make_objective`, how its parameters turn
-    into a network and what that is trained for.
+    A subclass defines the network and the objective that its parameters describe, in
+    `_build_network` and `_make_objective`.
     """
 
     _side = MatrixSide
     _model: Model[MatrixSide]
 
-    # Values of what a subclass does not offer as a parameter.
+    # Values of parameters that a subclass does not offer.
     ordered: Any = False
     n_neighbors: Any = None
     n_diffusion_steps: Any = 1
@@ -60,11 +60,11 @@ class MatrixAutoencoder(BaseAutoencoder):
 
     @abstractmethod
     def _build_network(self, n_features: int) -> Autoencoder:
-        """Build the network for rows of `n_features`, not yet initialised."""
+        """Build the network for rows of `n_features`, without initialising it."""
 
     @abstractmethod
     def _make_objective(self, side: MatrixSide) -> Objective:
-        """Return what training minimises, given what lies around the network."""
+        """Return the objective of training, for the input side."""
 
     def _validate_params(self) -> None:
         super()._validate_params()
@@ -85,7 +85,7 @@ class MatrixAutoencoder(BaseAutoencoder):
                         f"None for loss={self.loss!r}, which is for raw values",
                     )
 
-    # Reading
+    # Validation
 
     def _read_training_data(
         self,
@@ -168,7 +168,7 @@ class MatrixAutoencoder(BaseAutoencoder):
     def _resolve_loss(
         self, data: TrainingData, before: Model[Any] | None, *, in_parts: bool
     ) -> str:
-        """Choose the loss, and make sure that the data is what it is for."""
+        """Choose the loss, and check that the data is in its range."""
         if before is not None:
             name: str = before.side.loss_name
             if self.loss not in ("auto", name):

@@ -1,4 +1,4 @@
-"""Parameters that are not as expected: what is valid, and what was probably meant."""
+"""Errors for invalid parameters, which suggest what was probably meant."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from sklearn.utils._param_validation import (
     validate_parameter_constraints,
 )
 
-# What other packages call it, in lower case without punctuation.
+from .._links import CLASS_PAGE
+
+# Names that other packages use, in lower case without punctuation.
 _SYNONYMS = {
     "activation": {
         "sigmoid": "logistic",
@@ -88,11 +90,25 @@ _SYNONYMS = {
         "rank": "quantile",
         "gaussrank": "quantile",
     },
+    "likelihood": {
+        "normal": "gaussian",
+        "gauss": "gaussian",
+        "binary": "bernoulli",
+        "binarycrossentropy": "bernoulli",
+        "bce": "bernoulli",
+        "binomial": "bernoulli",
+        "counts": "poisson",
+        "nb": "negative_binomial",
+        "negbin": "negative_binomial",
+        "mse": "gaussian",
+        "squarederror": "gaussian",
+    },
+    "covariance_type": {"full": "diag", "tied": "spherical", "isotropic": "spherical"},
     "n_components": {"mle": "auto"},
     "number_encoding": {"ple": "piecewise_linear", "fourier": "periodic"},
     "handle_unknown": {"ignore": "infrequent_if_exist", "raise": "error"},
 }
-# What is offered in place of what is not.
+# Suggestions for options that do not exist here.
 _NEAREST = {
     "activation": {
         "softplus": "'silu'",
@@ -116,15 +132,13 @@ _NEAREST = {
         ),
     },
 }
-# What a number was probably meant for.
+# Suggestions for numbers.
 _FOR_NUMBERS = {
     "autoencoder": "n_components={0!r} limits the number of features; "
     "AutoencoderTransformer({0!r}) is an autoencoder with as many units.",
     "learning_rate": "Did you mean learning_rate_init={!r}?",
     "sparsity": "Did you mean sparsity_rate={!r}?",
     "corruption": "Did you mean corruption_rate={!r}?",
-    "hidden_layer_sizes": "Did you mean ({!r},)?",
-    "hidden_channels": "Did you mean ({!r},)?",
 }
 _SHARE_OF_VARIANCE = (
     "It is a number of units: a share of the variance, as PCA takes, is not known "
@@ -134,13 +148,17 @@ _SHARE_OF_VARIANCE = (
 
 
 class Parameters(BaseEstimator):
-    """Parameters whose errors name what was probably meant.
+    """Parameters whose errors suggest what was probably meant.
 
-    Estimators name it ahead of `BaseEstimator`.
+    Estimators name it before `BaseEstimator`.
     """
 
+    # In notebooks, the representation links to the reference and shows its texts.
+    _doc_link_module = "skautoenc"
+    _doc_link_template = CLASS_PAGE
+
     def _validate_params(self) -> None:
-        """Raise the error of the first parameter that is not as expected."""
+        """Raise the error of the first invalid parameter."""
         for parameter, value in self.get_params(deep=False).items():
             constraints = self._parameter_constraints.get(parameter)
             if not isinstance(constraints, list):
@@ -199,7 +217,7 @@ class _Sorted(StrOptions):
 
 
 def _hint(parameter: str, value: Any, options: list[_Sorted]) -> str | None:
-    """Say what was probably meant by a value that is not valid."""
+    """Return a suggestion for an invalid value."""
     if isinstance(value, Real) and not isinstance(value, bool):
         if parameter == "n_components" and 0 < float(value) < 1:
             return _SHARE_OF_VARIANCE
@@ -223,7 +241,7 @@ def _hint(parameter: str, value: Any, options: list[_Sorted]) -> str | None:
 def _key(value: Any) -> str:
     """Return the name of a value, a function or a class in lower case letters."""
     if not isinstance(value, str):
-        # torch's functions, and instances of its layers.
+        # Functions of torch, and instances of its layers.
         is_code = callable(value)
         named = getattr(value, "__name__", type(value).__name__)
         value = named if is_code else ""
@@ -233,7 +251,7 @@ def _key(value: Any) -> str:
 def _without_parameters(
     estimator: BaseEstimator, name: str, inner: str, value: Any
 ) -> str:
-    """Say how to set what `name__inner` was meant for."""
+    """Return a message that says how to set the parameter `name__inner`."""
     told = f"{name}__{inner} of {type(estimator).__name__} cannot be set:"
     if name == "autoencoder":
         return f"{told} autoencoder is {value!r}. Pass an AutoencoderTransformer first."

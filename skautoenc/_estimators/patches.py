@@ -1,4 +1,4 @@
-"""Convolutional features by an autoencoder of patches."""
+"""Convolutional features from an autoencoder of patches."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from .dense import AutoencoderTransformer
 from .fitted import FittedEstimator
 from .images import IMAGE_SHAPE_CONSTRAINT, ImageInput
 
-# Images that covariances are learnt from, and the way back.
+# Maximum number of images to learn covariances and the decoder from.
 _N_IMAGES = 10_000
 
 _LENGTHS = [Interval(Integral, 1, None, closed="left"), tuple, list]
@@ -90,8 +90,9 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
     image_shape : tuple of int or "auto", default="auto"
         Shape of the image in a row: ``(height, width)`` or ``(height, width,
         n_channels)``. "auto" is the shape of the images if `fit` gets an array of three
-        or four dimensions. Otherwise it is a square with one channel, or a line if the
-        number of features is not a square.
+        or four dimensions. Otherwise it is a square with one channel where the number
+        of features is a square. Of other rows, those of fewer than 192 features are
+        lines; longer ones are a square with three channels, or need `image_shape`.
 
     patch_size : int, tuple of int or "auto", default="auto"
         Height and width of a patch in pixels. "auto" is 6, or half of the shorter side
@@ -299,7 +300,7 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
             If a parameter or the data is invalid.
         """
         self._validate_params()
-        # A fit that fails from here on leaves nothing that looks fitted.
+        # If the fit fails after this point, the estimator must not look fitted.
         for name in ("decoder_mean_", "_model"):
             self.__dict__.pop(name, None)
         matrix = self._check_rows(X, reset=True, min_rows=2)
@@ -308,7 +309,7 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
         patch_size, padding, grid = self._resolve_sizes()
         n_positions = count_positions(self.image_shape_, patch_size, padding)
         if len(data) * math.prod(n_positions) <= self.n_patches:
-            # Small fits see the set of images, not their order.
+            # Small fits depend on the set of images, not on their order.
             data = data.merge_equal_rows()
         random_state = check_random_state(self.random_state)
         task = {"estimator": self, "X": X, "y": X if y is None else y}
@@ -375,7 +376,7 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
     def _resolve_sizes(
         self,
     ) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
-        """Turn patch size, padding and grid into those of this data."""
+        """Resolve patch size, padding and grid for this data."""
         height, width, _ = self.image_shape_
         size = _resolve_patch_size(self.patch_size, height, width)
         if size[0] > height or size[1] > width:
@@ -398,7 +399,7 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
         data: TrainingData,
         random_state: np.random.RandomState,
     ) -> tuple[NDArray[np.float32], NDArray[Any] | None, float | None]:
-        """Return patches to train on, their weights, and their regularised contrast."""
+        """Return training patches, their weights, and the contrast regularisation."""
         patches, images = source.draw(data, self.n_patches, random_state)
         weights = None if data.weights is None else data.weights[images]
         if self.normalize_patches is None:
@@ -412,7 +413,7 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
     def _learn_compression(
         self, features: PatchFeatures, rows: NDArray[Any], weights: NDArray[Any]
     ) -> Compression:
-        """Learn what is done to pooled codes, and the way back from that."""
+        """Learn the map of pooled codes, and the regression back to images."""
         pooled = features.pooled(rows)
         n_pooled = pooled.shape[1]
         if self.n_components is not None and self.n_components > n_pooled:
@@ -460,7 +461,7 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
     def extract_patches(
         self, X: Any, *, max_patches: int = 10_000
     ) -> NDArray[np.float32]:
-        """Return patches of images as `autoencoder_` sees them.
+        """Return patches of images as `autoencoder_` gets them.
 
         They are the input of its methods, such as `score` and `transform`, and of
         displays.
@@ -567,7 +568,7 @@ def _default() -> AutoencoderTransformer:
 def _resolve_patch_size(size: Any, height: int, width: int) -> tuple[int, int]:
     if size != "auto":
         return _pair(size)
-    # Of a line, a piece; of an image, a square.
+    # A segment of a line, or a square of an image.
     sides = [side for side in (height, width) if side > 1]
     length = max(1, min(6, *(side // 2 for side in sides))) if sides else 1
     return min(length, height), min(length, width)
@@ -581,5 +582,5 @@ def _pair(size: Any) -> tuple[int, int]:
 def _pixel_moments(rows: NDArray[Any], weights: NDArray[Any]) -> tuple[float, float]:
     """Return mean and standard deviation of all pixels."""
     means, scale = TrainingData(rows, weights).moments()
-    # What the columns' means differ by is variance of the pixels too.
+    # Differences between the columns' means contribute to the variance, too.
     return float(means.mean()), math.hypot(scale, float(means.std()))

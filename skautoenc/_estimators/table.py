@@ -1,4 +1,4 @@
-"""Autoencoders of tables: columns of numbers, categories and dates, with gaps."""
+"""Autoencoders of tables: numbers, categories and dates, with missing values."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ _MAX_BINS = 32
 class TableAutoencoder(BaseAutoencoder):
     """An autoencoder of tables.
 
-    A subclass says, in `_build_network` and `_make_objective`, how its parameters turn
-    into a network and what that is trained for.
+    A subclass defines the network and the objective that its parameters describe, in
+    `_build_network` and `_make_objective`.
     """
 
     _side = TableSide
     _model: Model[TableSide]
 
-    # Values of what a subclass does not offer as a parameter.
+    # Values of parameters that a subclass does not offer.
     categorical_features: Any = "from_dtype"
     column_kinds: Mapping[Any, str] | None = None
     scaling: Any = "standard"
@@ -55,13 +55,13 @@ class TableAutoencoder(BaseAutoencoder):
 
     @abstractmethod
     def _build_network(self, table: Table) -> Autoencoder:
-        """Build the network for the columns, not yet initialised."""
+        """Build the network for the columns, without initialising it."""
 
     @abstractmethod
     def _make_objective(self, side: TableSide) -> Objective:
-        """Return what training minimises, given what lies around the network."""
+        """Return the objective of training, for the input side."""
 
-    # Reading
+    # Validation
 
     def _read_training_data(
         self,
@@ -76,7 +76,7 @@ class TableAutoencoder(BaseAutoencoder):
         weights = check_weights(sample_weight, np.empty((columns.n_rows, 0)))
         schema = columns.schema()
         if weights is not None and not weights.all():
-            # Nothing at all is learnt from rows that weigh nothing.
+            # Rows of weight zero must have no effect at all.
             columns, weights = columns.take(weights > 0), weights[weights > 0]
         if before is None or table is None:
             table = self._learn_table(columns, weights)
@@ -104,7 +104,7 @@ class TableAutoencoder(BaseAutoencoder):
         )
 
     def _columns_of(self, form: Any) -> Any:
-        # Parameters may go by their names and kinds.
+        # The result of a fit can depend on names and kinds of columns by parameters.
         table, _ = form
         names = [(column.name, column.kind) for column in table.columns]
         layout = table.layout

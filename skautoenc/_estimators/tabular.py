@@ -21,7 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._data.columns import KINDS, Table
 from .._data.conditions import nothing_given, read_conditions
 from .._data.frames import Schema
-from .._data.validation import check_codes, check_layer_sizes, refuse
+from .._data.validation import as_widths, check_codes, check_layer_sizes, refuse
 from .._model.sampling import draw_cells
 from .._model.table import TableSide
 from .._networks.autoencoder import Autoencoder
@@ -71,9 +71,9 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         What `transform` returns: the code, or all hidden activations and the code.
         Linear models do better on the latter.
 
-    hidden_layer_sizes : array-like of int or "auto", default="auto"
-        Widths of the encoder's hidden layers. The decoder has the same layers in
-        reverse. "auto" is ``(256,)``, and ``(256, 256)`` with
+    hidden_layer_sizes : int, array-like of int or "auto", default="auto"
+        Widths of the encoder's hidden layers, or of the only one. The decoder has the
+        same layers in reverse. "auto" is ``(256,)``, and ``(256, 256)`` with
         ``number_output="distribution"``. A linear map runs parallel to the layers, from
         the row to the code and from the code to the reconstruction.
 
@@ -369,7 +369,11 @@ class TabularAutoencoderTransformer(TableAutoencoder):
             StrOptions({"auto"}),
             Interval(Integral, 1, None, closed="left"),
         ],
-        "hidden_layer_sizes": [StrOptions({"auto"}), "array-like"],
+        "hidden_layer_sizes": [
+            StrOptions({"auto"}),
+            "array-like",
+            Interval(Integral, 1, None, closed="left"),
+        ],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "features": [StrOptions({"code", "stack"})],
@@ -602,12 +606,12 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         """
         return self._transform(X)
 
-    # How parameters turn into a network, and what that is trained for
+    # Network and objective from parameters
 
     def _build_network(self, table: Table) -> Autoencoder:
         layout = table.layout
         n_inputs = layout.n_numbers + layout.n_extras + sum(layout.n_codes)
-        sizes = self.hidden_layer_sizes
+        sizes = as_widths(self.hidden_layer_sizes)
         if isinstance(sizes, str):
             sizes = (256, 256) if self._predicts_distributions else (256,)
         hidden = tuple(map(int, sizes))
@@ -649,7 +653,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         return float(self.corruption_weight)
 
     def _rates(self, table: Table) -> list[float]:
-        """Return the share of rows that lose each cell."""
+        """Return the share of rows in which each cell is hidden."""
         columns, rates = table.in_order, self.corruption_rate
         if isinstance(rates, str):
             rates = 0.5 if self._predicts_distributions else 0.3
@@ -671,7 +675,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         n_steps = 2000 if self._predicts_distributions else 1000
         return min(max(10, math.ceil(n_steps / n_batches)), 300)
 
-    # What users ask of a fitted one
+    # Methods of fitted estimators
 
     def inverse_transform(self, X: Any) -> Any:
         """Decode codes.

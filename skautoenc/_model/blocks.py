@@ -1,4 +1,4 @@
-"""Functions of rows, applied block by block so that a row's result is its own."""
+"""Blockwise application of functions, so that a row's result depends on it alone."""
 
 from __future__ import annotations
 
@@ -16,21 +16,23 @@ from .._networks.autoencoder import Autoencoder
 from .._networks.layers import CPU_FLOAT32
 from .._training.resources import compute, one_thread, step_work
 
-# Kernels work on tiles of rows (6 or 8 of matrix products) and on vectors of values (32
-# of elementwise functions), and round what is left over after whole ones differently.
+# Kernels work on tiles of rows (6 or 8 for matrix products) and on vectors of values
+# (32 for elementwise functions), and round the rest after whole ones differently.
 _TILE = 96
 _VECTOR = 32
-# Of a block: enough to be worth a call, few enough to fit the cache.
+# Values of a block: large compared to the cost of a call, small compared to the cache.
 _BLOCK_VALUES = 2**18
-# Accelerators want more, and have the memory.
+# Accelerators need larger blocks, and have the memory.
 _ACCELERATOR_VALUES = 2**22
-# Sizes of blocks for fewer rows, where these round as they do in a whole block.
+# Sizes of blocks for fewer rows, which are used if they round like a whole block.
 _SMALL = (8, 16, 32, _TILE, 4 * _TILE, 16 * _TILE)
 
-# What a call costs beside its rows, in multiplications.
-_CALL = 2**19
+# Cost of a call without rows, in multiplications.
+_CALL = 2**22
 
 Noise = Callable[[int, torch.Generator], Tensor]
+# The rows of a block, and its size, to which they are padded.
+Cut = tuple[slice, int]
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,12 @@ class Block:
     size : int
         Number of rows: whole tiles, whatever the number of all rows.
     n_multiplications : int
-        Multiplications that a row takes, there and back.
+        Multiplications for one row, through encoder and decoder.
     smaller : tuple of int
-        Sizes that may do for fewer rows, ascending; a trial tells. None for no trial.
+        Sizes to test for fewer rows, ascending; empty for no test.
     in_threads : bool, default=True
-        Whether several threads may compute blocks at the same time, one thread to a
-        block. Otherwise the operations of a block share the threads.
+        Whether several threads may compute blocks at the same time, one thread per
+        block. Otherwise the operations of one block share the threads.
     """
 
     size: int
@@ -59,12 +61,12 @@ class Block:
 def block_of(network: Autoencoder, device: torch.device) -> Block:
     """Choose the shape of the blocks that a network is applied to."""
     if not network.runs_in_threads:
-        # No trial either: a user's module may look things up by its input.
+        # Smaller blocks are not tested: a user's module may store its inputs.
         return Block(_TILE, network.n_multiplications, (), in_threads=False)
     on_cpu = device.type == "cpu"
     values = _BLOCK_VALUES if on_cpu else _ACCELERATOR_VALUES
     n_tiles = max(1, values // max(network.widths) // _TILE)
-    # A vector that is cut short differs too seldom for a trial to show it.
+    # Rounding differs too rarely in an incomplete vector for a test to show it.
     smaller = tuple(
         size
         for size in _SMALL
@@ -76,24 +78,25 @@ def block_of(network: Autoencoder, device: torch.device) -> Block:
 def same_rounding(
     function: RowMap, rows: Tensor, sizes: Sequence[int] = _SMALL
 ) -> list[int]:
-    """Find the sizes of blocks in which rows come out as in a whole one, bit for bit.
+    """Return the sizes of blocks that give rows the same bits as a whole block.
 
-    Kernels are chosen by the shapes of their operands, never by the values: what holds
-    for some rows holds for all.
+    Kernels are selected by the shapes of their operands, not by the values. The result
+    for some rows therefore holds for all rows.
 
     Parameters
     ----------
     function : callable
         Maps rows, (n, any), to values, (n, any), float32.
     rows : Tensor of shape (n, any)
-        A whole block, of noise: between zeros no rounding shows.
+        A whole block of noise; zeros would hide differences in rounding.
     sizes : sequence of int
-        Numbers of rows to try, ascending.
+        Numbers of rows to test, ascending.
 
     Returns
     -------
     list of int
-        Those of `sizes` that may be used, and the size of a whole block: n, or that of
+        The sizes that may be used, ascending. The last one is that of a whole block, n;
+        if no smaller size agrees with it, that of a tile is tried instead.
         a tile, if no smaller one is like n.
     """
     whole = function(rows.clone())[:_TILE].view(torch.int32)
@@ -106,48 +109,56 @@ def same_rounding(
     alike = [size for size in sizes if size < len(rows) and rounds_alike(size)]
     if alike or len(rows) <= _TILE:
         return [*alike, len(rows)]
-    # Products of many rows may sum up in pieces, where those of few do not.
+        # Products of many rows may be summed in parts, unlike those of a tile.
     return same_rounding(function, rows[:_TILE], sizes)
 
 
 class Blockwise:
-    """Applies functions block by block, and remembers which sizes of blocks do.
+    """Applies functions block by block, and stores which sizes of blocks are usable.
 
-    A row's result is its own: all blocks have the same shape, padded with zeros, and
-    each is computed by one thread. So neither a row's position and neighbours nor how
-    its matrix lies in memory reach the rounding. A few rows are put into smaller blocks
-    if a trial shows that these round alike.
+    A row's result depends on this row only. All blocks have the same shape, padded with
+    zeros, and each is computed by one thread. Therefore neither a row's position, nor
+    the other rows, nor the memory layout of the matrix affect the rounding. A few rows
+    are put into smaller blocks if a test shows that these round alike.
 
     Parameters
     ----------
     block : Block
-        The shape of the blocks.
+        Shape of the blocks.
     noise : callable, optional
-        Draws standardised rows to try functions with; normal ones by default.
+        Draws standardised rows to test functions with; standard normal by default.
     """
 
     def __init__(self, block: Block, noise: Noise | None = None) -> None:
         self.block = block
         self._noise = noise
-        # By the name of the function. Threads that find the same write the same.
+        # By name of the function. Threads that test the same function store the same.
         self._sizes: dict[str, list[int]] = {}
 
     def apply(
-        self, name: str, function: RowMap, source: Rows | Tensor, width: int
+        self,
+        name: str,
+        function: RowMap,
+        source: Rows | Tensor,
+        width: int,
+        *,
+        trial: RowMap | None = None,
     ) -> NDArray[np.float32]:
         """Apply a function to rows.
 
         Parameters
         ----------
         name : str
-            Tells the functions apart.
+            Identifies the function.
         function : callable
             Maps blocks of shape (n, any) to (n, width).
         source : Rows or Tensor of shape (n_samples, any)
-            Where the rows come from, on the device of the computation. Of `Rows`, they
-            are only standardised.
+            Rows, on the device of the computation. `Rows` are standardised but not
+            prepared.
         width : int
             Width of the result.
+        trial : callable, optional
+            A quicker function of the same operations, to try sizes of blocks with.
 
         Returns
         -------
@@ -155,32 +166,31 @@ class Blockwise:
             The function's values.
         """
         (n_samples, _), device, block = source.shape, source.device, self.block
-        sizes = self._sizes.get(name) or self._try_out(name, function, source)
-        size = _fitting(sizes, n_samples, _CALL / max(1, block.n_multiplications))
+        sizes = self._sizes.get(name) or self._try_out(name, trial or function, source)
+        cuts = _cut(n_samples, sizes, _CALL / max(1, block.n_multiplications))
         result = np.empty((n_samples, width), dtype=np.float32)
-        starts = range(0, n_samples, size)
 
-        def compute_blocks(starts: Sequence[int]) -> None:
+        def compute_blocks(cuts: Sequence[Cut]) -> None:
             with torch.inference_mode():
-                for rows, batch in _padded(source, starts, size):
+                for rows, batch in _padded(source, cuts):
                     values = function(batch)[: rows.stop - rows.start]
                     result[rows] = values.cpu().numpy()
 
-        if block.in_threads and len(starts) == 1:
+        if block.in_threads and len(cuts) == 1:
             with one_thread(device):
-                compute_blocks(starts)
+                compute_blocks(cuts)
             return result
-        # A third of a step is spent on the way forward.
-        at_once = n_samples if block.in_threads else size
+        # The forward pass is a third of a training step.
+        at_once = n_samples if block.in_threads else sizes[-1]
         with compute(step_work(block.n_multiplications, at_once) / 3, device):
             if block.in_threads:
-                _share(compute_blocks, starts, device)
+                _share(compute_blocks, cuts, device)
             else:
-                compute_blocks(starts)
+                compute_blocks(cuts)
         return result
 
     def _try_out(self, name: str, function: RowMap, source: Rows | Tensor) -> list[int]:
-        """Find the sizes of blocks that round alike, ascending, and remember them."""
+        """Test which sizes of blocks round alike, and store them, ascending."""
         block, sizes = self.block, [self.block.size]
         if block.smaller:
             generator = torch.Generator("cpu").manual_seed(0)
@@ -195,57 +205,63 @@ class Blockwise:
         return sizes
 
 
-def _fitting(sizes: Sequence[int], n_samples: int, call: float) -> int:
-    """Choose the size of the blocks that rows are put into.
+def _cut(n_samples: int, sizes: Sequence[int], call: float) -> list[Cut]:
+    """Divide rows into whole blocks, and the rest into those that suit it best.
 
     Parameters
     ----------
-    sizes : sequence of int
-        Sizes that round alike, ascending.
     n_samples : int
         Number of rows.
+    sizes : sequence of int
+        Sizes that round alike, ascending; the last is that of a whole block.
     call : float
-        What a call costs beside its rows, in rows.
+        Cost of a call without rows, in rows.
     """
-    if n_samples >= sizes[-1]:
-        return sizes[-1]
-    return min(sizes, key=lambda size: -(-n_samples // size) * (size + call))
+    whole = sizes[-1]
+    n_rest = n_samples % whole
+    smaller = min(sizes, key=lambda size: -(-n_rest // size) * (size + call))
+    first = n_samples - n_rest
+    return [
+        *((slice(start, start + whole), whole) for start in range(0, first, whole)),
+        *(
+            (slice(start, min(start + smaller, n_samples)), smaller)
+            for start in range(first, n_samples, smaller)
+        ),
+    ]
 
 
 def _padded(
-    source: Rows | Tensor, starts: Sequence[int], size: int
+    source: Rows | Tensor, cuts: Sequence[Cut]
 ) -> Iterator[tuple[slice, Tensor]]:
-    """Run through blocks, each copied into the same piece of memory of `size` rows.
+    """Iterate over blocks, each copied into the same memory.
 
-    New memory has the alignment that torch gives, and its rows are contiguous, however
-    the rows of the source lie.
+    Its alignment and strides are always the same, whatever those of the source.
     """
-    n_samples, width = source.shape
-    memory = torch.empty(size, width, dtype=torch.float32, device=source.device)
-    for start in starts:
-        rows = slice(start, min(start + size, n_samples))
-        n_rows = rows.stop - start
+    largest, width = max(size for _, size in cuts), source.shape[1]
+    memory = torch.empty(largest, width, dtype=torch.float32, device=source.device)
+    for rows, size in cuts:
+        block, n_rows = memory[:size], rows.stop - rows.start
         if isinstance(source, Rows):
-            source.standardise_into(memory[:n_rows], rows)
+            source.standardise_into(block[:n_rows], rows)
         else:
-            memory[:n_rows] = source[rows]
+            block[:n_rows] = source[rows]
         if n_rows < size:
-            memory[n_rows:] = 0
-        yield rows, memory
+            block[n_rows:] = 0
+        yield rows, block
 
 
 def _share(
-    compute_blocks: Callable[[Sequence[int]], None],
-    starts: Sequence[int],
+    compute_blocks: Callable[[Sequence[Cut]], None],
+    cuts: Sequence[Cut],
     device: torch.device,
 ) -> None:
-    """Deal blocks out to as many threads as torch has here, one thread to a block."""
+    """Distribute blocks over the threads that torch may use here."""
     n_threads = torch.get_num_threads() if device.type == "cpu" else 1
-    n_threads = max(1, min(n_threads, len(starts)))
+    n_threads = max(1, min(n_threads, len(cuts)))
 
     def alone(number: int) -> None:
         with one_thread(device):
-            compute_blocks(starts[number::n_threads])
+            compute_blocks(cuts[number::n_threads])
 
     if n_threads == 1:
         alone(0)

@@ -1,4 +1,4 @@
-"""What a network makes of cells that are hidden from it."""
+"""Predictions of hidden cells."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Guesses:
-    """Costs of hidden cells, and what was expected of them.
+    """Costs of hidden cells, and the values that were expected in them.
 
-    Guesses of several models of one kind can be averaged.
+    Guesses of several models with the same columns can be averaged.
 
     Parameters
     ----------
     costs : ndarray of shape (n_samples, n_hidden), float32
-        Squared errors, or shares of deviance; NaN for a missing value.
+        Squared errors, or shares of deviance; NaN for missing values.
     votes : ndarray of shape (n_samples, n_hidden_votes), float32
         Expected numbers in the units of the matrix, or outputs of a table's network.
     """
@@ -39,7 +39,7 @@ class Guesses:
 
 
 def vote_cells(side: MatrixSide | TableSide) -> NDArray[np.int64]:
-    """Return the cell that each vote is about, (n_votes,)."""
+    """Return the index of the cell that each vote is for, (n_votes,)."""
     cells = np.arange(side.width)
     if isinstance(side, MatrixSide):
         return cells
@@ -55,25 +55,24 @@ def guess(
     *,
     limit: float = math.inf,
 ) -> Guesses:
-    """Predict cells from the others.
+    """Predict some cells from the others.
 
     Parameters
     ----------
     model : Model
         The model.
     matrix : ndarray of shape (n_samples, n_columns)
-        Rows; of a table, encoded ones.
+        Rows; for a table, encoded ones.
     hidden : ndarray of shape (n_cells,), bool
         The cells to hide and to predict.
     limit : float, default=inf
-        Numbers beyond it, in standard deviations, are cut for the network, though not
-        where they are to be predicted: far from its training rows a network says
-        anything.
+        Numbers are clipped to this many standard deviations before the network, because
+        networks extrapolate badly. Costs are computed with the original numbers.
     """
     here = model._where_the_network_is()
     predict, n_costs, width = _predictor(here, hidden, limit)
-    # Which cells are hidden has no effect on rounding: one trial of blocks is enough.
-    found = here._blockwise.apply("guess", predict, here._rows(matrix), width)
+    # Hidden cells have no effect on rounding, so one test of blocks is enough.
+    found = here._blockwise.apply("guess", predict, here.side.new_rows(matrix), width)
     costs, votes = found[:, :n_costs], found[:, n_costs:]
     side = model.side
     if isinstance(side, MatrixSide):
@@ -82,7 +81,7 @@ def guess(
 
 
 def check_guess(model: Model[Any], hidden: NDArray[np.bool_]) -> None:
-    """Predict cells of a single row: parts that do not fit show then."""
+    """Predict cells of a single row, to detect parts that do not fit each other."""
     here = model._where_the_network_is()
     device = here.side.device
     predict, _, width = _predictor(here, hidden, math.inf)
@@ -94,14 +93,14 @@ def check_guess(model: Model[Any], hidden: NDArray[np.bool_]) -> None:
 
 
 def n_columns(side: MatrixSide | TableSide) -> int:
-    """Return the number of columns of the rows that a side takes."""
+    """Return the number of columns of the rows that a side accepts."""
     return len(side.table.layout.cells) if isinstance(side, TableSide) else side.width
 
 
 def _predictor(
     model: Model[Any], hidden: NDArray[np.bool_], limit: float
 ) -> tuple[RowMap, int, int]:
-    """Return what predicts hidden cells.
+    """Return a function that predicts hidden cells.
 
     Returns
     -------
@@ -130,7 +129,7 @@ def _predictor(
 def _guess_matrix(
     side: MatrixSide, network: Any, batch: Tensor, hidden: Tensor, limit: float
 ) -> tuple[Tensor, Tensor]:
-    """Return costs and votes, (n, n_features); a hidden value is the mean."""
+    """Return costs and votes, (n, n_features); hidden values are set to the mean."""
     source = batch.masked_fill(hidden, 0.0)
     if limit < math.inf:
         source = source.clamp(-limit, limit)
@@ -153,7 +152,7 @@ def _guess_table(
 
 
 def expected_values(side: MatrixSide | TableSide, votes: Floats) -> Any:
-    """Turn votes into values, an array for a matrix, a list of columns for a table."""
+    """Convert votes to values: an array for a matrix, a list of columns for a table."""
     if isinstance(side, MatrixSide):
         return votes
     return side.restore(side.decoded(torch.from_numpy(votes)).numpy())

@@ -1,4 +1,4 @@
-"""From a plan and data to a run of the engine, and from that to a model."""
+"""Runs of the training engine from plans and data, and models from runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .._networks.weights import copy_weights, same_shapes
 from .._preparation.neighbors import diffuse
 from .._preparation.whitening import learn_code_whitening
 from .._training.batches import Batches
-from .._training.optimizers import Optimizer, make_optimizer
+from .._training.optimizers import Solver, make_optimizer
 from .._training.ordering import explained_by_each
 from .._training.resources import compute, one_thread, resolve_device, step_work
 from .._training.revival import dead_layer, dead_units
@@ -31,23 +31,23 @@ from .._training.step import Step
 from .._training.stopping import Stopping
 from .._warnings import warn
 from .model import CodeMap, Model, Side
-from .plan import Budget, CodePlan, Plan, Solver
+from .plan import Budget, CodePlan, Plan
 
 _CPU = torch.device("cpu")
-# Rows by which the shares of ordered components are measured.
+# Number of rows that the shares of ordered components are measured on.
 _N_ORDERED = 512
 
 
 @dataclass(frozen=True)
 class Training:
-    """A run that has been set up, and what lies between its rows and the user's.
+    """A run that is set up, with its plan and its input side.
 
     Parameters
     ----------
     plan : Plan
-        What it was set up by.
+        The plan.
     side : MatrixSide or TableSide
-        On the device of the run.
+        The input side, on the device of the run.
     run : Run
         The run.
     """
@@ -59,21 +59,24 @@ class Training:
 
 @dataclass(frozen=True)
 class Learnt:
-    """A model, and what is known of it from training.
+    """A model, and measurements on its training rows.
 
     Parameters
     ----------
     model : Model
         The model.
     n_dead : int or None
-        Number of units of a rectified code that are never active; None for others.
+        Number of units of a rectified code that are never active; None for other codes.
     explained_variance_ratio : ndarray of shape (n_components,) or None
-        Share of each component of an ordered code.
+        Share of the variance of each component of an ordered code.
+    code_variance : ndarray of shape (n_components,) or None, default=None
+        Variance of each component, if it was asked for.
     """
 
     model: Model[Any]
     n_dead: int | None
     explained_variance_ratio: NDArray[np.float64] | None
+    code_variance: NDArray[np.float64] | None = None
 
 
 def set_up(
@@ -85,52 +88,60 @@ def set_up(
     before: Model[Any] | None = None,
     optimizer_state: Mapping[str, Any] | None = None,
 ) -> Training:
-    """Learn all that is learnt before training, and set up the run.
+    """Learn the input side, and set up the run.
 
     Parameters
     ----------
     plan : Plan
-        What to do.
+        The plan of the fit.
     data : TrainingData
         The training rows.
     held_out : TrainingData or None
-        Rows to validate by.
+        Rows for validation.
     random_state : RandomState
-        One number is drawn from it, the seed of everything else.
+        One number is drawn from it, the seed of all random draws of the fit.
     before : Model, optional
-        What to go on from: its weights, and its input side as `plan.continue_side`
-        changes that.
+        Model of an earlier fit to continue from: its weights, and its input side,
+        updated by `plan.continue_side`.
     optimizer_state : mapping, optional
-        Where the solver of the same name left off, under "solver".
+        Optimizer state of the earlier fit, used if "solver" in it is the same.
 
     Raises
     ------
     ValueError
-        If batches would be too small, or if the weights do not fit the network.
+        If batches are too small, or if the weights do not fit the network.
     """
     network = _network_to_train(plan, before)
     rate, factors = _learning_rates(plan.solver, network)
+    seen = None if held_out is None or plan.start is None else data.union(held_out)
+    schedule = _schedule(plan.budget, network, rate)
     data = _in_batches(data, network, plan)
-    n_samples, batch_size = len(data), plan.budget.batch_size
+    n_samples, batch_size = data.shape[0], plan.budget.batch_size
     work = step_work(network.n_multiplications, min(batch_size, n_samples))
     device = resolve_device(plan.device, work)
     streams = spawn_streams(random_state.randint(np.iinfo(np.int32).max), device)
     with one_thread(_CPU):
-        side = _side(plan, data, before)
-        rows = side.rows(data)
-        if before is None:
-            _initialise(network, rows, streams)
+        # What is learnt in closed form is learnt from held-out rows too.
+        seen = data if seen is None else seen
+        side, rows = _start(plan, network, seen, before, streams)
+        rows = rows if seen is data else side.rows(data)
         targets = _targets(plan, rows)
     bind_generator(network.to(device), streams.noise)
     if device != _CPU or targets is not None:
         side = side.to(device)
-        rows = side.rows(data, targets=targets)
+        rows = side.rows(data, targets)
     step = Step(
         network,
         plan.make_objective(side),
-        _make_optimizer(plan.solver, network, rate, factors, optimizer_state),
+        make_optimizer(network, plan.solver, rate, factors, optimizer_state),
         max_grad_norm=plan.solver.max_grad_norm,
         generator=streams.noise,
+    )
+    stopping = Stopping(
+        step.tensors(),
+        tol=plan.tol,
+        n_iter_no_change=plan.n_iter_no_change,
+        far=plan.far,
     )
     run = Run(
         step,
@@ -142,8 +153,8 @@ def set_up(
             generator=streams.order,
             window=data.window,
         ),
-        _schedule(plan.budget, network, rate),
-        Stopping(step.tensors(), tol=plan.tol, n_iter_no_change=plan.n_iter_no_change),
+        schedule,
+        stopping,
         validation=None if held_out is None else side.rows(held_out),
         generator=streams.weights,
         work=work,
@@ -152,12 +163,12 @@ def set_up(
 
 
 def conclude(training: Training) -> Learnt:
-    """End a run, and return what it has come to.
+    """Finish a run, and return its model.
 
     Raises
     ------
     ValueError
-        If the loss stopped being finite before any weights were worth keeping.
+        If the loss became infinite or NaN before any usable weights.
 
     Warns
     -----
@@ -170,8 +181,8 @@ def conclude(training: Training) -> Learnt:
         _report_divergence(run)
     network = run.step.network
     bind_generator(network, None)
-    # Gradients and moments, in one piece of memory with the weights, are several times
-    # as large, and nobody needs them any more.
+    # With the weights, the block of memory holds gradients and moments, which are
+    # no longer needed. Copies of the weights release it.
     network.zero_grad(set_to_none=True)
     if network.is_movable:
         for parameter in network.parameters():
@@ -180,7 +191,7 @@ def conclude(training: Training) -> Learnt:
 
 
 def report_dead_layer(training: Training) -> None:
-    """Report a hidden layer of which training has lost most units.
+    """Warn of a hidden layer in which most units are dead after training.
 
     Warns
     -----
@@ -205,7 +216,7 @@ def report_dead_layer(training: Training) -> None:
 
 
 def snapshot(training: Training) -> Learnt:
-    """Describe where a run stands, with a network that training leaves alone."""
+    """Return the present model of a run, with a copy of its network."""
     run = training.run
     network = Autoencoder.from_state(run.step.network.state())
     return _describe(training, network.to(run.rows.device))
@@ -215,7 +226,7 @@ def snapshot(training: Training) -> Learnt:
 
 
 def _network_to_train(plan: Plan, before: Model[Any] | None) -> Autoencoder:
-    """Build a network, with the fitted weights if they are to be trained on."""
+    """Build a network, with the weights of the earlier fit if there is one."""
     network = plan.build_network()
     if before is None:
         return network
@@ -236,8 +247,8 @@ def _network_to_train(plan: Plan, before: Model[Any] | None) -> Autoencoder:
 
 
 def _in_batches(data: TrainingData, network: Autoencoder, plan: Plan) -> TrainingData:
-    """Bring the rows into the form in which they are batched."""
-    n_samples, n_batches = len(data), plan.budget.n_batches
+    """Return the rows in the form that batches need."""
+    n_samples, n_batches = data.shape[0], plan.budget.n_batches
     smallest = n_samples // n_batches
     is_single = plan.single_row and n_samples == 1
     if smallest < network.smallest_batch and not is_single:
@@ -251,17 +262,30 @@ def _in_batches(data: TrainingData, network: Autoencoder, plan: Plan) -> Trainin
     return data
 
 
-def _side(plan: Plan, data: TrainingData, before: Model[Any] | None) -> Side:
-    """Learn what lies between the rows and the network, or go on from what did."""
-    if before is None:
-        side: Side = plan.learn_side(data)
-        return side
-    side = before.side.to(_CPU)
+def _continued(plan: Plan, before: Model[Any]) -> Side:
+    side: Side = before.side.to(_CPU)
     return side if plan.continue_side is None else plan.continue_side(side)
 
 
+def _start(
+    plan: Plan,
+    network: Autoencoder,
+    data: TrainingData,
+    before: Model[Any] | None,
+    streams: Streams,
+) -> tuple[Side, Rows]:
+    """Learn the input side, and choose the first weights if there are none."""
+    side = plan.learn_side(data) if before is None else _continued(plan, before)
+    rows = side.rows(data)
+    if before is None:
+        _initialise(network, rows, streams)
+        if plan.start is not None:
+            plan.start(network, rows, data.count, streams.weights)
+    return side, rows
+
+
 def _initialise(network: Autoencoder, rows: Rows, streams: Streams) -> None:
-    """Choose the first weights by a sample of the rows, on the CPU."""
+    """Initialise the weights by a sample of the rows, on the CPU."""
     n_rows = min(max(2048, 4 * network.widths[-1]), 2**24 // network.widths[0] + 1)
     order = torch.randperm(len(rows), generator=streams.weights, device="cpu")
     batch, _, weights = rows.take(np.sort(order[:n_rows].numpy()))
@@ -269,7 +293,7 @@ def _initialise(network: Autoencoder, rows: Rows, streams: Streams) -> None:
 
 
 def _targets(plan: Plan, rows: Rows) -> NDArray[np.float32] | None:
-    """Return rows smoothed along their neighbours, if they are to be."""
+    """Return rows smoothed over their neighbours, or None if not requested."""
     if plan.n_neighbors is None:
         return None
     return diffuse(rows, plan.n_neighbors, plan.n_diffusion_steps)
@@ -278,7 +302,7 @@ def _targets(plan: Plan, rows: Rows) -> NDArray[np.float32] | None:
 def _learning_rates(
     solver: Solver, network: Autoencoder
 ) -> tuple[float, dict[Tensor, float]]:
-    """Return the learning rate, and the factors of parameters that get less of it."""
+    """Return the learning rate, and its factors for single parameters."""
     rate, is_adam = solver.learning_rate_init, solver.name == "adam"
     if rate == "auto":
         return network.adam_rates() if is_adam else (network.learning_rate, {})
@@ -290,26 +314,6 @@ def _schedule(budget: Budget, network: Autoencoder, rate: float) -> Schedule:
     if budget.max_iter_from_pca is not None and network.starts_as_pca:
         max_iter = min(max_iter, budget.max_iter_from_pca)
     return Schedule(budget.learning_rate, rate, max_iter)
-
-
-def _make_optimizer(
-    solver: Solver,
-    network: Autoencoder,
-    rate: float,
-    factors: dict[Tensor, float],
-    state: Mapping[str, Any] | None,
-) -> Optimizer:
-    optimizer = make_optimizer(
-        network,
-        solver.name,
-        learning_rate_init=rate,
-        momentum=solver.momentum,
-        alpha=solver.alpha,
-        factors=factors,
-    )
-    if state is not None and state["solver"] == solver.name:
-        optimizer.load(dict(state))
-    return optimizer
 
 
 # After training
@@ -334,7 +338,7 @@ def _report_divergence(run: Run) -> None:
 
 
 def _describe(training: Training, network: Autoencoder) -> Learnt:
-    """Measure the codes of the training rows."""
+    """Return the model, with measurements on the training rows."""
     plan, side, run = training.plan.code, training.side, training.run
     n_dead, shares = None, None
     if network.is_sparse:
@@ -344,11 +348,19 @@ def _describe(training: Training, network: Autoencoder) -> Learnt:
     if plan.is_ordered:
         shares = _explained_by_each(run, side, network)
     code = _learn_code_map(plan, network, run.rows)
-    return Learnt(Model(side, network, code), n_dead, shares)
+    variance = _code_variance(run.rows, network) if plan.measures_variance else None
+    return Learnt(Model(side, network, code), n_dead, shares, variance)
+
+
+def _code_variance(rows: Rows, network: Autoencoder) -> NDArray[np.float64]:
+    """Return the variance of each component over some rows."""
+    sample = rows.spread(N_SAMPLE)
+    with one_thread(rows.device), torch.no_grad():
+        return _weighted_variance(network.encode(rows[sample]), rows.weights(sample))
 
 
 def _learn_code_map(plan: CodePlan, network: Autoencoder, rows: Rows) -> CodeMap:
-    """Learn what turns the network's codes into features."""
+    """Learn the map from the network's codes to features."""
     code = CodeMap(plan.features)
     if plan.whiten:
         encode = network.sparse if plan.features == "sparse" else network.encode
@@ -358,19 +370,26 @@ def _learn_code_map(plan: CodePlan, network: Autoencoder, rows: Rows) -> CodeMap
     if plan.n_columns is not None:
         sample = rows.spread(N_SAMPLE)
         with one_thread(rows.device), torch.no_grad():
-            features = code.read_off(network)(rows[sample])
+            features = code.select(network)(rows[sample])
             scale = _scale(features, rows.weights(sample), plan.n_columns)
         return CodeMap(plan.features, scale=scale)
     return code
 
 
 def _scale(features: Tensor, weights: Tensor | None, n_columns: int) -> float:
-    """Return what brings features to the total variance of `n_columns` columns."""
-    found = features.cpu().double().numpy()
-    shares = None if weights is None else weights.cpu().numpy()
-    mean = np.average(found, axis=0, weights=shares)
-    variance = np.average((found - mean) ** 2, axis=0, weights=shares).sum()
+    """Return the divisor that gives features the total variance of `n_columns`."""
+    variance = _weighted_variance(features, weights).sum()
     return math.sqrt(variance / n_columns) or 1.0
+
+
+def _weighted_variance(values: Tensor, weights: Tensor | None) -> NDArray[np.float64]:
+    """Return the variance of each column of values, (n, n_columns)."""
+    measured = values.cpu().double().numpy()
+    shares = None if weights is None else weights.cpu().numpy()
+    mean = np.average(measured, axis=0, weights=shares)
+    variance: NDArray[np.float64]
+    variance = np.average((measured - mean) ** 2, axis=0, weights=shares)
+    return variance
 
 
 def _explained_by_each(

@@ -1,4 +1,4 @@
-"""The input side of a matrix: what lies between rows of numbers and the network."""
+"""The input side of a matrix: maps between rows of numbers and the network."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class MatrixSide:
-    """Rows of numbers: centred, divided by one scale, prepared; and the way back.
+    """Centres rows, divides them by one scale and prepares them; and the inverse.
 
     Parameters
     ----------
@@ -35,15 +35,15 @@ class MatrixSide:
     scale : float
         Root of their mean variance.
     preparation : Preparation
-        Maps of standardised rows: row normalization and whitening, if asked for.
+        Maps of standardised rows: optionally, row normalization and whitening.
     loss : Loss
-        What an error costs, and what the network's output means.
+        Cost of an error, and meaning of the network's output.
     loss_name : str
-        Its key in `LOSSES`.
+        Key of the loss in `LOSSES`.
     row_total : float or None, default=None
-        Total that rows are brought to first; None for rows as they are.
+        Total that rows are scaled to first; None for no scaling.
     device : torch.device, default=cpu
-        Where its tensors are.
+        Device of its tensors.
     """
 
     mean: NDArray[np.float64]
@@ -61,11 +61,11 @@ class MatrixSide:
 
     @property
     def error_unit(self) -> float:
-        """What `errors` are multiplied by to be in the squared units of the data."""
+        """Factor that converts `errors` to squared units of the data."""
         return self.scale**2
 
     def to(self, device: torch.device) -> MatrixSide:
-        """Return the same on another device."""
+        """Return a copy on another device."""
         if device == self.device:
             return self
         return replace(
@@ -75,22 +75,13 @@ class MatrixSide:
             device=device,
         )
 
-    def admit(self, matrix: Any) -> Any:
-        """Bring a matrix of the user's to what `rows` takes: to the total of the fit.
-
-        Rows that are trained on have it already, and weigh by what they had.
-        """
-        return matrix if self.row_total is None else with_total(matrix, self.row_total)
-
     def rows(
-        self,
-        data: TrainingData,
-        *,
-        prepared: bool = True,
-        targets: NDArray[np.float32] | None = None,
+        self, data: TrainingData, targets: NDArray[np.float32] | None = None
     ) -> Rows:
-        """Return the data as standardised and, if so asked, prepared rows."""
-        is_mapped = prepared and bool(self.preparation.steps)
+        """Return training data as standardised and prepared rows.
+
+        Training rows are already scaled to the total of the fit.
+        """
         return Rows(
             data.matrix,
             self.mean,
@@ -98,32 +89,39 @@ class MatrixSide:
             self.device,
             index=data.index,
             weights=data.weights,
-            prepare=self.preparation.forward if is_mapped else None,
+            prepare=self.preparation.forward if self.preparation.steps else None,
             targets=targets,
         )
 
+    def new_rows(self, matrix: Any) -> Rows:
+        """Return a user's matrix as standardised rows, which are not prepared yet."""
+        return Rows(self._with_total(matrix), self.mean, self.scale, self.device)
+
+    def _with_total(self, matrix: Any) -> Any:
+        return matrix if self.row_total is None else with_total(matrix, self.row_total)
+
     def scaled_down(self, rows: NDArray[Any]) -> tuple[Tensor, NDArray[np.float64]]:
-        """Standardise rows of the user's that are too large for float32.
+        """Standardise rows that are too large for float32.
 
         Returns
         -------
         rows : Tensor of shape (n, n_features), float32
-            Standardised rows, divided by their divisors.
+            Standardised rows, divided by the divisors.
         divisors : ndarray of shape (n,)
-            One for rows that are not too large, infinity where float64 has no number.
+            One for rows that are not too large; infinity where float64 overflows.
         """
-        # In numpy: an accelerator need not know float64.
-        found, divisors = scale_down(self.admit(rows), self.mean, self.scale)
+        # Computed in numpy: an accelerator may not support float64.
+        found, divisors = scale_down(self._with_total(rows), self.mean, self.scale)
         source = torch.from_numpy(found.astype(np.float32)).to(self.device)
         return source, divisors.ravel()
 
     @property
     def prepare(self) -> RowMap:
-        """What turns standardised rows, (n, n_features), into what the network sees."""
+        """Function that maps standardised rows, (n, n_features), to network inputs."""
         return self.preparation.forward
 
     def decoded(self, output: Tensor) -> Tensor:
-        """Turn the network's output into standardised rows, (n, n_features)."""
+        """Map the network's output to standardised rows, (n, n_features)."""
         return self.preparation.inverse(self.loss.mean(output))
 
     def errors(self, network: Autoencoder, batch: Tensor) -> Tensor:
@@ -132,22 +130,22 @@ class MatrixSide:
         return (reconstruction - batch).square().mean(dim=1)
 
     def restore(self, rows: NDArray[np.float32]) -> NDArray[Any]:
-        """Turn decoded rows into the units of the data, in place where they fit."""
+        """Convert decoded rows to the units of the data, in place where possible."""
         dtype = restored_type(self.mean, self.scale)
         restored: NDArray[Any] = rows.astype(dtype, copy=False)
         restored *= dtype.type(self.scale)
         restored += self.mean.astype(dtype)
         if np.isfinite(self.loss.lowest):
-            # Rounding may have led out of the range.
+            # Rounding can lead out of the range.
             np.clip(restored, self.loss.lowest, self.loss.highest, out=restored)
         return restored
 
     def round_trip(self, rows: NDArray[np.float32]) -> NDArray[Any]:
-        """Turn decoded rows into the units of the data, as `rows` takes them."""
+        """Convert decoded rows to the form that `rows` accepts."""
         return self.restore(rows)
 
     def attributes(self) -> dict[str, Any]:
-        """Return what users see of it, as plain values and arrays."""
+        """Return the fitted attributes of the side, as plain values and arrays."""
         normalization: RowNormalization | None = None
         whitening: Whitening | None = None
         for step in self.to(_CPU).preparation.steps:
@@ -175,7 +173,7 @@ class MatrixSide:
 
     @classmethod
     def from_attributes(cls, attributes: Mapping[str, Any]) -> MatrixSide:
-        """Put together again, on the CPU, what `attributes` described."""
+        """Build the side, on the CPU, from the result of `attributes`."""
         steps: list[Invertible] = []
         normalization = attributes["_row_normalization"]
         if normalization is not None:
@@ -201,7 +199,7 @@ def _make_loss(
 ) -> Loss:
     kind, single = LOSSES[name], np.dtype(np.float32)
     if math.isinf(kind.highest) and computing_type(single, mean, scale) != single:
-        # Where there is no natural unit, the scale can be it.
+        # A loss without a natural unit is computed in units of the scale.
         mean, scale = mean / scale, 1.0
     center = torch.tensor(mean, dtype=torch.float32, device="cpu")
     return kind(center, scale, **constants)
@@ -216,7 +214,7 @@ def learn_matrix_side(
     whiten: str | None,
     whiten_regularization: float,
 ) -> MatrixSide:
-    """Learn what is done to a row before the network sees it.
+    """Learn the maps that are applied to rows before the network.
 
     Parameters
     ----------
@@ -225,11 +223,11 @@ def learn_matrix_side(
     loss : str
         Key of `LOSSES`.
     normalize_rows, whiten_regularization : float or None, float
-        See the estimator's parameters.
+        Parameters of the estimator.
     row_total : float or None
-        Total that rows have been brought to.
+        Total that the rows have been scaled to.
     whiten : {"zca", "pca"} or None
-        Likewise.
+        Parameter of the estimator.
 
     Returns
     -------
@@ -248,7 +246,8 @@ def learn_matrix_side(
         side = _with_step(
             side, learn_whitening(side.rows(data), whiten, whiten_regularization)
         )
-    side.loss.learn(side.rows(data).average)
+    # Rows are made only for a loss that looks at them.
+    side.loss.learn(lambda values: side.rows(data).average(values))
     return side
 
 

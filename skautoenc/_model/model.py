@@ -1,4 +1,4 @@
-"""What a fit has learnt, ready to be applied."""
+"""The model that a fit returns."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .._data.rows import RowMap, Rows, TrainingData, blocks, take
+from .._data.rows import RowMap, blocks, take
 from .._networks.autoencoder import Autoencoder
 from .._networks.weights import own_array
 from .._preparation.whitening import Whitening
@@ -27,16 +27,16 @@ SideT = TypeVar("SideT", MatrixSide, TableSide)
 
 @dataclass(frozen=True)
 class CodeMap:
-    """What lies between the network's code and the features that users get.
+    """Maps between the network's code and the features that users get.
 
     Parameters
     ----------
     features : {"code", "sparse", "stack"}
-        What is read off the network.
+        Activations of the network that are the features.
     whitening : Whitening or None, default=None
         Map of the code.
     scale : float or None, default=None
-        What the features are divided by.
+        Divisor of the features.
     """
 
     features: str
@@ -44,13 +44,13 @@ class CodeMap:
     scale: float | None = None
 
     def to(self, device: torch.device) -> CodeMap:
-        """Return the same on another device."""
+        """Return a copy on another device."""
         if self.whitening is None:
             return self
         return replace(self, whitening=self.whitening.to(device))
 
-    def read_off(self, network: Autoencoder) -> Callable[[Tensor], Tensor]:
-        """Return the function of the network that gives the features."""
+    def select(self, network: Autoencoder) -> Callable[[Tensor], Tensor]:
+        """Return the method of the network that computes the features."""
         by_name: dict[str, Callable[[Tensor], Tensor]] = {
             "code": network.encode,
             "sparse": network.sparse,
@@ -59,18 +59,18 @@ class CodeMap:
         return by_name[self.features]
 
     def forward(self, values: Tensor, n_components: int) -> Tensor:
-        """Map what was read off, (n, n_features_out); the code comes last."""
+        """Map activations to features, (n, n_features_out); the code comes last."""
         if self.whitening is None:
             return values
         hidden, code = values.tensor_split([-n_components], dim=1)
         return torch.cat([hidden, self.whitening.forward(code)], dim=1)
 
     def inverse(self, code: Tensor) -> Tensor:
-        """Turn mapped codes, (n, n_components), into those of the network."""
+        """Map codes of the user, (n, n_components), to those of the network."""
         return code if self.whitening is None else self.whitening.inverse(code)
 
     def attributes(self) -> dict[str, Any]:
-        """Return what users see of the maps, as plain values and arrays."""
+        """Return the fitted attributes of the maps, as plain values and arrays."""
         names = "code_mean_", "code_whitening_", "code_dewhitening_"
         found: dict[str, Any] = dict.fromkeys(names)
         if self.whitening is not None and self.whitening.mean is not None:
@@ -83,7 +83,7 @@ class CodeMap:
 
     @classmethod
     def from_attributes(cls, attributes: Mapping[str, Any]) -> CodeMap:
-        """Put together again, on the CPU, what `attributes` described."""
+        """Build the maps, on the CPU, from the result of `attributes`."""
         whitening = None
         if attributes["code_whitening_"] is not None:
             names = "code_whitening_", "code_dewhitening_", "code_mean_"
@@ -96,19 +96,19 @@ class CodeMap:
 
 @dataclass(frozen=True)
 class Model(Generic[SideT]):
-    """Input side, network and code map: all that `transform` and its kin need.
+    """Input side, network and code map: all that `transform` and related methods need.
 
-    Nothing in it changes, so threads may apply it at the same time. It is made once, at
-    the end of a fit or when an estimator is loaded.
+    A model does not change, so several threads may apply it at the same time. It is
+    built once, at the end of a fit or when an estimator is loaded.
 
     Parameters
     ----------
     side : MatrixSide or TableSide
-        What lies between the user's rows and the network.
+        Maps between the user's rows and the network.
     network : Autoencoder
-        In evaluation mode.
+        The network, in evaluation mode.
     code : CodeMap
-        What lies between the network's code and the user's features.
+        Maps between the network's code and the user's features.
     """
 
     side: SideT
@@ -122,7 +122,7 @@ class Model(Generic[SideT]):
 
     @property
     def n_features_out(self) -> int:
-        """Number of features that `encode` gives."""
+        """Number of features that `encode` returns."""
         if self.code.features == "stack":
             return int(sum(self.network.widths[1:]))
         return self.n_components
@@ -133,16 +133,16 @@ class Model(Generic[SideT]):
         Parameters
         ----------
         matrix : ndarray or CSR matrix of shape (n_samples, n_columns)
-            Validated rows; of a table, encoded ones.
+            Validated rows; for a table, encoded ones.
         """
         here, width = self._where_the_network_is(), self.n_features_out
-        features, _ = here._read("encode", here._encode, matrix, width)
+        features, _ = here._apply("encode", here._encode, matrix, width)
         if self.code.scale is not None:
             features /= np.float32(self.code.scale)
         return features
 
     def decode(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return decoded rows, (n_samples, side.width), not yet in the user's units.
+        """Return decoded rows, (n_samples, side.width), before `side.restore`.
 
         Parameters
         ----------
@@ -163,14 +163,14 @@ class Model(Generic[SideT]):
         def reconstruct(batch: Tensor) -> Tensor:
             return here.side.decoded(self.network(here.side.prepare(batch)))
 
-        rows = here._rows(matrix)
+        rows = here.side.new_rows(matrix)
         return here._blockwise.apply("reconstruct", reconstruct, rows, width)
 
     def errors(self, matrix: Any) -> NDArray[np.float64]:
-        """Return how badly each row is reconstructed, (n_samples,); never NaN."""
+        """Return the reconstruction error of each row, (n_samples,); never NaN."""
         here = self._where_the_network_is()
-        read, divisors = here._read("errors", here._errors, matrix, 1)
-        found: NDArray[np.float64] = read.ravel().astype(np.float64)
+        values, divisors = here._apply("errors", here._errors, matrix, 1)
+        found: NDArray[np.float64] = values.ravel().astype(np.float64)
         if divisors is not None:
             with np.errstate(over="ignore", invalid="ignore"):
                 found *= divisors**2
@@ -178,12 +178,12 @@ class Model(Generic[SideT]):
         return found
 
     def cell_errors(self, matrix: Any) -> NDArray[np.float32]:
-        """Return how badly each cell of a table is reconstructed.
+        """Return the reconstruction error of each cell of a table.
 
         Returns
         -------
         ndarray of shape (n_samples, n_columns), float32
-            In the order of the table's columns; NaN where there is nothing.
+            In the order of the table's columns; NaN for missing values.
         """
         here = self._where_the_network_is()
         side = here.side
@@ -192,21 +192,21 @@ class Model(Generic[SideT]):
         def errors(batch: Tensor) -> Tensor:
             return side.cell_errors(self.network, batch)
 
-        rows = here._rows(matrix)
+        rows = here.side.new_rows(matrix)
         found = here._blockwise.apply("cell errors", errors, rows, side.width)
         return found[:, side.table.places]
 
     def check_usable(self) -> None:
-        """Apply the network to single rows: parts that do not fit show then.
+        """Apply the network to single rows, to detect parts that do not fit each other.
 
-        Without padding and without a trial of blocks: the last digits do not matter.
+        Rows are not padded and blocks are not tested: only shapes matter here.
         """
         here = self._where_the_network_is()
         side, device = here.side, here.side.device
         code = torch.zeros(1, self.n_components, dtype=torch.float32, device=device)
         with one_thread(device), torch.inference_mode():
             decoded = here._decode(code)
-            row = here._rows(side.round_trip(decoded.cpu().numpy()))[:]
+            row = side.new_rows(side.round_trip(decoded.cpu().numpy()))[:]
             features, errors = here._encode(row), here._errors(row)
             if isinstance(side, TableSide):
                 side.cell_errors(self.network, row)
@@ -216,7 +216,7 @@ class Model(Generic[SideT]):
 
     def _encode(self, batch: Tensor) -> Tensor:
         """Map standardised rows to features, (n, n_features_out), not yet scaled."""
-        values = self.code.read_off(self.network)(self.side.prepare(batch))
+        values = self.code.select(self.network)(self.side.prepare(batch))
         return self.code.forward(values, self.n_components)
 
     def _decode(self, batch: Tensor) -> Tensor:
@@ -224,29 +224,32 @@ class Model(Generic[SideT]):
         return self.side.decoded(self.network.decode(self.code.inverse(batch)))
 
     def _errors(self, batch: Tensor) -> Tensor:
-        """Map standardised rows to how badly they are reconstructed, (n, 1)."""
+        """Map standardised rows to their reconstruction errors, (n, 1)."""
         return self.side.errors(self.network, batch).unsqueeze(1)
 
-    def _rows(self, matrix: Any) -> Rows:
-        """Return rows of the side, not prepared: that is done block by block."""
-        return self.side.rows(TrainingData(self.side.admit(matrix)), prepared=False)
-
-    def _read(
-        self, name: str, function: RowMap, matrix: Any, width: int
+    def _apply(
+        self,
+        name: str,
+        function: RowMap,
+        matrix: Any,
+        width: int,
+        *,
+        trial: RowMap | None = None,
     ) -> tuple[NDArray[np.float32], NDArray[np.float64] | None]:
         """Apply a function of the network to the user's rows, however large.
 
         Rows of a matrix that are too large for float32 are divided by a number first.
-        Tables cut their values off.
+        The values of tables are clipped instead.
 
         Returns
         -------
         found : ndarray of shape (n_samples, width), float32
             The function's values.
         divisors : ndarray of shape (n_samples,) or None
-            By what rows were divided; None if none was.
+            Divisors of the rows; None if no row was divided.
         """
-        found = self._blockwise.apply(name, function, self._rows(matrix), width)
+        rows = self.side.new_rows(matrix)
+        found = self._blockwise.apply(name, function, rows, width, trial=trial)
         if isinstance(self.side, TableSide) or np.isfinite(found).all():
             return found, None
         large = np.flatnonzero(~np.isfinite(found).all(axis=1))
@@ -259,7 +262,7 @@ class Model(Generic[SideT]):
 
     @cached_property
     def _blockwise(self) -> Blockwise:
-        """What applies functions of the network, on the device of the side."""
+        """Applies functions of the network block by block, on the side's device."""
         block = block_of(self.network, self.side.device)
         return Blockwise(block, self.network.noise)
 
@@ -269,7 +272,7 @@ class Model(Generic[SideT]):
         return {}
 
     def _where_the_network_is(self) -> Model[SideT]:
-        """Return the model with all of it on the device of the network."""
+        """Return the model with all its tensors on the device of the network."""
         device = next(self.network.parameters()).device
         if device == self.side.device:
             return self

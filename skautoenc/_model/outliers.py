@@ -1,4 +1,4 @@
-"""How strange a row is to a bag of small models that did not see it."""
+"""Outlier scores from a bag of small models, each scoring rows that it has not seen."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ Doubles = NDArray[np.float64]
 PARTS = ("surprise", "density", "nearest")
 # Width of the kernel, in units of the root mean square distance of a column.
 KERNEL_WIDTH = 0.7
-# Number of groups into which cells are dealt to be hidden, for scores and for reasons.
+# Number of groups into which cells are divided to be hidden: for scores, explanations.
 _N_GROUPS = 4
 _MOST_GROUPS = 32
-# Standard deviations at which inputs are cut to explain rows, and to score tables.
+# Standard deviations to which inputs are clipped, to explain rows and to score tables.
 _LIMIT = 3.0
-# Rows whose distances to all references stay in the cache.
+# Number of rows whose distances to all references stay in the cache.
 _N_AT_ONCE = 256
 _CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
 class ColumnScale:
-    """Columns of a matrix, each centred and divided by a scale of its own.
+    """Centres the columns of a matrix and divides each by its own scale.
 
     Parameters
     ----------
     center, scale : ndarray of shape (n_features,), float64
-        Subtracted, and divided by.
+        Subtracted from the columns, and their divisors.
     """
 
     center: Doubles
@@ -54,19 +54,19 @@ class ColumnScale:
         return scaled
 
     def inverse(self, rows: NDArray[Any]) -> Doubles:
-        """Undo that."""
+        """Undo `forward`."""
         restored: Doubles = rows * self.scale + self.center
         return restored
 
 
 def _n_numbers(model: Model[Any]) -> int:
-    """Return the number of cells that hold numbers, which come first."""
+    """Return the number of cells that hold numbers; these come first."""
     side = model.side
     return side.table.layout.n_numbers if isinstance(side, TableSide) else side.width
 
 
 def learn_column_scale(data: TrainingData) -> ColumnScale:
-    """Measure mean and standard deviation of the columns; constant ones stay."""
+    """Learn mean and standard deviation of the columns; one for constant columns."""
     rows = take(data.matrix, slice(None), data.index).astype(np.float64)
     weights = data.weights
     with np.errstate(over="ignore", invalid="ignore"):
@@ -79,7 +79,7 @@ def learn_column_scale(data: TrainingData) -> ColumnScale:
             "first, with StandardScaler or RobustScaler for one."
         )
     scale = np.sqrt(variance)
-    # What rounding leaves of a constant column is no spread.
+    # The variance of a constant column may be a rounding error.
     tiny = 1e-12 * np.maximum(np.abs(center), 1e-290)
     return ColumnScale(center, np.where(scale > tiny, scale, 1.0))
 
@@ -93,11 +93,11 @@ class Member:
     model : Model
         The model.
     keys : ndarray of shape (n_rows,), uint64
-        Keys of its rows.
+        Keys of these rows.
     places : ndarray of shape (n_rows, n_dimensions), float32
-        Where its rows are.
+        Positions of these rows, for distances.
     weights : ndarray of shape (n_rows,), float32
-        Their weights; the sum is one.
+        Weights of these rows, with sum one.
     """
 
     model: Model[Any]
@@ -107,11 +107,12 @@ class Member:
 
 
 def place_of(model: Model[Any], rows: NDArray[Any]) -> NDArray[np.float32]:
-    """Say where rows are, so that distances between them can be measured.
+    """Return the positions of rows, between which distances are measured.
 
-    The rows of a matrix themselves: that is the place of the code and of the residual
-    at once. Of a table likewise, where two categories are as far from each other as two
-    scaled numbers on average. Of images, the code.
+    For a matrix these are the rows: a distance between rows includes those between
+    codes and between residuals. For a table they are numbers and indicators, scaled so
+    that two categories are as far apart as two numbers on average. For images they are
+    the codes.
     """
     if isinstance(model.side, TableSide):
         return _place_in_table(model.side, rows)
@@ -121,7 +122,7 @@ def place_of(model: Model[Any], rows: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _n_places(model: Model[Any]) -> int:
-    """Return the width of what `place_of` gives."""
+    """Return the width of the result of `place_of`."""
     if isinstance(model.side, TableSide):
         layout = model.side.table.layout
         return layout.n_numbers + sum(n + 1 for n in layout.n_codes)
@@ -136,18 +137,19 @@ def _place_in_table(side: TableSide, rows: NDArray[Any]) -> NDArray[np.float32]:
     found = [np.nan_to_num(rows[:, : layout.n_numbers])]
     codes = rows[:, rows.shape[1] - len(layout.n_codes) :]
     for number, n_codes in enumerate(layout.n_codes):
-        # One more is for unknown categories; a missing value is none of them.
+        # The last indicator is for unknown categories; all are zero for a missing
+        # value.
         known = np.minimum(codes[:, number, None], n_codes)
         found.append(known == np.arange(n_codes + 1))
     places = np.column_stack(found).astype(np.float32)
-    # Distances are means over the columns of `places`, and are to be so over cells.
+    # Distances are means over the columns of `places`, but must be means over cells.
     places *= math.sqrt(places.shape[1] / side.width)
     return places
 
 
 @dataclass(frozen=True)
 class Units:
-    """What is usual of rows that a member has not seen.
+    """Location and scale of costs and scores of rows that a member has not seen.
 
     Parameters
     ----------
@@ -162,13 +164,13 @@ class Units:
     scales: Doubles
 
     def scores(self, parts: Doubles) -> Doubles:
-        """Turn parts, (n, n_parts), into scores, (n,)."""
+        """Combine parts, (n, n_parts), to scores, (n,)."""
         found: Doubles = -((parts - self.centers) / self.scales).mean(axis=1)
         return found
 
     @classmethod
     def none(cls, width: int) -> Units:
-        """Return units that change nothing."""
+        """Return units that leave values unchanged."""
         n_parts = len(PARTS)
         return cls(np.ones(width), np.zeros(n_parts), np.ones(n_parts))
 
@@ -180,11 +182,11 @@ class OutlierModel:
     Parameters
     ----------
     scale : ColumnScale or None
-        Applied to rows first; None for rows that stay as they are.
+        Applied to rows first; None for no scaling.
     members : sequence of Member
-        The bag.
+        The bag of models.
     units : Units
-        What is usual.
+        Location and scale of costs and parts.
     """
 
     scale: ColumnScale | None
@@ -193,11 +195,11 @@ class OutlierModel:
 
     @cached_property
     def _hidden(self) -> list[NDArray[np.bool_]]:
-        """Say which cells are hidden from each member, (n_cells,).
+        """Cells that are hidden from each member, one mask of (n_cells,) per member.
 
-        A group of cells from each, to save time. Two members in a row, which have not
-        seen the same rows, have the same group; all groups are dealt before the next
-        deal.
+        Each member hides one group of cells only, to save time. Consecutive pairs of
+        members, which have seen different rows, hide the same group. All groups are
+        used before cells are divided into other groups.
         """
         width = self.members[0].model.side.width
         n_groups = min(_N_GROUPS, len(self.members) // 2, width)
@@ -209,15 +211,15 @@ class OutlierModel:
         return found
 
     def scores(self, matrix: Any) -> Doubles:
-        """Return how usual each row is, (n_samples,)."""
+        """Return the score of each row, (n_samples,); lower for outliers."""
         return self.units.scores(self.parts(matrix))
 
     def parts(self, matrix: Any) -> Doubles:
-        """Return the parts of the score, large for strange rows, (n_samples, 3)."""
+        """Return the parts of the scores, larger for outliers, (n_samples, 3)."""
         found = np.empty((matrix.shape[0], len(PARTS)))
         for block, rows, unseen in self._blocks(matrix):
             total = np.zeros((len(rows), 2))
-            # The order of a sum is not to depend on the number of threads.
+            # One thread: the order of a sum must not depend on the number of threads.
             with one_thread(_CPU):
                 for member, is_unseen in zip(self.members, unseen.T, strict=True):
                     parts = _place_parts(member, rows)
@@ -248,10 +250,10 @@ class OutlierModel:
         return self._surprise(costs).astype(np.float32), votes
 
     def _surprise(self, costs: NDArray[Any]) -> Doubles:
-        """Turn costs of cells, (n, n_cells), into nats, which can be compared.
+        """Convert costs of cells, (n, n_cells), to nats, which can be compared.
 
-        Of a number, that is how much less likely it is than the best guess, under a
-        distribution with heavy tails; of a category, how unlikely it is.
+        For a number, this is how much less likely it is than the best guess, under a
+        heavy-tailed distribution. For a category, it is its negative log-likelihood.
         """
         relative: Doubles = costs / self.units.cells
         numbers = relative[:, : _n_numbers(self.members[0].model)]
@@ -261,16 +263,16 @@ class OutlierModel:
     def _blocks(
         self, matrix: Any
     ) -> Iterator[tuple[slice, NDArray[Any], NDArray[np.bool_]]]:
-        """Run through scaled rows, with the members that have not seen them.
+        """Iterate over scaled rows, with the members that have not seen them.
 
         Yields
         ------
         block : slice
-            Which rows.
+            Indices of the rows.
         rows : ndarray of shape (n, n_features)
             The rows.
         unseen : ndarray of shape (n, n_members), bool
-            Whether a member counts. Where all have seen a row, all do.
+            Whether a member scores the row. If all have seen it, all score it.
         """
         n_references = max(len(member.keys) for member in self.members)
         for block in blocks(matrix.shape[0], max(matrix.shape[1], n_references)):
@@ -285,7 +287,7 @@ class OutlierModel:
     def calibrated(
         self, data: TrainingData, n_for_cells: int
     ) -> tuple[OutlierModel, Doubles]:
-        """Return the model with the units of training rows, and their scores."""
+        """Return the model with units from the training rows, and their scores."""
         weights = data.weights
         few = TrainingData(
             take(data.matrix, slice(0, n_for_cells), data.index),
@@ -303,13 +305,13 @@ class OutlierModel:
         parts = model.parts(take(data.matrix, slice(None), data.index))
         quartiles = np.array([_quartiles(part, weights) for part in parts.T])
         spread = quartiles[:, 2] - quartiles[:, 0]
-        # Rows may be all alike, or so few that most are.
+        # Rows may be all alike, or so few that most of them are.
         fallback = np.maximum(parts.std(axis=0), 1e-12)
         units = Units(cells, quartiles[:, 1], np.where(spread > 1e-9, spread, fallback))
         return replace(self, units=units), units.scores(parts)
 
     def _mean_costs(self, rows: NDArray[Any], unseen: NDArray[np.bool_]) -> Doubles:
-        """Return costs of hidden cells, (n, n_cells); NaN where there are none."""
+        """Return mean costs of hidden cells, (n, n_cells); NaN where none is hidden."""
         total = np.zeros((len(rows), len(self.units.cells)))
         counts = np.zeros_like(total)
         is_table = isinstance(self.members[0].model.side, TableSide)
@@ -325,7 +327,7 @@ class OutlierModel:
         return found
 
     def check_sizes(self) -> None:
-        """Make sure that all parts are about the same columns and parts of scores."""
+        """Check that members, units and scales have the same columns and parts."""
         first = self.members[0].model
         width = n_columns(first.side)
         found = {(n_columns(m.model.side), _n_places(m.model)) for m in self.members}
@@ -344,14 +346,14 @@ class OutlierModel:
             raise ValueError("Members, units and scales do not fit each other")
 
     def check_usable(self) -> None:
-        """Apply the members to single rows: parts that do not fit show then."""
+        """Apply the members to single rows, to detect parts that do not fit."""
         for member, hidden in zip(self.members, self._hidden, strict=True):
             member.model.check_usable()
             check_guess(member.model, hidden)
 
 
 def scaled(rows: NDArray[Any], scale: ColumnScale | None) -> NDArray[Any]:
-    """Return rows as members see them."""
+    """Return rows in the form that members get."""
     return rows if scale is None else scale.forward(rows)
 
 
@@ -375,7 +377,7 @@ def _place_parts(member: Member, rows: NDArray[Any]) -> Doubles:
     for start in range(0, len(places), _N_AT_ONCE):
         block = places[start : start + _N_AT_ONCE]
         n_rows = len(block)
-        # A row's result is not to depend on how many others there are.
+        # Padded, so that a row's rounding does not depend on the number of rows.
         block = torch.nn.functional.pad(block, (0, 0, 0, -n_rows % 32))
         own = block.square().sum(dim=1, keepdim=True)
         squares = torch.addmm(lengths, block, references.t(), alpha=-2)
@@ -398,7 +400,7 @@ def _quartiles(values: Doubles, weights: Doubles | None) -> Doubles:
 
 
 def _cost_scale(costs: Doubles, weights: Doubles | None) -> float:
-    """Return a scale of the costs of one cell."""
+    """Return the scale of the costs of one cell."""
     seen = ~np.isnan(costs)
     if not seen.any():
         return 1.0
@@ -411,7 +413,7 @@ def _cost_scale(costs: Doubles, weights: Doubles | None) -> float:
 def weighted_quantile(
     values: Doubles, shares: Doubles, weights: Doubles | None
 ) -> Doubles:
-    """Return the values below which lie shares of the weight, (n_shares,).
+    """Return weighted quantiles, (n_shares,).
 
     They lie halfway between two values, so that rounding moves no value across.
     """

@@ -1,4 +1,4 @@
-"""What a patch autoencoder has learnt, ready to be applied to images."""
+"""The model of a patch autoencoder, which is applied to images."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from .blocks import Block, Blockwise
 from .model import Model
 
 _CPU = torch.device("cpu")
-# Images of a block: enough for whole tiles of matrix products, few enough for their
-# codes to stay in the cache; and sizes of blocks that may do for a few images.
+# Number of images of a block: whole tiles of matrix products whose codes stay in the
+# cache; and sizes of blocks to test for a few images.
 _BLOCK = 24
 _SMALLER = (1, 4)
-# Rows of features that are mapped at a time, and images whose features are held.
+# Number of rows of features that are mapped at a time, and of images held in memory.
 _MAPPED_BLOCK = 96
 _N_MAPPED = 288
 
@@ -51,9 +51,9 @@ class PatchSource:
     image_shape : tuple of int
         ``(height, width, n_channels)`` of a row.
     patch_size, padding : tuple of int
-        Down and across.
+        Vertical and horizontal.
     mean, scale : float
-        Of all pixels.
+        Mean and standard deviation of all pixels.
     """
 
     image_shape: tuple[int, int, int]
@@ -64,13 +64,13 @@ class PatchSource:
 
     @property
     def n_positions(self) -> tuple[int, int]:
-        """Number of positions of a patch, down and across."""
+        """Number of positions of a patch, vertically and horizontally."""
         return count_positions(self.image_shape, self.patch_size, self.padding)
 
     def standardised(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Return standardised rows, (n, n_features)."""
         kind = computing_type(rows.dtype, np.array(self.mean), self.scale).type
-        # Beyond the largest, sums over a patch would overflow.
+        # Clipped, because sums of larger values over a patch would overflow.
         with np.errstate(over="ignore"):
             scaled = (rows - kind(self.mean)) / kind(self.scale)
         return np.ascontiguousarray(np.clip(scaled, -LARGEST, LARGEST))
@@ -83,23 +83,23 @@ class PatchSource:
     def draw(
         self, data: TrainingData, n_patches: int, random_state: np.random.RandomState
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Draw patches, without replacement, and tell which images they are of.
+        """Draw patches without replacement, with the indices of their images.
 
         Parameters
         ----------
         data : TrainingData
             The images.
         n_patches : int
-            How many, at most.
+            Maximum number of patches.
         random_state : RandomState
-            Source of the choice.
+            Source of the draws.
 
         Returns
         -------
         patches : ndarray of shape (n, n_values)
-            In the order of images and positions.
+            Patches, in the order of images and positions.
         images : ndarray of shape (n,)
-            Positions of their images in the data.
+            Indices of their images in the data.
         """
         n_rows, n_columns = self.n_positions
         n_all = len(data) * n_rows * n_columns
@@ -126,7 +126,7 @@ def count_positions(
     patch_size: tuple[int, int],
     padding: tuple[int, int],
 ) -> tuple[int, int]:
-    """Return the number of positions of a patch in a padded image, down and across."""
+    """Return the number of positions of a patch in a padded image, by dimension."""
     (height, width, _), (down, across) = image_shape, padding
     return (
         height + 2 * down - patch_size[0] + 1,
@@ -141,15 +141,15 @@ class PatchFeatures:
     Parameters
     ----------
     source : PatchSource
-        Where patches come from.
+        Cuts images into patches.
     grid : tuple of int
-        Number of cells, down and across.
+        Number of cells, vertically and horizontally.
     contrast : float or None
-        Regularisation of the contrast normalisation; None for none.
+        Regularisation of the contrast normalisation; None for no normalisation.
     inner : Model
         The autoencoder of patches.
     product : PatchEncoder or None
-        What encodes patches in one product, if the autoencoder is as simple.
+        Encodes patches by one matrix product, if the autoencoder is a single layer.
     """
 
     source: PatchSource
@@ -159,7 +159,7 @@ class PatchFeatures:
     product: PatchEncoder | None
 
     def attributes(self) -> dict[str, Any]:
-        """Return what users see of it, as plain values."""
+        """Return the fitted attributes of the features, as plain values."""
         return {
             "patch_size_": self.source.patch_size,
             "padding_": self.source.padding,
@@ -191,7 +191,7 @@ class PatchFeatures:
         return torch.from_numpy(codes).view(*patches.shape[:3], -1)
 
     def pooled(self, rows: NDArray[Any]) -> NDArray[np.float32]:
-        """Return roots of the mean codes of each cell, (n, n_pooled)."""
+        """Return square roots of the mean codes of each cell, (n, n_pooled)."""
         standardised = self.source.standardised(rows).astype(np.float32, copy=False)
         source = torch.from_numpy(standardised)
         return self._blockwise.apply("pool", self._pool, source, self.n_pooled)
@@ -207,11 +207,11 @@ class PatchFeatures:
         return Blockwise(Block(_BLOCK, n_multiplications, smaller, in_threads))
 
     def _pool(self, batch: Tensor) -> Tensor:
-        """Map standardised rows to roots of the mean codes, (n, n_pooled)."""
+        """Map standardised rows to square roots of mean codes, (n, n_pooled)."""
         images = batch.view(-1, *self.source.image_shape)
         codes = self.encode(pad_edges(images, self.source.padding))
         pooled = pool(codes, self.grid).flatten(1)
-        # Of codes that may be negative, as a dense autoencoder has them.
+        # The sign is kept: codes of dense autoencoders can be negative.
         return pooled.abs().sqrt_().copysign_(pooled)
 
 
@@ -221,7 +221,7 @@ def make_patch_features(
     contrast: float | None,
     inner: Model[Any],
 ) -> PatchFeatures:
-    """Put together what encodes patches: one product, where the model is as simple."""
+    """Make the encoder of patches: one product if the model is a single layer."""
     product = _as_one_product(source, contrast, inner)
     return PatchFeatures(source, grid, contrast, inner, product)
 
@@ -229,7 +229,7 @@ def make_patch_features(
 def _as_one_product(
     source: PatchSource, contrast: float | None, inner: Model[Any]
 ) -> PatchEncoder | None:
-    """Return the encoder of a single rectified layer, if that is all there is."""
+    """Return the encoder of a single rectified layer, or None for other models."""
     network, side = inner.network, inner.side
     attributes = side.attributes()
     if not (
@@ -253,21 +253,21 @@ def _as_one_product(
 
 @dataclass(frozen=True)
 class PatchModel:
-    """Features of patches, what is done to them, and the way back to images.
+    """Features of patches, their compression, and the regression back to images.
 
     Parameters
     ----------
     features : PatchFeatures
         Pooled codes.
     compression : Compression
-        Map of the features, and the regression back to standardised images.
+        Map of the features, and the regression to standardised images.
     """
 
     features: PatchFeatures
     compression: Compression
 
     def attributes(self) -> dict[str, Any]:
-        """Return what users see of the compression, as plain arrays."""
+        """Return the fitted attributes of the compression, as plain arrays."""
         found = self.compression
         mean, forward = found.mean, found.forward
         return {
@@ -281,12 +281,12 @@ class PatchModel:
     def from_attributes(
         cls, attributes: Mapping[str, Any], inner: Model[Any]
     ) -> PatchModel:
-        """Put together what `attributes` of features and of the model described.
+        """Build the model from the attributes of features and compression.
 
         Parameters
         ----------
         attributes : mapping
-            All of them, and `image_shape_`.
+            These attributes, and `image_shape_`.
         inner : Model
             The autoencoder of patches.
         """
@@ -309,7 +309,7 @@ class PatchModel:
 
     @property
     def n_features_out(self) -> int:
-        """Number of features that `encode` gives."""
+        """Number of features that `encode` returns."""
         forward = self.compression.forward
         return self.features.n_pooled if forward is None else forward.shape[1]
 
@@ -344,10 +344,10 @@ class PatchModel:
         return rows
 
     def check_usable(self) -> None:
-        """Apply the network and the maps to single rows: parts that do not fit show.
+        """Apply network and maps to single rows, to detect parts that do not fit.
 
-        To a patch and to its features, not to an image, which may have any number of
-        patches: all else that is done to these is bound by their sizes.
+        They are applied to one patch and to its features, not to an image, which may
+        have any number of patches. The sizes of all other arrays follow from these.
         """
         source, inner = self.features.source, self.features.inner
         inner.check_usable()

@@ -1,34 +1,38 @@
-"""What parameters and data resolve to, before anything is learnt."""
+"""Plans: parameters and data, resolved before anything is learnt."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
-from .._data.rows import TrainingData
+from .._data.rows import Rows, TrainingData
 from .._networks.autoencoder import Autoencoder
 from .._objectives.objectives import Objective
+from .._training.optimizers import Solver
+
+# Takes a network, standardised training rows, how many rows these are and a generator.
+Start = Callable[[Any, Rows, float, torch.Generator], None]
 
 
 @dataclass(frozen=True)
 class Budget:
-    """For how long to train, and how fast.
+    """Duration of training, and schedule of the learning rate.
 
     Parameters
     ----------
     batch_size : int
-        Minimum number of rows in a batch, if there are as many.
+        Minimum number of rows in a batch, if there are enough rows.
     n_batches : int
         Number of batches of an epoch.
     max_iter : int
         Maximum number of epochs.
     max_iter_from_pca : int or None
-        Maximum number of epochs of a network that starts as PCA, if that is less.
+        Maximum number of epochs of a network that starts as PCA, if it is lower.
     learning_rate : str
-        Key of `SCHEDULES`: how the learning rate falls over these epochs.
+        Key of `SCHEDULES`: how the learning rate decreases over the epochs.
     """
 
     batch_size: int
@@ -39,87 +43,73 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Solver:
-    """How weights are updated.
-
-    Parameters
-    ----------
-    name : {"adam", "sgd"}
-        Which solver.
-    learning_rate_init : float or "auto"
-        Learning rate at the start; the network decides "auto".
-    momentum : float
-        Momentum of "sgd".
-    alpha : float
-        Weight decay.
-    max_grad_norm : float or None
-        Bound on the norm of the gradient.
-    """
-
-    name: str
-    learning_rate_init: float | Literal["auto"]
-    momentum: float
-    alpha: float
-    max_grad_norm: float | None
-
-
-@dataclass(frozen=True)
 class CodePlan:
-    """What is learnt of the code after training.
+    """Maps and measurements of the code that are learnt after training.
 
     Parameters
     ----------
     features : {"code", "sparse", "stack"}
-        What `transform` gives.
+        Output of `transform`.
     whiten : bool, default=False
         Whether the code is whitened.
     is_ordered : bool, default=False
-        Whether to measure what each component explains.
+        Whether to measure the variance that each component explains.
     n_columns : int or None, default=None
-        If given, features are scaled to the total variance of so many scaled columns.
+        If given, features are scaled to the total variance of this many scaled columns.
+    measures_variance : bool, default=False
+        Whether to measure the variance of each component.
     """
 
     features: str
     whiten: bool = False
     is_ordered: bool = False
     n_columns: int | None = None
+    measures_variance: bool = False
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a fit does, resolved; an estimator makes it and hands it down.
+    """All settings of a fit, resolved by an estimator.
 
     Parameters
     ----------
     build_network : callable
         Returns a network that is not initialised yet.
     learn_side : callable
-        Learns, from the training data, what lies between rows and network.
+        Learns the input side from the training data.
     make_objective : callable
-        Returns what training minimises, given that.
+        Returns the objective for an input side.
     budget : Budget
-        For how long to train, and how fast.
+        Duration of training, and schedule of the learning rate.
     solver : Solver
-        How weights are updated.
+        Settings of the optimizer.
     code : CodePlan
-        What is learnt of the code in the end.
+        Maps and measurements of the code.
     tol : float
-        Least fall of the loss that counts as progress.
+        Smallest decrease of the loss that counts as improvement.
     n_iter_no_change : int
-        Number of epochs without progress after which training stops.
+        Number of epochs without improvement after which training stops.
     shuffle : bool
-        Whether each epoch visits the rows in a new order.
+        Whether each epoch shuffles the rows.
     device : str or torch.device
-        Where to train.
+        Device to train on.
     n_neighbors : int or None, default=None
-        Number of neighbours along which targets are smoothed; None for no smoothing.
+        Number of neighbours over which targets are smoothed; None for no smoothing.
     n_diffusion_steps : int, default=1
-        How often they are.
+        Number of smoothing steps.
+    start : callable or None, default=None
+        Chooses first weights in closed form, after the network has drawn its own. They
+        are a model of their own: it and the input side are learnt from held-out rows
+        too, and the fit keeps it unless training gives the held-out rows a better one.
+    far : float or None, default=None
+        What a loss that is far above the best one exceeds it by; None for a share of
+        it.
     continue_side : callable or None, default=None
-        Takes into the side of an earlier fit, from which training goes on, what the
-        new data adds to it, and returns a new side; None adds nothing.
+        Maps the side of an earlier fit, from which training continues, to a side that
+        includes the new data; None keeps the side.
     single_row : bool, default=False
-        Whether one row may be all there is. Networks normalise it as they do when they
+        Whether the data may be a single row. Networks then normalise it as in
+        evaluation mode.
         are applied.
     """
 
@@ -135,5 +125,7 @@ class Plan:
     device: str | torch.device
     n_neighbors: int | None = None
     n_diffusion_steps: int = 1
+    start: Start | None = None
+    far: float | None = None
     continue_side: Callable[[Any], Any] | None = None
     single_row: bool = False

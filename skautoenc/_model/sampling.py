@@ -164,7 +164,7 @@ def cell_logits(
         return found
 
     width = sum(logits_of_cells(here.side.table))
-    return here._blockwise.apply("logits", logits, here._rows(matrix), width)
+    return here._blockwise.apply("logits", logits, here.side.new_rows(matrix), width)
 
 
 def logits_of_cells(table: Table) -> list[int]:

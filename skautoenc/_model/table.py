@@ -1,10 +1,10 @@
-"""The input side of a table: what lies between columns of all kinds and the network."""
+"""The input side of a table: maps between its columns and the network."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -22,13 +22,13 @@ from .._objectives.losses import LOSSES, Loss
 from .._objectives.objectives import TabularObjective, without_nan
 
 _CPU = torch.device("cpu")
-# Of more columns than these, one of each sort is tried out.
+# If there are more columns, one of each kind is tested.
 _MANY_COLUMNS = 50
 
 
 @dataclass(frozen=True)
 class TableSide:
-    """Columns as numbers and codes of categories; missing values are NaN.
+    """Columns as numbers and integer codes of categories; missing values are NaN.
 
     Parameters
     ----------
@@ -37,13 +37,13 @@ class TableSide:
     schema : Schema or None
         Types of the frame; None for an array.
     loss : Loss
-        What an error of a number costs.
+        Cost of an error of a number.
     loss_name : str
-        Its key in `LOSSES`.
+        Key of the loss in `LOSSES`.
     deviances : list of float
-        Cross-entropy of each category under its frequencies.
+        Cross-entropy of each categorical column under its frequencies.
     device : torch.device, default=cpu
-        Where its tensors are.
+        Device of its tensors.
     """
 
     table: Table
@@ -53,7 +53,7 @@ class TableSide:
     deviances: list[float]
     device: torch.device = _CPU
 
-    error_unit = 1.0  # Costs are shares of deviance already.
+    error_unit = 1.0  # Costs are already shares of deviance.
 
     @property
     def width(self) -> int:
@@ -62,26 +62,18 @@ class TableSide:
         return layout.n_numbers + len(layout.n_levels)
 
     def to(self, device: torch.device) -> TableSide:
-        """Return the same on another device."""
+        """Return a copy on another device."""
         if device == self.device:
             return self
         return replace(self, loss=self.loss.to(device), device=device)
 
-    def admit(self, matrix: Any) -> Any:
-        """Bring an encoded table to what `rows` takes: it is that."""
-        return matrix
-
     def rows(
-        self,
-        data: TrainingData,
-        *,
-        prepared: bool = True,
-        targets: NDArray[np.float32] | None = None,
+        self, data: TrainingData, targets: NDArray[np.float32] | None = None
     ) -> Rows:
-        """Return the encoded table as rows; the columns are at one scale already."""
+        """Return an encoded table as rows; its columns are already scaled."""
         return Rows(
             data.matrix,
-            np.zeros(data.matrix.shape[1]),
+            np.zeros(data.shape[1]),
             1.0,
             self.device,
             index=data.index,
@@ -89,9 +81,13 @@ class TableSide:
             targets=targets,
         )
 
+    def new_rows(self, matrix: Any) -> Rows:
+        """Return a user's encoded table as rows."""
+        return Rows(matrix, np.zeros(matrix.shape[1]), 1.0, self.device)
+
     @property
     def prepare(self) -> RowMap:
-        """What a batch goes through before the network: nothing."""
+        """Function that maps rows to network inputs: the identity."""
         return lambda batch: batch
 
     def objective(
@@ -101,16 +97,17 @@ class TableSide:
         swaps: bool = False,
         corruption_weight: float = 1.0,
     ) -> TabularObjective:
-        """Return what training minimises; without `rates`, to evaluate by.
+        """Return the objective for training, or without `rates` for evaluation.
 
         Parameters
         ----------
         rates : sequence of float of length n_cells, optional
-            Share of the rows that lose each cell.
+            Share of the rows in which each cell is hidden.
         swaps : bool, default=False
-            Whether a cell takes the value of another row, in place of none.
+            Whether a hidden cell takes the value of another row instead of being
+            missing.
         corruption_weight : float, default=1.0
-            Weight of the cells that were changed.
+            Weight of the hidden cells relative to the others.
         """
         layout, categories = self.table.layout, self.table.categories
         if rates is None:
@@ -146,56 +143,57 @@ class TableSide:
             self.device,
         )
 
+    @cached_property
+    def _evaluation(self) -> TabularObjective:
+        return self.objective()
+
     def decoded(self, output: Tensor) -> Tensor:
-        """Turn the network's output into numbers and most likely levels, (n, width)."""
+        """Map the output to numbers and codes of likeliest categories, (n, width)."""
         layout = self.table.layout
         numbers, logits = output.tensor_split([layout.n_numbers], dim=1)
         levels = [
-            of_column.argmax(dim=1, keepdim=True)
-            if of_column.shape[1]
-            else of_column.new_zeros(len(output), 1)
-            for of_column in torch.split(logits, list(layout.n_levels), dim=1)
+            column_logits.argmax(dim=1, keepdim=True)
+            if column_logits.shape[1]
+            else column_logits.new_zeros(len(output), 1)
+            for column_logits in torch.split(logits, list(layout.n_levels), dim=1)
         ]
         return torch.cat([numbers, *levels], dim=1)
 
     def errors(self, network: Autoencoder, batch: Tensor) -> Tensor:
         """Return the mean cost of each row's cells, (n,), for scores."""
-        return self.objective().score(network, batch)
+        return self._evaluation.score(network, batch)
 
     def cell_errors(self, network: Autoencoder, batch: Tensor) -> Tensor:
-        """Return the cost of each cell, (n, width); NaN where there is nothing."""
-        costs, seen = self.objective().surprise(network(batch), batch)
+        """Return the cost of each cell, (n, width); NaN for missing values."""
+        costs, seen = self._evaluation.surprise(network(batch), batch)
         return without_nan(costs).masked_fill(seen == 0, torch.nan)
 
     def restore(
         self, rows: NDArray[np.float32], like: Columns | None = None
     ) -> list[NDArray[Any]]:
-        """Turn decoded rows into values, an array a column.
+        """Convert decoded rows to values, one array per column.
 
-        Dates in text are written as in the columns that they are to be `like`.
+        Dates in text columns are formatted as in the columns of `like`.
         """
         n_numbers = self.table.layout.n_numbers
         return self.table.decode(rows[:, :n_numbers], rows[:, n_numbers:], like)
 
     def as_frame(self, values: list[NDArray[Any]], index: Any = None) -> Any:
-        """Make what `restore` gives a frame as that of the fit, or an array."""
+        """Convert the result of `restore` to a frame as in the fit, or an array."""
         if self.schema is None:
             return make_array(values)
         return make_frame(values, self.schema, index)
 
     def fill(self, columns: Columns, rows: NDArray[np.float32]) -> Any:
-        """Return a copy of a frame or an array whose gaps hold decoded rows' values."""
+        """Return a copy of a frame or array with missing values filled from rows."""
         values = self.restore(rows, columns if columns.is_frame else None)
         return self.fill_with(columns, values)
 
     def fill_with(self, columns: Columns, values: list[NDArray[Any]]) -> Any:
-        """Return a copy of a frame or an array whose gaps hold values, by column."""
-        gaps = [
-            column.gaps(columns[place])
-            for place, column in enumerate(self.table.columns)
-        ]
+        """Return a copy of a frame or array with missing values filled by column."""
+        gaps = self.table.gaps(columns)
         if columns.is_frame:
-            # A column without any value gets the type of the fit.
+            # A column without any value has the type of the fit.
             values = [
                 columns.suit(place, found) if gap.any() and not gap.all() else found
                 for place, (gap, found) in enumerate(zip(gaps, values, strict=True))
@@ -208,9 +206,9 @@ class TableSide:
         return filled
 
     def round_trip(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Turn decoded rows into values, and these into what `rows` takes.
+        """Convert decoded rows to values, and encode these as `rows` accepts them.
 
-        Of many columns one of each sort is tried, and the result is zeros.
+        If there are many columns, one of each kind is tested and the result is zeros.
         """
         if len(self.table.columns) > _MANY_COLUMNS:
             try_some_columns(self.table, self.schema)
@@ -221,14 +219,14 @@ class TableSide:
         return self.table.encode(columns, warns=False)
 
     def attributes(self) -> dict[str, Any]:
-        """Return what users see of it, as plain values and arrays."""
+        """Return the fitted attributes of the side, as plain values and arrays."""
         columns = self.table.columns
         return {
             "_table": self.table,
             "_schema": self.schema,
             "column_kinds_": {column.name: column.kind for column in columns},
             "loss_function_": self.loss_name,
-            # What estimators of matrices have, and files therefore hold.
+            # Estimators of matrices have these attributes, and files hold them.
             "_row_normalization": None,
             "whitening_": None,
             "dewhitening_": None,
@@ -238,7 +236,7 @@ class TableSide:
 
     @classmethod
     def from_attributes(cls, attributes: Mapping[str, Any]) -> TableSide:
-        """Put together again, on the CPU, what `attributes` described."""
+        """Build the side, on the CPU, from the result of `attributes`."""
         table, schema, name, deviances = (
             attributes[key]
             for key in ("_table", "_schema", "loss_function_", "_deviances")
@@ -255,14 +253,14 @@ def _make_loss(name: str, constants: Mapping[str, float]) -> Loss:
 def learn_table_side(
     data: TrainingData, *, table: Table, schema: Schema | None, loss: str
 ) -> TableSide:
-    """Measure what costs are divided by.
+    """Learn the divisors of the costs.
 
     Parameters
     ----------
     data : TrainingData
         The encoded rows.
     table : Table
-        What encoded them.
+        The table that encoded them.
     schema : Schema or None
         Types of the frame; None for an array.
     loss : str
@@ -281,7 +279,7 @@ def learn_table_side(
 def _deviance(
     codes: NDArray[np.float32], n_levels: int, weights: NDArray[Any] | None
 ) -> float:
-    """Return the cross-entropy of levels under their own frequencies."""
+    """Return the cross-entropy of categories under their own frequencies."""
     seen = codes < n_levels
     counts = np.bincount(
         codes[seen].astype(np.int64),

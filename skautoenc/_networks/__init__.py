@@ -1,1 +1,1 @@
-"""Encode and decode: torch only."""
+"""Networks that encode and decode; torch only."""

@@ -1,4 +1,4 @@
-"""What every network of the package can do."""
+"""Interface of all networks of the package."""
 
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, NamedTuple
@@ -11,15 +11,15 @@ from .weights import from_arrays, to_arrays
 
 
 class Code(NamedTuple):
-    """The codes of a training batch, and what they cost by themselves.
+    """The codes of a training batch and their cost.
 
     Parameters
     ----------
     values : Tensor of shape (n, n_components)
-        What is decoded.
+        The codes that are decoded.
     cost : Tensor or None
-        A scalar that is added to the loss, in its units: a penalty of sparsity, or the
-        divergence of a posterior from its prior. None where codes cost nothing.
+        A scalar that is added to the loss, in the same unit: a sparsity penalty, or the
+        divergence of a posterior from its prior. None if the codes have no cost.
     """
 
     values: Tensor
@@ -36,17 +36,17 @@ class Autoencoder(nn.Module, ABC):
     widths : list of int
         Number of activations at each stage of the encoder, input and code included.
     smallest_batch : int
-        Fewest rows that a training batch must have.
+        Minimum number of rows of a training batch.
     weighs_rows : bool
-        Whether a row of weight two counts as two rows in all that it does.
+        Whether a row of weight two has the same effect as two equal rows.
     is_movable : bool
         Whether parameters may be moved in memory: nothing else holds a view of them.
     learning_rate : float
         Learning rate that suits most networks of the class.
     runs_in_threads : bool
-        Whether several threads may apply it at the same time.
+        Whether several threads may apply the network at the same time.
     is_sparse : bool
-        Whether a unit of the code that is zero says nothing.
+        Whether a unit of the code is inactive when its activation is zero.
     """
 
     config: dict[str, Any]
@@ -67,20 +67,21 @@ class Autoencoder(nn.Module, ABC):
     def initialise(
         self, generator: torch.Generator, rows: Tensor, sample_weight: Tensor | None
     ) -> None:
-        """Choose the first weights.
+        """Set the initial weights.
 
         Parameters
         ----------
         generator : torch.Generator
-            Source of all that is random.
+            Source of all random numbers.
         rows : Tensor of shape (n, n_features)
-            Some standardised rows of the training data.
+            A sample of the standardised training rows.
         sample_weight : Tensor of shape (n,) or None
+            Their weights; None if all are equal.
             Their weights; None if all are equal.
         """
 
     def noise(self, n: int, generator: torch.Generator) -> Tensor:
-        """Draw rows that the network may see, to try it out, (n, n_features)."""
+        """Draw random valid input rows, (n, n_features), to test the network with."""
         return torch.randn(n, self.widths[0], generator=generator, **CPU_FLOAT32)
 
     @abstractmethod
@@ -105,7 +106,7 @@ class Autoencoder(nn.Module, ABC):
         return Code(values, self.penalty(values, sample_weight))
 
     def stack(self, x: Tensor) -> Tensor:
-        """Map rows to the hidden activations, if any are known, and the code."""
+        """Map rows to the hidden activations, if the network has any, and the code."""
         return self.encode(x)
 
     @abstractmethod
@@ -115,9 +116,9 @@ class Autoencoder(nn.Module, ABC):
         Parameters
         ----------
         code : Tensor of shape (n, n_components)
-            What `encode` returns; a sparse code is thinned out here first.
+            Output of `encode`. A sparse code first goes through the sparsity rule.
         sample_weight : Tensor of shape (n,), optional
-            Weights of the rows, for a sparsity rule's share of a training batch.
+            Weights of the rows, for sparsity rules that compare the rows of a batch.
 
         Returns
         -------
@@ -127,88 +128,92 @@ class Autoencoder(nn.Module, ABC):
 
     @property
     def n_multiplications(self) -> int:
-        """Multiplications by weights that one row takes on its way through, about."""
+        """Approximate number of multiplications by weights for one row."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     def adam_rates(self) -> tuple[float, dict[Tensor, float]]:
-        """Return the learning rate that suits Adam, and what wide layers get of it.
+        """Return the learning rate for Adam, and the factors of wide layers.
 
         Returns
         -------
         learning_rate : float
-            Of all parameters but those in `factors`.
+            Of all parameters that are not in `factors`.
         factors : dict of Tensor to float
-            Shares of the learning rate, by parameter.
+            By which the learning rate is multiplied, by parameter.
         """
         return self.learning_rate, {}
 
     def safe_factors(self, learning_rate: float) -> dict[Tensor, float]:
-        """Return what wide layers get of a learning rate that would kill their units.
+        """Return factors for wide layers whose units the learning rate would kill.
 
         Parameters
         ----------
         learning_rate : float
-            Of Adam, as a user has chosen it.
+            Learning rate of Adam that the user has set.
 
         Returns
         -------
         dict of Tensor to float
-            Shares of the learning rate, by parameter; the others get all of it.
+            By which the learning rate is multiplied, by parameter. Parameters that are
+            not listed use the full learning rate.
         """
         return {}
 
     def penalty(self, code: Tensor, sample_weight: Tensor | None) -> Tensor | None:
-        """Return what the codes of a batch cost by themselves, a scalar, if anything.
+        """Return the penalty of a batch of codes, a scalar, or None if there is none.
 
         Parameters
         ----------
         code : Tensor of shape (n, n_components)
-            What `encode` returned.
+            Output of `encode`.
         sample_weight : Tensor of shape (n,) or None
             Weights of the rows.
         """
         return None
 
     def squared_jacobian(self, code: Tensor) -> Tensor | None:
-        """Return the squared norm of each code's Jacobian, (n,), if `code` tells it."""
+        """Return the squared norm of each code's Jacobian, (n,).
+
+        None if it cannot be computed from the codes alone.
+        """
         return None
 
     def sparse(self, x: Tensor) -> Tensor:
-        """Map rows to codes as the decoder gets them, (n, n_components)."""
+        """Map rows to codes after the sparsity rule, (n, n_components)."""
         return self.encode(x)
 
     @property
     def starts_as_pca(self) -> bool:
-        """Whether the first weights already reconstruct as PCA does."""
+        """Whether the initial weights already reconstruct as PCA does."""
         return getattr(self, "projection", None) is not None
 
     def unit_weights(self) -> list[tuple[Tensor, int]]:
-        """List the weights that come and go with one unit, each with its dimension."""
+        """List the weights of single units, each with the dimension of the units."""
         return []
 
     def revive(self, dead: Tensor, x: Tensor, chosen: Tensor) -> None:
-        """Point dead units of a sparse code at rows.
+        """Reinitialise dead units of a sparse code so that each responds to a row.
 
         Parameters
         ----------
         dead : Tensor of shape (n_dead,), int64
-            Which units.
+            Indices of the units.
         x : Tensor of shape (n, n_features)
-            Some standardised rows.
+            A sample of standardised rows.
         chosen : Tensor of shape (n_dead,), int64
-            Which of them the units are to stand for.
+            Index of the row that each unit shall respond to.
         """
         raise NotImplementedError
 
     def rectifiers(self) -> list[nn.Module]:
-        """List the modules that rectify hidden units, which may die of it.
+        """List the modules that rectify hidden units, which can therefore die.
 
-        Their outputs have the units in the last dimension.
+        The last dimension of their outputs holds the units.
         """
         return [module for module in self.modules() if isinstance(module, nn.ReLU)]
 
     def state(self) -> dict[str, Any]:
-        """Describe the network by plain values and arrays, for any machine to load."""
+        """Describe the network by plain values and arrays that any machine can load."""
         return {
             "class": type(self).__name__,
             "config": self.config,

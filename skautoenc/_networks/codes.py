@@ -1,7 +1,7 @@
-"""What keeps a code sparse: rules and penalties.
+"""Sparsity of codes: rules and penalties.
 
-A rule decides which activations reach the decoder. A penalty lets all pass, and makes
-them cost.
+A rule selects the activations that reach the decoder. A penalty lets all of them pass
+and adds a cost to the loss.
 """
 
 import math
@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from .layers import CPU_FLOAT32, running_momentum
 
-# The running threshold forgets a batch after about twenty: long against the noise of
-# one batch, short against a fit.
+# The running threshold averages over about twenty batches: enough to smooth the noise
+# of single batches, and few compared to a fit.
 _MOMENTUM = 0.05
 
 
@@ -22,23 +22,24 @@ def nth_largest(code: Tensor, n: int) -> Tensor:
     """Return the n-th largest value of each column of `code`, (n_rows, n_columns)."""
     if code.device.type != "cpu":
         return code.topk(n, dim=0).values[-1]
-    # On the CPU numpy partitions several times faster than torch selects.
-    columns = code.t().contiguous().numpy()
-    place = code.shape[0] - n
-    return torch.from_numpy(np.partition(columns, place, axis=1)[:, place].copy())
+    # On the CPU, numpy's partition is several times faster than torch's selection.
+    columns = code.t().contiguous().numpy()  # (n_columns, n_rows)
+    position = code.shape[0] - n
+    nth = np.partition(columns, position, axis=1)[:, position].copy()  # (n_columns,)
+    return torch.from_numpy(nth)
 
 
 def share_threshold(
     code: Tensor, rate: float, sample_weight: Tensor | None = None
 ) -> Tensor:
-    """Find the value that the largest share of each column reaches.
+    """Return the threshold of each column that a given share of its rows reaches.
 
     Parameters
     ----------
     code : Tensor of shape (n, n_columns)
         Activations.
     rate : float
-        The share, by weight.
+        The share of the rows, by weight.
     sample_weight : Tensor of shape (n,), optional
         Weights of the rows: a row of weight two counts as two equal rows.
 
@@ -51,19 +52,19 @@ def share_threshold(
     if sample_weight is None:
         kept = max(1, math.ceil(rate * n_rows - 1e-6))
         return nth_largest(code, kept)
-    ordered, order = code.sort(dim=0, descending=True)
-    cumulative = sample_weight[order].cumsum(dim=0)
+    ordered, order = code.sort(dim=0, descending=True)  # (n, n_columns) each
+    cumulative = sample_weight[order].cumsum(dim=0)  # (n, n_columns)
     needed = (rate - 1e-6 / n_rows) * sample_weight.sum()
-    position = (cumulative < needed).sum(dim=0).clamp(max=n_rows - 1)
-    return ordered.gather(0, position.unsqueeze(0)).squeeze(0)
+    position = (cumulative < needed).sum(dim=0).clamp(max=n_rows - 1)  # (n_columns,)
+    return ordered.gather(0, position.unsqueeze(0)).squeeze(0)  # (n_columns,)
 
 
 class _BatchSparsity(nn.Module):
-    """A rule that compares the rows of a batch.
+    """Base class of rules that compare the rows of a batch.
 
-    What a row keeps in training depends on the rest of its batch. Reading uses the
-    running mean of the thresholds met in training instead: a row's result is then its
-    own.
+    In training, the activations that a row keeps depend on the rest of its batch. In
+    evaluation mode, the running mean of the training thresholds is used instead, so the
+    result of a row does not depend on other rows.
     """
 
     threshold: Tensor
@@ -76,11 +77,11 @@ class _BatchSparsity(nn.Module):
         self.register_buffer("n_batches", torch.zeros((), **CPU_FLOAT32))
 
     def batch_threshold(self, code: Tensor, sample_weight: Tensor | None) -> Tensor:
-        """Return the threshold of a batch, of the shape of `threshold`."""
+        """Return the threshold of a batch, in the shape of `threshold`."""
         raise NotImplementedError
 
     def forward(self, code: Tensor, sample_weight: Tensor | None = None) -> Tensor:
-        """Zero the activations of `code`, (n, n_components), under the threshold."""
+        """Zero the activations of `code`, (n, n_components), below the threshold."""
         if not self.training:
             return code * (code >= self.threshold)
         threshold = self.batch_threshold(code.detach(), sample_weight)
@@ -136,6 +137,7 @@ class BatchTopKSparsity(_BatchSparsity):
         """Return one threshold for all units."""
         if sample_weight is not None:
             sample_weight = sample_weight.repeat_interleave(code.shape[1])
+        # Both of shape (n * n_components, ...).
         return share_threshold(code.reshape(-1, 1), self.rate, sample_weight)
 
 
@@ -160,7 +162,7 @@ class TopKSparsity(nn.Module):
 
     def forward(self, code: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """Zero all but the largest activations of each row of `code`."""
-        threshold = nth_largest(code.detach().t(), self.n_active)
+        threshold = nth_largest(code.detach().t(), self.n_active)  # (n,)
         return code * (code >= threshold.unsqueeze(1))
 
 
@@ -180,7 +182,7 @@ SPARSITIES: dict[str, type[nn.Module]] = {
 
 
 class Penalty(Protocol):
-    """What the codes of a batch cost."""
+    """Cost of a batch of codes."""
 
     def __call__(
         self,
@@ -197,9 +199,9 @@ class Penalty(Protocol):
         code : Tensor of shape (n, n_components)
             Activations, none negative.
         outgoing : Tensor of shape (n_components, width)
-            What one unit of each adds to the decoder's first layer.
+            The contribution of one unit of each component to the decoder's first layer.
         rate : float
-            Wanted share of activation.
+            Desired mean activation.
         sample_weight : Tensor of shape (n,) or None
             Weights of the rows.
         """
@@ -208,36 +210,38 @@ class Penalty(Protocol):
 def l1_penalty(
     code: Tensor, *, outgoing: Tensor, rate: float, sample_weight: Tensor | None
 ) -> Tensor:
-    """Make each activation cost what it contributes, whatever the rate [1]_.
+    """Penalise each activation in proportion to its contribution [1]_.
 
-    Weighing activations by the length of their outgoing weights keeps the network from
-    shrinking the one and growing the other. The unit is the root of the width.
+    Activations are weighted by the norm of their outgoing weights. Otherwise the
+    network would shrink activations and grow the weights. The norm is the root mean
+    square, so that it does not depend on the width. `rate` has no effect.
 
     References
     ----------
     .. [1] Bricken et al., "Towards monosemanticity", Transformer Circuits, 2023, with
-       the weighing of Conerly et al., "Update on how we train SAEs", ibid., 2024.
+       the weighting of Conerly et al., "Update on how we train SAEs", ibid., 2024.
     """
-    lengths = outgoing.square().mean(dim=1).clamp(min=1e-12).sqrt()
-    return _column_means(code, sample_weight) @ lengths
+    lengths = outgoing.square().mean(dim=1).clamp(min=1e-12).sqrt()  # (n_components,)
+    return _column_means(code, sample_weight) @ lengths  # ()
 
 
 def kl_penalty(
     code: Tensor, *, outgoing: Tensor, rate: float, sample_weight: Tensor | None
 ) -> Tensor:
-    """Pull the mean of each unit, of activations between 0 and 1, to the rate [1]_.
+    """Penalise the divergence of each unit's mean activation from the rate [1]_.
 
-    Divergences are summed, against a squared error that is summed over the width.
+    Activations lie between 0 and 1. The divergences are summed over the units; the
+    division by the width matches a squared error that is averaged over the width.
 
     References
     ----------
     .. [1] Ng, "Sparse autoencoder", CS294A lecture notes, 2011, after Lee, Ekanadham
        and Ng, "Sparse deep belief net model for visual area V2", NeurIPS 2007.
     """
-    mean = _column_means(code, sample_weight).clamp(1e-6, 1 - 1e-6)
+    mean = _column_means(code, sample_weight).clamp(1e-6, 1 - 1e-6)  # (n_components,)
     active = rate * torch.log(rate / mean)
     idle = (1 - rate) * torch.log((1 - rate) / (1 - mean))
-    return (active + idle).sum() / outgoing.shape[1]
+    return (active + idle).sum() / outgoing.shape[1]  # ()
 
 
 def _column_means(code: Tensor, sample_weight: Tensor | None) -> Tensor:

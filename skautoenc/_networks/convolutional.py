@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from .autoencoder import Autoencoder
 from .layers import (
     ACTIVATIONS,
-    BESIDE_SKIP,
     CPU_FLOAT32,
     NORMALIZATIONS,
+    RESIDUAL_INIT_SCALE,
     Linear,
     LinearSkip,
     draw_weight,
@@ -21,10 +21,10 @@ STRIDE = 2
 
 
 class Convolution(nn.Module):
-    """Convolution of stride 2 over maps whose channels come last.
+    """Convolution of stride 2 over channels-last maps.
 
-    A map of n places becomes one of ceil(n / 2), down and across. Channels are last in
-    memory throughout: on a CPU that halves the time of a step.
+    A map of height or width n becomes one of ceil(n / 2). Channels are last in memory,
+    too: on a CPU, this halves the time of a step.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class Convolution(nn.Module):
 
     @property
     def fans(self) -> tuple[int, int]:
-        """Number of inputs of an output, and of outputs of an input, about."""
+        """Inputs of an output, and approximate number of outputs of an input."""
         outputs, inputs, *size = self.weight.shape
         return inputs * math.prod(size), outputs * math.prod(size) // STRIDE**2
 
@@ -55,7 +55,7 @@ class Convolution(nn.Module):
 
 
 class TransposedConvolution(nn.Module):
-    """Transposed convolution of stride 2, the way back from a `Convolution`.
+    """Transposed convolution of stride 2, which undoes the shape of a `Convolution`.
 
     Parameters
     ----------
@@ -64,8 +64,8 @@ class TransposedConvolution(nn.Module):
     kernel_size : int
         Height and width of the kernel, odd.
     size : tuple of int
-        Height and width of what comes out: of the two lengths that a convolution takes
-        to the same one, that which went in.
+        Height and width of the output. Two lengths are halved to the same one, so the
+        input does not determine them.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class TransposedConvolution(nn.Module):
 
     @property
     def fans(self) -> tuple[int, int]:
-        """Number of inputs of an output, about, and of outputs of an input."""
+        """Approximate number of inputs of an output, and outputs of an input."""
         inputs, outputs, *size = self.weight.shape
         return inputs * math.prod(size) // STRIDE**2 or 1, outputs * math.prod(size)
 
@@ -115,18 +115,18 @@ class ConvolutionalAutoencoder(Autoencoder):
     n_components : int
         Width of the code.
     hidden_channels : sequence of int
-        Channels of the encoder's maps, each of half the height and width of the one
-        before; the decoder has them in reverse.
+        Channels of the encoder's maps, each of half the height and width of the map
+        before it; the decoder has them in reverse order.
     kernel_size : int
         Height and width of all kernels, odd.
     activation : str
         Key of `ACTIVATIONS`, applied to the maps.
     linear_skip : bool
-        Whether a linear map, tied between encoder and decoder, runs beside the
+        Whether a linear map, tied between encoder and decoder, is added to the
         convolutions. The network then starts as PCA.
     normalization : {"batch", "layer"} or None
-        Normalisation of the channels ahead of each activation, over all places of a
-        batch or over the channels of a place.
+        Normalisation of the channels before each activation: over all positions of a
+        batch, or over the channels of one position.
     """
 
     learning_rate = 0.01
@@ -176,19 +176,19 @@ class ConvolutionalAutoencoder(Autoencoder):
     def _rectifier(self, n_channels: int) -> nn.Sequential:
         normalize = NORMALIZATIONS.get(self.config["normalization"])
         return nn.Sequential(
-            _OfPlaces(normalize(n_channels)) if normalize else nn.Identity(),
+            _PerPosition(normalize(n_channels)) if normalize else nn.Identity(),
             ACTIVATIONS[self.config["activation"]].module(),
         )
 
     @property
     def n_multiplications(self) -> int:
-        """Multiplications by weights that one row takes on its way through, about."""
+        """Approximate number of multiplications by weights for one row."""
         dense = sum(
             module.weight.numel()
             for module in self.modules()
             if isinstance(module, Linear | LinearSkip)
         )
-        # A kernel is applied once for each place of the smaller of its two maps.
+        # A kernel is applied once for each position of the smaller of its two maps.
         kernels = [m for m in self.modules() if isinstance(m, _KERNEL_LAYERS)]
         smaller = [*self.shapes[1:], *reversed(self.shapes[1:])]
         return dense + sum(
@@ -208,36 +208,36 @@ class ConvolutionalAutoencoder(Autoencoder):
             draw_weight(layer.weight, layer.fans, ACTIVATIONS[kind], generator)
             nn.init.zeros_(layer.bias)
             if layer in last and self.projection is not None:
-                layer.weight.mul_(BESIDE_SKIP)
+                layer.weight.mul_(RESIDUAL_INIT_SCALE)
         if self.projection is not None:
             self.projection.initialise(generator, rows, sample_weight)
 
     def encode(self, x: Tensor) -> Tensor:
         """Map standardised rows, (n, n_features), to codes, (n, n_components)."""
-        maps = self.encoder(x.view(-1, *self.shapes[0]))
-        code: Tensor = self.to_code(maps.flatten(1))
+        maps = self.encoder(x.view(-1, *self.shapes[0]))  # (n, *shapes[-1])
+        code: Tensor = self.to_code(maps.flatten(1))  # (n, n_components)
         return code if self.projection is None else code + self.projection.encode(x)
 
     def decode(self, code: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """Map codes, (n, n_components), to standardised rows, (n, n_features)."""
-        maps = self.from_code(code).view(-1, *self.shapes[-1])
-        rows: Tensor = self.decoder(maps).flatten(1)
+        maps = self.from_code(code).view(-1, *self.shapes[-1])  # (n, *shapes[-1])
+        rows: Tensor = self.decoder(maps).flatten(1)  # (n, n_features)
         return rows if self.projection is None else rows + self.projection.decode(code)
 
 
 _KERNEL_LAYERS = (Convolution, TransposedConvolution)
 
 
-class _OfPlaces(nn.Module):
-    """Applies a layer for rows to the channels of each place."""
+class _PerPosition(nn.Module):
+    """Applies a layer for rows to the channels of each position."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
         self.layer = layer
 
     def forward(self, maps: Tensor) -> Tensor:
-        places: Tensor = self.layer(maps.flatten(0, 2))
-        return places.view(maps.shape)
+        positions: Tensor = self.layer(maps.flatten(0, 2))  # (n * height * width, c)
+        return positions.view(maps.shape)
 
 
 def _shapes_of_maps(

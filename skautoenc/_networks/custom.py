@@ -1,4 +1,4 @@
-"""A network of the user's own."""
+"""Networks that users define."""
 
 import os
 import threading
@@ -14,13 +14,14 @@ from torch.nn.parameter import is_lazy
 from .autoencoder import Autoencoder
 from .layers import Dropout
 
-# A user's layers draw their first weights from the global generator: only one network
-# at a time may be built from it. A builder may itself build others.
+# Layers of users draw their initial weights from the global generator, so only one
+# network is built at a time. The lock is reentrant: a builder may itself build other
+# networks.
 _building = threading.RLock()
 
 
 def _after_fork() -> None:
-    """Let a forked process build where a thread of its parent's built."""
+    """Replace the lock: a thread of the parent process may have held it at the fork."""
     global _building
     _building = threading.RLock()
 
@@ -46,12 +47,12 @@ class CustomAutoencoder(Autoencoder):
     Raises
     ------
     ValueError
-        If what was built cannot be trained as an autoencoder.
+        If the module cannot be trained as an autoencoder.
     """
 
-    # A user may have tied weights by their memory, or kept a view of them.
+    # The module may have tied weights by sharing memory, or hold a view of them.
     is_movable = False
-    # It may keep what it computed.
+    # The module may store what it computes.
     runs_in_threads = False
 
     def __init__(
@@ -88,7 +89,7 @@ class CustomAutoencoder(Autoencoder):
     def initialise(
         self, generator: torch.Generator, rows: Tensor, sample_weight: Tensor | None
     ) -> None:
-        """Build the module anew, with a seed drawn from `generator`."""
+        """Build the module again, with a seed drawn from `generator`."""
         seed = torch.randint(2**31, (), generator=generator, device="cpu")
         self.module = self._build(int(seed))
         self.eval()
@@ -99,7 +100,7 @@ class CustomAutoencoder(Autoencoder):
             _check_shape("decode", reconstruction, (len(rows[:2]), self.widths[0]))
 
     def rectifiers(self) -> list[nn.Module]:
-        """Return none: which dimension of an output has the units is not known."""
+        """Return none: it is not known which dimension of an output holds the units."""
         return []
 
     def encode(self, x: Tensor) -> Tensor:
@@ -116,7 +117,7 @@ class CustomAutoencoder(Autoencoder):
 
     @contextmanager
     def _normalising(self, n_rows: int) -> Iterator[None]:
-        """Let a single row be normalised as in reading: it has no moments."""
+        """Normalise a batch of one row by the running moments: it has none itself."""
         if not self.training or n_rows > 1:
             yield
             return
@@ -134,7 +135,7 @@ class CustomAutoencoder(Autoencoder):
 
 @contextmanager
 def _float32() -> Iterator[None]:
-    """Make float32 torch's default type: draws in another type are other weights."""
+    """Make float32 torch's default type: other types would draw other weights."""
     before = torch.get_default_dtype()
     if before == torch.float32:
         yield
@@ -147,7 +148,7 @@ def _float32() -> Iterator[None]:
 
 
 def _check_module(module: Any) -> None:
-    """Raise a ValueError that says what a built network lacks."""
+    """Raise a ValueError if a built module cannot be trained."""
     if not isinstance(module, nn.Module):
         fault = f"it returned {type(module).__name__}, not a torch.nn.Module"
     elif not (callable(getattr(module, "encode", None)) and hasattr(module, "decode")):
@@ -173,7 +174,7 @@ def _check_shape(method: str, result: Any, shape: tuple[int, int]) -> None:
 
 
 def _take_over_dropout(module: nn.Module) -> None:
-    """Let dropout draw from the fit's generator, not from the global one."""
+    """Make dropout draw from the generator of the fit, not from the global one."""
     for parent in module.modules():
         for name, child in parent.named_children():
             if type(child) is nn.Dropout:

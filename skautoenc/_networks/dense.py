@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from .autoencoder import Autoencoder
 from .codes import PENALTIES, SPARSITIES, DenseCode
 from .layers import (
-    BESIDE_SKIP,
     BOUNDED,
+    RESIDUAL_INIT_SCALE,
     Affine,
     Linear,
     LinearSkip,
@@ -25,7 +25,7 @@ from .rates import (
     rate_factors,
 )
 
-# What a sparse code is rectified by, unless by ReLU.
+# Activation of the code by kind of sparsity; ReLU for those that are not listed.
 _CODE_ACTIVATIONS: dict[str | None, type[nn.Module]] = {
     None: nn.Identity,
     "kl": nn.Sigmoid,
@@ -35,7 +35,7 @@ _CODE_ACTIVATIONS: dict[str | None, type[nn.Module]] = {
 class DenseAutoencoder(Autoencoder):
     """Fully connected encoder and mirrored decoder around one code.
 
-    Rows come in and go out standardised: centred, with unit mean variance.
+    Input and output rows are standardised: centred, with unit mean variance.
 
     Parameters
     ----------
@@ -44,27 +44,27 @@ class DenseAutoencoder(Autoencoder):
     n_components : int
         Width of the code.
     hidden_layer_sizes : sequence of int
-        Widths of the encoder's hidden layers; the decoder has them in reverse.
+        Widths of the encoder's hidden layers; the decoder has them in reverse order.
     activation : str
         Key of `ACTIVATIONS`, applied to the hidden layers.
     sparsity : str or None
-        Key of `SPARSITIES` or `PENALTIES`. The code is rectified, or between 0 and 1
-        for "kl"; without sparsity it is linear.
+        Key of `SPARSITIES` or `PENALTIES`. A sparse code is rectified, or lies between
+        0 and 1 for "kl"; without sparsity the code is linear.
     sparsity_rate : float
-        Share of the activations that a rule keeps in training; mean activation that
-        "kl" aims at.
+        Share of the activations that a rule keeps in training; desired mean activation
+        for "kl".
     sparsity_penalty : float
         Weight of the penalty, for "l1" and "kl".
     tied_weights : bool
         Whether the decoder uses the encoder's weights, transposed.
     linear_skip : bool
-        Whether a linear map, tied between encoder and decoder, runs beside the hidden
+        Whether a linear map, tied between encoder and decoder, is added to the hidden
         layers. The network then starts as PCA, which the hidden layers learn to
-        correct; without hidden layers it would add nothing and is left out.
+        correct. A network without hidden layers gets none.
     normalization : {"batch", "layer"} or None
-        Normalisation ahead of each hidden activation.
+        Normalisation before each hidden activation.
     dropout : float
-        Rate at which hidden activations are dropped while training.
+        Rate at which hidden activations are zeroed in training.
     """
 
     def __init__(
@@ -137,17 +137,18 @@ class DenseAutoencoder(Autoencoder):
         if self.projection is None:
             return
         self.projection.initialise(generator, rows, sample_weight)
-        # A tied decoder's last weight is the encoder's first and keeps its size.
+        # With tied weights, the decoder's last weight is the encoder's first one, which
+        # is not scaled.
         for last, scale in (self.encoder[-1], 1.0), (self.decoder[-1], self._gain):
             if isinstance(last, Linear):
-                last.weight.mul_(BESIDE_SKIP / scale)
+                last.weight.mul_(RESIDUAL_INIT_SCALE / scale)
 
     @property
     def _gain(self) -> float:
-        """How much larger than in most networks the decoder's activations are.
+        """How much larger than usual the decoder's activations are.
 
-        Beside a linear skip a component of the code has a variance of up to n_features
-        / n_components, which activations without a bound pass on.
+        With a linear skip, a component of the code has a variance of up to n_features
+        / n_components. Unbounded activations pass it on.
         """
         config = self.config
         is_bounded = config["normalization"] or config["activation"] in BOUNDED
@@ -155,12 +156,12 @@ class DenseAutoencoder(Autoencoder):
 
     @property
     def _spread(self) -> float:
-        """How much more there is to one component than in most networks."""
+        """Standard deviation of a component relative to that in most networks."""
         config = self.config
         return max(1.0, math.sqrt(config["n_features"] / config["n_components"]) / 2)
 
     def adam_rates(self) -> tuple[float, dict[Tensor, float]]:
-        """Return the learning rate that suits Adam, and what wide layers get of it."""
+        """Return the learning rate for Adam, and the factors of wide layers."""
         config = self.config
         if not config["hidden_layer_sizes"]:
             return self.learning_rate, {}
@@ -173,7 +174,7 @@ class DenseAutoencoder(Autoencoder):
         return rate, rate_factors(numbers, FULL_WIDTH)
 
     def safe_factors(self, learning_rate: float) -> dict[Tensor, float]:
-        """Return what wide rectified layers get of a rate that would kill them."""
+        """Return factors for wide rectified layers that the rate would kill."""
         if self.config["normalization"] or not self.rectifiers():
             return {}
         layers = [m for m in self.modules() if isinstance(m, Affine)]
@@ -181,15 +182,15 @@ class DenseAutoencoder(Autoencoder):
         return rate_factors(numbers, FATAL_STEP / learning_rate)
 
     def _numbers_of_inputs(self) -> list[tuple[Tensor, float]]:
-        """List the weights, each with how many inputs it sums up, by their size."""
-        found = [
+        """List the weights, each with its number of inputs times their scale."""
+        numbers = [
             (layer.weight, layer.fans[0] * self._gain_of(layer))
             for layer in self.modules()
             if isinstance(layer, Affine)
         ]
         if self.projection is not None:
-            found.append((self.projection.weight, self.config["n_features"]))
-        return found
+            numbers.append((self.projection.weight, self.config["n_features"]))
+        return numbers
 
     def _gain_of(self, layer: nn.Module) -> float:
         if layer is not self.decoder[-1]:
@@ -203,7 +204,7 @@ class DenseAutoencoder(Autoencoder):
         return self._code(x, self.encoder[:-1](x))
 
     def sparse(self, x: Tensor) -> Tensor:
-        """Map rows to codes as the decoder gets them, (n, n_components)."""
+        """Map rows to codes after the sparsity rule, (n, n_components)."""
         code: Tensor = self.sparsity(self.encode(x))
         return code
 
@@ -211,12 +212,12 @@ class DenseAutoencoder(Autoencoder):
         """Map rows to all hidden activations and the code, (n, sum(widths[1:]))."""
         hidden, activations = x, []
         for layer in list(self.encoder)[:-1]:
-            hidden = layer(hidden)
+            hidden = layer(hidden)  # (n, width of the layer)
             activations.append(hidden)
         return torch.cat([*activations, self._code(x, hidden)], dim=1)
 
     def _code(self, x: Tensor, hidden: Tensor) -> Tensor:
-        code = self.encoder[-1](hidden)
+        code = self.encoder[-1](hidden)  # (n, n_components)
         if self.projection is not None:
             code = code + self.projection.encode(x)
         activated: Tensor = self.code_activation(code)
@@ -225,7 +226,7 @@ class DenseAutoencoder(Autoencoder):
     def decode(self, code: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """Map codes, (n, n_components), to standardised rows, (n, n_features)."""
         code = self.sparsity(code, sample_weight)
-        reconstruction: Tensor = self.decoder(code)
+        reconstruction: Tensor = self.decoder(code)  # (n, n_features)
         if self.projection is not None:
             reconstruction = reconstruction + self.projection.decode(code)
         return reconstruction
@@ -242,16 +243,16 @@ class DenseAutoencoder(Autoencoder):
         return layer
 
     def _outgoing(self) -> Tensor:
-        """Return what each unit adds to the decoder's first layer, one unit a row."""
+        """Return each unit's weights in the decoder, (n_components, width)."""
         layer = self._after_code()
         tied = isinstance(layer, TransposedLinear)
-        outgoing = layer.weight if tied else layer.weight.t()
+        outgoing = layer.weight if tied else layer.weight.t()  # (n_components, width)
         if self.projection is not None:
             outgoing = torch.cat([outgoing, self.projection.weight], dim=1)
         return outgoing
 
     def penalty(self, code: Tensor, sample_weight: Tensor | None) -> Tensor | None:
-        """Return what a penalised code costs, a scalar, or None for any other."""
+        """Return the penalty of a batch of codes, a scalar, or None without one."""
         penalty = PENALTIES.get(self.config["sparsity"])
         if penalty is None:
             return None
@@ -266,8 +267,8 @@ class DenseAutoencoder(Autoencoder):
     def squared_jacobian(self, code: Tensor) -> Tensor | None:
         """Return the squared norm of each code's Jacobian, (n,).
 
-        With one layer it is the sum over the units of squared slope times squared
-        length of the weights [1]_; None with more.
+        With one layer, it is the sum over the units of the squared slope times the
+        squared norm of the weights [1]_. With more layers, None is returned.
 
         References
         ----------
@@ -282,10 +283,10 @@ class DenseAutoencoder(Autoencoder):
         else:
             slopes = torch.ones_like(code)
         layer = self._before_code()
-        return slopes.square() @ layer.weight.square().sum(dim=1)
+        return slopes.square() @ layer.weight.square().sum(dim=1)  # (n,)
 
     def unit_weights(self) -> list[tuple[Tensor, int]]:
-        """List the weights that come and go with one unit, each with its dimension."""
+        """List the weights of single units, each with the dimension of the units."""
         layer, after = self._before_code(), self._after_code()
         weights: list[tuple[Tensor, int]] = [(layer.weight, 0), (layer.bias, 0)]
         if isinstance(after, Linear):
@@ -296,16 +297,16 @@ class DenseAutoencoder(Autoencoder):
 
     @torch.no_grad()
     def revive(self, dead: Tensor, x: Tensor, chosen: Tensor) -> None:
-        """Point dead units at rows of `x`.
+        """Reinitialise dead units so that each responds to a row of `x`.
 
-        Each is to answer to its row as strongly as the strongest unit of a row does
-        on average, so that it holds its own under a rule. Outgoing weights of its own,
-        where the decoder has some, start anew at zero: it is to say nothing before it
-        knows what.
+        The response to its row has the strength that the strongest unit of a row has on
+        average, so that the sparsity rule selects the unit. Outgoing weights that the
+        unit does not share with the encoder start at zero: the reconstruction does not
+        change until they are trained.
         """
         hidden, strongest = self.encoder[:-1](x), self.encode(x).amax(dim=1).mean()
-        mean = hidden.mean(dim=0)
-        directions = hidden[chosen] - mean
+        mean = hidden.mean(dim=0)  # (width,)
+        directions = hidden[chosen] - mean  # (n_dead, width)
         squares = directions.square().sum(dim=1, keepdim=True).clamp(min=1e-12)
         for weight, dim in self.unit_weights():
             weight.index_fill_(dim, dead, 0)
@@ -326,8 +327,8 @@ class DenseAutoencoder(Autoencoder):
         Returns
         -------
         Tensor of shape (n_components, n_features) or None
-            Row k is what one unit of component k adds to a standardised row. None
-            where hidden layers make the contribution depend on the other components.
+            Row k is added to a standardised row for one unit of component k. None if
+            there are hidden layers: the contribution then depends on other components.
         """
         if len(self.decoder) > 1:
             return None

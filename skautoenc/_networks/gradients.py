@@ -1,7 +1,7 @@
 """Closed-form gradients of the dense autoencoder.
 
-Small networks spend most of a step in autograd's bookkeeping. Here the same kernels are
-called that autograd would call, one after the other.
+Small networks spend most of a step in autograd's bookkeeping. This module calls the
+same kernels as autograd would, without the bookkeeping.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from .weights import stacked_view
 
 _aten = torch.ops.aten
 
-# Gradient by the input of an activation, from that by its output, its input and its
-# output.
+# Maps (gradient by the output, input, output) of an activation to the gradient by its
+# input.
 Derivative = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def _of_selu(gradient: Tensor, inputs: Tensor, outputs: Tensor) -> Tensor:
     alpha, scale = 1.6732632423543772, 1.0507009873554805
-    found: Tensor = _aten.elu_backward(gradient, alpha, scale, 1.0, False, inputs)
-    return found
+    result: Tensor = _aten.elu_backward(gradient, alpha, scale, 1.0, False, inputs)
+    return result
 
 
 _DERIVATIVES: dict[str, Derivative] = {
@@ -46,10 +46,10 @@ _DERIVATIVES: dict[str, Derivative] = {
 
 
 class Backward(Protocol):
-    """Computes a loss and leaves its gradients in ``grad`` of the parameters.
+    """Computes a loss and stores its gradients in ``grad`` of the parameters.
 
-    To be called where autograd is off. For several networks everything has one more
-    dimension, the first, which counts them.
+    It is called with autograd switched off. For several networks, all tensors have an
+    additional first dimension, of size n_networks.
     """
 
     def __call__(
@@ -62,31 +62,33 @@ class Backward(Protocol):
         source : Tensor of shape (n, n_features)
             Rows to encode.
         target : Tensor of shape (n, n_features)
-            What they are to be decoded to.
+            Rows that they should be decoded to.
         sample_weight : Tensor of shape (n,) or None
             Weights of the rows.
         """
 
 
 def closed_form_gradients(networks: Sequence[nn.Module]) -> Backward | None:
-    """Return what computes the gradients of the squared error, or None for autograd.
+    """Return a function that computes the squared error and its gradients, or None.
 
     There are closed forms for dense autoencoders without normalisation, dropout and
-    penalties. They call kernels of torch that are not public: a small network of the
-    same kind is tried first, once in a process, and autograd is the way out.
+    penalties. None means that autograd must be used. The closed forms call kernels of
+    torch that are not public. Therefore they are first compared with autograd on a
+    small network, once per process and architecture; if they differ, None is returned.
 
     Parameters
     ----------
     networks : sequence of torch.nn.Module
-        One, or several of one architecture whose parameters lie at even distances in
-        one piece of memory. The parameters have a ``grad``, and stay where they are.
+        One network, or several of one architecture whose parameters lie at equal
+        distances in one block of memory. The parameters have a ``grad`` and are not
+        moved afterwards.
     """
     dense = [network for network in networks if isinstance(network, DenseAutoencoder)]
     if len(dense) < len(networks) or not all(map(_has_closed_form, dense)):
         return None
     config = dense[0].config
-    kind = {name: config[name] for name in _KIND}
-    if not _agrees_with_autograd(n_hidden=len(config["hidden_layer_sizes"]), **kind):
+    kernels = {name: config[name] for name in _SELECT_KERNELS}
+    if not _agrees_with_autograd(n_hidden=len(config["hidden_layer_sizes"]), **kernels):
         return None
     return _DenseBackward(dense)
 
@@ -97,13 +99,13 @@ def _has_closed_form(network: DenseAutoencoder) -> bool:
     return not special and config["sparsity"] not in PENALTIES
 
 
-# What decides, beside the number of layers, which kernels are called.
-_KIND = "activation", "sparsity", "tied_weights", "linear_skip"
+# Arguments that determine, with the number of layers, which kernels are called.
+_SELECT_KERNELS = "activation", "sparsity", "tied_weights", "linear_skip"
 
 
 @cache
-def _agrees_with_autograd(*, n_hidden: int, **kind: Any) -> bool:
-    """Whether a small network of the kind gets the gradients that autograd gives."""
+def _agrees_with_autograd(*, n_hidden: int, **arguments: Any) -> bool:
+    """Whether closed form and autograd agree for a small network."""
     network = DenseAutoencoder(
         n_features=3,
         n_components=4,
@@ -112,7 +114,7 @@ def _agrees_with_autograd(*, n_hidden: int, **kind: Any) -> bool:
         sparsity_penalty=0.0,
         normalization=None,
         dropout=0.0,
-        **kind,
+        **arguments,
     )
     generator = torch.Generator("cpu").manual_seed(0)
     rows = torch.empty(8, 3, **CPU_FLOAT32).normal_(generator=generator)
@@ -126,15 +128,15 @@ def _agrees_with_autograd(*, n_hidden: int, **kind: Any) -> bool:
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
         with torch.no_grad():
-            found = _DenseBackward([network])(rows, rows, None)
+            result = _DenseBackward([network])(rows, rows, None)
     except (AttributeError, TypeError, RuntimeError):
         return False
-    pairs = zip([found, *gradients], [loss, *expected], strict=True)
+    pairs = zip([result, *gradients], [loss, *expected], strict=True)
     return all(torch.allclose(a, b, rtol=1e-3, atol=1e-5) for a, b in pairs)
 
 
 class _Products(NamedTuple):
-    """Products of matrices, or of stacks of matrices."""
+    """Matrix products, for single matrices or for stacks of matrices."""
 
     of: Callable[[Tensor, Tensor], Tensor]
     plus: Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -161,22 +163,23 @@ _STACKED = _Products(torch.bmm, torch.baddbmm, _stack_into, _stack_onto)
 
 
 def _as_one(tensors: Sequence[Tensor | None]) -> Tensor:
-    """View a tensor of each network as one tensor; that of a single one as it is."""
-    found = [tensor.detach() for tensor in tensors if tensor is not None]
-    return found[0] if len(found) == 1 else stacked_view(found)
+    """Return a stacked view of one tensor per network, or the only one."""
+    views = [tensor.detach() for tensor in tensors if tensor is not None]
+    return views[0] if len(views) == 1 else stacked_view(views)
 
 
 class _Affine:
-    """An affine layer, as the two products of its way back need it.
+    """An affine layer with its forward and backward products.
 
     Parameters
     ----------
     layers : sequence of Linear or of TransposedLinear
         The layer of each network.
     products : _Products
-        What multiplies them.
+        Products for one network or for several.
     adds : bool
-        Whether another layer has left a gradient of the same weight before.
+        Whether the gradient of the weight is added to that of another layer, which has
+        been computed before.
     """
 
     def __init__(
@@ -185,8 +188,9 @@ class _Affine:
         weight = _as_one([layer.weight for layer in layers])
         self.products = products
         self.transposed = isinstance(layers[0], TransposedLinear)
-        self.matrix = weight if self.transposed else weight.mT
-        self.back = self.matrix.mT
+        self.matrix = weight if self.transposed else weight.mT  # (..., inputs, outputs)
+        self.back = self.matrix.mT  # (..., outputs, inputs)
+        # (..., 1, outputs)
         self.bias = _as_one([layer.bias for layer in layers]).unsqueeze(-2)
         self.weight_gradient = _as_one([layer.weight.grad for layer in layers])
         self.bias_gradient = _as_one([layer.bias.grad for layer in layers])
@@ -196,7 +200,7 @@ class _Affine:
         return self.products.plus(self.bias, x, self.matrix)
 
     def backward(self, gradient: Tensor, x: Tensor) -> None:
-        """Leave the gradients of weight and bias."""
+        """Store the gradients of weight and bias."""
         left, right = (x, gradient) if self.transposed else (gradient, x)
         if self.adds:
             self.products.onto(self.weight_gradient, left.mT, right)
@@ -210,7 +214,7 @@ class _DenseBackward:
 
     def __init__(self, networks: Sequence[DenseAutoencoder]) -> None:
         config = networks[0].config
-        # Called without the hooks of modules, of which these can have none.
+        # `forward` itself is called: these modules can have no hooks.
         self.activate = ACTIVATIONS[config["activation"]].module().forward
         self.derive = _DERIVATIVES[config["activation"]]
         self.products = _SINGLE if len(networks) == 1 else _STACKED
@@ -232,26 +236,26 @@ class _DenseBackward:
     def __call__(
         self, source: Tensor, target: Tensor, sample_weight: Tensor | None
     ) -> Tensor:
-        """Return the loss, and leave its gradients."""
+        """Return the loss, and store its gradients."""
         products = self.products
         inward = self._forward(self.encoder, source)
-        code = inward[-1][1]
+        code = inward[-1][1]  # (..., n, n_components)
         if self.projection is not None:
             products.onto(code, source, self.projection.mT)
         if self.rectified:
             code.relu_()
-        kept = self._thin_out(code, sample_weight)
+        kept = self._apply_sparsity(code, sample_weight)
         outward = self._forward(self.decoder, kept)
-        output = outward[-1][1]
+        output = outward[-1][1]  # (..., n, n_features)
         if self.projection is not None:
             products.onto(output, kept, self.projection)
         difference = gradient = output.sub_(target)
         if sample_weight is not None:
             gradient = difference * sample_weight.unsqueeze(-1)
-        loss = (gradient * difference).mean((-2, -1))
+        loss = (gradient * difference).mean((-2, -1))  # (...)
         direct = gradient.mul_(2 / (difference.shape[-2] * difference.shape[-1]))
         gradient = self._backward(self.decoder, direct, outward)
-        gradient = products.of(gradient, self.decoder[0].back)
+        gradient = products.of(gradient, self.decoder[0].back)  # (..., n, n_components)
         if self.projection is not None:
             products.into(self.projection_gradient, kept.mT, direct)
             products.onto(gradient, direct, self.projection.mT)
@@ -262,40 +266,42 @@ class _DenseBackward:
         self._backward(self.encoder, gradient, inward)
         return loss
 
-    def _thin_out(self, code: Tensor, sample_weight: Tensor | None) -> Tensor:
-        """Let each network's rule choose among its own activations."""
+    def _apply_sparsity(self, code: Tensor, sample_weight: Tensor | None) -> Tensor:
+        """Apply each network's sparsity rule to its own activations."""
         if isinstance(self.rules[0], DenseCode):
             return code
         if len(self.rules) == 1:
             kept: Tensor = self.rules[0].forward(code, sample_weight)
             return kept
         weights = repeat(None) if sample_weight is None else sample_weight
-        rows = zip(self.rules, code, weights, strict=False)
-        return torch.stack([rule.forward(*of_one) for rule, *of_one in rows])
+        per_network = zip(self.rules, code, weights, strict=False)
+        # (n_networks, n, n_components)
+        return torch.stack([rule.forward(*values) for rule, *values in per_network])
 
     def _forward(self, layers: list[_Affine], x: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Return input and affine map of each layer."""
-        found = []
+        """Return input and affine map, before the activation, of each layer."""
+        values = []
         for layer in layers[:-1]:
-            affine = layer.forward(x)
-            found.append((x, affine))
+            affine = layer.forward(x)  # (..., n, outputs)
+            values.append((x, affine))
             x = self.activate(affine)
-        found.append((x, layers[-1].forward(x)))
-        return found
+        values.append((x, layers[-1].forward(x)))
+        return values
 
     def _backward(
         self,
         layers: list[_Affine],
         gradient: Tensor,
-        found: list[tuple[Tensor, Tensor]],
+        values: list[tuple[Tensor, Tensor]],
     ) -> Tensor:
-        """Go back to the affine map of the first layer, and return its gradient."""
+        """Return the gradient by the first layer's affine map; store the others."""
         for number in range(len(layers) - 1, 0, -1):
-            x = found[number][0]
+            x = values[number][0]
             layers[number].backward(gradient, x)
+            # (..., n, inputs)
             gradient = self.products.of(gradient, layers[number].back)
-            gradient = self.derive(gradient, found[number - 1][1], x)
-        layers[0].backward(gradient, found[0][0])
+            gradient = self.derive(gradient, values[number - 1][1], x)
+        layers[0].backward(gradient, values[0][0])
         return gradient
 
 

@@ -1,4 +1,4 @@
-"""Layers whose randomness comes from a generator of the caller's, never the global."""
+"""Layers that draw random numbers from a given generator, never from the global one."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -9,16 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-# Networks are built here and move later: defaults that the user has set for torch as a
-# whole are none of theirs.
+# Networks are built on the CPU in float32 and moved later, whatever defaults the user
+# has set for torch.
 CPU_FLOAT32: dict[str, Any] = {"device": "cpu", "dtype": torch.float32}
 
 
 class Linear(nn.Linear):
     """Affine map ``x @ weight.T + bias``, left uninitialised by its constructor.
 
-    `torch.nn.Linear` draws its first weights from the global generator; a network
-    that is to leave global state alone draws them in `initialise` instead.
+    `torch.nn.Linear` draws its initial weights from the global generator. A network
+    must not change global state, so it draws them in `initialise` instead.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class Linear(nn.Linear):
         self.fans = in_features, out_features
 
     def reset_parameters(self) -> None:
-        """Leave the weights for the network's `initialise` to draw."""
+        """Do nothing: the network's `initialise` draws the weights."""
 
 
 class TransposedLinear(nn.Module):
@@ -67,12 +67,12 @@ class Dropout(nn.Module):
     ----------
     rate : float
         Probability that an activation is zeroed; the rest are scaled up by
-        ``1 / (1 - rate)`` so that the expectation stays.
+        ``1 / (1 - rate)``, which keeps the expectation.
 
     Notes
     -----
-    `torch.nn.functional.dropout` takes no generator, so the mask is drawn here, from
-    the generator that `bind_generator` has set.
+    `torch.nn.functional.dropout` takes no generator. The mask is therefore drawn here,
+    from the generator that `bind_generator` has set.
 
     References
     ----------
@@ -142,7 +142,7 @@ ACTIVATIONS = {
     "selu": Activation(nn.SELU, _lecun),
 }
 
-# These pass nothing on that is larger than one.
+# Activations whose outputs are at most one in magnitude.
 BOUNDED = {"logistic", "tanh"}
 
 
@@ -152,28 +152,28 @@ def draw_weight(
     activation: Activation,
     generator: torch.Generator,
 ) -> None:
-    """Draw a layer's weight uniformly, at the scale that suits what follows it."""
+    """Draw a layer's weight uniformly, at the scale for the activation after it."""
     bound = math.sqrt(3 * activation.variance(*fans))
     nn.init.uniform_(weight, -bound, bound, generator=generator)
 
 
 def principal_axes(rows: Tensor, n_axes: int, generator: torch.Generator) -> Tensor:
-    """Find the leading right singular vectors by subspace iteration [1]_.
+    """Return the leading right singular vectors, by subspace iteration [1]_.
 
     Parameters
     ----------
     rows : Tensor of shape (n, n_features)
         Centred rows.
     n_axes : int
-        How many axes are wanted.
+        Number of axes.
     generator : torch.Generator
-        Draws the first subspace. `torch.svd_lowrank` takes none.
+        Draws the initial subspace. `torch.svd_lowrank` takes no generator.
 
     Returns
     -------
     Tensor of shape (min(n_axes, n_features), n_features)
-        Orthonormal axes, by falling singular value; where the rows span fewer, the
-        rest are arbitrary.
+        Orthonormal axes, in descending order of their singular values. If the rows span
+        fewer dimensions, the remaining axes are arbitrary.
 
     References
     ----------
@@ -181,21 +181,21 @@ def principal_axes(rows: Tensor, n_axes: int, generator: torch.Generator) -> Ten
        Review 53, 2011.
     """
     width = min(n_axes + 10, rows.shape[1])
-    basis = torch.empty(rows.shape[1], width, **CPU_FLOAT32)
+    basis = torch.empty(rows.shape[1], width, **CPU_FLOAT32)  # (n_features, width)
     basis.normal_(generator=generator)
     for _ in range(4):
         basis = torch.linalg.qr(rows.t() @ (rows @ basis)).Q
-    # In float32 the products of two or three rows can be too close to singular.
-    projected = (rows @ basis).double()
+    # In float32, the products of two or three rows can be too close to singular.
+    projected = (rows @ basis).double()  # (n, width)
     rotation = torch.linalg.eigh(projected.t() @ projected).eigenvectors.float()
-    axes: Tensor = (basis @ rotation).t().flip(0)
+    axes: Tensor = (basis @ rotation).t().flip(0)  # (width, n_features)
     return axes[:n_axes]
 
 
-# Scale of the last weights beside a linear skip: small enough to start as PCA, large
-# enough to give what is ahead of them a gradient. At PCA itself that would be zero but
-# for rounding, which Adam would blow up.
-BESIDE_SKIP = 0.1
+# Scale of the last layer's initial weights in a network with a linear skip. It is small
+# enough to start as PCA, and large enough to give the layers before it a gradient. At
+# PCA itself, their gradient would be rounding errors, which Adam would amplify.
+RESIDUAL_INIT_SCALE = 0.1
 
 
 class LinearSkip(nn.Module):
@@ -229,7 +229,7 @@ class LinearSkip(nn.Module):
         return nn.functional.linear(x, self.weight)
 
     def decode(self, code: Tensor) -> Tensor:
-        """Map codes back by the same weights."""
+        """Map codes, (n, n_components), to rows by the transposed weights."""
         return code @ self.weight
 
 
@@ -239,11 +239,11 @@ def running_momentum(n_batches: Tensor, lowest: float) -> Tensor:
 
 
 class _Normalization(nn.Module):
-    """Scale and shift that follow a normalisation.
+    """Scale and shift after a normalisation.
 
     The kernels of `torch.nn.BatchNorm1d` and `torch.nn.LayerNorm` sum over rows in an
-    order that depends on the number of threads. These are made of operations that do
-    not, so that a seed gives the same bits on any number of them.
+    order that depends on the number of threads. The operations used here do not, so a
+    seed gives the same bits for any number of threads.
     """
 
     def __init__(self, width: int) -> None:
@@ -273,8 +273,8 @@ class LayerNorm(_Normalization):
 class BatchNorm(_Normalization):
     """Give each activation mean zero and variance one over the batch [1]_.
 
-    Reading uses running means of the moments met in training, and so does training by
-    a single row, which has no moments of its own.
+    Evaluation mode uses running means of the moments of the training batches. So does
+    training with a single row, which has no moments.
 
     Parameters
     ----------
@@ -300,7 +300,7 @@ class BatchNorm(_Normalization):
         """Normalise rows of shape (n, width)."""
         if not self.training or len(x) == 1:
             return self._affine(x, self.mean, self.variance)
-        variance, mean = torch.var_mean(x, dim=0, unbiased=False)
+        variance, mean = torch.var_mean(x, dim=0, unbiased=False)  # (width,) each
         self.n_batches += 1
         momentum = running_momentum(self.n_batches, 0.1)
         self.mean.lerp_(mean.detach(), momentum)
@@ -325,7 +325,7 @@ def build_stacks(
     dropout: float,
     tied_weights: bool,
 ) -> tuple[nn.Sequential, nn.Sequential]:
-    """Build the layers of an encoder, and of the decoder that mirrors it.
+    """Build the layers of an encoder and of the mirrored decoder.
 
     Parameters
     ----------
@@ -334,16 +334,16 @@ def build_stacks(
     activation : str
         Key of `ACTIVATIONS`, applied to the hidden layers.
     normalization : str or None
-        Key of `NORMALIZATIONS`, applied ahead of each activation.
+        Key of `NORMALIZATIONS`, applied before each activation.
     dropout : float
-        Rate at which hidden activations are dropped while training.
+        Rate at which hidden activations are zeroed in training.
     tied_weights : bool
         Whether the decoder uses the encoder's weights, transposed.
 
     Returns
     -------
     encoder, decoder : torch.nn.Sequential
-        Hidden layers, each a stack of its own, and last an affine layer.
+        Hidden layers, each of them a `Sequential`, and a last affine layer.
     """
     normalize = NORMALIZATIONS.get(normalization) if normalization else None
 

@@ -1,4 +1,4 @@
-"""Numbers as several numbers, which a network bends more easily than one."""
+"""Encodings of a number as several numbers, from which a network learns more easily."""
 
 import math
 
@@ -9,20 +9,21 @@ from .layers import CPU_FLOAT32
 
 _N_BINS = 16
 _N_FREQUENCIES = 8
-# Of the first frequencies, in periods per standard deviation.
+# Standard deviation of the initial frequencies, in periods per standard deviation.
 _SPREAD = 0.3
 
 
 class PiecewiseLinear(nn.Module):
-    """Say how far each number fills each of some bins, which hold as many rows [1]_.
+    """Encode a number by how far it fills each of some bins [1]_.
 
-    Bins below a number are full, those above are empty, its own is filled in part.
-    The first goes on below and the last above.
+    Each bin holds about the same number of training rows. Bins below the number are
+    one, bins above it are zero, and its own bin is filled in part. The first bin has no
+    lower limit and the last one no upper limit.
 
     Parameters
     ----------
     n_numbers : int
-        Numbers in a row.
+        Number of numbers in a row.
 
     References
     ----------
@@ -42,7 +43,7 @@ class PiecewiseLinear(nn.Module):
     def initialise(
         self, generator: torch.Generator, rows: Tensor, sample_weight: Tensor | None
     ) -> None:
-        """Put the edges at quantiles of the numbers, (n, n_numbers); gaps are NaN."""
+        """Set the edges to quantiles of the numbers, (n, n_numbers), or NaN."""
         weights = rows.new_ones(len(rows)) if sample_weight is None else sample_weight
         for edges, numbers in zip(self.edges, rows.t(), strict=True):
             known = ~numbers.isnan()
@@ -50,22 +51,24 @@ class PiecewiseLinear(nn.Module):
                 continue
             ordered, order = numbers[known].sort()
             cumulative = weights[known][order].double().cumsum(0)
-            # Each quantile is a value that was seen: rows of weight two are two rows.
+            # Each quantile is a value of the data, so that a row of weight two counts
+            # as two equal rows.
             wanted = torch.linspace(
                 0, 1, len(edges), dtype=torch.float64, device=edges.device
             )
-            places = torch.searchsorted(
+            positions = torch.searchsorted(
                 cumulative, wanted * cumulative[-1] * (1 - 1e-9)
             )
-            edges.copy_(ordered[places])
+            edges.copy_(ordered[positions])
 
     def forward(self, numbers: Tensor) -> Tensor:
         """Encode numbers, (n, n_numbers), to (n, n_numbers, width)."""
-        lower, upper = self.edges[:, :-1], self.edges[:, 1:]
-        numbers = numbers.unsqueeze(2)
+        lower, upper = self.edges[:, :-1], self.edges[:, 1:]  # (n_numbers, width) each
+        numbers = numbers.unsqueeze(2)  # (n, n_numbers, 1)
         width = upper - lower
+        # (n, n_numbers, width)
         filled = (numbers - lower) / width.masked_fill(width == 0, 1)
-        # Where many rows share a value, a bin has no width: it is full or empty.
+        # A value that many rows share can give a bin without width: it is zero or one.
         filled = torch.where(width == 0, (numbers >= upper).to(filled.dtype), filled)
         first, inner, last = filled.tensor_split([1, _N_BINS - 1], dim=2)
         return torch.cat(
@@ -74,12 +77,12 @@ class PiecewiseLinear(nn.Module):
 
 
 class Periodic(nn.Module):
-    """Sine and cosine of each number at some frequencies, which are learnt [1]_.
+    """Encode a number by its sines and cosines at learnt frequencies [1]_.
 
     Parameters
     ----------
     n_numbers : int
-        Numbers in a row.
+        Number of numbers in a row.
 
     References
     ----------
@@ -103,6 +106,7 @@ class Periodic(nn.Module):
 
     def forward(self, numbers: Tensor) -> Tensor:
         """Encode numbers, (n, n_numbers), to (n, n_numbers, width)."""
+        # (n, n_numbers, _N_FREQUENCIES)
         angles = 2 * math.pi * numbers.unsqueeze(2) * self.frequencies
         return torch.cat([angles.sin(), angles.cos()], dim=2)
 

@@ -1,4 +1,4 @@
-"""Networks from descriptions that nobody vouches for."""
+"""Networks built from untrusted descriptions."""
 
 from __future__ import annotations
 
@@ -13,24 +13,26 @@ from .convolutional import ConvolutionalAutoencoder
 from .custom import CustomAutoencoder
 from .dense import DenseAutoencoder
 from .tabular import TabularAutoencoder
+from .variational import DenseVariationalAutoencoder
 from .weights import Arrays, from_arrays, own_array, to_arrays
 
-# Not the registry, to which users may add.
+# The registry is not used: users can add classes to it.
 _NETWORKS: dict[str, type[Autoencoder]] = {
     kind.__name__: kind
     for kind in (
         ConvolutionalAutoencoder,
         CustomAutoencoder,
         DenseAutoencoder,
+        DenseVariationalAutoencoder,
         TabularAutoencoder,
     )
 }
-# Arguments that take a layer of Python objects for each of their entries.
+# Arguments for which Python objects, the layers, are made for each of their entries.
 _LISTS_OF_LAYERS = ("hidden_layer_sizes", "hidden_channels")
-# Of Python objects, too, takes memory; a layer has a matrix and two biases at least.
+# Python objects take memory, too. A layer has a matrix and two biases at least.
 MOST_LAYERS = 1000
 _ARRAYS_OF_A_LAYER = 3
-# Arguments that are sizes or lists of sizes, and how small these may be.
+# Minimum values of the arguments that are sizes or lists of sizes.
 _SIZES = {
     "n_features": 1,
     "n_components": 1,
@@ -43,14 +45,15 @@ _SIZES = {
     "n_codes": 0,
     "n_levels": 0,
     "n_bins": 0,
+    "n_dispersions": 0,
 }
 
 
-class _Nowhere(TorchFunctionMode):
-    """Makes tensors of shape and type alone, also where a device is named.
+class _MetaTensors(TorchFunctionMode):
+    """Makes tensors with shape and type but no memory, even if a device is named.
 
-    Constructors of networks should make tensors and do nothing with them: many another
-    operation on such tensors imports hundreds of modules, and takes a second.
+    Constructors of networks should only create tensors: many operations on tensors
+    without memory import hundreds of modules, which takes a second.
     """
 
     def __torch_function__(
@@ -63,22 +66,22 @@ class _Nowhere(TorchFunctionMode):
 
 
 def learned_arrays(network: Autoencoder) -> Arrays:
-    """Copy the weights, but not what the network's description tells already."""
+    """Copy the weights, except those that follow from the network's description."""
     learned = network.state_dict()
     return {name: a for name, a in to_arrays(network).items() if name in learned}
 
 
 def restore(name: str, config: dict[str, Any], arrays: Arrays) -> Autoencoder:
-    """Build a network, if the description and the arrays fit each other.
+    """Build a network if its description and the arrays fit each other.
 
     Parameters
     ----------
     name : str
         Name of the class.
     config : dict
-        Its arguments.
+        Arguments of the class.
     arrays : dict of ndarray
-        What `learned_arrays` gave.
+        Result of `learned_arrays`.
 
     Returns
     -------
@@ -88,21 +91,21 @@ def restore(name: str, config: dict[str, Any], arrays: Arrays) -> Autoencoder:
     Raises
     ------
     ValueError
-        If they do not fit. No more memory has been taken than the arrays take.
+        If they do not fit. No more memory has been allocated than the arrays take.
     Exception
-        Of any kind, if the arguments are none of the class.
+        Of any type, if the arguments are invalid.
     """
     kind = _NETWORKS[name]
     _check_sizes(config, len(arrays))
     if kind is CustomAutoencoder:
-        # What builds it is the user's own and not in question, but for how wide.
+        # The user's own builder is trusted; only the widths that it gets are checked.
         size = sum(array.size for array in arrays.values())
         if not max(config["n_features"], config["n_components"]) <= size:
             raise ValueError("the network is wider than its weights")
-    nowhere = _build_nowhere(kind, config)
-    if nowhere is not None:
-        _check_fit(nowhere, arrays)
-    del nowhere
+    outline = _build_outline(kind, config)
+    if outline is not None:
+        _check_fit(outline, arrays)
+    del outline
     network = kind(**config)
     _check_fit(network, arrays)
     learned = network.state_dict()
@@ -125,15 +128,15 @@ def _check_sizes(config: dict[str, Any], n_arrays: int) -> None:
         raise ValueError("the network's sparsity_rate is no share")
 
 
-def _build_nowhere(kind: type[Autoencoder], config: dict[str, Any]) -> nn.Module | None:
-    """Build a network whose tensors take no memory, if it can be built so."""
+def _build_outline(kind: type[Autoencoder], config: dict[str, Any]) -> nn.Module | None:
+    """Build a network whose tensors take no memory, or return None if it cannot be."""
     try:
-        with _Nowhere():
+        with _MetaTensors():
             return kind(**config)
     except Exception:
         if kind is not CustomAutoencoder:
             raise
-        # Its builder may look at the weights that it has made.
+        # A user's builder may use the values of the weights that it has made.
         return None
 
 
@@ -141,6 +144,6 @@ def _check_fit(network: nn.Module, arrays: Arrays) -> None:
     learned = network.state_dict()
     named = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     expected = {k: (t.dtype, t.shape) for k, t in named.items() if k in learned}
-    found = {k: (torch.from_numpy(a).dtype, a.shape) for k, a in arrays.items()}
-    if found != expected:
+    actual = {k: (torch.from_numpy(a).dtype, a.shape) for k, a in arrays.items()}
+    if actual != expected:
         raise ValueError("the weights are not those of the network")

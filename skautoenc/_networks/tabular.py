@@ -1,4 +1,4 @@
-"""The network for tables: numbers, categories and gaps."""
+"""The network for tables: numbers, categories and missing values."""
 
 from __future__ import annotations
 
@@ -21,32 +21,34 @@ _SHARPEST = 8.0
 
 
 class TabularAutoencoder(Autoencoder):
-    """Encoder of rows with gaps, and decoder into numbers and logits of levels.
+    """Encoder of rows with missing values; decoder to numbers and category logits.
 
     A row has ``n_numbers`` numbers, ``n_extras`` numbers that are not decoded, and the
-    code of each category; gaps are NaN. Each level of each category has an embedding as
-    wide as what is next, to which it is added; a gap has one of its own. Codes above
-    ``n_levels``, those of unknown levels, are read as ``n_levels`` is: as a rare level,
-    or as a gap where the category has no code for these.
+    integer code of each categorical column; missing values are NaN. Each code of each
+    column has an embedding, of the width of the next layer, which is added to that
+    layer; so has a missing value. Codes above ``n_levels``, those of unknown
+    categories, are treated as the code ``n_levels``: as a rare category, or as missing
+    if the column has no code for rare categories.
 
     Parameters
     ----------
     n_numbers, n_extras : int
-        Numbers that are and are not decoded.
+        Number of numbers that are decoded, and of those that are not.
     n_codes : sequence of int
-        Number of codes of each category.
+        Number of codes of each categorical column.
     n_levels : sequence of int
-        How many of them are decoded to.
+        Number of codes of each categorical column that are decoded.
     n_components : int
         Width of the code.
     hidden_layer_sizes : sequence of int
-        Widths of the encoder's hidden layers; the decoder has them in reverse.
+        Widths of the encoder's hidden layers; the decoder has them in reverse order.
     activation : str
         Key of `ACTIVATIONS`, applied to the hidden layers.
     dropout : float
-        Rate at which hidden activations are dropped while training.
+        Rate at which hidden activations are zeroed in training.
     number_encoding : str or None
-        Key of `NUMBER_ENCODINGS`: what the encoder sees besides each number.
+        Key of `NUMBER_ENCODINGS`: an encoding of each number that the encoder gets
+        besides the number.
     n_bins : sequence of int, default=()
         Number of bins of each number, over which its distribution is predicted, too.
     bin_centers : sequence of float, default=()
@@ -54,8 +56,8 @@ class TabularAutoencoder(Autoencoder):
 
     Notes
     -----
-    A linear map runs beside the hidden layers, on the way in and on the way out: what
-    is linear in a table, which is most, need not be learnt by them.
+    Linear maps are added to the hidden layers of encoder and decoder. Most dependencies
+    in a table are linear; the hidden layers need not learn these.
     """
 
     learning_rate = 0.003
@@ -107,7 +109,7 @@ class TabularAutoencoder(Autoencoder):
         if self.number_encoding is not None:
             n_dense += n_numbers * self.number_encoding.width
         cells = partial(Cells, n_inputs=n_dense, n_codes=n_codes, n_cells=n_inputs)
-        # Without hidden layers there is nothing beside the linear map.
+        # Without hidden layers, the linear map is the whole network.
         self.inward = cells(width=first) if hidden_layer_sizes else None
         self.encoder = _linears([first, *others])
         # Bins take a logit each, and each number how narrow its distribution is.
@@ -119,7 +121,7 @@ class TabularAutoencoder(Autoencoder):
         self.bells = Bells(n_bins, bin_centers) if n_bins else None
         self.activate = ACTIVATIONS[activation].module()
         self.drop = Dropout(dropout)
-        # One more code of each category stands for a gap.
+        # One more code of each categorical column stands for a missing value.
         ends = list(accumulate(n + 1 for n in n_codes))
         whole: dict[str, Any] = {"device": "cpu", "dtype": torch.int64}
         offsets = torch.tensor([0, *ends][:-1], **whole)
@@ -133,7 +135,7 @@ class TabularAutoencoder(Autoencoder):
     def initialise(
         self, generator: torch.Generator, rows: Tensor, sample_weight: Tensor | None
     ) -> None:
-        """Draw the weights; the decoder starts at nothing, which means the averages."""
+        """Draw the weights; the decoder starts at zero, which stands for the means."""
         activation = ACTIVATIONS[self.config["activation"]]
         if self.inward is not None:
             self.inward.initialise(activation, generator)
@@ -151,7 +153,7 @@ class TabularAutoencoder(Autoencoder):
             nn.init.zeros_(last.bias)
 
     def noise(self, n: int, generator: torch.Generator) -> Tensor:
-        """Draw rows that the network may see, to try it out, (n, n_inputs)."""
+        """Draw random valid input rows, (n, n_inputs), to test the network with."""
         rows = torch.randn(n, self.widths[0], generator=generator, **CPU_FLOAT32)
         n_codes = self.config["n_codes"]
         for column, number in enumerate(n_codes, start=rows.shape[1] - len(n_codes)):
@@ -162,7 +164,7 @@ class TabularAutoencoder(Autoencoder):
         return rows
 
     def encode(self, x: Tensor) -> Tensor:
-        """Map rows, (n, n_inputs), gaps NaN, to codes, (n, n_components)."""
+        """Map rows, (n, n_inputs), missing values NaN, to codes, (n, n_components)."""
         code: Tensor = self._hidden(x)[-1]
         return code
 
@@ -172,34 +174,35 @@ class TabularAutoencoder(Autoencoder):
 
     def _hidden(self, x: Tensor) -> list[Tensor]:
         cells = self._cells(x)
-        linear = self.skip_inward(*cells)
+        linear = self.skip_inward(*cells)  # (n, n_components)
         if self.inward is None:
             return [linear]
-        found = [self.drop(self.activate(self.inward(*cells)))]
+        activations = [self.drop(self.activate(self.inward(*cells)))]
         for layer in list(self.encoder)[:-1]:
-            found.append(self.drop(self.activate(layer(found[-1]))))
-        found.append(self.encoder[-1](found[-1]) + linear)
-        return found
+            activations.append(self.drop(self.activate(layer(activations[-1]))))
+        activations.append(self.encoder[-1](activations[-1]) + linear)
+        return activations
 
     def _cells(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return rows as numbers, none missing, and the places of their embeddings."""
+        """Return the numbers of rows, none missing, and the indices of embeddings."""
         n_categories = len(self.offsets)
+        # (n, n_numbers + n_extras) and (n, n_categories)
         known, codes = x.tensor_split([x.shape[1] - n_categories], dim=1)
-        numbers = known[:, : self.n_numbers]
-        gaps = numbers.isnan()
+        numbers = known[:, : self.n_numbers]  # (n, n_numbers)
+        missing = numbers.isnan()
         known = known.nan_to_num()
-        inputs = [known, gaps.to(x.dtype)]
+        inputs = [known, missing.to(x.dtype)]
         if self.number_encoding is not None:
             encoded = self.number_encoding(known[:, : self.n_numbers])
-            inputs.append(encoded.flatten(1))
+            inputs.append(encoded.flatten(1))  # (n, n_numbers * width)
         codes = torch.minimum(codes, self.last)
-        places = torch.where(
+        indices = torch.where(
             codes.isnan(), self.gaps, codes.nan_to_num() + self.offsets
         )
-        return torch.cat(inputs, dim=1), places.long()
+        return torch.cat(inputs, dim=1), indices.long()
 
     def decode(self, code: Tensor, sample_weight: Tensor | None = None) -> Tensor:
-        """Map codes to numbers and logits of levels, (n, n_numbers + sum(n_levels))."""
+        """Map codes to numbers and logits, (n, n_numbers + sum(n_levels))."""
         output = self.decode_all(code)
         return output[:, : self.n_outputs] if self.n_bins else output
 
@@ -231,7 +234,7 @@ class TabularAutoencoder(Autoencoder):
         """
         hidden = code
         for layer in list(self.decoder)[:-1]:
-            hidden = self.drop(self.activate(layer(hidden)))
+            hidden = self.drop(self.activate(layer(hidden)))  # (n, width of the layer)
         output: Tensor = self.skip_outward(code)
         for last in self.decoder[-1:]:
             output = output + last(hidden)
@@ -287,7 +290,7 @@ class Bells(nn.Module):
 
 
 def _linears(widths: list[int]) -> nn.ModuleList:
-    return nn.ModuleList(Linear(*of_layer) for of_layer in pairwise(widths))
+    return nn.ModuleList(Linear(*sizes) for sizes in pairwise(widths))
 
 
 class Cells(nn.Module):
@@ -296,11 +299,11 @@ class Cells(nn.Module):
     Parameters
     ----------
     n_inputs : int
-        How many numbers come in.
+        Number of input numbers.
     n_codes : sequence of int
-        Number of codes of each category, gaps not counted.
+        Number of codes of each categorical column, without that of missing values.
     n_cells : int
-        What a row is made of, which weights are drawn for.
+        Number of cells of a row, which sets the scale of the initial weights.
     width : int
         Width of the result.
     """
@@ -316,18 +319,18 @@ class Cells(nn.Module):
         )
 
     def initialise(self, activation: Any, generator: torch.Generator) -> None:
-        """Draw the weights, at the scale of as many inputs as a row has cells."""
+        """Draw the weights, at the scale of a layer with an input per cell."""
         fans = self.n_cells, self.numbers.out_features
         nn.init.zeros_(self.numbers.bias)
         draw_weight(self.numbers.weight, fans, activation, generator)
         if len(self.embeddings):
             draw_weight(self.embeddings, fans, activation, generator)
 
-    def forward(self, numbers: Tensor, places: Tensor) -> Tensor:
-        """Map numbers, (n, n_inputs), and places, (n, n_categories), to (n, width)."""
-        found: Tensor = self.numbers(numbers)
-        if places.shape[1]:
-            found = found + nn.functional.embedding_bag(
-                places, self.embeddings, mode="sum"
+    def forward(self, numbers: Tensor, indices: Tensor) -> Tensor:
+        """Map numbers, (n, n_inputs), and indices, (n, n_categories), to (n, width)."""
+        result: Tensor = self.numbers(numbers)
+        if indices.shape[1]:
+            result = result + nn.functional.embedding_bag(
+                indices, self.embeddings, mode="sum"
             )
-        return found
+        return result

@@ -1,4 +1,4 @@
-"""Weights as plain arrays: no view, no device, no class of torch."""
+"""Weights as plain arrays, without views, devices and classes of torch."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,14 +12,18 @@ Arrays = dict[str, NDArray[Any]]
 
 
 def _named_tensors(network: nn.Module) -> dict[str, Tensor]:
-    """List each parameter and buffer once; tied weights go by their first name."""
+    """Map names to parameters and buffers; shared ones have their first name only."""
     return {**dict(network.named_parameters()), **dict(network.named_buffers())}
 
 
-def tensor_owners(network: nn.Module) -> list[tuple[nn.Module, str]]:
-    """List the module that holds each parameter and buffer, and its name there."""
-    split = (name.rpartition(".") for name in _named_tensors(network))
-    return [(network.get_submodule(path), name) for path, _, name in split]
+def owners_of_untrained(network: nn.Module) -> list[tuple[nn.Module, str]]:
+    """List the module that holds each tensor without a gradient, and its name there.
+
+    These are buffers and frozen parameters. A module may replace them.
+    """
+    tensors = _named_tensors(network).items()
+    names = [name.rpartition(".") for name, t in tensors if not t.requires_grad]
+    return [(network.get_submodule(path), name) for path, _, name in names]
 
 
 def stacked_view(tensors: Sequence[Tensor]) -> Tensor:
@@ -28,7 +32,7 @@ def stacked_view(tensors: Sequence[Tensor]) -> Tensor:
     Parameters
     ----------
     tensors : sequence of Tensor
-        At even distances in one piece of memory; two at least.
+        Two or more tensors, at equal distances in one block of memory.
     """
     first, second = tensors[:2]
     distance = second.storage_offset() - first.storage_offset()
@@ -36,13 +40,13 @@ def stacked_view(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def count_parameters(network: nn.Module) -> int:
-    """Count the trained numbers."""
+    """Count the trained weights."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
 @torch.no_grad()
 def _fill(network: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Copy tensors into the network, by their names."""
+    """Copy tensors into the network by name."""
     for name, tensor in _named_tensors(network).items():
         tensor.copy_(tensors[name])
 
@@ -54,9 +58,10 @@ def own_array(tensor: Tensor) -> NDArray[Any]:
 
 
 def readonly_tensor(array: NDArray[Any]) -> Tensor:
-    """Return a tensor on the CPU for reading only, of the array's memory if it may be.
+    """Return a read-only tensor on the CPU, which shares the array's memory if it can.
 
-    Arrays that are mapped from a file cannot be written to, which torch warns of.
+    An array that is mapped from a file is not writable: torch would warn, so it is
+    copied.
     """
     return torch.from_numpy(array if array.flags.writeable else array.copy())
 
@@ -72,7 +77,7 @@ def to_arrays(network: nn.Module) -> Arrays:
 
 
 def same_shapes(network: nn.Module, other: nn.Module) -> bool:
-    """Whether the networks' weights have the same names and shapes."""
+    """Whether the weights of two networks have the same names and shapes."""
     ours, theirs = _named_tensors(network), _named_tensors(other)
     return {k: t.shape for k, t in ours.items()} == {
         k: t.shape for k, t in theirs.items()
@@ -85,5 +90,5 @@ def copy_weights(source: nn.Module, target: nn.Module) -> None:
 
 
 def from_arrays(network: nn.Module, arrays: Arrays) -> None:
-    """Copy arrays, as `to_arrays` gave them, into the network."""
+    """Copy arrays from `to_arrays` into the network."""
     _fill(network, to_tensors(arrays))

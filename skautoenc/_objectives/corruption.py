@@ -1,7 +1,7 @@
 """Input noise for denoising training. Torch only.
 
-Each kind takes a standardised batch of shape (n_samples, n_features), in which zero is
-the mean of a column, a generator and a rate, and returns the batch that is encoded.
+Each function takes a standardised batch of shape (n, n_features), in which zero is the
+mean of a column, a generator and a rate, and returns the batch that is encoded.
 Masking, Gaussian and salt-and-pepper noise are those of Vincent et al., "Stacked
 denoising autoencoders", JMLR 11, 2010.
 """
@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 class Corruption(Protocol):
-    """Makes a corrupted copy of a batch."""
+    """Returns a corrupted copy of a batch."""
 
     def __call__(
         self, batch: Tensor, generator: torch.Generator, *, rate: float
@@ -26,19 +26,19 @@ def _draw(batch: Tensor, generator: torch.Generator, rate: float) -> Tensor:
 
 
 def masking(batch: Tensor, generator: torch.Generator, *, rate: float) -> Tensor:
-    """Set the share `rate` of the entries to the mean of their column."""
+    """Set a share `rate` of the entries to the mean of their column."""
     return batch.masked_fill(_draw(batch, generator, rate), 0)
 
 
 def gaussian(batch: Tensor, generator: torch.Generator, *, rate: float) -> Tensor:
-    """Add noise of standard deviation `rate`, where one is that of the data."""
+    """Add noise of standard deviation `rate`; that of the data is one."""
     return batch + torch.empty_like(batch).normal_(std=rate, generator=generator)
 
 
 def salt_and_pepper(
     batch: Tensor, generator: torch.Generator, *, rate: float
 ) -> Tensor:
-    """Set the share `rate` to their column's smallest or largest value in the batch."""
+    """Set a share `rate` to their column's smallest or largest value in the batch."""
     chosen = _draw(batch, generator, rate)
     salt = _draw(batch, generator, 0.5)
     return torch.where(
@@ -47,10 +47,9 @@ def salt_and_pepper(
 
 
 def swap(batch: Tensor, generator: torch.Generator, *, rate: float) -> Tensor:
-    """Replace the share `rate` by entries of the same column in rows drawn at random.
+    """Replace a share `rate` by entries of the same column in rows drawn at random.
 
-    Each column keeps its distribution, whatever that is: the noise of choice for
-    tables.
+    Each column keeps its distribution, so this noise suits tables.
     """
     donors = torch.randint(
         len(batch), batch.shape, generator=generator, device=batch.device

@@ -1,4 +1,4 @@
-"""What training minimises. Torch only."""
+"""Objectives: what training minimises. Torch only."""
 
 from __future__ import annotations
 
@@ -11,12 +11,26 @@ from torch import Tensor, nn
 from .._networks.autoencoder import Autoencoder
 from .losses import Loss, SquaredError
 
-# Draws a changed copy of a batch.
+# Maps a batch and a generator to a randomly changed copy.
 Change = Callable[[Tensor, torch.Generator], Tensor]
 
 
 class Objective(Protocol):
-    """Says how far a network is from what is wanted of it."""
+    """Measures how far the output of a network is from the desired output.
+
+    Attributes
+    ----------
+    is_random : bool
+        Whether `draw` changes its arguments.
+    is_squared_error : bool
+        Whether the loss is the squared error, without weights or penalties.
+    score_of_zero_loss : float
+        What losses are subtracted from to give scores: 1 for shares of deviance.
+    """
+
+    is_random: bool
+    is_squared_error: bool
+    score_of_zero_loss: float
 
     def __call__(
         self,
@@ -31,11 +45,11 @@ class Objective(Protocol):
         Parameters
         ----------
         network : Autoencoder
-            In training mode.
+            The network, in training mode.
         batch : Tensor of shape (n, n_features)
             Rows to encode.
         target : Tensor of shape (n, n_features)
-            What they are to be decoded to.
+            Rows that they should be decoded to.
         sample_weight : Tensor of shape (n,) or None
             Weights of the rows, of mean one over the whole set.
         generator : torch.Generator
@@ -43,42 +57,34 @@ class Objective(Protocol):
         """
 
     def evaluate(self, network: Autoencoder, batch: Tensor) -> Tensor:
-        """Return the loss of each row under the network as it is used, (n,)."""
+        """Return the loss of each row in evaluation mode, without noise, (n,)."""
 
     def draw(
         self, batch: Tensor, target: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Draw what is random about a training batch, and return what takes its place.
+        """Apply the random augmentation and corruption to a training batch.
 
         Returns
         -------
         source, clean, target : Tensor of shape (n, n_features)
-            What is encoded, what that was before it was corrupted, and what it is to
-            be decoded to.
+            The rows to encode, the same rows before corruption, and the rows that they
+            should be decoded to.
         """
-
-    @property
-    def is_random(self) -> bool:
-        """Whether `draw` gives anything but what it is given."""
-
-    @property
-    def is_squared_error(self) -> bool:
-        """Whether the loss is the squared error of what is drawn, and nothing else."""
 
 
 def weighted_mean(values: Tensor, sample_weight: Tensor | None) -> Tensor:
     """Average `values` over rows whose weights have mean one over the whole set.
 
-    Dividing by the number of rows, not by the weights of the batch, keeps a light
-    batch from pulling as hard as a heavy one.
+    The sum is divided by the number of rows, not by the weights of the batch: otherwise
+    a batch of light rows would have as much effect as one of heavy rows.
     """
     return values.mean() if sample_weight is None else (values * sample_weight).mean()
 
 
 def truncate(code: Tensor, generator: torch.Generator) -> Tensor:
-    """Zero each row's components from a random one on (nested dropout) [1]_.
+    """Zero each row's components after a random one (nested dropout) [1]_.
 
-    Half of the rows keep all of theirs, the others keep one at least.
+    Half of the rows keep all components; the others keep one or more.
 
     Parameters
     ----------
@@ -93,8 +99,9 @@ def truncate(code: Tensor, generator: torch.Generator) -> Tensor:
        dropout", ICML 2014.
     """
     n, width = code.shape
+    # (n, 1)
     kept = torch.randint(1, 2 * width, (n, 1), generator=generator, device=code.device)
-    return code * (torch.arange(width, device=code.device) < kept)
+    return code * (torch.arange(width, device=code.device) < kept)  # (n, width)
 
 
 def squared_jacobian(code: Tensor, x: Tensor, generator: torch.Generator) -> Tensor:
@@ -105,15 +112,15 @@ def squared_jacobian(code: Tensor, x: Tensor, generator: torch.Generator) -> Ten
     code : Tensor of shape (n, n_components)
         Codes, computed from `x`.
     x : Tensor of shape (n, n_features)
-        What was encoded, a leaf that requires gradients.
+        The encoded rows, a leaf that requires gradients.
     generator : torch.Generator
-        Draws the probe: a sign for each activation. The squared norm of its product
-        with the Jacobian is right on average.
+        Draws the probe, a sign for each activation. The expected squared norm of its
+        product with the Jacobian is the squared norm of the Jacobian.
 
     Returns
     -------
     Tensor of shape (n,)
-        Estimates, through which gradients flow.
+        Estimates that can be differentiated.
 
     References
     ----------
@@ -122,7 +129,7 @@ def squared_jacobian(code: Tensor, x: Tensor, generator: torch.Generator) -> Ten
     """
     signs = torch.empty_like(code).bernoulli_(0.5, generator=generator) * 2 - 1
     (gradient,) = torch.autograd.grad((code * signs).sum(), x, create_graph=True)
-    return gradient.square().sum(dim=1)
+    return gradient.square().sum(dim=1)  # (n,)
 
 
 class ReconstructionObjective:
@@ -131,25 +138,27 @@ class ReconstructionObjective:
     Parameters
     ----------
     loss : Loss
-        What an error costs.
+        Cost of an error.
     augmentation : callable, optional
-        Takes a batch and a generator and returns the batch that takes its place, as
-        what is encoded and what it is to be decoded to.
+        Takes a batch and a generator, and returns the batch that replaces it as input
+        and as target.
     corruption : callable, optional
-        Takes a batch and a generator and returns the batch that is encoded.
+        Takes a batch and a generator, and returns the batch that is encoded.
     corruption_weight : float, default=1.0
-        Weight of the corrupted entries, where that of the others is one.
+        Weight of the corrupted entries relative to the others.
     ordered : bool, default=False
-        Whether to cut codes short at random, so that the first components come to
-        carry most.
+        Whether to truncate codes at random, so that the first components carry most of
+        the information.
     contractive_penalty : float, default=0.0
-        Weight of the squared norm of the encoder's Jacobian [1]_, against a squared
+        Weight of the squared norm of the encoder's Jacobian [1]_, relative to a squared
         error that is summed over the features.
 
     References
     ----------
     .. [1] Rifai et al., "Contractive auto-encoders", ICML 2011.
     """
+
+    score_of_zero_loss = 1.0
 
     def __init__(
         self,
@@ -167,6 +176,9 @@ class ReconstructionObjective:
         self.corruption_weight = corruption_weight
         self.ordered = ordered
         self.contractive_penalty = contractive_penalty
+        self.is_random = augmentation is not None or corruption is not None
+        special = ordered or contractive_penalty or corruption_weight != 1
+        self.is_squared_error = not special and isinstance(loss, SquaredError)
 
     def __call__(
         self,
@@ -184,11 +196,11 @@ class ReconstructionObjective:
         kept = truncate(code, generator) if self.ordered else code
         output = network.decode(kept, sample_weight)
         if self.corruption_weight == 1:
-            errors = self.loss.rows(output, target)
+            errors = self.loss.rows(output, target)  # (n,)
         else:
-            entries = self.loss.entries(output, target)
+            entries = self.loss.entries(output, target)  # (n, n_features)
             weights = _weights(entries, source == batch, self.corruption_weight)
-            errors = _row_means(entries, weights)
+            errors = _row_means(entries, weights)  # (n,)
         if self.contractive_penalty:
             norms = network.squared_jacobian(code)
             if norms is None:
@@ -200,24 +212,11 @@ class ReconstructionObjective:
     def draw(
         self, batch: Tensor, target: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return what is encoded, what that was before it was corrupted, the target."""
+        """Return the rows to encode, the rows before corruption, and the target."""
         if self.augmentation is not None:
             batch = target = self.augmentation(batch, generator)
         source = batch if self.corruption is None else self.corruption(batch, generator)
         return source, batch, target
-
-    @property
-    def is_random(self) -> bool:
-        """Whether `draw` gives anything but what it is given."""
-        return self.augmentation is not None or self.corruption is not None
-
-    @property
-    def is_squared_error(self) -> bool:
-        """Whether the loss is the squared error of what is drawn, and nothing else."""
-        special = (
-            self.ordered or self.contractive_penalty or self.corruption_weight != 1
-        )
-        return not special and isinstance(self.loss, SquaredError)
 
     def evaluate(self, network: Autoencoder, batch: Tensor) -> Tensor:
         """Return the loss of each clean row, (n,), without any penalty."""
@@ -225,34 +224,37 @@ class ReconstructionObjective:
 
 
 class TabularObjective:
-    """Reconstruct the cells of a table, above all those that were hidden.
+    """Reconstruct the cells of a table, including those that were hidden.
 
     Parameters
     ----------
     loss : Loss
-        What an error of a number costs.
+        Cost of an error of a number.
     n_levels : sequence of int
-        Number of levels that each category is decoded to.
+        Number of categories that each categorical column is decoded to.
     deviances : Tensor of shape (n_categories,)
-        Mean cross-entropy of each category under its frequencies, by which its costs
-        are divided: so each column costs one at first, however many levels it has.
+        Mean cross-entropy of each categorical column under the frequencies of its
+        categories. Costs are divided by it, so that each column has a mean cost of one
+        at first, whatever its number of categories.
     cells : Tensor of shape (n_inputs,), int64
-        The cell that each column of a row belongs to; the cells are those of numbers,
-        then those of categories.
+        Index of the cell that each input belongs to: first the cells of numbers, then
+        those of categories.
     rates : Tensor of shape (n_cells,)
-        Mean share of the rows that lose the cell. Each row draws its own multiple of
-        the rates, between none and twice as much.
+        Mean share of the rows in which the cell is hidden. Each row draws a factor of
+        the rates, between 0 and 2.
     swaps : bool
-        Whether a cell takes the value of another row, in place of none (swap noise).
+        Whether a hidden cell takes the value of another row (swap noise) instead of
+        being missing.
     corruption_weight : float
-        Weight of the cells that were changed, where that of the others is one.
+        Weight of the hidden cells relative to the others.
     rare_costs, unknown_costs : Tensor of shape (n_categories,)
-        What a rare level of each category, and at least an unknown one, cost where
-        rows are scored; NaN for nothing.
+        In scores of rows: cost of a rare category of each column, and minimum cost of
+        an unknown category. NaN for no cost.
     """
 
     is_random = True
     is_squared_error = False
+    score_of_zero_loss = 1.0
 
     def __init__(
         self,
@@ -288,6 +290,7 @@ class TabularObjective:
         """Return the loss of a training batch, a scalar; see `Objective`."""
         source, batch, target = self.draw(batch, target, generator)
         code, cost = network.code(source, sample_weight, generator)
+        # (n, n_cells) each
         costs, seen = self.costs_in_training(network, code, sample_weight, target)
         kept = self._decoded(source) == self._decoded(target)
         weights = seen * _weights(seen, kept, self.corruption_weight)
@@ -307,14 +310,15 @@ class TabularObjective:
     def draw(
         self, batch: Tensor, target: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return rows without some of their cells, the rows, the target."""
+        """Return rows with some cells hidden, the rows before that, and the target."""
         n = len(batch)
         multiple = batch.new_empty(n, 1).uniform_(0, 2, generator=generator)
-        chance = (multiple * self.rates).clamp(max=1)
+        chance = (multiple * self.rates).clamp(max=1)  # (n, n_cells)
         changed = torch.empty_like(chance).uniform_(generator=generator) < chance
-        changed = changed[:, self.cells]
+        changed = changed[:, self.cells]  # (n, n_inputs)
         if not self.swaps:
             return batch.masked_fill(changed, torch.nan), batch, target
+        # (n, n_inputs)
         donors = torch.randint(
             n, chance.shape, generator=generator, device=batch.device
         )[:, self.cells]
@@ -326,34 +330,35 @@ class TabularObjective:
         return _row_means(without_nan(costs).masked_fill(seen == 0, 0), seen)
 
     def score(self, network: Autoencoder, batch: Tensor) -> Tensor:
-        """Return each row's mean cost to who looks for odd ones, (n,).
+        """Return each row's mean cost for the detection of unusual rows, (n,).
 
-        A row without any cell that costs something is as good as its averages.
+        A row without any cell that has a cost scores 1, as the column means would.
         """
         costs, seen = self.surprise(network(batch), batch)
         costs = without_nan(costs).masked_fill(seen == 0, 0)
         return _row_means(costs, seen).masked_fill((seen == 0).all(dim=1), 1.0)
 
     def surprise(self, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Return `costs` to which those of rare and unknown levels are added.
+        """Return `costs`, with costs of rare and unknown categories added.
 
-        There is nothing in the output for these. A rare level costs what its share
-        says, an unknown one at least what the least likely level of the column does.
+        The network has no output for these categories. A rare category has the cost of
+        its share of the training rows. An unknown one has at least the cost of the
+        least likely category of its column.
         """
         costs, seen = self.costs(output, target)
         n_categories = len(self.n_levels)
         n_numbers = costs.shape[1] - n_categories
         logits = torch.split(output[:, n_numbers:], self.n_levels, dim=1)
-        codes = target[:, target.shape[1] - n_categories :]
-        for number, of_column in enumerate(logits):
-            code, n_levels = codes[:, number], of_column.shape[1]
+        codes = target[:, target.shape[1] - n_categories :]  # (n, n_categories)
+        for number, column_logits in enumerate(logits):
+            code, n_levels = codes[:, number], column_logits.shape[1]  # code: (n,)
             is_rare = code >= n_levels
             if not is_rare.any():
                 continue
             unknown = self.unknown_costs[number].expand(len(code))
             if n_levels > 1:
-                least_likely = -of_column.log_softmax(dim=1).amin(dim=1)
-                # Whichever is not NaN, if one of them is.
+                least_likely = -column_logits.log_softmax(dim=1).amin(dim=1)  # (n,)
+                # If one of the two is NaN, `fmax` returns the other one.
                 unknown = torch.fmax(unknown, least_likely / self.deviances[number])
             cost = torch.where(code > n_levels, unknown, self.rare_costs[number])
             others = is_rare & ~cost.isnan()
@@ -363,51 +368,52 @@ class TabularObjective:
         return costs, seen
 
     def costs(self, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what each cell costs, and whether it is there, (n, n_cells)."""
-        target = self._decoded(target)
+        """Return the cost of each cell, and whether it has a value, (n, n_cells)."""
+        target = self._decoded(target)  # (n, n_cells)
         n_numbers = target.shape[1] - len(self.n_levels)
         seen = ~target.isnan()
         target = target.nan_to_num()
         numbers = self.loss.entries(output[:, :n_numbers], target[:, :n_numbers])
         costs = [numbers]
         logits = torch.split(output[:, n_numbers:], self.n_levels, dim=1)
-        codes = target[:, n_numbers:].long()
-        for number, of_column in enumerate(logits):
-            code = codes[:, number]
-            # Rare levels are read, but there is nothing to decode them to.
-            known = code < of_column.shape[1]
+        codes = target[:, n_numbers:].long()  # (n, n_categories)
+        for number, column_logits in enumerate(logits):
+            code = codes[:, number]  # (n,)
+            # The encoder has codes for rare categories, but the decoder has no output.
+            known = code < column_logits.shape[1]
             seen[:, n_numbers + number] &= known
-            if of_column.shape[1] < 2:
+            if column_logits.shape[1] < 2:
                 seen[:, n_numbers + number] = False
                 costs.append(output.new_zeros(len(output), 1))
                 continue
             entropy = nn.functional.cross_entropy(
-                of_column, code.masked_fill(~known, 0), reduction="none"
-            )
+                column_logits, code.masked_fill(~known, 0), reduction="none"
+            )  # (n,)
             costs.append((entropy / self.deviances[number]).unsqueeze(1))
         return torch.cat(costs, dim=1), seen.to(output.dtype)
 
     def _decoded(self, rows: Tensor) -> Tensor:
-        """Leave out what is not decoded."""
+        """Return the columns of rows that are decoded, (n, n_cells)."""
         n_numbers = len(self.rates) - len(self.n_levels)
         codes = rows[:, rows.shape[1] - len(self.n_levels) :]
         return torch.cat([rows[:, :n_numbers], codes], dim=1)
 
 
 def without_nan(costs: Tensor) -> Tensor:
-    """Make costs infinite where a network's overflow has left no number."""
+    """Make costs infinite where the network's output has overflowed to NaN."""
     return costs.nan_to_num(nan=torch.inf, posinf=torch.inf)
 
 
-def _weights(like: Tensor, kept: Tensor, of_changed: float) -> Tensor:
-    """Weigh entries, those that are not kept by `of_changed`; in the type of `like`.
+def _weights(like: Tensor, kept: Tensor, changed_weight: float) -> Tensor:
+    """Return weight one for kept entries and another one for those that were changed.
 
-    `torch.where` of two numbers would take the type that the user has set for torch.
+    `torch.where` of two numbers would have the default type that the user has set for
+    torch, not that of `like`.
     """
-    return torch.full_like(like, of_changed).masked_fill(kept, 1.0)
+    return torch.full_like(like, changed_weight).masked_fill(kept, 1.0)
 
 
 def _row_means(costs: Tensor, weights: Tensor) -> Tensor:
-    # A row of gaps, or of corrupted entries only, may have no weight at all.
+    # A row of missing values, or of corrupted entries only, may have no weight at all.
     total = weights.sum(dim=1).clamp(min=torch.finfo(weights.dtype).tiny)
     return (costs * weights).sum(dim=1) / total

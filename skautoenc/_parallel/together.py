@@ -1,4 +1,4 @@
-"""Searches whose fits are trained together."""
+"""Joint training of the fits of a search."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from joblib.parallel import (
 
 from .._persistence.checkpoint import holds_up_others
 from .._training.fitting import Fit, train, train_alone, training_strategy
-from .._training.joint import joint_key, most_together
+from .._training.joint import joint_key, max_group_size
 
-# joblib takes twice as many calls from a search at once, by default.
-_AT_ONCE = 256
-# Rows and networks of all fits that wait for others; each has its own copy of the rows.
+# Number of calls that are queued at once. joblib's default, 2 * n_jobs, is too small.
+_QUEUE_LENGTH = 256
+# Maximum size of the rows and networks of waiting fits. Each fit has its own rows.
 _WAITING_BYTES = 2**28
 
 
@@ -84,18 +84,18 @@ def train_together() -> parallel_config:
 
 
 class _Abandoned(BaseException):
-    """Ends a call that nobody waits for any more."""
+    """Ends a call whose result is no longer needed."""
 
 
 class _Call:
-    """A call in a thread of its own, which runs while its caller waits for it.
+    """A call in its own thread, which runs only while its caller waits for it.
 
-    It comes back when it has something to train, and goes on when that is done.
+    It yields when it has a fit to train, and resumes when the fit is trained.
 
     Parameters
     ----------
     function : callable
-        What is called, without arguments.
+        Function to call, without arguments.
     """
 
     def __init__(self, function: Callable[[], Any]) -> None:
@@ -107,9 +107,9 @@ class _Call:
         self._go_on = threading.Semaphore(0)
         self._back = threading.Semaphore(0)
         self._warnings = _warnings_state()
-        # Those of numpy are a thread's own before its version 2.
+        # Before version 2 of numpy, they are per thread and not in the context.
         self._errors = np.geterr()
-        # Settings such as those of `numpy.errstate` are those of the caller.
+        # The context holds settings of the caller, such as those of `numpy.errstate`.
         self._thread = threading.Thread(
             target=copy_context().run, args=(self._run,), name="_run", daemon=True
         )
@@ -119,7 +119,7 @@ class _Call:
         self.fit = None
         if self._thread.ident is None:
             self._thread.start()
-        # A call that waits inside of `warnings.catch_warnings` keeps it to itself.
+        # Filters that the call has set, and not restored yet, apply to this call only.
         outside = _warnings_state()
         _set_warnings_state(self._warnings)
         try:
@@ -130,14 +130,14 @@ class _Call:
             _set_warnings_state(outside)
 
     def abandon(self) -> None:
-        """End the call where it waits; if it trains by itself, after its epoch."""
+        """End the call where it waits, or after its epoch if it trains alone."""
         self._abandoned = True
         if self.fit is not None:
             self.go_on()
 
     def _run(self) -> None:
         training_strategy.set(self._train)
-        # The others go on when this one comes back, and not before.
+        # Other fits of the process resume only after this call yields.
         holds_up_others.set(True)
         try:
             self._wait()
@@ -149,10 +149,10 @@ class _Call:
 
     def _train(self, fit: Fit) -> None:
         if threading.current_thread() is not self._thread:
-            # A thread of the call's own, with a copy of its context.
+            # A thread that the call has started, with a copy of the context.
             train_alone(fit)
             return
-        if joint_key(fit.run) is None or most_together(fit.run) == 1:
+        if joint_key(fit.run) is None or max_group_size(fit.run) == 1:
             fit.epochs = self._until_abandoned(fit.epochs)
             train_alone(fit)
             return
@@ -174,7 +174,7 @@ class _Call:
             raise _Abandoned
 
 
-# What `warnings.catch_warnings` changes, and puts back.
+# Attributes that `warnings.catch_warnings` changes and restores.
 _WARNINGS = ("filters", "showwarning", "_showwarnmsg_impl")
 
 
@@ -185,13 +185,13 @@ def _warnings_state() -> dict[str, Any]:
 def _set_warnings_state(state: dict[str, Any]) -> None:
     for name, value in state.items():
         setattr(warnings, name, value)
-    # Lets go of what was remembered under other filters.
+    # This resets the registries of warnings that were already shown.
     with warnings.catch_warnings():
         pass
 
 
 def call_together(functions: Sequence[Callable[[], Any]]) -> list[Any]:
-    """Call functions one after the other, but train together what they fit."""
+    """Run functions one after the other, and train their fits jointly."""
     calls = [_Call(function) for function in functions]
     ready = deque(calls)
     waiting: dict[Hashable, list[_Call]] = defaultdict(list)
@@ -207,8 +207,8 @@ def call_together(functions: Sequence[Callable[[], Any]]) -> list[Any]:
                 continue
             key = joint_key(call.fit.run)
             waiting[key].append(call)
-            # Those who are trained go on at once, and let go of their data.
-            if len(waiting[key]) == most_together(call.fit.run):
+            # Calls whose fits are trained resume at once, to release their data.
+            if len(waiting[key]) == max_group_size(call.fit.run):
                 ready.extendleft(_train(waiting, key))
             elif sum(map(_n_bytes, waiting.values())) > _WAITING_BYTES:
                 largest = max(waiting, key=lambda key: _n_bytes(waiting[key]))
@@ -221,7 +221,7 @@ def call_together(functions: Sequence[Callable[[], Any]]) -> list[Any]:
 
 
 def _train(waiting: dict[Hashable, list[_Call]], key: Hashable) -> list[_Call]:
-    """Train what calls wait for, and return these."""
+    """Train the fits that calls wait for, and return the calls."""
     calls = waiting.pop(key)
     fits = [call.fit for call in calls if call.fit is not None]
     try:
@@ -233,19 +233,19 @@ def _train(waiting: dict[Hashable, list[_Call]], key: Hashable) -> list[_Call]:
 
 
 def _n_bytes(calls: Sequence[_Call]) -> int:
-    """Return the size of what calls hold while they wait."""
+    """Return the size of the data that calls hold while they wait."""
     return sum(call.fit.run.n_bytes for call in calls if call.fit is not None)
 
 
 class _Job:
-    """What joblib has submitted.
+    """A batch of calls that joblib has submitted.
 
     Parameters
     ----------
     function : callable
-        A batch of calls.
+        Runs the batch.
     callback : callable
-        To be called when it is done.
+        Called when the batch is done.
     """
 
     def __init__(
@@ -258,15 +258,15 @@ class _Job:
 
 
 class _Together(ParallelBackendBase):
-    """The backend of the context, which gives each `Parallel` one of its own.
+    """The backend of the context, which gives each `Parallel` its own backend.
 
-    Where memory must be shared joblib takes threads instead.
+    joblib uses threads instead where memory must be shared.
     """
 
     supports_sharedmem = False
 
     def effective_n_jobs(self, n_jobs: int | None) -> int:
-        """Say how many processes there are."""
+        """Return the number of processes."""
         if n_jobs == 0:
             raise ValueError("n_jobs == 0 in Parallel has no meaning")
         if n_jobs is None:
@@ -276,40 +276,40 @@ class _Together(ParallelBackendBase):
     def configure(
         self, n_jobs: int | None = 1, parallel: Any = None, **parameters: Any
     ) -> int:
-        """Make way for a backend that takes the calls of one `Parallel`."""
-        raise FallbackToBackend(_Taking(nesting_level=self.nesting_level))
+        """Hand over to a backend that collects the calls of one `Parallel`."""
+        raise FallbackToBackend(_CollectingBackend(nesting_level=self.nesting_level))
 
 
-class _Taking(_Together):
-    """A backend of joblib that takes all calls before it runs the first."""
+class _CollectingBackend(_Together):
+    """A joblib backend that collects all calls before it runs the first one."""
 
     def effective_n_jobs(self, n_jobs: int | None) -> int:
-        """Say how many calls are taken at once."""
-        return _AT_ONCE
+        """Return the number of calls to collect."""
+        return _QUEUE_LENGTH
 
     def configure(
         self, n_jobs: int | None = 1, parallel: Any = None, **parameters: Any
     ) -> int:
-        """Take over the number of processes."""
+        """Set the number of processes."""
         self._n_processes = super().effective_n_jobs(n_jobs)
         self._jobs: list[_Job] = []
         self.parallel = parallel
         return self.effective_n_jobs(n_jobs)
 
     def submit(self, func: Any, callback: Any = None) -> _Job:
-        """Take a batch of calls."""
+        """Collect a batch of calls."""
         job = _Job(func, callback)
         self._jobs.append(job)
         return job
 
     def retrieve_result(self, out: _Job, timeout: float | None = None) -> Any:
-        """Return what a batch has come to, after all that were taken are run."""
+        """Return the result of a batch; run all collected batches first if needed."""
         if not out.is_done:
             self._run_jobs()
         return out.result
 
     def get_nested_backend(self) -> tuple[ParallelBackendBase, int | None]:
-        """Let calls within the calls run one after the other."""
+        """Run calls within calls one after the other."""
         return SequentialBackend(nesting_level=(self.nesting_level or 0) + 1), None
 
     def _run_jobs(self) -> None:

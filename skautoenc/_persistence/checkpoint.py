@@ -1,4 +1,4 @@
-"""Where a fit stands, in a folder, to go on from if its process should die."""
+"""Checkpoints: states of fits in a folder, to resume from after a kill."""
 
 from __future__ import annotations
 
@@ -33,19 +33,20 @@ from .locks import InUseError, locked
 from .plain import PLAIN_CODECS, Reader, Writer
 
 _N_CHARACTERS = 16
-# Training takes at least as many times as long as writing does.
+# Spend at most 5 % of the time on writing: wait 20 times as long as the last write
+# took.
 _PATIENCE = 20
 
-# Seconds to try for a lock where others would be held up by waiting for it. Who only
-# looks whether it is free holds it for less.
-_A_MOMENT = 0.2
+# Seconds to wait for a lock if other fits of the process wait meanwhile. A process that
+# only tests whether a lock is free holds it for less.
+_SHORT_PATIENCE = 0.2
 
-# Threads may train the same fit; processes may not.
+# Threads of one process may train the same fit; processes may not.
 _writing = threading.Lock()
 
 
 def _after_fork() -> None:
-    """Let a forked process write where a thread of its parent's wrote."""
+    """Replace the lock: a thread of the parent process may have held it at the fork."""
     global _writing
     _writing = threading.Lock()
 
@@ -53,35 +54,35 @@ def _after_fork() -> None:
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
-# Whether other fits of this process stand still while this one waits: for the process
-# that it waits for, those may be what that one waits for.
+# Whether other fits of this process wait while this one does. Waiting for another
+# process could then be a deadlock: it may be waiting for one of those fits.
 holds_up_others: ContextVar[bool] = ContextVar("holds_up_others", default=False)
 
 
 class Checkpoint:
-    """Where one fit stands, in a folder of its own.
+    """The saved state of one fit, in its own folder.
 
-    It is written after the first epoch and the last, and in between as often as leaves
-    nineteen twentieths of the time to training.
+    It is written after the first and the last epoch, and in between so often that
+    writing takes at most 5 % of the time.
 
     Parameters
     ----------
     home : Path
-        The folder, which is there.
+        The folder, which must exist.
     seed : int or None
-        For a fit that has none of its own.
+        Seed for a fit that has none of its own.
 
     Attributes
     ----------
     seed : int or None
-        That of the fit that is gone on with, or as it was given.
+        Seed of the saved fit if there is one, otherwise the parameter.
     is_done : bool
-        Whether nothing is left to train.
+        Whether the saved fit is finished.
 
     Raises
     ------
     ValueError
-        If what was written is damaged.
+        If a saved file is damaged.
     """
 
     def __init__(self, home: Path, seed: int | None) -> None:
@@ -99,16 +100,16 @@ class Checkpoint:
 
     @property
     def has_begun(self) -> bool:
-        """Whether there is something to go on from."""
+        """Whether there is a saved state to resume from."""
         return self._saved is not None
 
     def restore(self, run: Run) -> None:
-        """Let a run that was set up anew go on from what was written, if anything.
+        """Restore the saved state, if there is one, in a run with equal settings.
 
         Raises
         ------
         ValueError
-            If it was written on another device, or of another network or fit.
+            If it was saved on another device, or for another network or fit.
         """
         if self._saved is None:
             return
@@ -130,17 +131,17 @@ class Checkpoint:
         try:
             run.load(saved)
         except RuntimeError as error:
-            # Torch has looked into the state of a generator.
+            # Torch rejects the state of a generator.
             raise _not_of_this_fit(self.home) from error
         self._saved = None
 
     def save(self, run: Run, *, is_done: bool) -> None:
-        """Write down where a run stands after an epoch, if it is time to.
+        """Save the state of a run after an epoch, if enough time has passed.
 
         Warns
         -----
         UserWarning
-            If it cannot be written, once; training goes on.
+            If it cannot be written; only once per fit. Training continues.
         """
         began = time.monotonic()
         if began < self._due and not is_done:
@@ -172,36 +173,36 @@ class Checkpoint:
 def open_checkpoint(
     folder: Path, description: Description, seed: int | None, *, verbose: bool = False
 ) -> Iterator[Checkpoint | None]:
-    """Keep other processes from a fit's checkpoint while it is trained.
+    """Keep other processes out of a fit's checkpoint while it is trained.
 
-    If another process is busy with the same fit, wait for its end. What holds up other
-    fits of this process does not wait, lest each process wait for the other, and is
-    trained without a checkpoint.
+    If another process trains the same fit, wait for it to end. If other fits of this
+    process would wait, too, do not wait, because of the risk of a deadlock: the fit is
+    then trained without a checkpoint.
 
     Parameters
     ----------
     folder : Path
-        Is made if it is not there; each fit has a folder in it.
+        Created if it does not exist. Each fit has a folder in it.
     description : dict of str
-        All that the fit comes from: fits that differ in any of it share nothing. Its
-        "class" becomes part of a name.
+        All inputs of the fit, which identify it. Its "class" becomes part of the name
+        of the folder.
     seed : int or None
-        For a fit that has none of its own.
+        Seed for a fit that has none of its own.
     verbose : bool, default=False
-        Whether to print that it waits.
+        Whether to print a message before waiting.
 
     Raises
     ------
     OSError
         If the folder cannot be written to.
     ValueError
-        If what was written is damaged.
+        If a saved file is damaged.
 
     Warns
     -----
     UserWarning
-        If the fit starts anew, but another one was left unfinished there, which may be
-        the one that was meant.
+        If the fit starts from the beginning, but another one in the folder is
+        unfinished and may be the one that was meant.
     """
     text = json.dumps(description, indent=1).encode()
     name = hashlib.sha256(text).hexdigest()[:_N_CHARACTERS]
@@ -210,11 +211,11 @@ def open_checkpoint(
         try:
             stack.enter_context(_locked(home, description["class"], verbose=verbose))
             with _writing:
-                # A process that is killed while it writes leaves its part behind.
+                # A process that was killed while writing leaves a partial file.
                 remove_parts(home)
                 notes = home / DESCRIPTION
                 if not (notes.is_file() or notes.is_dir()):
-                    # A pipe, say, in whose place no file is put.
+                    # A pipe, for example, which `write` does not replace.
                     notes.unlink(missing_ok=True)
                 write(notes, text)
         except InUseError:
@@ -236,16 +237,16 @@ def open_checkpoint(
 
 
 def _locked(home: Path, name: str, *, verbose: bool) -> Any:
-    """Make the context in which a fit has its folder to itself."""
+    """Return the context in which no other process uses the fit's folder."""
     waits = partial(print, f"[{name}] Waiting for another process, which fits {home}")
     return locked(
         home / LOCK,
-        patience=_A_MOMENT if holds_up_others.get() else math.inf,
+        patience=_SHORT_PATIENCE if holds_up_others.get() else math.inf,
         on_wait=waits if verbose else None,
     )
 
 
-# What is written
+# Content of the files
 
 
 def _to_bytes(state: Any) -> bytearray:
@@ -265,7 +266,7 @@ def _read(path: Path) -> Any:
     except MemoryError:
         raise
     except Exception as error:
-        # Whatever comes of content that was not written here.
+        # Any error can come from content that was not written by this package.
         raise _not_of_this_fit(path) from error
     if not (
         isinstance(state, dict)
@@ -284,10 +285,10 @@ def _shapes(arrays: Any) -> list[Any]:
 
 
 def _is_state(saved: Any, fresh: dict[str, Any]) -> bool:
-    """Whether a saved state is made as that of a run that has not begun."""
+    """Whether a saved state has the structure of the state of a new run."""
     stopping = saved.get("stopping")
     if isinstance(stopping, dict):
-        # The weights around the best epoch so far, of which there are none at first.
+        # A new run has no weights of a best epoch yet.
         names = [name for name in ("kept", "after") if stopping.get(name) is not None]
         kept = dict.fromkeys(names, fresh["weights"])
         fresh = {**fresh, "stopping": {**fresh["stopping"], **kept}}
@@ -295,7 +296,7 @@ def _is_state(saved: Any, fresh: dict[str, Any]) -> bool:
 
 
 def _is_like(value: Any, example: Any) -> bool:
-    """Whether a value is made as an example is; its numbers may be others."""
+    """Whether a value has the structure of an example, with other numbers."""
     if isinstance(example, dict):
         return (
             isinstance(value, dict)
@@ -305,7 +306,7 @@ def _is_like(value: Any, example: Any) -> bool:
     if isinstance(example, list):
         if not isinstance(value, list):
             return False
-        # An empty list is that of losses, which grows.
+        # The example's lists of losses are empty, and grow.
         examples = example or [0.0] * len(value)
         return len(value) == len(examples) and all(map(_is_like, value, examples))
     if isinstance(example, np.ndarray):

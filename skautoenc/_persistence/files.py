@@ -8,10 +8,10 @@ the only entry of its metadata, and begins with a digest:
                  "<name>":{"dtype":...},...}
     the rest     the tensors, as the header says
 
-The digest is the SHA-256 of the whole file with these 64 digits as zeros. Its place
-never changes, so that it is compared before anything is parsed, and no byte of the file
-can change unnoticed. It tells damage, and says nothing of who wrote the file: all that
-is read must be checked all the same.
+The digest is the SHA-256 of the whole file, with these 64 digits as zeros. Its position
+is fixed, so it is compared before anything is parsed, and any changed byte is detected.
+It detects damage only, and does not prove who wrote the file: everything must still be
+checked.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ from .safetensors import Arrays
 _START = b'{"__metadata__":{"skautoenc":"{\\"sha256\\":\\"'
 _ZEROS = "0" * 64
 _PLACE = slice(8 + len(_START), 8 + len(_START) + len(_ZEROS))
-# What readers of safetensors take at most.
+# Maximum that readers of safetensors accept.
 _LONGEST_HEADER = 100_000_000
-# How much of a file's name is part of that of the file which is to replace it.
+# Number of characters of a file's name that the name of its partial file begins with.
 _MOST_OF_NAME = 40
-# Lists and dictionaries, of which even empty ones take memory: one to so many
-# characters is more than anything that is written has, beside some.
+# Even empty lists and dictionaries take memory. Files have far fewer of them than one
+# per 8 characters, except for a constant number.
 _CHARACTERS_OF_A_LIST, _MOST_SHORT_LISTS = 8, 10_000
 
 
 def pack(document: dict[str, Any], arrays: Arrays) -> bytearray:
-    """Turn a document and arrays into the bytes of a file.
+    """Convert a document and arrays to the bytes of a file.
 
     Parameters
     ----------
     document : dict
-        Plain values, as JSON has them.
+        Plain values, as in JSON.
     arrays : dict of ndarray
-        By their names. Each is written in the order of its indices.
+        Arrays by name. Each is written in the order of its indices.
 
     Raises
     ------
@@ -62,19 +62,19 @@ def pack(document: dict[str, Any], arrays: Arrays) -> bytearray:
     if int.from_bytes(data[:8], "little") > _LONGEST_HEADER:
         raise ValueError(
             "What is to be written beside arrays is more than 100 MB, which is most "
-            "likely the levels of a category: leave such a column out."
+            "likely the categories of a column: leave that column out."
         )
     data[_PLACE] = _digest(data).encode()
     return data
 
 
 def unpack(data: bytes) -> tuple[dict[str, Any], Arrays]:
-    """Turn the bytes of a file into the document and the arrays.
+    """Convert the bytes of a file to the document and the arrays.
 
     Raises
     ------
     ValueError
-        If these are not the bytes that `pack` gave; it says why, in words that go
+        If the bytes are not a result of `pack`. The message is a reason, to be put
         after a colon.
     """
     _check_start(data)
@@ -87,7 +87,7 @@ def unpack(data: bytes) -> tuple[dict[str, Any], Arrays]:
         arrays = safetensors.decode(header, memoryview(data)[8 + length :])
         del document["sha256"]
     except Exception as error:
-        # Of any kind, since the text can be any JSON.
+        # Any error can occur, because the text can be any JSON.
         raise ValueError(f"its content is not what is written ({error})") from error
     return document, arrays
 
@@ -104,7 +104,7 @@ def _check_start(data: bytes) -> None:
 
 
 def _parse(text: str) -> Any:
-    """Parse JSON, which may hold each name but once, and nothing that is no JSON."""
+    """Parse JSON in which names are unique and numbers are finite."""
     n_lists = text.count("[") + text.count("{")
     if n_lists > len(text) / _CHARACTERS_OF_A_LIST + _MOST_SHORT_LISTS:
         raise ValueError("it holds too many lists")
@@ -123,14 +123,14 @@ def _refuse_constant(name: str) -> Any:
 
 
 def read(path: str | bytes | os.PathLike[Any]) -> bytes:
-    """Read a file, if it looks like one of ours.
+    """Read a file, if it begins like one of this package.
 
     Raises
     ------
     OSError
-        If there is no such file, or if it cannot be read.
+        If the file does not exist, or if it cannot be read.
     ValueError
-        If it is another kind of file, which may be of any size and is not read.
+        If it is another type of file; it may be very large, so it is not read.
     """
     with open(os.fspath(path), "rb") as file:
         _check_start(file.read(_PLACE.start))
@@ -143,32 +143,31 @@ def write(
 ) -> None:
     """Write a file as a whole or not at all.
 
-    A new file takes the place of the old one once it is safe on the disk, so that at
-    any moment one of the two is there, whole. A failure removes the new one; a process
-    that is killed can leave it behind, under a name that begins with a dot and ends
-    with ``.part``. The new file has the permissions of the old one, and at no moment
-    any more than these.
+    The new file replaces the old one after it is safely on the disk, so one complete
+    file exists at any moment. An error removes the new file. A process that is killed
+    may leave it behind, under a name that begins with a dot and ends with ``.part``.
+    The new file gets the permissions of the old one, and never has more.
 
     Raises
     ------
     OSError
-        If it cannot be written, or if something other than a file is there: a folder,
-        a pipe or a device is never replaced. It names `path`.
+        If the file cannot be written, or if the path is not a file: a folder, a pipe or
+        a device is never replaced. The error names `path`.
     """
     try:
         _replace(os.fsdecode(path), data)
     except OSError as error:
         if error.errno is None:
             raise
-        # What the user knows is the path that they gave.
+        # Name the path that the user knows, not that of the partial file.
         raise OSError(error.errno, error.strerror, os.fspath(path)) from error
 
 
 def _replace(path: str, data: bytes | bytearray | memoryview) -> None:
     mode = _mode_of_file(path)
-    # A link stays a link.
+    # A symbolic link is kept.
     target = Path(os.path.realpath(path))
-    # As long as names may be, the target's leaves no room for more.
+    # The target's name may already have the maximum length.
     name = target.name[:_MOST_OF_NAME]
     new = target.with_name(f".{name}.{secrets.token_hex(4)}.part")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
@@ -179,7 +178,7 @@ def _replace(path: str, data: bytes | bytearray | memoryview) -> None:
             file.flush()
             os.fsync(file.fileno())
         if mode is not None:
-            # Given back what the process's mask has taken.
+            # Restore permissions that the process's umask has removed.
             os.chmod(new, mode)
         os.replace(new, target)
     except BaseException:
@@ -189,7 +188,7 @@ def _replace(path: str, data: bytes | bytearray | memoryview) -> None:
 
 
 def _mode_of_file(path: str) -> int | None:
-    """Return the permissions of the file that is to be replaced, if there is one."""
+    """Return the permissions of an existing file, or None if there is none."""
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
@@ -207,16 +206,16 @@ def _mode_of_file(path: str) -> int | None:
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove what processes that were killed while they wrote have left behind.
+    """Remove partial files of processes that were killed while writing.
 
-    Keep others from writing there meanwhile.
+    No other process may write to the folder at the same time.
     """
     for part in folder.glob(".*.part"):
         part.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:
-    """Let the new name outlast a power cut, where folders can be opened for that."""
+    """Make the new name survive a power cut, on systems where folders can be opened."""
     if os.name == "nt":
         return
     descriptor = os.open(folder, os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""What a fit comes from, so that it can be told from others."""
+"""Descriptions of the inputs of fits, which identify them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .._data.rows import TrainingData
 from .._version import __version__
 from .identity import digest, identify
 
-# These change nothing that is learnt.
+# These parameters do not affect the result.
 _WITHOUT_EFFECT = {"checkpoint", "verbose"}
 _OURS = __name__.partition(".")[0]
-# The rows of a table are encoded already, by these.
+# The encoded rows already depend on these.
 _IN_THE_ROWS = {"_table", "_schema"}
 
 
@@ -29,28 +29,29 @@ def describe_fit(
     columns: Any = None,
     first_fit: Mapping[str, Any] | None = None,
 ) -> dict[str, str]:
-    """Describe all that decides what a fit comes to, but for a seed that is drawn.
+    """Describe all that determines the result of a fit, except a drawn seed.
 
     Parameters
     ----------
     estimator : BaseEstimator
-        Its parameters.
+        Estimator with its parameters.
     data : TrainingData
-        The rows; all of them are read once.
+        The rows, which are read once.
     columns : object, default=None
-        What tells the columns of a table from others that give the same rows.
+        What distinguishes the columns of a table from others with equal rows.
     first_fit : mapping, optional
+        Weights and attributes that a warm start begins with.
         The weights and attributes that a warm start goes on from.
 
     Returns
     -------
     dict of str
-        Its class under "class", and short texts.
+        The class of the estimator under "class", and short texts.
 
     Raises
     ------
     ValueError
-        If a parameter holds something that cannot be told from others.
+        If a parameter holds a value that cannot be identified.
     """
     weights = () if data.weights is None else (data.weights,)
     return {
@@ -70,7 +71,7 @@ def describe_fit(
 
 
 def _parameters(estimator: BaseEstimator) -> dict[str, str]:
-    """Describe the parameters, and the class if it is one of the user's."""
+    """Describe the parameters, and the class of the estimator if it is a user's."""
     kind = type(estimator)
     values = estimator.get_params(deep=False)
     if kind.__module__.partition(".")[0] != _OURS:
@@ -89,7 +90,7 @@ def _parameters(estimator: BaseEstimator) -> dict[str, str]:
 
 
 def _of_the_first_fit(learnt: Mapping[str, Any] | None) -> str:
-    """Identify what a warm start takes over."""
+    """Identify the weights and attributes that a warm start begins with."""
     if learnt is None:
         return "None"
     return digest({name: learnt[name] for name in learnt if name not in _IN_THE_ROWS})

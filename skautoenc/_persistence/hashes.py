@@ -1,8 +1,8 @@
-"""Whether hash tables of values from a file are as fast as they should be.
+"""Checks that hash tables of values from a file are fast.
 
-Hashes of numbers are known to everybody, so that a file can hold numbers which all have
-the same one. A hash table compares each of them with all the others: with 40,000 of
-them that takes minutes. What is told here is how many comparisons there would be.
+Hash functions of numbers are public, so a file can hold many numbers with the same
+hash. A hash table compares each of them with all others: for 40,000 numbers, this takes
+minutes. The checks here estimate the number of comparisons.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Comparisons that no time is lost with, and how many more for each value.
+# Number of comparisons that takes no noticeable time, and an addition for each value.
 _FEW, _FEW_EACH = 1_000_000, 100
-# Fewer values cannot take more.
+# This number of values cannot need more comparisons.
 _SMALL = 1400
 
 
 def check_hashes(values: Collection[Any]) -> None:
-    """Make sure that dictionaries and sets of values are fast.
+    """Check that dictionaries and sets of the values are fast.
 
     Raises
     ------
@@ -32,12 +32,12 @@ def check_hashes(values: Collection[Any]) -> None:
 
 
 def check_hashes_of_pandas(values: Collection[Any] | NDArray[Any]) -> None:
-    """Make sure that an index of pandas finds values fast.
+    """Check that a pandas index of the values is fast.
 
     Parameters
     ----------
     values : ndarray, or collection of Python objects
-        Of an array of integers, points in time or floats, pandas hashes the bits.
+        For arrays of integers, points in time or floats, pandas hashes the bits.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def _fold(hashes: NDArray[np.int64]) -> NDArray[np.uint32]:
 
 
 def _hash_object(value: Any) -> int:
-    # Of tuples, pandas combines the folded hashes of the parts.
+    # For tuples, pandas combines the folded hashes of the elements.
     if isinstance(value, tuple):
         parts = [_hash_object(part) for part in value]
         folded = _fold(np.array(parts, dtype=np.int64)).tolist()

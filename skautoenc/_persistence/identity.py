@@ -1,10 +1,10 @@
-"""What a value is, as a short text that is the same in every process.
+"""Identities of values: short texts that are the same in every process.
 
 Code is identified by what it does: bytecode, constants, defaults, the values of its
-closure and the globals that it names. Neither addresses nor line numbers nor file names
-take part, so code may be moved. Objects are identified by their class and by the state
-that a pickle would hold. Code of installed packages is identified by its name, by the
-version of the package and by the source of its module.
+closure and the globals that it uses. Addresses, line numbers and file names are left
+out, so code may be moved. Objects are identified by their class and by the state that a
+pickle would hold. Code of installed packages is identified by its name, the version of
+the package and the source of its module.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _ATOMS = (
     type(...),
     type(NotImplemented),
 )
-# They decide when code runs, not what it computes.
+# They determine when code runs, not what it computes.
 _LOCKS = (type(threading.Lock()), type(threading.RLock()))
 _BUILTINS = (types.BuiltinFunctionType, types.MethodWrapperType)
 _DESCRIPTORS = (
@@ -83,24 +83,24 @@ _NO_CONTENT = {
 
 
 def identify(value: Any) -> str:
-    """Describe a parameter of an estimator.
+    """Return the identity of a parameter of an estimator.
 
     Parameters
     ----------
     value : object
-        Numbers that are equal have one text, whatever their type, but booleans are not
-        numbers. So have sequences of equal values, and mappings of equal pairs.
+        Equal numbers have the same identity, whatever their types, but booleans are not
+        numbers. The same holds for sequences and mappings of equal values.
 
     Returns
     -------
     str
-        Plain values as they are written, all else as a name and a digest.
+        Plain values as text; other values as a name and a digest.
 
     Raises
     ------
     ValueError
-        If it holds something that cannot be told from others, such as an open file. The
-        message is what goes after the name of the parameter.
+        If the value holds something that has no identity, such as an open file. The
+        message is to be put after the name of the parameter.
     """
     if isinstance(value, np.ndarray) and value.dtype.kind in "biufUO":
         value = value.tolist()
@@ -125,7 +125,7 @@ def identify(value: Any) -> str:
     if not isinstance(value, type) and hasattr(value, "__array__"):
         array = np.asarray(value)
         return identify(array) if array.dtype.kind in "biufUO" else digest(array)
-    # On its way to another process a class may lose its longer name.
+    # When a class is sent to another process, its qualified name may be lost.
     is_code = hasattr(value, "__qualname__") and not isinstance(value, type)
     name = value.__qualname__ if is_code else _name_of(value)
     return f"{name} ({digest(value)})"
@@ -136,12 +136,12 @@ def _name_of(value: Any) -> str:
 
 
 def digest(value: Any) -> str:
-    """Return hexadecimal digits that tell a value from all that differ from it.
+    """Return hexadecimal digits that are the same for equal values only.
 
     Raises
     ------
     ValueError
-        As `identify` does.
+        See `identify`.
     """
     walk = _Walk()
     try:
@@ -152,21 +152,21 @@ def digest(value: Any) -> str:
 
 
 class _ValueWalk:
-    """A walk over what plain values are made of, which ends as a digest."""
+    """A traversal of a value made of plain values, which computes its digest."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
-        # By address; what stands in two places is one thing, and may contain itself.
+        # By address: an object can occur twice, and can contain itself.
         self._seen: dict[int, int] = {}
         self._alive: list[Any] = []
         self._path: list[str] = []
 
     def digest(self) -> str:
-        """Return what the walk has come to, in hexadecimal digits."""
+        """Return the digest, in hexadecimal digits."""
         return self._hash.hexdigest()[:_N_DIGITS]
 
     def refuse(self, what: str) -> NoReturn:
-        """Raise the ValueError that says where something has no identity."""
+        """Raise the ValueError that says where a value has no identity."""
         where = f" ({' of '.join(reversed(self._path[-3:]))})" if self._path else ""
         raise ValueError(
             f"holds {what}{where}, which a checkpoint cannot tell from others. Leave "
@@ -174,7 +174,7 @@ class _ValueWalk:
         )
 
     def add(self, value: Any) -> None:
-        """Add a value and all that it is made of."""
+        """Add a value and all values that it contains."""
         kind = type(value)
         if kind in _ATOMS:
             self._token(kind.__name__, value if kind is bytes else repr(value))
@@ -220,7 +220,7 @@ class _ValueWalk:
             self.add(value)
 
     def _add_named(self, tag: str, values: Mapping[Any, Any], what: str) -> None:
-        """Add values by name, in an order that does not depend on how they came."""
+        """Add values by name, in an order that does not depend on their insertion."""
         self._token(tag, str(len(values)))
         for name in sorted(values, key=str):
             with self._within(what.format(name)):
@@ -233,7 +233,7 @@ class _ValueWalk:
         self._add_all("list", value)
 
     def _add_dict(self, value: Mapping[Any, Any]) -> None:
-        # A network may have its layers in this order.
+        # The order matters: it may be that of a network's layers.
         self._add_all("dict", [pair for item in value.items() for pair in item])
 
     def _add_set(self, value: set[Any] | frozenset[Any]) -> None:
@@ -285,7 +285,7 @@ class _ValueWalk:
 
 
 class _Walk(_ValueWalk):
-    """A walk over code and objects too: functions, classes, modules, their holders."""
+    """A traversal of code and objects, too: functions, classes, modules, wrappers."""
 
     def _add_code(self, code: types.CodeType) -> None:
         self._token("code", code.co_code, code.co_exceptiontable)
@@ -313,7 +313,7 @@ class _Walk(_ValueWalk):
                 self._add_of_modules(code, _content(cell))
 
     def _add_globals(self, code: types.CodeType, names: dict[str, Any]) -> None:
-        """Add the globals that code names, and what it takes from modules."""
+        """Add the globals that code uses, and what it may use of modules."""
         home = names.get("__name__")
         if isinstance(home, str) and _is_installed(home):
             self._token("installed", home, _version(home), _source(home))
@@ -333,7 +333,7 @@ class _Walk(_ValueWalk):
                 self._add_of_modules(code, module)
 
     def _add_of_modules(self, code: types.CodeType, module: Any) -> None:
-        """Add what code may take from a module, if it is one."""
+        """Add what code may use of a module; other values are ignored."""
         if not isinstance(module, types.ModuleType):
             return
         if _is_installed(module.__name__):
@@ -358,7 +358,7 @@ class _Walk(_ValueWalk):
             self._token("class", kind.__name__)
             self.add(type(kind))
             self._add_all("bases", kind.__bases__)
-            # What belongs to a slot is told by the names of the slots.
+            # The names of the slots identify the slot descriptors.
             content = {
                 name: value
                 for name, value in vars(kind).items()
@@ -368,7 +368,7 @@ class _Walk(_ValueWalk):
             self._add_named("attributes", content, "attribute {!r}")
 
     def _add_installed(self, value: Any) -> bool:
-        """Add code of an installed package by its name, if it is that."""
+        """Add code of an installed package by name; return whether it is such code."""
         module, name = getattr(value, "__module__", None), value.__qualname__
         if not isinstance(module, str) or _resolve(module, name) is not value:
             return False
@@ -389,7 +389,7 @@ class _Walk(_ValueWalk):
         self.add(type(value))
         with self._within("a partial"):
             self._add_all("partial", [value.func, value.args])
-            # A builder may take layers as keywords, in this order.
+            # The order matters: a builder may take layers as keywords.
             self._add_dict(value.keywords)
             self._add_state(vars(value))
 
@@ -397,7 +397,7 @@ class _Walk(_ValueWalk):
         self._add_all("method", [method.__func__, method.__self__])
 
     def _add_builtin(self, function: Any) -> None:
-        """Add what is written in C, by its name and by what it is bound to."""
+        """Add a function written in C, by its name and the object it is bound to."""
         owner = function.__self__
         if isinstance(owner, types.ModuleType) or owner is None:
             module = function.__module__ or getattr(owner, "__name__", "")
@@ -434,7 +434,7 @@ class _Walk(_ValueWalk):
         self._token("path", str(value))
 
     def _add_object(self, value: Any) -> None:
-        """Add an object by its class and by what a pickle would hold of it."""
+        """Add an object by its class and the content of its pickle."""
         kind = type(value)
         reduce = copyreg.dispatch_table.get(kind)
         try:
@@ -445,7 +445,7 @@ class _Walk(_ValueWalk):
         with self._within(f"a {kind.__qualname__}"):
             self.add(kind)
             if isinstance(found, str):
-                # An object that has a name, such as a type of torch.
+                # An object with a name, such as a type of torch.
                 self._token(str(getattr(value, "__module__", None)), found)
                 return
             self._alive.append(found)
@@ -458,7 +458,7 @@ class _Walk(_ValueWalk):
             self._add_all("pairs", [each for pair in pairs or () for each in pair])
 
     def _add_state(self, state: Any) -> None:
-        # Of a class with slots there are two dictionaries.
+        # The state of a class with slots is a pair of dictionaries.
         kinds = [type(each) for each in state] if type(state) is tuple else []
         if kinds in ([type(None), dict], [dict, dict]):
             state = {**(state[0] or {}), **state[1]}
@@ -505,9 +505,9 @@ _OF_KIND: dict[Any, str] = {
 
 @functools.lru_cache(maxsize=4096)
 def _names_of(code: types.CodeType) -> tuple[frozenset[str], frozenset[Any]]:
-    """Return the globals that code may read, and its imports.
+    """Return the globals that code may use, and its imports.
 
-    These are a level, as of relative ones, a name, and what is taken from there.
+    An import is the level of a relative import, a name, and the names imported from it.
     """
     found, imports, stored = set(), set(), set()
     before: list[Any] = [0, 0]
@@ -520,7 +520,7 @@ def _names_of(code: types.CodeType) -> tuple[frozenset[str], frozenset[Any]]:
         elif step.opname in _LOADS:
             found.add(step.argval)
         before.append(step.argval)
-    # The body of a class reads its own names first.
+    # The body of a class looks up its own names first.
     found -= stored
     for inner in code.co_consts:
         if isinstance(inner, types.CodeType):
@@ -540,8 +540,8 @@ def _all_names(code: types.CodeType) -> frozenset[str]:
 
 
 def _imported(level: int, name: str, parts: tuple[str, ...], package: Any) -> Any:
-    """Return a module that code imports, or None if that is of no interest."""
-    # The code itself will say what is not there, or goes without it.
+    """Return a module that code imports, or None if it is missing or installed."""
+    # A missing module is the concern of the code itself.
     with suppress(ImportError):
         if level:
             name = importlib.util.resolve_name("." * level + name, package)
@@ -564,7 +564,7 @@ def _content(cell: types.CellType) -> Any:
 
 
 def _resolve(module: str, qualname: str) -> Any:
-    """Return what a module has by a name, if anything."""
+    """Return the value with a qualified name in a module, or None."""
     found = sys.modules.get(module)
     for name in qualname.split("."):
         found = getattr(found, name, None)
@@ -575,7 +575,7 @@ def _resolve(module: str, qualname: str) -> Any:
 
 
 def _is_installed(module: str) -> bool:
-    """Whether a module is of Python or of an installed package, not of the user's."""
+    """Whether a module belongs to Python or an installed package, not to the user."""
     package = module.partition(".")[0]
     if package in ("__main__", "__mp_main__"):
         return False
@@ -590,7 +590,7 @@ def _is_installed(module: str) -> bool:
 
 
 def _path_of(module: str) -> Path | None:
-    """Return where the source of a module is, if anywhere; it need not be loaded."""
+    """Return the path of a module's source, or None; the module need not be loaded."""
     if module in sys.modules:
         path = getattr(sys.modules[module], "__file__", None)
     else:
@@ -608,7 +608,7 @@ def _version(module: str) -> str:
 
 
 def _source(module: str) -> str:
-    """Return a digest of a module's source, if it has any."""
+    """Return a digest of a module's source, or an empty string if it has none."""
     path = _path_of(module)
     if path is None or path.suffix != ".py":
         return ""

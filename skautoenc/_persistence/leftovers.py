@@ -1,4 +1,4 @@
-"""What fits leave in a checkpoint folder: which are unfinished, and tidying up."""
+"""Unfinished and finished fits in a checkpoint folder, and their removal."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from typing import Literal
 from .._warnings import warn
 from .locks import InUseError, is_free, locked
 
-# All that the folder of a fit holds, beside parts of files.
+# Names of all files in the folder of a fit, except partial files.
 UNFINISHED, FINISHED = "unfinished.safetensors", "finished.safetensors"
 LOCK, DESCRIPTION = "lock", "fit.json"
 _NAME_OF_A_FIT = re.compile(r"\w+-[0-9a-f]{16}")
 
-# What is read of the description of another fit, which anybody may have written.
+# Limits for the description of another fit, which anybody may have written.
 _LONGEST_DESCRIPTION, _LONGEST_VALUE = 1_000_000, 100
 
 Description = dict[str, str]
 
 
 def warn_of_others(home: Path, description: Description) -> None:
-    """Tell what sets the fit apart from the most similar one that was left."""
+    """Warn of the most similar unfinished fit, with the differences."""
     found = [
         (len(changes), str(other), changes)
         for other in _left_unfinished(home.parent, description["class"])
@@ -48,7 +48,7 @@ def warn_of_others(home: Path, description: Description) -> None:
 
 
 def _left_unfinished(folder: Path, name: str) -> Iterator[Path]:
-    """Find the folders of fits of a class that nobody trains any more."""
+    """Iterate over the folders of unfinished fits of a class that nobody trains."""
     for path in sorted(folder.glob(f"{name}-*/{UNFINISHED}")):
         if not os.path.exists(path.with_name(FINISHED)) and is_free(
             path.with_name(LOCK)
@@ -57,10 +57,10 @@ def _left_unfinished(folder: Path, name: str) -> Iterator[Path]:
 
 
 def _changes(other: Path, description: Description) -> list[str] | None:
-    """Say what a fit differs in from another one, if that can be read."""
+    """List the differences between two fits, or return None if one is unreadable."""
     path = other / DESCRIPTION
     try:
-        # Neither a device nor a pipe, nor whatever has taken its place.
+        # Do not read a device, a pipe or a large file.
         if not path.is_file() or path.stat().st_size > _LONGEST_DESCRIPTION:
             return None
         before = json.loads(path.read_bytes())
@@ -144,7 +144,7 @@ def clear_checkpoints(
 
 
 def _is_of_a_fit(home: Path) -> bool:
-    """Whether a folder holds a lock, and nothing that was not written for a fit."""
+    """Whether a folder holds a lock, and no files other than those of a fit."""
     names = {path.name for path in home.iterdir()}
     parts = {name for name in names if name.startswith(".") and name.endswith(".part")}
     ours = {UNFINISHED, FINISHED, LOCK, DESCRIPTION}
@@ -156,12 +156,12 @@ def _is_of_a_fit(home: Path) -> bool:
 
 
 def _age(home: Path) -> float:
-    """Return the seconds since a fit was started or went on."""
+    """Return the seconds since a fit was last started or resumed."""
     return time.time() - max(path.lstat().st_mtime for path in home.iterdir())
 
 
 def _remove(home: Path) -> None:
-    # The lock is last: without it, another process would begin where this one is.
+    # The lock is last: without it, another process could start the fit meanwhile.
     for path in sorted(home.iterdir(), key=lambda path: path.name == LOCK):
         path.unlink()
     home.rmdir()

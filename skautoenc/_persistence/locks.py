@@ -1,4 +1,4 @@
-"""What one process at a time may use."""
+"""Locks that one process at a time can hold."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from pathlib import Path
 
 # By process and file: a forked child does not inherit its parent's locks.
 _held: dict[tuple[int, Path], tuple[int, int]] = {}
-# Those that are not to be shared with other threads either.
+# Locks that are not shared with other threads of the process.
 _alone: set[tuple[int, Path]] = set()
 _guard = threading.Lock()
 
-# Seconds between two looks at a lock that another process holds: at first, as it may
-# only have looked itself, and at most.
+# Seconds between attempts to get a lock: at first, since another process may only be
+# testing it, and at most.
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.005, 0.5
 
 
 def _after_fork() -> None:
-    """Let a forked process go on where a thread of its parent's held the guard."""
+    """Replace the guard: a thread of the parent may have held it at the fork."""
     global _guard
     _guard = threading.Lock()
 
@@ -43,28 +43,28 @@ def locked(
     patience: float = 0.0,
     on_wait: Callable[[], None] | None = None,
 ) -> Iterator[None]:
-    """Hold the lock of a file, which is made if it is not there, with its folder.
+    """Hold the lock of a file, which is created with its folder if it does not exist.
 
-    The lock is the process's: its threads share it, and it ends with the process,
-    however that ends. Windows has none such, there nothing is locked.
+    The lock belongs to the process. Its threads share it, and it ends with the process,
+    however that ends. On Windows there are no such locks, and nothing is locked.
 
     Parameters
     ----------
     path : Path
         The file.
     alone : bool, default=False
-        Whether to share the lock with no other thread either.
+        Whether no other thread may share the lock.
     patience : float, default=0.0
         Seconds to wait for another process that holds the lock.
     on_wait : callable, default=None
-        Is called once if it comes to waiting for longer than a moment.
+        Called once if it waits for longer than a moment.
 
     Raises
     ------
     InUseError
-        If another process, or for `alone` another thread, holds the lock for longer.
+        If another process, or with `alone` another thread, still holds the lock.
     OSError
-        If the file cannot be made.
+        If the file cannot be created.
     """
     key = os.getpid(), path.resolve()
     _wait_for(lambda: _enter(key, path, alone=alone), patience, on_wait)
@@ -99,7 +99,7 @@ def _leave(key: tuple[int, Path]) -> None:
 def _wait_for(
     enter: Callable[[], None], patience: float, on_wait: Callable[[], None] | None
 ) -> None:
-    """Try again until it succeeds or patience ends; no lock is held in between."""
+    """Retry until it succeeds or patience ends; no lock is held in between."""
     end, pause = time.monotonic() + patience, _SHORTEST_PAUSE
     while True:
         try:
@@ -118,7 +118,7 @@ def _wait_for(
 def is_free(path: Path) -> bool:
     """Whether nobody holds the lock of a file."""
     try:
-        # To close a file ends all locks of the process on it.
+        # Closing a file releases all locks of the process on it.
         with _guard:
             if (os.getpid(), path.resolve()) in _held:
                 return False
@@ -129,7 +129,7 @@ def is_free(path: Path) -> bool:
 
 
 def _make_and_acquire(path: Path) -> int:
-    # Whoever tidies up may remove the folder as soon as it is made.
+    # `clear_checkpoints` may remove the folder as soon as it is created.
     for _ in range(10):
         path.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
@@ -147,7 +147,7 @@ def _acquire(path: Path) -> int:
         except BaseException:
             os.close(descriptor)
             raise
-        # Whoever held it has removed it: the lock is that of another file now.
+        # The last holder has removed the file: the lock is on a file without a name.
         os.close(descriptor)
 
 
@@ -157,7 +157,7 @@ def _lock(descriptor: int, path: Path) -> None:
     import fcntl
 
     try:
-        # Unlike those of `flock`, a forked child that lives on does not keep it.
+        # Unlike `flock`, a forked child does not keep the lock.
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError) as error:
         raise _in_use(path) from error
@@ -171,7 +171,7 @@ def _in_use(path: Path) -> InUseError:
 
 
 def _is_still(descriptor: int, path: Path) -> bool:
-    """Whether an open file is the one that has the name."""
+    """Whether an open file is still the one with this path."""
     try:
         return os.path.samestat(os.fstat(descriptor), os.stat(path))
     except FileNotFoundError:

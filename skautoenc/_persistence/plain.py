@@ -1,9 +1,10 @@
-"""Values as JSON has them, and back.
+"""Codecs of values: their conversion to JSON and back.
 
-None, booleans, whole numbers, finite numbers, strings and lists stand for themselves.
-All else is an object of one entry, whose name says what it is: ``{"tuple": [1, 2]}``.
-Each kind has a `Codec`, and there are no others: nothing that is read can name a class
-or a function that it likes. Arrays are put aside, under the names of their places.
+None, booleans, integers, finite numbers, strings and lists are themselves in JSON.
+Other values are objects with one entry, whose name is the type: ``{"tuple": [1, 2]}``.
+Each type has a `Codec`, and the list of codecs is fixed: nothing in a file can name a
+class or function of its choice. Arrays are stored apart, under the names of their
+positions.
 """
 
 from __future__ import annotations
@@ -21,21 +22,21 @@ import torch
 from .hashes import check_hashes
 from .safetensors import Arrays
 
-# Deeper than anything that is written.
+# Maximum nesting, more than any value that is written.
 _DEEPEST = 40
-# Of all arrays of strings, which take room for the longest in each place.
+# Maximum for all arrays of strings together; each has room for its longest string.
 _MOST_CHARACTERS = 1_000_000
 
 
 class CannotBeSaved(ValueError):
-    """A value that no codec takes.
+    """Raised for a value that no codec accepts.
 
     Parameters
     ----------
     place : str
-        Where it is.
+        Position of the value.
     what : str
-        What it is.
+        Description of the value.
     """
 
     def __init__(self, place: str, what: str) -> None:
@@ -47,22 +48,22 @@ class CannotBeSaved(ValueError):
 
 @dataclass(frozen=True)
 class Codec:
-    """How values of a kind are written and read.
+    """Conversion of the values of one type to JSON and back.
 
     Parameters
     ----------
     tag : str
-        Name of the kind.
+        Name of the type.
     takes : callable
-        Says whether a value is of the kind.
+        Returns whether a value is of the type.
     write : callable
-        Takes a value, the `Writer` and the value's place, and returns what JSON holds.
+        Takes a value, the `Writer` and the value's position, and returns JSON.
     read : callable
-        Takes that and the `Reader`, and returns the value, or raises whatever error
-        there is if it is not what `write` gives.
+        Takes this JSON and the `Reader`, and returns the value. It may raise any error
+        if the JSON is not a result of `write`.
     most : float, default=inf
-        How many of the kind a file can hold: of what is slow to make, no more than any
-        estimator has.
+        Maximum number of such values in a file, for types that are slow to make: the
+        most that an estimator can have.
     """
 
     tag: str
@@ -73,24 +74,29 @@ class Codec:
 
 
 def is_a(*kinds: type) -> Callable[[Any], bool]:
-    """Make the test whether a value is of one of some types."""
+    """Return a test whether a value is an instance of one of some types."""
     return lambda value: isinstance(value, kinds)
 
 
+def is_just(kind: type) -> Callable[[Any], bool]:
+    """Return a test of the exact type, since subclasses would not be restored."""
+    return lambda value: type(value) is kind
+
+
 class Writer:
-    """Turns values into what JSON holds.
+    """Converts values to JSON.
 
     Parameters
     ----------
     codecs : sequence of Codec
-        The first one that takes a value writes it.
+        The first codec that accepts a value converts it.
 
     Attributes
     ----------
     arrays : dict of ndarray
-        What has been put aside.
+        Arrays that are stored apart.
     generators : list
-        States of random generators. A generator that stands in two places is one.
+        States of random generators. A generator that occurs twice is stored once.
     """
 
     def __init__(self, codecs: Sequence[Codec]) -> None:
@@ -101,8 +107,8 @@ class Writer:
         self.n_characters = 0
 
     def write(self, value: Any, place: str) -> Any:
-        """Turn a value, whose place is a path of dots, into what JSON holds."""
-        # Subclasses have more to them.
+        """Convert a value to JSON; `place` is its position, a path with dots."""
+        # Exact types only: instances of subclasses have further state.
         if value is None or type(value) in (bool, int, str):
             return value
         if type(value) is float and math.isfinite(value):
@@ -115,7 +121,7 @@ class Writer:
         raise CannotBeSaved(place, f"a {type(value).__name__}")
 
     def put_aside(self, array: np.ndarray, place: str) -> str:
-        """Take an array, and return the name that it has been given."""
+        """Store an array apart, and return its name."""
         name = place
         while name in self.arrays:
             name += "_"
@@ -123,13 +129,14 @@ class Writer:
         return name
 
     def number_of(self, generator: np.random.RandomState, place: str) -> int:
-        """Return the number of a generator among `generators`."""
+        """Return the index of a generator in `generators`."""
         for number, known in enumerate(self._generators):
             if known is generator:
                 return number
         self._generators.append(generator)
         self.generators.append(None)
-        # That of numpy itself is not ours to keep: whoever loads has their own.
+        # numpy's global generator is not saved: after loading it is that of the
+        # process.
         if generator is not np.random.mtrand._rand:
             state = self.write(_state_of(generator, place), f"{place}.state")
             self.generators[-1] = state
@@ -137,16 +144,16 @@ class Writer:
 
 
 class Reader:
-    """Turns what JSON held into values.
+    """Converts JSON to values.
 
     Parameters
     ----------
     codecs : sequence of Codec
-        By whose tags kinds are found.
+        Codecs, which are found by their tags.
     arrays : dict of ndarray
-        Those of the file. Each is handed out once.
+        Arrays of the file. Each can be used once.
     generators : list
-        What a `Writer` gathered.
+        States of random generators from a `Writer`.
     """
 
     def __init__(
@@ -163,12 +170,12 @@ class Reader:
         ]
 
     def read(self, plain: Any) -> Any:
-        """Turn what JSON held into a value. Lists are used up.
+        """Convert JSON to a value. Lists are changed in place.
 
         Raises
         ------
         Exception
-            Of any kind, if it is not what a `Writer` gives.
+            Of any type, if the JSON is not the result of a `Writer`.
         """
         if isinstance(plain, float) and not math.isfinite(plain):
             raise ValueError("a number is not finite")
@@ -179,7 +186,7 @@ class Reader:
             raise ValueError("it is nested too deeply")
         try:
             if isinstance(plain, list):
-                # In place: of millions of short lists a copy would take room.
+                # In place, since a copy of millions of short lists would take memory.
                 for number, value in enumerate(plain):
                     plain[number] = self.read(value)
                 return plain
@@ -192,7 +199,7 @@ class Reader:
             self._depth -= 1
 
     def read_list(self, plain: Any) -> list[Any]:
-        """Turn a list into a list; other things can be long without being large."""
+        """Convert a list; strings, for example, can be long without being large."""
         if type(plain) is not list:
             raise ValueError("something is no list")
         values: list[Any] = self.read(plain)
@@ -211,7 +218,7 @@ def _state_of(generator: np.random.RandomState, place: str) -> tuple[Any, ...]:
 def _generator(
     key: np.ndarray, position: int, has_gauss: int, gauss: float
 ) -> np.random.RandomState:
-    # numpy looks there without a check of its own.
+    # numpy does not check the position before it uses it.
     if not (key.dtype == np.uint32 and key.shape == (624,) and 0 <= position <= 624):
         raise ValueError("a random generator has an impossible state")
     generator = np.random.RandomState(0)
@@ -247,7 +254,7 @@ def _write_array(value: np.ndarray, writer: Writer, place: str) -> Any:
     if not (value.dtype.kind in "biuf" and value.dtype.itemsize <= 8):
         raise CannotBeSaved(place, f"an array of {value.dtype}")
     value = np.asarray(value, value.dtype.newbyteorder("="))
-    # Products round by the order of memory, which is to stay what it was.
+    # The memory order is kept, because the rounding of products depends on it.
     by_columns = value.flags.f_contiguous and not value.flags.c_contiguous
     name = writer.put_aside(value.T if by_columns else value, place)
     return ["columns" if by_columns else "rows", name]
@@ -304,13 +311,13 @@ _FLOATS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 PLAIN_CODECS = [
     Codec(
         "tuple",
-        lambda value: type(value) is tuple,
+        is_just(tuple),
         lambda value, writer, place: writer.write(list(value), place),
         lambda plain, reader: tuple(reader.read_list(plain)),
     ),
-    Codec("dict", lambda value: type(value) is dict, _write_dict, _read_dict),
+    Codec("dict", is_just(dict), _write_dict, _read_dict),
     Codec("array", is_a(np.ndarray), _write_array, _read_array),
-    # Some of them are numbers of Python's, too.
+    # Some of these are also instances of Python's numbers.
     Codec("scalar", is_a(np.generic), _write_scalar, _read_scalar),
     Codec(
         "float",

@@ -1,4 +1,4 @@
-"""Values and types of pandas and polars as JSON has them, and back."""
+"""Codecs of values and types of pandas and polars."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ import numpy as np
 import pandas as pd
 
 from .hashes import check_hashes_of_pandas
-from .plain import CannotBeSaved, Codec, Reader, Writer, is_a
-from .plain_values import VALUE_CODECS, is_just
+from .plain import CannotBeSaved, Codec, Reader, Writer, is_a, is_just
+from .plain_values import VALUE_CODECS
 
-# Fixed offsets, as Python and pandas write them.
+# Fixed offsets, in the format of Python and pandas.
 _OFFSET = re.compile(r"UTC([+-]\d\d:\d\d)?")
 
 
 @cache
 def _zone_names() -> frozenset[str]:
-    """List the time zones of the database: "localtime" is another on each machine."""
+    """Return the names of time zones; "localtime" depends on the machine."""
     return frozenset(zoneinfo.available_timezones()) - {"localtime"}
 
 
 def _check_zone(name: Any) -> None:
-    """Make sure that a name is that of a zone.
+    """Check that a name is that of a time zone.
 
-    pandas takes many others, some of which are paths of files that it opens.
+    pandas accepts other names, some of which are paths of files that it opens.
     """
     if name is None:
         return
@@ -103,7 +103,7 @@ def _read_period(plain: Any, reader: Reader) -> pd.Period:
 
 
 def _check_return(value: Any, read: Callable[[], Any], place: str) -> None:
-    """Make sure that what can be described in words is what was described."""
+    """Check that a description restores the same value."""
     found = None
     with suppress(Exception):
         found = read()
@@ -123,7 +123,7 @@ def _read_index(plain: Any, reader: Reader) -> Any:
     kind, items = plain
     dtype, values = reader.read(kind), reader.read_list(items)
     if not all(isinstance(value, _element_type(dtype)) for value in values):
-        # pandas would parse text.
+        # pandas would parse strings.
         raise ValueError("a point in time is none")
     # A list of tuples would become a MultiIndex.
     found = pd.Index(values, dtype=dtype, tupleize_cols=False)

@@ -1,22 +1,15 @@
-"""Values of the standard library as JSON has them, and back.
+"""Codecs of values of the standard library.
 
-Dates with a time are among those of frames, which know time zones.
+Dates with a time are in `plain_frames`, which knows time zones.
 """
 
 from __future__ import annotations
 
 import datetime
 import uuid
-from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
 
-from .plain import CannotBeSaved, Codec, Writer
-
-
-def is_just(kind: type) -> Callable[[Any], bool]:
-    """Make a test of the exact type: a subclass does not come back as one."""
-    return lambda value: type(value) is kind
+from .plain import CannotBeSaved, Codec, Writer, is_just
 
 
 def _write_time(value: datetime.time, writer: Writer, place: str) -> str:

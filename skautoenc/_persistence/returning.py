@@ -1,4 +1,4 @@
-"""Whether what a table holds survives saving, so that what is fitted can be saved."""
+"""Checks in `fit` that the content of a table can be saved."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .._data.frames import Schema
 from .plain import PLAIN_CODECS, Reader, Writer
 from .plain_frames import FRAME_CODECS, is_same
 
-# Types of which every value survives saving and loading.
+# All values of these types survive saving and loading.
 _ALWAYS_RETURN = (str, int, float, bool, bytes, datetime.date, Decimal)
 
 
@@ -29,7 +29,7 @@ def returns(value: Any) -> bool:
         plain = writer.write(value, "")
         return is_same(value, Reader(codecs, writer.arrays, []).read(plain))
     except Exception:
-        # A foreign type may raise anything in a comparison.
+        # Comparisons with a foreign type may raise any error.
         return False
 
 
@@ -46,7 +46,7 @@ def check_returns(table: Table, schema: Schema | None) -> None:
     Raises
     ------
     ValueError
-        That names the column, and says what to do.
+        With the name of the column and a suggestion.
     """
     for column in table.categories:
         for level in [*column.levels, *column.rare]:

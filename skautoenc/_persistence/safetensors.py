@@ -1,8 +1,8 @@
-"""Arrays as safetensors files hold them: the header's entries, and the bytes after it.
+"""Arrays in the safetensors format: the header's entries, and the bytes after it.
 
-The bytes are those that the safetensors library writes for the same arrays and metadata
-(a test compares them), so that any reader of the format takes our files. The format is
-small and will not change; written here, it depends on no other library's version.
+The bytes equal those of the safetensors library for the same arrays and metadata (a
+test compares them), so any reader of the format accepts the files. The format is small
+and will not change; the implementation here does not depend on a library's version.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 Arrays = dict[str, NDArray[Any]]
 
-# In the format's own order: arrays are written by falling type, then by name.
+# In the order of the format: arrays are sorted by descending type, then by name.
 _TYPES = {
     "BOOL": np.dtype("?"),
     "U8": np.dtype("u1"),
@@ -34,20 +34,20 @@ _TYPES = {
 }
 _NAMES = {dtype: name for name, dtype in _TYPES.items()}
 _RANKS = {name: rank for rank, name in enumerate(_TYPES)}
-# Of the header, so that what follows is aligned.
+# The header's length is a multiple of it, so that the arrays are aligned.
 _ALIGNMENT = 8
 
 
 def encode(arrays: Arrays, metadata: dict[str, str]) -> bytearray:
-    """Turn arrays and metadata into the bytes of a file.
+    """Convert arrays and metadata to the bytes of a file.
 
     Parameters
     ----------
     arrays : dict of ndarray
-        Booleans, integers and floats of up to eight bytes, by their names. Each is
-        written in the order of its indices.
+        Booleans, integers and floats of up to eight bytes, by name. Each is written in
+        the order of its indices.
     metadata : dict of str
-        Comes first in the header.
+        First entry of the header.
     """
     little = {n: np.asarray(a, a.dtype.newbyteorder("<")) for n, a in arrays.items()}
     types = {name: _NAMES[array.dtype] for name, array in little.items()}
@@ -69,25 +69,25 @@ def encode(arrays: Arrays, metadata: dict[str, str]) -> bytearray:
 
 
 def decode(entries: dict[str, Any], data: memoryview) -> Arrays:
-    """Turn a header's entries and the bytes after the header into arrays.
+    """Convert a header's entries and the bytes after the header to arrays.
 
     Parameters
     ----------
     entries : dict
         The parsed header without its metadata.
     data : memoryview
-        What follows the header.
+        Bytes after the header.
 
     Returns
     -------
     dict of ndarray
-        Copies, by their names.
+        Copies of the arrays, by name.
 
     Raises
     ------
     Exception
-        Of any kind, if the entries are not such as `encode` writes, or do not divide
-        up the bytes. Nothing has been copied then.
+        Of any type, if the entries are not like those of `encode`, or do not divide up
+        the bytes exactly. Nothing has been copied then.
     """
     kinds = {name: _check_entry(entry) for name, entry in entries.items()}
     spans = sorted(entry["data_offsets"] for entry in entries.values())
@@ -103,7 +103,7 @@ def decode(entries: dict[str, Any], data: memoryview) -> Arrays:
 
 
 def _check_entry(entry: dict[str, Any]) -> np.dtype[Any]:
-    """Make sure that an entry describes an array, and return the array's type."""
+    """Check that an entry describes an array, and return the array's type."""
     if entry.keys() != {"dtype", "shape", "data_offsets"}:
         raise ValueError("an array is not described as it must be")
     dtype, shape = _TYPES[entry["dtype"]], entry["shape"]

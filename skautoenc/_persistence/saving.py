@@ -1,8 +1,8 @@
 """Estimators as safe files: `save` and `load`.
 
-`files` knows what a file is, `plain` what a value is in it, `schemas` what a fitted
-estimator holds. A file is refused before anything that it describes takes memory, and
-nothing in it can name code to be run: classes are looked up among our own.
+`files` defines the container, `plain` the values in it, and `schemas` the content of a
+fitted estimator. A file is refused before anything that it describes takes memory.
+Nothing in it can name code to be run: classes are looked up among those of the package.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from .schemas import MOST_MEMBERS, OPTIONAL, UNFITTED, check_fitted
 Document = dict[str, Any]
 Builder = Callable[..., torch.nn.Module]
 
-# Raised by one whenever `load` could not read what `save` writes any more.
+# Incremented when `load` could no longer read what `save` writes.
 FORMAT_VERSION = 1
-# What brings a file of format n, the key, to format n + 1.
+# Functions that convert a file of format n, the key, to format n + 1.
 MIGRATIONS: dict[int, Callable[[Document, Arrays], tuple[Document, Arrays]]] = {}
 
-# Plain classes, of which the attributes are all there is.
+# Classes whose instances are fully described by their attributes.
 _RECORDS: dict[str, type] = {
     kind.__name__: kind
     for kind in (Bins, CategoryColumn, DateColumn, Layout, NumberColumn, Schema, Table)
@@ -49,8 +49,8 @@ _RECORDS: dict[str, type] = {
 class Savable:
     """An estimator that can be saved to a file.
 
-    `load` finds in files what inherits from it within the package and declares, in
-    `_fitted_schema`, the attributes of a fitted one and what each must be.
+    `load` finds subclasses within the package. They declare, in `_fitted_schema`, the
+    attributes of a fitted estimator and a check for each.
     """
 
     _registry: ClassVar[dict[str, type[Savable]]] = {}
@@ -182,7 +182,7 @@ def public_estimators() -> list[type[Savable]]:
 
 
 def trusted_types() -> list[str]:
-    """Name what `skops.io.load` needs to be told to trust."""
+    """List the types that `skops.io.load` has to be told to trust."""
     return [f"{kind.__module__}.{kind.__name__}" for kind in public_estimators()]
 
 
@@ -214,7 +214,7 @@ def _load(
 
 
 def _migrate(document: Document, arrays: Arrays) -> tuple[Document, Arrays]:
-    """Bring what was read to the format of today."""
+    """Convert a document and arrays to the present format."""
     version = document.get("format_version")
     if type(version) is not int or version < 1:
         raise _Refusal("it names no format")
@@ -242,7 +242,7 @@ def _restore(
     except _Refusal:
         raise
     except Exception as error:
-        # Whatever a class says of arguments that `save` would not have written.
+        # Classes may raise any error for arguments that `save` would not have written.
         reason, *_ = f"{type(error).__name__}: {error}".splitlines()
         raise ValueError(
             f"its parts do not make an estimator ({reason:.200})"
@@ -255,7 +255,7 @@ def _restore(
 
 
 class _Refusal(ValueError):
-    """Says already what is to be said."""
+    """A ValueError whose message is final: it is re-raised unchanged."""
 
 
 def _check_class(name: str, kind: type[Savable]) -> None:
@@ -290,7 +290,7 @@ def _write_estimator(estimator: Savable, writer: Writer, place: str) -> Document
     if estimator.__sklearn_is_fitted__():  # type: ignore[attr-defined]
         _check_works(estimator)
     else:
-        # What a fit that failed has left.
+        # A fit that failed may have left other attributes.
         fitted = {k: v for k, v in fitted.items() if k in UNFITTED}
     prefix = f"{place}." if place else ""
     return {
@@ -314,7 +314,7 @@ def _read_estimator(plain: Document, reader: Reader) -> Savable:
     name = plain["class"]
     _check_class(name, Savable)
     params = {key: reader.read(value) for key, value in plain["params"].items()}
-    # Where a later `fit` writes is not a stranger's to say.
+    # A file from a stranger must not determine where a later `fit` writes.
     params.pop("checkpoint", None)
     fitted = {key: reader.read(value) for key, value in plain["fitted"].items()}
     kind = Savable._registry[name]
@@ -343,7 +343,7 @@ def _read_frozen(plain: Document, reader: Reader) -> FrozenEstimator:
 
 
 def _write_requests(value: MetadataRequest, writer: Writer, place: str) -> Document:
-    """Write which metadata the methods ask for."""
+    """Convert the metadata requests of the methods."""
     methods = {k: v for k, v in vars(value).items() if hasattr(v, "requests")}
     return {name: dict(method.requests) for name, method in methods.items()}
 
@@ -356,11 +356,11 @@ def _read_requests(plain: Document, reader: Reader) -> MetadataRequest:
     return found
 
 
-# Networks, and what builds those of the user's
+# Networks, and builders of users' networks
 
 
 class _Builder:
-    """What the user gave to build a network, and whether it was needed."""
+    """The user's builder of the network, and whether it was needed."""
 
     def __init__(self, network: Builder | None) -> None:
         self.network = network
@@ -395,15 +395,15 @@ def _read_network(plain: Any, reader: Reader) -> Autoencoder:
 
 # Tables
 
-# Attributes that pickles, too, hold as plain values.
+# Attributes that are plain values in pickles, too.
 _TABLES = ("_schema", "_table")
 
 
 def describe_tables(state: dict[str, Any]) -> dict[str, Any]:
-    """Put plain values and arrays in place of tables in the state of an estimator.
+    """Replace tables in the state of an estimator by plain values and arrays.
 
-    They outlast a change of pandas, and skops.io takes them. Tables whose levels are
-    no plain values stay as they are.
+    These do not depend on the version of pandas, and skops.io accepts them. Tables with
+    categories that are not plain values are kept.
     """
     found = dict(state)
     for name in state.keys() & _TABLES:

@@ -1,4 +1,4 @@
-"""What fitted estimators hold, and whether it fits together."""
+"""Schemas of fitted estimators, and checks that their attributes fit each other."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from .._networks.convolutional import ConvolutionalAutoencoder
 from .._networks.dense import DenseAutoencoder
 from .._networks.restoring import MOST_LAYERS
 from .._networks.tabular import TabularAutoencoder
+from .._networks.variational import VariationalNetwork
 from .._networks.weights import count_parameters
+from .._objectives.likelihoods import LIKELIHOODS
 from .._objectives.losses import LOSSES
 from .tables import check_table
 
-# Of a bag of autoencoders.
+# Maximum number of autoencoders in a bag.
 MOST_MEMBERS = 1000
-# Multiplications of a row, and activations of its widest map, that take no time.
+# Multiplications for a row, and activations of its largest map, that take no time.
 _MOST_WORK = 4_000_000
 _WIDEST = 1_000_000
 
@@ -29,7 +31,7 @@ Check = Callable[[Any], bool]
 
 
 def is_a(*kinds: type | None) -> Check:
-    """Make a check of the exact type: a boolean is no number."""
+    """Return a check of the exact type: booleans are not numbers."""
     return lambda value: (None if value is None else type(value)) in kinds
 
 
@@ -58,7 +60,7 @@ def array(kind: type, n_dimensions: int) -> Check:
 
 
 def counts(length: int) -> Check:
-    """Make a check of tuples of `length` sizes."""
+    """Return a check of tuples of `length` sizes."""
     return lambda value: (
         type(value) is tuple
         and len(value) == length
@@ -79,7 +81,7 @@ def is_seed(value: Any) -> bool:
 
 
 def _is_positive(value: Any) -> bool:
-    """Whether it is a number of any type that is not below zero nor zero."""
+    """Whether a value is a positive number of any type."""
     return isinstance(value, Real) and bool(value > 0)  # type: ignore[operator]
 
 
@@ -93,12 +95,12 @@ REAL = is_a(float)
 MATRIX = or_none(array(np.float32, 2))
 VECTOR = or_none(array(np.float32, 1))
 
-# Also of estimators that are not fitted.
+# Attributes that unfitted estimators may have, too.
 UNFITTED: Schema = {
     "_metadata_request": is_a(MetadataRequest),
     "_sklearn_output_config": is_a(dict),
 }
-# What is there under some circumstances only.
+# Attributes that fitted estimators need not have.
 OPTIONAL = {
     "feature_names_in_",
     "row_total_",
@@ -142,24 +144,24 @@ MATRIX_AUTOENCODER: Schema = {
 
 
 def check_fitted(estimator: Any) -> Any:
-    """Make sure that a fitted estimator can do what it is for.
+    """Check that a fitted estimator is usable.
 
     Parameters
     ----------
     estimator : estimator
-        One of the public ones, with the attributes of its kind.
+        An instance of a public class, with the attributes of its class.
 
     Returns
     -------
     model
-        What the attributes describe.
+        The model that the attributes describe.
 
     Raises
     ------
     ValueError
-        If an attribute is not what it must be.
+        If an attribute is invalid.
     Exception
-        Of any kind, if they do not fit together.
+        Of any type, if attributes do not fit each other.
     """
     kinds = estimator._fitted_schema
     for name in kinds.keys() & vars(estimator).keys():
@@ -181,7 +183,7 @@ def check_fitted(estimator: Any) -> Any:
     if hasattr(estimator, "indicator_features_"):
         _check_imputer(estimator)
     with np.errstate(all="ignore"), warnings.catch_warnings():
-        # Numbers may overflow: that is no reason not to have them.
+        # Overflows of numbers are no reason to refuse an estimator.
         warnings.simplefilter("ignore")
         model = estimator._make_model()
         if hasattr(estimator, "patch_size_"):
@@ -196,10 +198,10 @@ def check_fitted(estimator: Any) -> Any:
 
 
 def _is_quick(estimator: Any) -> bool:
-    """Whether a row takes no more than its file can justify.
+    """Whether applying the model to a row is as cheap as the file's size suggests.
 
-    Of the networks, only convolutions can be small and have large maps. Their sizes
-    follow from those that weights have been compared with, and need not be tried.
+    Only convolutions can be small and have large maps. The sizes of their maps follow
+    from sizes that were compared with the weights, so they need not be applied.
     """
     if not all(map(_is_quick, getattr(estimator, "estimators_", []))):
         return False
@@ -220,8 +222,10 @@ def _check_network(estimator: Any) -> None:
     _require(len(network.widths) <= MOST_LAYERS, "network_")
     _require(network.widths[-1] == estimator.n_components_, "n_components_")
     if not isinstance(network, DenseAutoencoder | TabularAutoencoder):
-        # Others know no activations but the code.
+        # Other networks have no activations except the code.
         _require(estimator.features_ != "stack", "features_")
+    if isinstance(network, VariationalNetwork):
+        _check_likelihood(network, estimator)
     _check_code_whitening(estimator)
     _check_loss_constants(estimator)
     if hasattr(estimator, "mean_"):
@@ -230,8 +234,19 @@ def _check_network(estimator: Any) -> None:
         _check_optimizer_state(network, estimator._optimizer_state)
 
 
+def _check_likelihood(network: VariationalNetwork, estimator: Any) -> None:
+    likelihood = LIKELIHOODS[estimator.likelihood_]
+    loss = estimator.loss_function_
+    _require(loss == likelihood.loss_name, "loss_function_")
+    sizes = (1, estimator.n_features_in_) if likelihood.is_dispersed else (0,)
+    _require(len(network.log_dispersion) in sizes, "network_")
+    _require(network.config["likelihood"] == estimator.likelihood_, "likelihood_")
+    for name in ("varies", "has_offset"):
+        _require(type(network.config[name]) is bool, "network_")
+
+
 def _check_preparation(estimator: Any) -> None:
-    """Make sure that what is done to a row before the network fits the row."""
+    """Check that the preparation of rows fits the number of features."""
     width, network = estimator.n_features_in_, estimator.network_
     _require(network.widths[0] == width, "n_features_in_")
     _require(len(estimator.mean_) == width, "mean_")
@@ -258,7 +273,7 @@ def _check_code_whitening(estimator: Any) -> None:
 
 
 def _check_square(estimator: Any, name: str, other: str, width: int) -> None:
-    """Make sure that a map and what goes with it are both there, or neither is."""
+    """Check that a map has the right shape, and exists only with its counterpart."""
     value = getattr(estimator, name)
     _require((value is None) == (getattr(estimator, other) is None), name)
     _require(value is None or value.shape == (width, width), name)
@@ -266,7 +281,7 @@ def _check_square(estimator: Any, name: str, other: str, width: int) -> None:
 
 def _check_loss_constants(estimator: Any) -> None:
     constants = estimator._loss_constants
-    # The loss itself knows by what names.
+    # The loss itself checks the names.
     _require(all(map(REAL, constants.values())), "_loss_constants")
     _require(all(value > 0 for value in constants.values()), "_loss_constants")
 
@@ -284,7 +299,7 @@ def _check_optimizer_state(network: Any, state: dict[str, Any]) -> None:
 
 
 def _check_patches(estimator: Any) -> None:
-    """Make sure that sizes, which nothing else bounds, are those of small images."""
+    """Check that sizes, which nothing else limits, are plausible for the images."""
     *sides, n_channels = estimator.image_shape_
     sizes = estimator.patch_size_, estimator.padding_, estimator.grid_
     for side, size, padding, n_cells in zip(sides, *sizes, strict=True):
@@ -307,7 +322,7 @@ def _check_imputer(estimator: Any) -> None:
 
 
 def _check_patch_maps(estimator: Any, n_pooled: int) -> None:
-    """Make sure that the maps of features fit the features, and the images."""
+    """Check that the maps of features fit the features and the images."""
     mean, code_map = estimator.code_mean_, estimator.code_map_
     _require((mean is None) == (code_map is None), "code_mean_")
     n_features = estimator.n_components_ or n_pooled

@@ -1,4 +1,4 @@
-"""Whether the columns of a fitted table fit together, and fit the network."""
+"""Checks that the columns of a fitted table fit each other and the network."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .._data.columns import CategoryColumn, DateColumn, NumberColumn, Table
 from .hashes import check_hashes_of_pandas
 
 Check = Callable[[Any], bool]
-# Those of dates with all fields, and some room for blanks before them.
+# Maximum length of a date format: all fields, and some room for spaces.
 _LONGEST_FORM = 1000
 
 
@@ -31,19 +31,19 @@ def _is_scale(value: Any) -> bool:
 
 
 def _is_bound(value: Any) -> bool:
-    """Whether it is nothing, a finite float, or an integer of 64 bits."""
+    """Whether a value is None, a finite float, or an integer of 64 bits."""
     if type(value) is int:
         return -(2**63) <= value < 2**64
     return value is None or _is_finite(value)
 
 
 def _is_cost(value: Any) -> bool:
-    """Whether it is a cost; NaN is none."""
+    """Whether a value is a cost; NaN stands for no cost."""
     return type(value) is float and not value < 0 and not math.isinf(value)
 
 
 def _is_quantiles(value: Any) -> bool:
-    """Whether it is nothing, or values and scores that rise together."""
+    """Whether a value is None, or values and scores that both ascend."""
     if value is None:
         return True
     return (
@@ -53,7 +53,7 @@ def _is_quantiles(value: Any) -> bool:
         and all(part.dtype == np.float64 and len(part) > 0 for part in value)
         and len(value[0]) == len(value[1])
         and bool(np.isfinite(value[0]).all())
-        # False where there is NaN, too.
+        # NaN makes this False, too.
         and all(bool((part[1:] >= part[:-1]).all()) for part in value)
         and not np.isnan(value[1]).any()
     )
@@ -83,7 +83,7 @@ def _is_bins(value: Any) -> bool:
 
 
 def _is_form(value: Any) -> bool:
-    """Whether it is nothing, or how dates are written: each row takes its length."""
+    """Whether a value is None or a date format of limited length."""
     if type(value) is not str:
         return value is None
     is_text = "%Y" in value and len(value) <= _LONGEST_FORM
@@ -91,7 +91,7 @@ def _is_form(value: Any) -> bool:
 
 
 def _is_levels(value: Any) -> bool:
-    """Whether it is an index of levels, none of them twice, none of them a gap."""
+    """Whether a value is an index of distinct categories, none of them missing."""
     if not (type(value) is pd.Index and value.dtype == object):
         return False
     levels = value.tolist()
@@ -99,8 +99,8 @@ def _is_levels(value: Any) -> bool:
     return len(set(levels)) == len(levels) and not value.hasnans
 
 
-# What each attribute of a column must be. One that older files lack has a default in
-# the class.
+# A check for each attribute of a column. Attributes that older files lack have a
+# default in the class.
 _FIELDS: dict[type, dict[str, Check]] = {
     NumberColumn: {
         "scaling": lambda value: value in ("standard", "quantile"),
@@ -134,26 +134,26 @@ _FIELDS: dict[type, dict[str, Check]] = {
 
 
 def check_table(estimator: Any) -> None:
-    """Make sure that a table fits the network, before any of it is used.
+    """Check that a table fits the network, before any of it is used.
 
     Parameters
     ----------
     estimator : TabularAutoencoderTransformer
-        Fitted; each of its attributes has the type that it must have.
+        Fitted estimator, whose attributes have the right types.
 
     Raises
     ------
     ValueError
         If they do not fit.
     Exception
-        Of any kind, if they are not even similar to what they must be.
+        Of any type, if they are not even similar to valid ones.
     """
     table, schema = estimator._table, estimator._schema
     columns, width = table.columns, estimator.n_features_in_
     _require(type(columns) is list and len(columns) == width, "columns")
     for column in columns:
         _check_column(column)
-    # All else follows from the columns. The table of a file has been made without it.
+    # Everything else follows from the columns. The table in a file may differ from it.
     made = Table(columns)
     _require(table.places == made.places, "places")
     _require(vars(table.layout) == vars(made.layout), "layout")
@@ -183,7 +183,7 @@ def _require(truth: bool, name: str) -> None:
 def _check_names(columns: list[Any], names: list[Any]) -> None:
     _require(len(columns) == len(names), "names")
     for column, name in zip(columns, names, strict=True):
-        # NaN, as a name, differs from itself.
+        # A name that is NaN differs from itself.
         same = column.name == name or (column.name != column.name and name != name)
         _require(bool(same), "names")
 
@@ -198,7 +198,7 @@ def _check_column(column: Any) -> None:
         _require(time.quantiles is None and not time.is_integer, "_time")
         _require(time.is_empty == column.is_empty, "_time")
         if time.lowest is not None and time.highest is not None:
-            # As points in time have 64 bits.
+            # Points in time are integers of 64 bits.
             _require(max(-time.lowest, time.highest) < 2**62, "_time")
     elif isinstance(column, NumberColumn):
         wanted = column.scaling == "quantile" and not column.is_empty
@@ -217,5 +217,5 @@ def _check_range(column: NumberColumn) -> None:
     kind = int if column.is_integer else float
     _require(type(lowest) is kind and type(highest) is kind, "lowest")
     _require(lowest <= highest, "lowest")
-    # One type of 64 bits holds both.
+    # There must be a type of 64 bits that holds both.
     _require(lowest >= 0 or highest < 2**63 or kind is float, "highest")

@@ -1,1 +1,1 @@
-"""Invertible maps around the network, and how they are learnt."""
+"""Invertible maps around the network, and the functions that learn them."""

@@ -1,4 +1,4 @@
-"""Linear maps of features, and the regressions back from what they give."""
+"""Linear maps of features, and regressions from the result back to the input."""
 
 from dataclasses import dataclass
 
@@ -10,18 +10,19 @@ _BLOCK_ROWS = 2048
 
 @dataclass(frozen=True)
 class Compression:
-    """A linear map of features, and one from what that gives to targets.
+    """A linear map of features, and a linear map from its result to targets.
 
     Parameters
     ----------
     mean : Tensor of shape (n_features,) or None
         Subtracted from the features.
     forward : Tensor of shape (n_features, n_components) or None
-        What they are then multiplied by; both are None where features stay as they are.
+        Matrix that the centred features are multiplied by. Both are None if features
+        are not changed.
     backward : Tensor of shape (n_components, n_targets)
-        What the result is multiplied by to predict the targets.
+        Matrix that the result is multiplied by to predict the targets.
     intercept : Tensor of shape (n_targets,)
-        Added to that.
+        Added to the prediction.
     """
 
     mean: Tensor | None
@@ -44,33 +45,33 @@ def learn_compression(
     Parameters
     ----------
     features : Tensor of shape (n, n_features), float32
-        What is mapped.
+        Features to map.
     targets : Tensor of shape (n, n_targets)
-        What is predicted on the way back, by a ridge regression.
+        Targets that a ridge regression predicts from the mapped features.
     weights : Tensor of shape (n,), float64
         Weights of the rows.
     n_components : int or None
-        Number of principal components to keep; None for all features, which are then
-        whitened by a triangular map.
+        Number of principal components to keep. None keeps all features and whitens them
+        by a triangular map.
     whiten : bool
         Whether to divide by standard deviations.
     regularization : float
-        Added to the variance of each direction, as a share of their mean; also the
-        penalty of the regression.
+        Added to the variance of each direction, as a share of the mean variance. It is
+        also the penalty of the regression.
 
     Returns
     -------
     Compression
         In float32.
     """
-    shares = (weights / weights.sum()).unsqueeze(1)
-    mean = (shares * features).sum(dim=0)
+    shares = (weights / weights.sum()).unsqueeze(1)  # (n, 1)
+    mean = (shares * features).sum(dim=0)  # (n_features,)
     covariance = _covariance(features, mean, shares)
     forward, scales = _whitening(covariance, n_components, regularization)
-    whitened = (features - mean.float()) @ forward.float()
-    intercept = (shares * targets).sum(dim=0)
-    # Between what is whitened by a regularised covariance and the targets, the
-    # covariance is the regression with that as its ridge penalty.
+    whitened = (features - mean.float()) @ forward.float()  # (n, n_components)
+    intercept = (shares * targets).sum(dim=0)  # (n_targets,)
+    # The cross-covariance of the targets with features that are whitened by a
+    # regularised covariance is the ridge regression with the same penalty.
     backward = (whitened.t() @ ((targets - intercept) * shares).float()).double()
     if not whiten and n_components is None:
         backward = forward @ backward
@@ -90,7 +91,7 @@ def _covariance(features: Tensor, mean: Tensor, shares: Tensor) -> Tensor:
         torch.split(shares, _BLOCK_ROWS),
         strict=True,
     ):
-        # Products in single precision, for speed, of few enough rows to lose nothing.
+        # Single precision is faster, and accurate enough for products of few rows.
         centred = ((block - mean) * share.sqrt()).float()
         total += centred.t() @ centred
     return total
@@ -99,15 +100,15 @@ def _covariance(features: Tensor, mean: Tensor, shares: Tensor) -> Tensor:
 def _whitening(
     covariance: Tensor, n_components: int | None, regularization: float
 ) -> tuple[Tensor, Tensor]:
-    """Return what whitens, one column a component, and what its axes are divided by."""
-    # Of features that are constant the variance is no measure.
+    """Return the whitening matrix, one column per component, and the axes' divisors."""
+    # Constant features have no variance to set the floor by.
     floor = regularization * float(covariance.diagonal().mean()) or 1.0
-    same = torch.eye(len(covariance), dtype=covariance.dtype, device="cpu")
+    identity = torch.eye(len(covariance), dtype=covariance.dtype, device="cpu")
     if n_components is None:
-        root = torch.linalg.cholesky(covariance + floor * same)
-        forward = torch.linalg.solve_triangular(root, same, upper=False).t()
+        root = torch.linalg.cholesky(covariance + floor * identity)
+        forward = torch.linalg.solve_triangular(root, identity, upper=False).t()
         return forward, torch.ones_like(covariance[0])
     variances, axes = torch.linalg.eigh(covariance)
-    axes = axes.flip(1)[:, :n_components]
+    axes = axes.flip(1)[:, :n_components]  # (n_features, n_components)
     scales = (variances.flip(0)[:n_components].clamp(min=0) + floor).sqrt()
     return axes / scales, scales

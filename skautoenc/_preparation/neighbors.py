@@ -7,25 +7,25 @@ from numpy.typing import NDArray
 from .._data.rows import N_SAMPLE, Rows
 from .._networks.layers import principal_axes
 
-# Distances between images hardly change beyond the leading axes, and finding neighbours
-# in them is several times faster.
+# Distances between images are nearly the same in the leading principal axes, and the
+# search for neighbours is several times faster there.
 _N_AXES = 64
 
 
 def diffuse(rows: Rows, n_neighbors: int, n_steps: int) -> NDArray[np.float32]:
     """Replace each row by the mean of its nearest other rows, several times.
 
-    This is diffusion along the graph of nearest neighbours: what varies within a group
-    of rows fades, what tells groups apart stays [1]_.
+    This is diffusion on the graph of nearest neighbours. Differences within a group of
+    rows vanish, and differences between groups remain [1]_.
 
     Parameters
     ----------
     rows : Rows
-        The rows, as the network sees them.
+        The rows, as the network gets them.
     n_neighbors : int
-        How many rows to average; fewer where there are not as many.
+        Number of rows to average, at most all others.
     n_steps : int
-        How often.
+        Number of repetitions.
 
     Returns
     -------
@@ -37,7 +37,7 @@ def diffuse(rows: Rows, n_neighbors: int, n_steps: int) -> NDArray[np.float32]:
     .. [1] Coifman and Lafon, "Diffusion maps", Applied and Computational Harmonic
        Analysis 21, 2006.
     """
-    # A third of the time to import this package, and few fits need it.
+    # This import takes a third of the time to import the package, and few fits need it.
     from sklearn.neighbors import NearestNeighbors
 
     width = rows.matrix.shape[1]
@@ -48,9 +48,10 @@ def diffuse(rows: Rows, n_neighbors: int, n_steps: int) -> NDArray[np.float32]:
     if width > _N_AXES:
         generator = torch.Generator("cpu").manual_seed(0)
         sample = matrix[rows.spread(N_SAMPLE)]
+        # (n_samples, _N_AXES)
         matrix = matrix @ principal_axes(sample, _N_AXES, generator).t()
     search = NearestNeighbors(n_neighbors=min(n_neighbors, len(rows) - 1))
-    # A row counts itself as its neighbour only where the rows are asked for by value.
+    # Without an argument, `kneighbors_graph` does not count a row as its own neighbour.
     graph = search.fit(matrix.numpy()).kneighbors_graph()
     graph = (graph / search.n_neighbors).astype(np.float32)
     for _ in range(n_steps):

@@ -1,4 +1,4 @@
-"""Codes of all patches of images, and their averages. Torch only."""
+"""Codes of all patches of images, and their means. Torch only."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ from torch import Tensor, nn
 
 
 def pad_edges(images: Tensor, padding: tuple[int, int]) -> Tensor:
-    """Repeat the edges of images, (n, height, width, n_channels), outwards.
+    """Pad images, (n, height, width, n_channels), by repeating their edges.
 
     Parameters
     ----------
     images : Tensor of shape (n, height, width, n_channels)
         Images.
     padding : tuple of int
-        How often on either side, down and across.
+        Number of repetitions on each side, vertically and horizontally.
     """
     for dim, n_repeats in zip((1, 2), padding, strict=True):
         if n_repeats:
             length = images.shape[dim]
-            places = torch.arange(-n_repeats, length + n_repeats, device=images.device)
-            images = images.index_select(dim, places.clamp(0, length - 1))
+            positions = torch.arange(
+                -n_repeats, length + n_repeats, device=images.device
+            )
+            images = images.index_select(dim, positions.clamp(0, length - 1))
     return images
 
 
@@ -37,13 +39,13 @@ def cut_patches(images: Tensor, size: tuple[int, int]) -> Tensor:
     Returns
     -------
     Tensor of shape (n, n_rows, n_columns, height * width * n_channels)
-        A view where possible; each patch in the order of its own rows.
+        A view where possible. A patch is flattened in the order of an image's row.
     """
     return view_patches(images, size).flatten(3)
 
 
 def view_patches(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Look at images as all their patches, which takes no memory.
+    """Return a view of images as all their patches, which takes no memory.
 
     Parameters
     ----------
@@ -57,20 +59,21 @@ def view_patches(images: Tensor, size: tuple[int, int]) -> Tensor:
     Tensor of shape (n, n_rows, n_columns, height, width, n_channels)
         A view.
     """
+    # (n, n_rows, n_columns, n_channels, height, width)
     patches = images.unfold(1, size[0], 1).unfold(2, size[1], 1)
     return patches.permute(0, 1, 2, 4, 5, 3)
 
 
 def normalize_patches(patches: Tensor, regularization: float) -> Tensor:
-    """Give each patch mean zero and about one contrast [1]_.
+    """Give each patch mean zero and similar contrast [1]_.
 
     Parameters
     ----------
     patches : Tensor of shape (..., n_values)
         Patches.
     regularization : float
-        Added in quadrature to the root mean square of a centred patch, by which it is
-        divided.
+        Combined with the root mean square of the centred patch, as the root of the sum
+        of squares, to give its divisor.
 
     References
     ----------
@@ -78,19 +81,19 @@ def normalize_patches(patches: Tensor, regularization: float) -> Tensor:
        feature learning", AISTATS 2011.
     """
     centred = patches - patches.mean(dim=-1, keepdim=True)
-    square = centred.square().mean(dim=-1, keepdim=True)
+    square = centred.square().mean(dim=-1, keepdim=True)  # (..., 1)
     return centred / (square + regularization**2).sqrt()
 
 
 def local_contrast(
     images: Tensor, size: tuple[int, int], regularization: float
 ) -> Tensor:
-    """Return what `normalize_patches` divides each patch by.
+    """Return the divisor of each patch in `normalize_patches`.
 
     Parameters
     ----------
     images : Tensor of shape (n, height, width, n_channels)
-        Images whose values are not large against their spread.
+        Images whose values are not large compared to their standard deviation.
     size : tuple of int
         Height and width of a patch.
     regularization : float
@@ -99,11 +102,12 @@ def local_contrast(
     Returns
     -------
     Tensor of shape (n, n_rows, n_columns, 1)
-        For each place of a patch.
+        One divisor for each position of a patch.
     """
-    # Over images, not over patches: each value is read once, and not for all patches
-    # that it is in.
+    # Moving averages over images read each value once, not once for each patch that
+    # contains it.
     moments = torch.stack([images.mean(dim=3), images.square().mean(dim=3)], dim=1)
+    # (n, n_rows, n_columns) each
     mean, square = nn.functional.avg_pool2d(moments, size, stride=1).unbind(dim=1)
     variance = (square - mean.square_()).clamp_(min=0)
     return variance.add_(regularization**2).sqrt_().unsqueeze(3)
@@ -115,13 +119,13 @@ class PatchEncoder:
     Parameters
     ----------
     weight : Tensor of shape (n_values, n_units)
-        What patches, each normalised if asked for, are multiplied by.
+        Matrix that patches, which may be normalised first, are multiplied by.
     bias : Tensor of shape (n_units,)
-        Added to that.
+        Added to the product.
     size : tuple of int
         Height and width of a patch.
     regularization : float or None
-        Of `normalize_patches`; None if patches are encoded as they are.
+        Parameter of `normalize_patches`; None if patches are not normalised.
     """
 
     def __init__(
@@ -131,8 +135,8 @@ class PatchEncoder:
         size: tuple[int, int],
         regularization: float | None,
     ) -> None:
-        # Subtracting the mean of a patch from it, or that of a unit's weights from
-        # them, is the same.
+        # The product is the same whether the mean is subtracted from each patch or from
+        # the weights of each unit.
         self.weight = weight if regularization is None else weight - weight.mean(dim=0)
         self.bias = bias
         self.size = size
@@ -141,26 +145,27 @@ class PatchEncoder:
     def __call__(self, images: Tensor) -> Tensor:
         """Map (n, height, width, n_channels) to (n, n_rows, n_columns, n_units)."""
         if self.regularization is not None:
-            # It makes no difference but to the rounding of squares.
+            # This only reduces the rounding errors of squares.
             images = images - images.mean(dim=(1, 2, 3), keepdim=True)
-        patches = cut_patches(images, self.size)
+        patches = cut_patches(images, self.size)  # (n, n_rows, n_columns, n_values)
         if self.regularization is not None:
-            # Division of patches, which are narrower than their codes.
+            # Patches are divided, not their codes, because patches are narrower.
             patches = patches / local_contrast(images, self.size, self.regularization)
+        # (n * n_rows * n_columns, n_units)
         codes = torch.addmm(self.bias, patches.flatten(0, 2), self.weight)
         return codes.view(*patches.shape[:3], -1).relu_()
 
 
 def pooling_windows(length: int, n_cells: int) -> Tensor:
-    """Return the weights of means over cells, (n_cells, length).
+    """Return the weights of averages over cells, (n_cells, length).
 
-    They fall linearly from the centre of a cell to that of the next, so that a small
-    shift of an image moves a little of a mean to the neighbour, and not all at once.
+    Weights decrease linearly from the centre of a cell to the centres of its
+    neighbours. A small shift of an image therefore changes the averages only a little.
     """
     cell = length / n_cells
-    places = torch.arange(length, dtype=torch.float64, device="cpu")
+    positions = torch.arange(length, dtype=torch.float64, device="cpu")
     centres = (torch.arange(n_cells, dtype=torch.float64, device="cpu") + 0.5) * cell
-    distances = (places + 0.5 - centres.unsqueeze(1)).abs()
+    distances = (positions + 0.5 - centres.unsqueeze(1)).abs()  # (n_cells, length)
     windows = (1 - distances / cell).clamp(min=0)
     return (windows / windows.sum(dim=1, keepdim=True)).float()
 
@@ -168,14 +173,14 @@ def pooling_windows(length: int, n_cells: int) -> Tensor:
 def pool(codes: Tensor, grid: tuple[int, int]) -> Tensor:
     """Average codes over a grid of cells.
 
-    Two small matrix products, which are several times faster than averaging slices.
+    Two small matrix products are several times faster than means of slices.
 
     Parameters
     ----------
     codes : Tensor of shape (n, n_rows, n_columns, n_units)
         Codes of all patches.
     grid : tuple of int
-        Number of cells, down and across.
+        Number of cells, vertically and horizontally.
 
     Returns
     -------
@@ -185,5 +190,6 @@ def pool(codes: Tensor, grid: tuple[int, int]) -> Tensor:
     n, n_rows, n_columns, n_units = codes.shape
     down = pooling_windows(n_rows, grid[0]).to(codes.device)
     across = pooling_windows(n_columns, grid[1]).to(codes.device)
+    # (n, n_cells_down, n_columns * n_units)
     stripes = down @ codes.reshape(n, n_rows, n_columns * n_units)
     return across @ stripes.view(n, grid[0], n_columns, n_units)

@@ -1,8 +1,9 @@
-"""What lies between standardised rows and the network."""
+"""Maps between standardised rows and the network."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -16,36 +17,36 @@ class Invertible(Protocol):
         """Map rows, (n, n_features)."""
 
     def inverse(self, rows: Tensor) -> Tensor:
-        """Map them back."""
+        """Undo `forward`."""
 
     def to(self, device: torch.device) -> Invertible:
-        """Return the same on another device."""
+        """Return a copy on another device."""
 
 
+@dataclass(frozen=True)
 class Preparation:
-    """Invertible maps, one after the other.
+    """A sequence of invertible maps.
 
     Parameters
     ----------
     steps : sequence of Invertible
-        In the order in which a row goes through them.
+        Maps, in the order in which they are applied to a row.
     """
 
-    def __init__(self, steps: Sequence[Invertible] = ()) -> None:
-        self.steps = steps
+    steps: Sequence[Invertible] = ()
 
     def to(self, device: torch.device) -> Preparation:
-        """Return the same on another device."""
+        """Return a copy on another device."""
         return Preparation([step.to(device) for step in self.steps])
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Turn standardised rows into what the network sees."""
+        """Map standardised rows to the input of the network."""
         for step in self.steps:
             rows = step.forward(rows)
         return rows
 
     def inverse(self, rows: Tensor) -> Tensor:
-        """Turn what the network sees into standardised rows."""
+        """Map the output of the network to standardised rows."""
         for step in reversed(self.steps):
             rows = step.inverse(rows)
         return rows

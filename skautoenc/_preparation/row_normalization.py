@@ -1,4 +1,4 @@
-"""Rows brought to about one length."""
+"""Normalisation of the lengths of rows."""
 
 from __future__ import annotations
 
@@ -12,23 +12,22 @@ from .._data.rows import Rows
 
 @dataclass(frozen=True)
 class RowNormalization:
-    """Divide each row by its root mean square, then standardise again.
+    """Divide each row by its root mean square, and standardise the result.
 
-    A row of mean square m becomes one of mean square m / (m + regularization²). The
-    regularisation keeps rows next to nothing from being blown up, and makes the map
-    invertible: how far a normalised row stays below one tells its length.
+    A row of mean square m gets a mean square of m / (m + regularization²). The
+    regularisation limits the factor of rows near zero, and makes the map invertible:
+    the length of a row follows from how far its normalised mean square is below one.
 
     Parameters
     ----------
     regularization : float
-        In units of the root mean square of all rows, which is one.
+        Relative to the root mean square of all rows, which is one.
     mean : Tensor of shape (n_features,)
         Means of the columns of the normalised rows.
     scale : float
-        Root of their mean variance.
+        Root of the mean variance of these columns.
     longest : float
-        Mean square of the longest training row, beyond which no row is stretched on
-        the way back.
+        Mean square of the longest training row. `inverse` makes no row longer.
     """
 
     regularization: float
@@ -37,7 +36,7 @@ class RowNormalization:
     longest: float
 
     def to(self, device: torch.device) -> RowNormalization:
-        """Return the same on another device."""
+        """Return a copy on another device."""
         return replace(self, mean=self.mean.to(device))
 
     def forward(self, rows: Tensor) -> Tensor:
@@ -45,28 +44,28 @@ class RowNormalization:
         return (_normalise(rows, self.regularization) - self.mean) / self.scale
 
     def inverse(self, rows: Tensor) -> Tensor:
-        """Give normalised rows, (n, n_features), their lengths back."""
+        """Restore the lengths of normalised rows, (n, n_features)."""
         rows = rows * self.scale + self.mean
         square = self.regularization**2
-        share = rows.square().mean(dim=1, keepdim=True)
+        share = rows.square().mean(dim=1, keepdim=True)  # (n, 1)
         left = (1 - share).clamp(min=square / (self.longest + square))
         return rows * (square / left).sqrt()
 
 
 def _normalise(rows: Tensor, regularization: float) -> Tensor:
-    square = rows.square().mean(dim=1, keepdim=True)
+    square = rows.square().mean(dim=1, keepdim=True)  # (n, 1)
     return rows / (square + regularization**2).sqrt()
 
 
 def learn_row_normalization(rows: Rows, regularization: float) -> RowNormalization:
-    """Find the moments of the normalised rows.
+    """Learn the row normalisation, which standardises by the moments of its result.
 
     Parameters
     ----------
     rows : Rows
         Standardised training rows.
     regularization : float
-        In units of their root mean square.
+        Relative to their root mean square.
     """
     mean = rows.average(lambda batch: _normalise(batch, regularization)).float()
     variance = rows.average(

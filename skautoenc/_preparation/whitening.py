@@ -1,4 +1,4 @@
-"""Linear maps that make the directions of the data equally strong."""
+"""Linear maps that give all directions of the data the same variance."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Whitening:
     Parameters
     ----------
     matrix : Tensor of shape (width, width)
-        What is centred and multiplied by it is whitened.
+        Centred rows are multiplied by it.
     inverse_matrix : Tensor of shape (width, width)
-        The way back.
+        Its inverse.
     mean : Tensor of shape (width,) or None
-        Subtracted first; None for rows that are centred already.
+        Subtracted first; None for rows that are already centred.
     """
 
     matrix: Tensor
@@ -29,7 +29,7 @@ class Whitening:
     mean: Tensor | None = None
 
     def to(self, device: torch.device) -> Whitening:
-        """Return the same on another device."""
+        """Return a copy on another device."""
         return Whitening(
             self.matrix.to(device),
             self.inverse_matrix.to(device),
@@ -42,13 +42,13 @@ class Whitening:
         return centred @ self.matrix
 
     def inverse(self, rows: Tensor) -> Tensor:
-        """Turn whitened rows back."""
+        """Undo the whitening of rows, (n, width)."""
         centred = rows @ self.inverse_matrix
         return centred if self.mean is None else centred + self.mean
 
 
 def moments(rows: Rows, values: RowMap, width: int) -> tuple[Tensor, Tensor]:
-    """Return mean and covariance of a function of the rows.
+    """Return the mean and covariance of a function of the rows.
 
     Parameters
     ----------
@@ -57,38 +57,40 @@ def moments(rows: Rows, values: RowMap, width: int) -> tuple[Tensor, Tensor]:
     values : callable
         Maps rows, (n, n_features), to values, (n, n_values).
     width : int
-        Most values to a row that `values` makes on its way.
+        Maximum number of values per row that `values` needs at a time.
 
     Returns
     -------
     mean : Tensor of shape (n_values,), float64
-        On the CPU, as the covariance.
+        Weighted mean, on the CPU.
     covariance : Tensor of shape (n_values, n_values), float64
-        By the rows' weights.
+        Weighted covariance, on the CPU.
     """
     total = products = torch.zeros((), dtype=torch.float64, device="cpu")
     for batch, weights in rows.batches(width):
-        found = values(batch).cpu().double()
-        weighted = found if weights is None else found * weights.cpu().unsqueeze(1)
+        computed = values(batch).cpu().double()  # (n, n_values)
+        weighted = (
+            computed if weights is None else computed * weights.cpu().unsqueeze(1)
+        )
         total = total + weighted.sum(dim=0)
-        products = products + weighted.t() @ found
+        products = products + weighted.t() @ computed
     mean = total / rows.total_weight
     return mean, products / rows.total_weight - torch.outer(mean, mean)
 
 
 def learn_whitening(rows: Rows, kind: str, regularization: float) -> Whitening:
-    """Find the map that gives all directions the same variance, or nearly.
+    """Learn the map that gives all directions the same or similar variance.
 
     Parameters
     ----------
     rows : Rows
         Standardised training rows.
     kind : {"zca", "pca"}
-        Whether the whitened rows stay as close to the rows as can be [1]_, or are
-        turned to the principal axes, strongest first.
+        "zca" keeps the whitened rows as close as possible to the rows [1]_; "pca"
+        rotates them to the principal axes, in descending order of variance.
     regularization : float
-        Added to the variance of each direction, as a share of their mean: weak
-        directions are mostly noise.
+        Added to the variance of each direction, as a share of the mean variance:
+        directions of low variance are mostly noise.
 
     Returns
     -------
@@ -104,13 +106,13 @@ def learn_whitening(rows: Rows, kind: str, regularization: float) -> Whitening:
     variances, axes = torch.linalg.eigh(covariance)
     variances, axes = variances.flip(0).clamp(min=0), axes.flip(1)
     if variances[0] == 0:
-        same = torch.eye(len(axes), device="cpu")
-        return Whitening(same, same)
-    # Directions without any variance are to stay finite both ways.
+        identity = torch.eye(len(axes), device="cpu")
+        return Whitening(identity, identity)
+    # The floor keeps both maps finite for directions without variance.
     floor = torch.finfo(torch.float32).eps * variances[0]
     spread = (variances + regularization * variances.mean() + floor).sqrt()
     spread = spread * (variances / spread.square()).mean().sqrt()
-    forward, inverse = axes / spread, (axes * spread).t()
+    forward, inverse = axes / spread, (axes * spread).t()  # (width, width) each
     if kind == "zca":
         forward, inverse = forward @ axes.t(), axes @ inverse
     return Whitening(forward.float().contiguous(), inverse.float().contiguous())
@@ -118,32 +120,32 @@ def learn_whitening(rows: Rows, kind: str, regularization: float) -> Whitening:
 
 @torch.no_grad()
 def learn_code_whitening(rows: Rows, encode: RowMap, width: int) -> Whitening:
-    """Find the map that makes the components of a code uncorrelated, of variance one.
+    """Learn the map that makes the components of a code uncorrelated, of variance one.
 
-    It is triangular (Cholesky): the first components whitened are those of the first
-    components alone, so that an order among them stays.
+    The map is triangular (Cholesky): the first whitened components depend on the first
+    components only, so an order of the components is kept.
 
     Parameters
     ----------
     rows : Rows
         Training rows.
     encode : callable
-        Maps them to codes, (n, n_components).
+        Maps the rows to codes, (n, n_components).
     width : int
-        Most activations of a layer.
+        Maximum number of activations of a layer.
 
     Returns
     -------
     Whitening
         The map. Directions of far less than a thousandth of the mean variance stay
-        small: what little they vary is mostly rounding, or chance where there are
-        fewer rows than components.
+        small: their variance is mostly rounding, or chance if there are fewer rows than
+        components.
     """
     mean, covariance = moments(rows, encode, width)
     covariance.diagonal().add_(1e-3 * float(covariance.diagonal().mean()) or 1.0)
     root = torch.linalg.cholesky(covariance)
-    same = torch.eye(len(root), dtype=root.dtype, device="cpu")
-    forward = torch.linalg.solve_triangular(root, same, upper=False).t()
+    identity = torch.eye(len(root), dtype=root.dtype, device="cpu")
+    forward = torch.linalg.solve_triangular(root, identity, upper=False).t()
     return Whitening(
         forward.float().contiguous(), root.t().float().contiguous(), mean.float()
     )

@@ -1,1 +1,1 @@
-"""The engine: it knows no estimator and no file."""
+"""The training engine, which knows no estimators and no files."""

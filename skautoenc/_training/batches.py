@@ -1,6 +1,4 @@
-"""Which rows make up each batch."""
-
-from collections.abc import Iterator
+"""The rows of each batch."""
 
 import numpy as np
 import torch
@@ -8,29 +6,28 @@ from numpy.typing import NDArray
 
 
 def number_of_batches(n_samples: int, batch_size: int) -> int:
-    """Count the batches of an epoch; a tail too small for its own joins the rest."""
+    """Return the number of batches of an epoch; a smaller rest joins the others."""
     return max(1, n_samples // batch_size)
 
 
 class Batches:
     """The batches of each epoch, as index arrays.
 
-    The rows are dealt out evenly, so no batch is smaller than `batch_size`, unless
-    all rows together are: a last batch of one row would break batch normalisation,
-    and dropping it would lose data.
+    Batches have equal sizes, give or take one row. No batch is smaller than
+    `batch_size`, unless the data is: a batch of one row would break batch
+    normalisation, and dropping it would lose data.
 
     Parameters
     ----------
     n_samples : int
         Number of rows.
     batch_size : int
-        Smallest number of rows in a batch.
+        Minimum number of rows of a batch.
     shuffle : bool
         Whether each epoch draws a new order.
     generator : torch.Generator
         Draws the orders.
-    window : int, optional
-        How many rows, one after the other, may change places in an order; all by
+        Number of consecutive rows that are shuffled among themselves; all rows by
         default.
     """
 
@@ -45,40 +42,40 @@ class Batches:
     ) -> None:
         self.n_samples = n_samples
         self.number = number_of_batches(n_samples, batch_size)
-        # With a single batch the order changes nothing but the rounding.
+        # With a single batch, the order would only change rounding errors.
         self.shuffle = shuffle and self.number > 1
         self.generator = generator
         self.window = n_samples if window is None else min(window, n_samples)
 
-    def in_groups(self, n_rows: int) -> Iterator[tuple[NDArray[np.int64], list[int]]]:
-        """Run through one epoch, a few batches at a time.
+    def in_groups(self, n_rows: int) -> list[tuple[NDArray[np.int64], list[int]]]:
+        """Return the batches of one epoch, in groups.
 
-        To take the rows of many small batches at once costs little more than to take
+        Loading the rows of several small batches at once costs little more than loading
         those of one.
 
         Parameters
         ----------
         n_rows : int
-            About how many rows make a group; a batch is never cut.
+            Approximate number of rows of a group. Batches are not split.
 
-        Yields
-        ------
-        index : ndarray of int
-            The rows of the group.
-        sizes : list of int
-            How many of them, one after the other, make each batch.
+        Returns
+        -------
+        list of (ndarray of int, list of int)
+            Indices of the rows of each group, and the numbers of consecutive rows that
+            form its batches.
         """
         order = self._order()
-        # As even as can be, the first ones with a row more.
+        # The first `n_larger` batches have one row more than the others.
         size, n_larger = divmod(self.n_samples, self.number)
-        n_together = max(1, n_rows // (size + (n_larger > 0)))
-        start = 0
-        for first in range(0, self.number, n_together):
-            last = min(first + n_together, self.number)
+        n_grouped = max(1, n_rows // (size + (n_larger > 0)))
+        groups, start = [], 0
+        for first in range(0, self.number, n_grouped):
+            last = min(first + n_grouped, self.number)
             sizes = [size + (batch < n_larger) for batch in range(first, last)]
             stop = start + sum(sizes)
-            yield order[start:stop], sizes
+            groups.append((order[start:stop], sizes))
             start = stop
+        return groups
 
     def _order(self) -> NDArray[np.int64]:
         order = np.arange(self.n_samples)
@@ -86,13 +83,13 @@ class Batches:
             return order
         start = 0
         if self.window < self.n_samples:
-            # Rows on either side of a border meet in another epoch.
+            # A random offset lets rows on both sides of a border mix in other epochs.
             chosen = torch.randint(
                 self.window, (), generator=self.generator, device="cpu"
             )
             start = -int(chosen)
         for first in range(start, self.n_samples, self.window):
-            part = order[max(first, 0) : first + self.window]
-            drawn = torch.randperm(len(part), generator=self.generator, device="cpu")
-            part[:] = part[drawn.numpy()]
+            window = order[max(first, 0) : first + self.window]
+            drawn = torch.randperm(len(window), generator=self.generator, device="cpu")
+            window[:] = window[drawn.numpy()]
         return order

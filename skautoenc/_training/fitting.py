@@ -1,4 +1,4 @@
-"""Fits from their first epoch to their last, alone or together."""
+"""Training of fits from the first epoch to the last, alone or jointly."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from .run import Run
 
 
 class Fit:
-    """A run, and what happens around its epochs.
+    """A run, with the work before and after each of its epochs.
 
     Parameters
     ----------
     run : Run
         The run.
     epochs : iterator
-        Is advanced before each epoch and after the last one, and ends when there is
-        nothing left to train.
+        Advanced before each epoch and after the last one. It ends when training is
+        finished.
     """
 
     def __init__(self, run: Run, epochs: Iterator[None]) -> None:
@@ -30,31 +30,31 @@ class Fit:
         self._error: Exception | None = None
 
     def begin_epoch(self) -> bool:
-        """Do what is to be done before an epoch, and say whether there is one."""
+        """Do the work before an epoch; return whether there is an epoch to train."""
         try:
             return next(self.epochs, self) is not self
         except Exception as error:
-            # It is this fit's own, and others may be trained together with it.
+            # Only this fit has failed; others of its group go on.
             self._error = error
             return False
 
     def fail(self, error: Exception) -> None:
-        """Let `check` raise an error."""
+        """Store an error, which `check` raises."""
         self._error = error
 
     def check(self) -> None:
-        """Raise what went wrong around the epochs, if anything did."""
+        """Raise the error of the work between epochs, if there was one."""
         if self._error is not None:
             raise self._error
 
 
 def train(fits: Sequence[Fit]) -> None:
-    """Train to the end.
+    """Train fits to their ends.
 
     Parameters
     ----------
     fits : sequence of Fit
-        One, or several whose runs have an equal `joint_key`.
+        One fit, or several whose runs have the same `joint_key`.
     """
     first = fits[0].run
     work = first.work * len(fits)
@@ -69,7 +69,7 @@ def train(fits: Sequence[Fit]) -> None:
 
 
 def _train_epochs(fits: Sequence[Fit]) -> list[Fit]:
-    """Train until some are done, and return the others."""
+    """Train until one or more fits are finished, and return the others."""
     runs, active = [fit.run for fit in fits], list(fits)
     group = JointRun(runs) if len(runs) > 1 else None
     advance = runs[0].advance if group is None else group.advance

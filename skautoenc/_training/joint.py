@@ -1,4 +1,4 @@
-"""Runs of networks of one architecture, trained in common steps."""
+"""Joint training of networks of one architecture."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from .memory import UpdateArgs
 from .optimizers import Optimizer
 from .run import Run, train_epoch
 
-# Weights, gradients, moments and activations of all networks are to stay in the cache.
+# Weights, gradients, moments and activations of all networks should fit into the cache.
 _CACHE_BYTES = 2**22
-_MOST_TOGETHER = 64
+_MAX_GROUP_SIZE = 64
 
 
 def joint_key(run: Run) -> Hashable | None:
-    """Return what runs must have in common to be trained jointly.
+    """Return a key that is equal for runs that can be trained jointly.
 
     Returns
     -------
@@ -32,7 +32,7 @@ def joint_key(run: Run) -> Hashable | None:
     network = step.network
     if not step.has_closed_form or rows.device.type != "cpu":
         return None
-    # It may wait for other processes, in which steps are not joined alike.
+    # `reduce` may wait for other processes, which may group their runs differently.
     if step.reduce is not None:
         return None
     # Ignore `sparsity_rate`: thresholds are computed per network, so fits with
@@ -44,32 +44,32 @@ def joint_key(run: Run) -> Hashable | None:
         len(rows),
         run.batches.number,
         rows.has_weights,
-        # Those that go on from a checkpoint are elsewhere in their schedules.
+        # Runs that resume from a checkpoint may be at different epochs.
         len(run.losses),
     )
 
 
-def most_together(run: Run) -> int:
-    """Say how many runs of this kind are best trained together."""
+def max_group_size(run: Run) -> int:
+    """Return the number of runs like this one that are best trained jointly."""
     network = run.step.network
     batch = len(run.rows) // run.batches.number
-    # Weights, gradients and two moments; activations and gradients of both halves.
+    # Weights, gradients and two moments; activations and gradients in both directions.
     n_values = 4 * count_parameters(network) + 4 * batch * sum(network.widths)
     n_bytes = n_values * torch.float32.itemsize
-    return max(1, min(_MOST_TOGETHER, _CACHE_BYTES // n_bytes))
+    return max(1, min(_MAX_GROUP_SIZE, _CACHE_BYTES // n_bytes))
 
 
 class JointRun:
-    """Several runs, an epoch at a time.
+    """Several runs that are trained jointly, one epoch at a time.
 
-    The products of all networks are one call, and so are the updates of those that are
-    alike. What is drawn at random, rules of sparsity and all that happens between
-    epochs are each run's own.
+    Matrix products of all networks are batched, and so are the updates of networks with
+    equal settings. Random draws, sparsity rules and the work between epochs remain
+    separate for each run.
 
     Parameters
     ----------
     runs : sequence of Run
-        With equal `joint_key`.
+        Runs with equal `joint_key`.
     """
 
     def __init__(self, runs: Sequence[Run]) -> None:
@@ -81,7 +81,6 @@ class JointRun:
             [step.optimizer for step in self._steps], [len(team) for team in teams]
         )
         self._is_random = any(step.objective.is_random for step in self._steps)
-        self._clipped = [s for s in self._steps if s.max_grad_norm is not None]
         gradients = closed_form_gradients([step.network for step in self._steps])
         assert gradients is not None
         self._gradients = gradients
@@ -93,33 +92,38 @@ class JointRun:
             run.end_epoch(loss)
 
     def leave_group(self) -> None:
-        """Let each run go on by itself."""
+        """Move each network to its own memory, so that it can be trained alone."""
         self._optimizer.leave_group()
 
     def _step(
         self, batch: Tensor, target: Tensor, sample_weight: Tensor | None
     ) -> Tensor:
-        """Update the weights by one batch of each network; return the losses."""
+        """Update the weights by one batch of each network; return the losses.
+
+        All tensors have the runs as their first dimension.
+        """
         source = batch
         if self._is_random:
             source, target = self._draw(batch, target)
         losses = self._gradients(source, target, sample_weight)
-        for step in self._clipped:
-            step.clip_gradients()
+        for step in self._steps:
+            if step.max_grad_norm is not None:
+                step.optimizer.clip_gradients(step.max_grad_norm)
         self._optimizer.step()
         return losses
 
     def _draw(self, batch: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         drawn = [
-            step.objective.draw(rows, wanted, step.generator)
-            for step, rows, wanted in zip(self._steps, batch, target, strict=True)
+            step.objective.draw(rows, clean, step.generator)
+            for step, rows, clean in zip(self._steps, batch, target, strict=True)
         ]
         sources, _, targets = zip(*drawn, strict=True)
+        # (n_networks, n, n_features) each
         return torch.stack(sources), torch.stack(targets)
 
 
 def _teams(runs: Sequence[Run]) -> list[list[Run]]:
-    """Put together those whose updates are, and will be, the same function."""
+    """Group the runs whose optimizer settings and schedules are equal."""
     teams = defaultdict(list)
     for run in runs:
         teams[run.step.optimizer.settings, run.schedule].append(run)
@@ -127,39 +131,44 @@ def _teams(runs: Sequence[Run]) -> list[list[Run]]:
 
 
 class JointOptimizer:
-    """Updates several networks in as few calls as can be.
+    """Updates several networks in as few calls as possible.
 
     Parameters
     ----------
     optimizers : sequence of Adam or of SGD
-        Of equal layout, for networks that may be moved: they are moved side by side,
-        at even distances. Those whose settings are equal, and whose learning rates
-        always will be, come one after the other.
+        Optimizers of equal layout, for networks that may be moved in memory: they are
+        moved side by side, at equal distances. Those of one team come one after the
+        other.
     teams : sequence of int
-        How many of them do, each time. The first one's learning rate is that of all.
+        Numbers of consecutive optimizers with equal settings and schedules. The
+        learning rate of the first one applies to its team.
     """
 
     def __init__(self, optimizers: Sequence[Optimizer], teams: Sequence[int]) -> None:
         self._optimizers = optimizers
         self._updates: list[tuple[Optimizer, UpdateArgs]] = []
-        # A tensor for each group: (2 + n_buffers, n_networks, size).
+        # One tensor per group, of shape (2 + n_buffers, n_networks, size).
         memory = optimizers[0].memory(len(optimizers))
         for number, optimizer in enumerate(optimizers):
-            optimizer.relocate([of_all[:, number] for of_all in memory])
+            optimizer.relocate([tensor[:, number] for tensor in memory])
         groups = zip(*(each.groups for each in optimizers), strict=True)
-        for of_all, alike in zip(memory, groups, strict=True):
-            self._join(of_all, [group.update_args for group in alike], teams)
+        for tensor, alike in zip(memory, groups, strict=True):
+            self._join(tensor, [group.update_args for group in alike], teams)
 
     def _join(
         self, memory: Tensor, held: Sequence[UpdateArgs], teams: Sequence[int]
     ) -> None:
-        """Update one group of each network, of which `memory` has the tensors."""
+        """Make one update per team from the same group of each network.
+
+        `memory` holds the tensors of these groups.
+        """
         names = list(held[0].buffers)
         start = 0
         for size in teams:
             leader = held[start]
             for args in held[start : start + size]:
                 args.steps = leader.steps
+            # (size, n_values) each
             values, gradients, *buffers = memory[:, start : start + size]
             args = UpdateArgs(
                 leader.decay,
@@ -173,11 +182,11 @@ class JointOptimizer:
             start += size
 
     def step(self) -> None:
-        """Update all parameters by their gradients, where autograd is off."""
+        """Update all parameters by their gradients; autograd must be off."""
         for optimizer, args in self._updates:
             optimizer.update(args)
 
     def leave_group(self) -> None:
-        """Move each network into memory of its own."""
+        """Move each network to its own memory."""
         for optimizer in self._optimizers:
             optimizer.relocate(optimizer.memory())

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-# Offsets of parameters are multiples of it: whole cache lines.
+# Offsets of parameters are multiples of this number of values, one cache line.
 _ALIGNMENT = 16
 
 
 @dataclass
 class UpdateArgs:
-    """Arguments of one update: lists with a tensor for each piece of memory."""
+    """Arguments of one update; each list has one tensor per block of memory."""
 
     decay: float
     factor: float
@@ -25,23 +25,23 @@ class UpdateArgs:
 
 
 class Group:
-    """Parameters of one weight decay and one step size, each in its own memory.
+    """Parameters of equal weight decay and step size, each in its own memory.
 
     Parameters
     ----------
     parameters : list of torch.nn.Parameter
-        They are given a ``grad``.
+        The parameters. They get a ``grad``.
     decay : float
-        Weight decay of all of them.
+        Weight decay of the parameters.
     factor : float
-        Step size of all of them, in units of the optimizer's learning rate.
+        Step size of the parameters, in units of the optimizer's learning rate.
     names : sequence of str
-        Names of the optimizer state of each.
+        Names of the optimizer state tensors of each parameter.
 
     Attributes
     ----------
     update_args : UpdateArgs
-        Arguments of the update of all of them.
+        Arguments of the update of the parameters.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Group:
         self._allocate()
 
     def _allocate(self) -> None:
-        """Make gradients and optimizer state, all zero."""
+        """Allocate gradients and optimizer state, all zero."""
         args = self.update_args
         for parameter in self.parameters:
             parameter.grad = torch.zeros_like(parameter)
@@ -68,18 +68,18 @@ class Group:
                 buffer.append(torch.zeros_like(parameter))
 
     def by_parameter(self, tensors: list[Tensor]) -> list[Tensor]:
-        """Turn tensors like those of `update_args` into the parameters' shapes."""
+        """Reshape tensors like those of `update_args` to the parameters' shapes."""
         return tensors
 
 
 class FlatGroup(Group):
-    """Parameters in one piece of memory, together with gradients and optimizer state.
+    """Parameters in one block of memory, with their gradients and optimizer state.
 
-    They keep their values, shapes and order of dimensions.
+    Parameters keep their values, shapes and strides.
     """
 
     def _allocate(self) -> None:
-        """Move the parameters into one piece of memory, with zeros beside them."""
+        """Move the parameters to one block of memory, with zeros for their state."""
         self._offsets = []
         self.size = 0
         for parameter in self.parameters:
@@ -92,7 +92,7 @@ class FlatGroup(Group):
         self.relocate(memory)
 
     def memory(self, *n_networks: int) -> Tensor:
-        """Return zeros for values, gradients and optimizer state, of several networks.
+        """Return zeros for values, gradients and optimizer state of networks.
 
         Returns
         -------
@@ -104,7 +104,7 @@ class FlatGroup(Group):
         return torch.zeros(shape, dtype=torch.float32, device=device)
 
     def relocate(self, memory: Tensor) -> None:
-        """Move everything into `memory`, of shape (2 + n_buffers, size)."""
+        """Move all tensors to `memory`, of shape (2 + n_buffers, size)."""
         values, gradients, *buffers = memory
         flat = nn.Parameter(values)
         flat.grad = gradients
@@ -112,19 +112,19 @@ class FlatGroup(Group):
         args.values, args.gradients = [flat], [gradients]
         for held, buffer in zip(args.buffers.values(), buffers, strict=True):
             held[0] = buffer.copy_(held[0])
-        placed = zip(
+        moved = zip(
             self.parameters,
             self.by_parameter([values]),
             self.by_parameter([gradients]),
             strict=True,
         )
-        for parameter, value, gradient in placed:
+        for parameter, value, gradient in moved:
             value.copy_(parameter.detach())
             parameter.data = value
             parameter.grad = gradient
 
     def by_parameter(self, tensors: list[Tensor]) -> list[Tensor]:
-        """Cut the one tensor into the shapes of the parameters."""
+        """Return views of the one tensor in the shapes of the parameters."""
         return [
             tensors[0][offset : offset + p.numel()].as_strided(
                 p.shape, torch.empty_like(p).stride()

@@ -1,11 +1,12 @@
-"""Solvers."""
+"""Optimizers."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,37 +17,63 @@ from .._networks.autoencoder import Autoencoder
 from .._networks.weights import own_array
 from .memory import FlatGroup, Group, UpdateArgs
 
-# Step sizes of parameters in units of the learning rate, where they are not one.
+# Step sizes of parameters in units of the learning rate; those not listed have one.
 Factors = Mapping[Tensor, float]
+
+
+@dataclass(frozen=True)
+class Solver:
+    """Settings of the optimizer.
+
+    Parameters
+    ----------
+    name : {"adam", "sgd"}
+        Type of the optimizer.
+    learning_rate_init : float or "auto"
+        Learning rate at the start; the network chooses it for "auto".
+    momentum : float
+        Momentum of "sgd".
+    alpha : float
+        Weight decay.
+    max_grad_norm : float or None
+        Maximum norm of the gradient.
+    """
+
+    name: str
+    learning_rate_init: float | Literal["auto"]
+    momentum: float
+    alpha: float
+    max_grad_norm: float | None
 
 
 class Optimizer(ABC):
     """Updates all parameters of a network in one call into torch.
 
-    `torch.optim.Optimizer` looks through all parameters and their states in each step,
+    `torch.optim.Optimizer` iterates over all parameters and their states in each step,
     which takes longer than the update of a small network.
 
     Parameters
     ----------
     network : Autoencoder
-        Its parameters are moved into one piece of memory, if they may be.
+        Its parameters are moved to one block of memory, if they may be moved.
     learning_rate : float
-        Until another one is set.
+        Initial learning rate.
     alpha : float
         Weight decay of matrices; biases and normalisations are not decayed.
+    factors : mapping of Tensor to float, optional
+        Step sizes of single parameters, in units of the learning rate.
 
     Attributes
     ----------
     learning_rate : float
-        Of the next step.
+        Learning rate of the next step.
     groups : list of Group
         The parameters.
     values, gradients : list of Tensor
-        All that is trained, and its gradients, in as few tensors as there are pieces of
-        memory.
+        All parameters and their gradients, one tensor per block of memory.
     version : int
         Number of times that the memory was relocated. Views taken at another version
-        show memory that the parameters have left.
+        show memory that is no longer used.
     """
 
     def __init__(
@@ -59,7 +86,7 @@ class Optimizer(ABC):
         self.learning_rate = learning_rate
         self._parameters = [p for p in network.parameters() if p.requires_grad]
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-        # Matrices first.
+        # Matrices come first.
         for parameter in sorted(self._parameters, key=lambda p: alpha and p.ndim <= 1):
             decay = alpha if parameter.ndim > 1 else 0.0
             factor = (factors or {}).get(parameter, 1.0)
@@ -70,30 +97,30 @@ class Optimizer(ABC):
             for (decay, factor), group in groups.items()
         ]
         self.version = 0
-        self._find_memory()
+        self._list_memory()
 
-    def _find_memory(self) -> None:
+    def _list_memory(self) -> None:
         held = [group.update_args for group in self.groups]
         self.values = [value for args in held for value in args.values]
         self.gradients = [gradient for args in held for gradient in args.gradients]
 
     def memory(self, *n_networks: int) -> list[Tensor]:
-        """Return memory for each group of parameters, of one or of several networks."""
+        """Allocate memory for each group of parameters, of one or several networks."""
         flat = [group for group in self.groups if isinstance(group, FlatGroup)]
         return [group.memory(*n_networks) for group in flat]
 
     def relocate(self, memory: Sequence[Tensor]) -> None:
-        """Move the groups into new memory, of a network whose parameters may be moved.
+        """Move the groups to new memory; the network's parameters must be movable.
 
         Parameters
         ----------
         memory : sequence of Tensor
-            As `memory` returns it.
+            Result of `memory`.
         """
         for group, new in zip(self.groups, memory, strict=True):
             assert isinstance(group, FlatGroup)
             group.relocate(new)
-        self._find_memory()
+        self._list_memory()
         self.version += 1
 
     @property
@@ -106,21 +133,21 @@ class Optimizer(ABC):
         """Update the parameters of one group, or of several networks."""
 
     def step(self) -> None:
-        """Update the parameters by their gradients, where autograd is off."""
+        """Update the parameters by their gradients; autograd must be off."""
         for group in self.groups:
             self.update(group.update_args)
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
+        """Set the gradients to zero."""
         for gradient in self.gradients:
             gradient.zero_()
 
     def clip_gradients(self, max_norm: float) -> None:
-        """Scale the gradients down to a norm of `max_norm` altogether."""
+        """Scale the gradients down to a total norm of at most `max_norm`."""
         nn.utils.clip_grad_norm_(self.values, max_norm)
 
     def moments(self, parameter: Tensor) -> list[Tensor]:
-        """Return the optimizer state tensors of one parameter (views of them)."""
+        """Return the optimizer state tensors of one parameter (views)."""
         return [
             view
             for owner, buffers in self._by_parameter()
@@ -130,23 +157,23 @@ class Optimizer(ABC):
 
     def _by_parameter(self) -> Iterator[tuple[nn.Parameter, dict[str, Tensor]]]:
         """Iterate over the network's parameters and their optimizer state."""
-        found = {}
+        states = {}
         for group in self.groups:
             held = group.update_args.buffers
             views = {name: group.by_parameter(held[name]) for name in held}
             for number, parameter in enumerate(group.parameters):
-                found[parameter] = {name: views[name][number] for name in views}
+                states[parameter] = {name: views[name][number] for name in views}
         for parameter in self._parameters:
-            yield parameter, found[parameter]
+            yield parameter, states[parameter]
 
     @property
     def layout(self) -> tuple[Any, ...]:
-        """What the pieces of memory hold, and their sizes."""
+        """Names of the state tensors, and sizes of the blocks of memory."""
         return *self._names, *(value.numel() for value in self.values)
 
     @property
     def settings(self) -> tuple[Any, ...]:
-        """What updates depend on besides the learning rate."""
+        """All that updates depend on, except the learning rate."""
         held = [group.update_args for group in self.groups]
         return type(self), *((args.decay, args.factor) for args in held)
 
@@ -165,8 +192,8 @@ class Optimizer(ABC):
             ],
         }
 
-    def load(self, state: dict[str, Any]) -> None:
-        """Take over what `state` gave for parameters of the same shapes."""
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Restore the optimizer state from `state`, for parameters of equal shapes."""
         for group in self.groups:
             for step in group.update_args.steps:
                 step.fill_(state["n_steps"])
@@ -179,10 +206,10 @@ class Optimizer(ABC):
 
 @cache
 def _has_fused_adamw() -> bool:
-    """Whether torch has the private function that its own Adam comes down to.
+    """Whether torch has the private function that its own Adam calls in the end.
 
-    Called directly it takes a third of the time; another version of torch may not have
-    it, or in another form.
+    A direct call takes a third of the time. Other versions of torch may not have the
+    function, or may have it with other arguments.
     """
     value, *others = torch.ones(5, 1, dtype=torch.float32, device="cpu")
     lists: list[Any] = [[value], *([other] for other in others)]
@@ -231,7 +258,7 @@ class Adam(Optimizer):
                 step += 1
             torch._fused_adamw_(args.values, *moments, [], args.steps, **numbers)
         else:
-            # Adam with a choice of weight decays is younger than the oldest torch.
+            # The lowest supported torch has no fused AdamW with this signature.
             adamw(args.values, *moments, [], args.steps, fused=True, **numbers)
 
 
@@ -241,13 +268,15 @@ class SGD(Optimizer):
     Parameters
     ----------
     network : Autoencoder
-        Its parameters are moved into one piece of memory, if they may be.
+        Its parameters are moved to one block of memory, if they may be moved.
     learning_rate : float
-        Until another one is set.
+        Initial learning rate.
     alpha : float
         Weight decay of matrices.
     momentum : float
-        Share of the last update that is kept.
+        Share of the last update that is added to the next one.
+    factors : mapping of Tensor to float, optional
+        Step sizes of single parameters, in units of the learning rate.
     """
 
     def __init__(
@@ -267,7 +296,7 @@ class SGD(Optimizer):
 
     @property
     def settings(self) -> tuple[Any, ...]:
-        """What updates depend on besides the learning rate."""
+        """All that updates depend on, except the learning rate."""
         return *super().settings, self.momentum
 
     def update(self, args: UpdateArgs) -> None:
@@ -289,30 +318,32 @@ class SGD(Optimizer):
 
 def make_optimizer(
     network: Autoencoder,
-    solver: str,
-    *,
-    learning_rate_init: float,
-    momentum: float,
-    alpha: float,
+    solver: Solver,
+    learning_rate: float,
     factors: Factors | None = None,
+    state: Mapping[str, Any] | None = None,
 ) -> Optimizer:
-    """Build the optimiser of `network`.
+    """Build the optimizer of `network`.
 
     Parameters
     ----------
     network : Autoencoder
-        Its parameters are moved into one piece of memory, if they may be.
-    solver : {"adam", "sgd"}
-        Which one.
-    learning_rate_init : float
+        Its parameters are moved to one block of memory, if they may be moved.
+    solver : Solver
+        How weights are updated.
+    learning_rate : float
         Learning rate at the start of the schedule.
-    momentum : float
-        Momentum of "sgd".
-    alpha : float
-        Weight decay.
     factors : mapping of torch.nn.Parameter to float, optional
         Step sizes of single parameters, in units of the learning rate.
+    state : mapping, optional
+        `Optimizer.state` after an earlier part of a stream, and the name of its solver
+        under "solver". The state of another solver is ignored.
     """
-    if solver == "adam":
-        return Adam(network, learning_rate_init, alpha, factors)
-    return SGD(network, learning_rate_init, alpha, momentum, factors)
+    optimizer: Optimizer
+    if solver.name == "adam":
+        optimizer = Adam(network, learning_rate, solver.alpha, factors)
+    else:
+        optimizer = SGD(network, learning_rate, solver.alpha, solver.momentum, factors)
+    if state is not None and state["solver"] == solver.name:
+        optimizer.load(state)
+    return optimizer

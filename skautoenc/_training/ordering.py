@@ -1,4 +1,4 @@
-"""What each component of an ordered code adds."""
+"""Contributions of the components of an ordered code."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ def explained_by_each(
     target: Tensor,
     sample_weight: Tensor | None,
 ) -> NDArray[np.float64]:
-    """Return the share of variance that each component adds to those before it.
+    """Return the share of the variance that each component explains additionally.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def explained_by_each(
     Returns
     -------
     ndarray of shape (n_components,)
-        They sum to the share that the whole code explains.
+        The shares. Their sum is the share that the whole code explains.
     """
 
     def error(reconstruction: Tensor | float) -> float:

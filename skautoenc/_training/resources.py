@@ -1,4 +1,4 @@
-"""Threads and devices: what a piece of work is worth."""
+"""Threads and devices for an amount of work."""
 
 import os
 import threading
@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
-# Floating point operations of one step below which a second thread costs more than
-# it brings (measured on two cores), and below which moving to an accelerator does.
+# Floating point operations of a step below which a second thread costs more time than
+# it saves (measured on two cores), and below which moving to an accelerator does.
 _WORTH_THREADS = 2e8
 _WORTH_ACCELERATOR = 1e9
 
@@ -20,10 +20,11 @@ _has_computed = False
 
 
 def _after_fork() -> None:
-    """Keep a forked process from waiting for OpenMP's threads, which stay behind."""
+    """Prevent a forked process from waiting for OpenMP threads, which it lacks."""
     global _lock, _ambient, _running
     _lock = threading.Lock()
-    # The other threads, and what they compute, stay behind.
+    # Other threads of the parent do not exist here, and what they compute does not
+    # count.
     _running = int(getattr(_nested, "depth", 0) > 0)
     if _has_computed:
         _ambient = 1
@@ -35,16 +36,16 @@ if hasattr(os, "register_at_fork"):
 
 
 def step_work(n_multiplications: int, batch_size: int) -> float:
-    """Estimate the operations of one training step.
+    """Estimate the floating point operations of one training step.
 
-    A multiplication by a weight comes with an addition, and there is one on the way
-    forward and two on the way back.
+    Each multiplication by a weight comes with an addition. There is one in the forward
+    pass and two in the backward pass.
     """
     return 6.0 * n_multiplications * batch_size
 
 
 def resolve_device(device: str | torch.device, work: float) -> torch.device:
-    """Choose where to compute.
+    """Choose the device to compute on.
 
     Parameters
     ----------
@@ -56,12 +57,12 @@ def resolve_device(device: str | torch.device, work: float) -> torch.device:
     Returns
     -------
     torch.device
-        For "auto" the accelerator, if there is one and a step is worth it.
+        For "auto", the accelerator if there is one and a step is large enough.
 
     Raises
     ------
     ValueError
-        If the device is unknown or not on this machine.
+        If the device is unknown or not available.
     """
     if device == "auto":
         if work > _WORTH_ACCELERATOR and torch.accelerator.is_available():
@@ -83,8 +84,8 @@ def resolve_device(device: str | torch.device, work: float) -> torch.device:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on the device or beside it."""
-    # torch has no class of its own for the memory of the CPU.
+    """Whether an error says that memory ran out, on the device or on the host."""
+    # For host memory, torch raises a plain RuntimeError.
     told = "can't allocate memory", "not enough memory"
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and any(text in str(error) for text in told)
@@ -93,26 +94,26 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def compute(work: float, device: torch.device) -> Iterator[None]:
-    """Give torch as many threads as the work is worth, and float32 throughout.
+    """Set torch's number of threads for the amount of work, and disable autocast.
 
-    Small steps run on one thread; larger ones share the threads at hand with the
-    other fits of this process, so that a search over joblib's threading backend does
-    not ask for more than the machine has. An autocast of the user's is suspended.
+    Small steps run on one thread. Larger ones share the threads of the process with its
+    other fits: a search with joblib's threading backend would otherwise use more
+    threads than the machine has.
 
     Parameters
     ----------
     work : float
         Floating point operations of one step.
     device : torch.device
-        Where it is done.
+        Device that the work is done on.
 
     Notes
     -----
-    torch has one number of threads for the process, which new threads inherit, and
-    one for each thread that has computed. What was set before the first of several
-    fits at once is therefore what each of them puts back.
+    torch has one number of threads for the process, which new threads inherit, and one
+    for each thread that has computed. Therefore the number from before the first of
+    several simultaneous fits is restored after each of them.
 
-    A process that is forked later has one thread, as workers of torch's loaders have.
+    A process that is forked later uses one thread, as workers of torch's loaders do.
     """
     global _running, _ambient, _has_computed
     before = torch.get_num_threads()
@@ -136,8 +137,8 @@ def compute(work: float, device: torch.device) -> Iterator[None]:
 
 
 def one_thread(device: torch.device) -> AbstractContextManager[None]:
-    """Give torch one thread, as `compute` does for little work.
+    """Set torch's number of threads to one, as `compute` does for little work.
 
-    Factorisations could give other bits on another number of threads.
+    Factorisations can give different bits for another number of threads.
     """
     return compute(0, device)

@@ -1,4 +1,4 @@
-"""Dead units, noticed; those of a sparse code are revived."""
+"""Detection of dead units, and reinitialisation of those of sparse codes."""
 
 from contextlib import ExitStack
 from typing import Any
@@ -9,25 +9,27 @@ from torch import Tensor, nn
 from .._networks.autoencoder import Autoencoder
 from .optimizers import Optimizer
 
-# A hidden layer is as good as dead when more of its units than this share are.
+# A hidden layer is reported if more than this share of its units is dead.
 _MOST = 0.5
+# One row in so many shows that a layer is alive, in most fits.
+_FIRST_LOOK = 16
 
 
 @torch.no_grad()
 def dead_units(network: Autoencoder, x: Tensor) -> Tensor:
-    """Find the units of a sparse code that no row of `x` makes active.
+    """Return the units of a sparse code that are active for no row of `x`.
 
     Parameters
     ----------
     network : Autoencoder
-        In evaluation mode.
+        The network, in evaluation mode.
     x : Tensor of shape (n, n_features)
-        Rows as the network sees them.
+        Rows in the form that the network gets.
 
     Returns
     -------
     Tensor of shape (n_dead,), int64
-        Their numbers.
+        Indices of the dead units.
     """
     return (network.sparse(x) <= 0).all(dim=0).nonzero().ravel()
 
@@ -41,20 +43,20 @@ def revive(
     x: Tensor,
     generator: torch.Generator,
 ) -> None:
-    """Point dead units at rows that are badly reconstructed [1]_.
+    """Reinitialise dead units for rows that are badly reconstructed [1]_.
 
     Parameters
     ----------
     network : Autoencoder
-        In evaluation mode.
+        The network, in evaluation mode.
     optimizer : Optimizer
-        Forgets what it knows of the dead units.
+        Its state of the dead units is set to zero.
     dead : Tensor of shape (n_dead,), int64
-        Their numbers.
+        Indices of the dead units.
     errors : Tensor of shape (n,)
-        Loss of each row, to which the chance to be chosen is proportional.
+        Loss of each row; the probability to be drawn is proportional to it.
     x : Tensor of shape (n, n_features)
-        Rows as the network sees them.
+        Rows in the form that the network gets.
     generator : torch.Generator
         Draws the rows; on the CPU.
 
@@ -68,7 +70,7 @@ def revive(
         return
     chosen = torch.multinomial(
         chances, len(dead), replacement=True, generator=generator
-    )
+    )  # (n_dead,)
     network.revive(dead, x, chosen.to(x.device))
     for weight, dim in network.unit_weights():
         for moment in optimizer.moments(weight):
@@ -77,30 +79,37 @@ def revive(
 
 @torch.no_grad()
 def dead_layer(network: Autoencoder, x: Tensor) -> tuple[int, int] | None:
-    """Find the hidden layer of which the largest share is dead, if that is most of it.
+    """Return the counts of the hidden layer with the largest share of dead units.
 
     Parameters
     ----------
     network : Autoencoder
-        In evaluation mode.
+        The network, in evaluation mode.
     x : Tensor of shape (n, n_features)
-        Rows as the network sees them.
+        Rows in the form that the network gets.
 
     Returns
     -------
     tuple of int or None
-        How many of its units no row makes active, and how many it has; None where no
-        layer has lost most of its units.
+        The number of its units that are active for no row, and the number of all its
+        units; None if no layer has lost more than half of its units.
     """
-    found: list[tuple[int, int]] = []
+    # Units that are active for some of the rows are active for one of all rows.
+    if _dead_layer(network, x[::_FIRST_LOOK]) is None:
+        return None
+    return _dead_layer(network, x)
+
+
+def _dead_layer(network: Autoencoder, x: Tensor) -> tuple[int, int] | None:
+    counts: list[tuple[int, int]] = []
 
     def count(module: nn.Module, inputs: Any, values: Tensor) -> None:
-        is_dead = (values.flatten(0, -2) <= 0).all(dim=0)
-        found.append((int(is_dead.sum()), len(is_dead)))
+        is_dead = (values.flatten(0, -2) <= 0).all(dim=0)  # (n_units,)
+        counts.append((int(is_dead.sum()), len(is_dead)))
 
     with ExitStack() as stack:
         for module in network.rectifiers():
             stack.callback(module.register_forward_hook(count).remove)
         network(x)
-    worst = max(found, key=lambda counts: counts[0] / counts[1], default=(0, 1))
+    worst = max(counts, key=lambda pair: pair[0] / pair[1], default=(0, 1))
     return worst if worst[0] > _MOST * worst[1] else None

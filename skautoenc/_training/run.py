@@ -25,42 +25,45 @@ from .stopping import Stopping
 # Takes a batch, its targets and weights, updates the weights and returns the loss.
 TrainingStep = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
-# Where rows are corrupted at random, the losses of small fits differ by chance, and the
-# rows that are tried are clean: so much more is no chance, in shares of the deviance.
-_BY_CHANCE = 0.05
+# Random corruption makes the losses of small fits vary by chance, and the rows that
+# weights are compared on are not corrupted. Differences up to this share of the
+# deviance do not count.
+_NOISE = 0.05
 
 
 class Run:
-    """A fit in progress, an epoch at a time.
+    """A fit in progress, which advances one epoch at a time.
 
     Parameters
     ----------
     step : Step
-        What is done with each batch.
+        Trains the network by one batch.
     rows : Rows
         The training rows.
     batches : Batches
-        Which rows make up each batch.
+        The rows of each batch.
     schedule : Schedule
-        Number of epochs, if nothing stops the run before, and learning rates.
+        Maximum number of epochs, and learning rates.
     stopping : Stopping
-        Decides when to stop before.
+        Decides when to stop earlier.
     validation : Rows or None
-        Held-out rows; without them `stopping` watches the training loss.
+        Held-out rows; without them, `stopping` watches the training loss.
     generator : torch.Generator
-        Draws the rows that dead units are revived by; on the CPU.
+        Draws the rows that dead units are reinitialised for; on the CPU.
     work : float
-        Floating point operations of one step, about.
+        Approximate number of floating point operations of one step.
 
     Attributes
     ----------
     losses : list of float
-        Mean training loss of each epoch, as far as it was finite.
+        Mean training loss of each epoch, up to the last finite one.
     validation_losses : list of float
         Loss on the held-out rows after each of these epochs; empty without them.
+    finished : bool
+        Whether all epochs are trained or the run was stopped.
     went_back : bool
-        Whether the run has ended with the weights of its best epoch, because its last
-        training loss was far above that one's.
+        Whether the run has restored the weights of its best epoch, because the last
+        training loss was far higher.
     """
 
     def __init__(
@@ -85,20 +88,16 @@ class Run:
         self.work = work
         self.losses: list[float] = []
         self.validation_losses: list[float] = []
+        self.finished = schedule.max_iter == 0
         self.went_back = False
 
     @property
-    def finished(self) -> bool:
-        """Whether all epochs are done or the run was stopped."""
-        return len(self.losses) >= self.schedule.max_iter or self.stopping.finished
-
-    @property
     def has_begun(self) -> bool:
-        """Whether any epoch is done."""
+        """Whether any epoch was trained."""
         return bool(self.losses) or self.stopping.diverged
 
     def state(self) -> dict[str, Any]:
-        """Copy all that epochs change into plain values and arrays."""
+        """Copy all that training changes into plain values and arrays."""
         return {
             "weights": [own_array(tensor) for tensor in self.step.tensors()],
             "optimizer": self.step.optimizer.state(),
@@ -110,7 +109,7 @@ class Run:
 
     @torch.no_grad()
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from where `state` was taken, in a run that was made alike."""
+        """Restore `state` in a run with equal settings."""
         tensors = self.step.tensors()
         for tensor, array in zip(tensors, state["weights"], strict=True):
             tensor.copy_(torch.tensor(array, device="cpu"))
@@ -120,13 +119,20 @@ class Run:
         self.stopping.load(state["stopping"], tensors)
         self.losses = list(state["losses"])
         self.validation_losses = list(state["validation_losses"])
+        self.finished = self._is_finished()
+
+    @property
+    def validation_scores(self) -> list[float]:
+        """Scores of the held-out rows: larger is better."""
+        best = self.step.objective.score_of_zero_loss
+        return [best - loss for loss in self.validation_losses]
 
     @property
     def _generators(self) -> tuple[torch.Generator, ...]:
         return self.generator, self.batches.generator, self.step.generator
 
     def resume(self) -> None:
-        """Take the weights as trained before: held-out rows may prefer them."""
+        """Compare the present weights by held-out loss with those of later epochs."""
         if self.validation is not None:
             held_out = self._validate(self.validation)
             self.stopping.start_from(held_out, self.step.tensors())
@@ -137,31 +143,34 @@ class Run:
         self.end_epoch(loss)
 
     def set_learning_rate(self, batch: int) -> None:
-        """Set what the schedule says for one of the batches of this epoch."""
+        """Set the learning rate of one batch of the present epoch."""
         epoch = len(self.losses) + batch / self.batches.number
         self.step.optimizer.learning_rate = self.schedule.rate(epoch)
 
     @property
     def n_bytes(self) -> int:
-        """Size of the rows, of the weights and of what goes with these."""
+        """Size of the rows, the weights, their gradients and the optimizer state."""
         tensors = self.step.tensors()
-        # Gradients and two moments.
+        # The weights, their gradients and two moments.
         return self.rows.n_bytes + 4 * sum(tensor.nbytes for tensor in tensors)
 
     def end_epoch(self, loss: float) -> None:
-        """Take note of the mean training loss of an epoch, and look after the rest."""
+        """Record the training loss of an epoch, validate, and revive dead units."""
         if self._ends_a_quarter():
             self._revive()
         held_out = None if self.validation is None else self._validate(self.validation)
         self.stopping.update(loss, held_out, self.step.tensors())
-        if self.stopping.diverged:
-            return
-        if held_out is not None:
-            self.validation_losses.append(held_out)
-        self.losses.append(loss)
+        if not self.stopping.diverged:
+            self.losses.append(loss)
+            if held_out is not None:
+                self.validation_losses.append(held_out)
+        self.finished = self._is_finished()
+
+    def _is_finished(self) -> bool:
+        return len(self.losses) >= self.schedule.max_iter or self.stopping.finished
 
     def finish(self) -> None:
-        """End the run with the right weights, in evaluation mode."""
+        """Set the final weights, and evaluation mode."""
         self.stopping.restore(self.step.tensors())
         self.step.network.eval()
         best_epoch = self.stopping.best_epoch(self.losses[-1] if self.losses else 0.0)
@@ -171,10 +180,10 @@ class Run:
 
     @torch.no_grad()
     def _go_back(self, weights: list[list[Tensor]]) -> None:
-        """Choose among the last weights and some that were better once.
+        """Choose among the last weights and others that had a lower training loss.
 
-        A training loss is the mean of an epoch that may have begun well and ended
-        badly, or the other way round: so each is tried on the rows themselves.
+        A training loss is a mean over an epoch, in which the weights may have improved
+        or got worse. Each set of weights is therefore evaluated on the training rows.
         """
         tensors = self.step.tensors()
         candidates = [[tensor.clone() for tensor in tensors], *weights]
@@ -184,19 +193,19 @@ class Run:
             loss = self._validate(self.rows)
             losses.append(loss if math.isfinite(loss) else math.inf)
         best = losses.index(min(losses))
-        if self.step.objective.is_random and losses[0] < losses[best] + _BY_CHANCE:
+        if self.step.objective.is_random and losses[0] < losses[best] + _NOISE:
             best = 0
         _copy_into(tensors, candidates[best])
         self.went_back = best > 0
 
     def summary(self) -> str:
-        """Tell the last epoch in a line."""
+        """Return a line about the last epoch."""
         if self.stopping.diverged:
             return f"Epoch {len(self.losses) + 1}: the loss is not finite"
         line = f"Epoch {len(self.losses)}/{self.schedule.max_iter}"
         line += f", loss = {self.losses[-1]:.6f}"
         if self.validation_losses:
-            line += f", validation score = {1 - self.validation_losses[-1]:.6f}"
+            line += f", validation score = {self.validation_scores[-1]:.6f}"
         return line
 
     def _ends_a_quarter(self) -> bool:
@@ -218,7 +227,7 @@ class Run:
 
     @torch.no_grad()
     def _validate(self, rows: Rows) -> float:
-        """Return the mean loss of the network as it is used after the fit."""
+        """Return the mean loss of the network in evaluation mode."""
         network = self.step.network.eval()
         evaluate = self.step.objective.evaluate
         return float(
@@ -240,11 +249,11 @@ def train_epoch(
     Parameters
     ----------
     runs : sequence of Run
-        One, or several with as many rows in as many batches.
+        One run, or several with the same number of rows and of batches.
     step : callable
         Trains one run by a batch, or several by the stack of their batches.
     leaders : sequence of Run
-        Those of the runs whose optimisers update the others as well.
+        One run of each team, whose optimizer updates the whole team.
 
     Returns
     -------
@@ -261,6 +270,7 @@ def train_epoch(
     for indices_and_sizes in zip(*groups, strict=True):
         indices = [index for index, _ in indices_and_sizes]
         sizes = indices_and_sizes[0][1]
+        # (n, n_features), or (n_networks, n, n_features)
         rows, targets, weights = _take(runs, indices)
         for batch, target, sample_weight in zip(
             torch.split(rows, sizes, dim=-2),
@@ -280,16 +290,16 @@ def train_epoch(
 def _take(
     runs: Sequence[Run], indices: Sequence[NDArray[np.int64]]
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Take rows, targets and weights, stacked if there are several runs."""
+    """Return rows, targets and weights, stacked if there are several runs."""
     if len(runs) == 1:
         return runs[0].rows.take(indices[0])
     taken = [run.rows.take(index) for run, index in zip(runs, indices, strict=True)]
     rows, targets, weights = zip(*taken, strict=True)
-    stacked = torch.stack(rows)
+    stacked = torch.stack(rows)  # (n_networks, n, n_features)
     given = [weight for weight in weights if weight is not None]
-    same = all(map(operator.is_, rows, targets))
+    same_targets = all(map(operator.is_, rows, targets))
     return (
         stacked,
-        stacked if same else torch.stack(targets),
+        stacked if same_targets else torch.stack(targets),
         torch.stack(given) if given else None,
     )

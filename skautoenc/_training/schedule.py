@@ -1,4 +1,4 @@
-"""How the learning rate falls over a fit."""
+"""Schedules of the learning rate."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _cosine(progress: float) -> float:
     return 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
-# Each maps the share of the fit that is done, so that none outlasts a short fit.
+# Each is a function of the finished share of the fit, so it suits fits of any length.
 # Cosine: Loshchilov and Hutter, "SGDR", ICLR 2017, without the restarts.
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": _constant,
@@ -47,6 +47,6 @@ class Schedule:
     max_iter: int
 
     def rate(self, epoch: float) -> float:
-        """Return the learning rate after `epoch` epochs, parts of one included."""
+        """Return the learning rate after `epoch` epochs, which may be a fraction."""
         share = SCHEDULES[self.learning_rate](epoch / self.max_iter)
         return self.learning_rate_init * share

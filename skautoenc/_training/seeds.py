@@ -1,4 +1,4 @@
-"""Randomness of one fit, apart from every other."""
+"""Random generators of one fit."""
 
 from dataclasses import dataclass
 
@@ -8,16 +8,16 @@ import torch
 
 @dataclass(frozen=True)
 class Streams:
-    """Independent generators for the things that a fit leaves to chance.
+    """Independent generators for the random draws of a fit.
 
     Parameters
     ----------
     weights : torch.Generator
-        First weights; on the CPU, so that they are the same on every device.
+        Initial weights; on the CPU, so that they do not depend on the device.
     order : torch.Generator
         Order of the rows; on the CPU.
     noise : torch.Generator
-        Corruption and dropout, drawn where the batch is.
+        Corruption and dropout; on the device of the batches.
     """
 
     weights: torch.Generator
@@ -26,7 +26,7 @@ class Streams:
 
 
 def spawn_streams(seed: int, device: torch.device) -> Streams:
-    """Derive the generators of one fit from one integer."""
+    """Derive the generators of a fit from one integer."""
     weights, order, noise = (
         int(child.generate_state(1, np.uint64)[0]) >> 1
         for child in np.random.SeedSequence(seed).spawn(3)

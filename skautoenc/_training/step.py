@@ -1,4 +1,4 @@
-"""One step of training."""
+"""One training step."""
 
 from collections.abc import Callable
 
@@ -7,33 +7,33 @@ from torch import Tensor
 
 from .._networks.autoencoder import Autoencoder
 from .._networks.gradients import closed_form_gradients
-from .._networks.weights import tensor_owners
+from .._networks.weights import owners_of_untrained
 from .._objectives.objectives import Objective
 from .optimizers import Optimizer
 
-# Changes the gradients of a step in place, before they are clipped and used.
+# Changes the gradients of a step in place, before they are clipped and applied.
 Reduce = Callable[[list[Tensor]], None]
 
 
 class Step:
-    """Forward, backward, update.
+    """Forward pass, backward pass, update.
 
     Parameters
     ----------
     network : Autoencoder
-        What is trained.
+        The network to train.
     objective : Objective
-        Gives the loss of a batch.
+        Computes the loss of a batch.
     optimizer : Optimizer
         Updates the network's parameters.
     max_grad_norm : float or None
-        Bound on the norm of all gradients together.
+        Maximum norm of all gradients together.
     generator : torch.Generator
         Source of the noise.
     reduce : callable, optional
-        Is called with the gradients of each step, a flat tensor for each piece of
-        memory, and changes them in place before they are clipped and used: to average
-        them over several processes, for example. Called where autograd is off.
+        Called with the gradients of each step, one flat tensor per block of memory. It
+        changes them in place before they are clipped and applied, for example to their
+        means over several processes. Autograd is off when it is called.
     """
 
     def __init__(
@@ -52,21 +52,17 @@ class Step:
         self.max_grad_norm = max_grad_norm
         self.generator = generator
         self.reduce = reduce
-        self._others = [
-            (module, name)
-            for module, name in tensor_owners(network)
-            if not getattr(module, name).requires_grad
-        ]
-        self._find_gradients()
+        self._others = owners_of_untrained(network)
+        self._select_gradients()
 
-    def _find_gradients(self) -> None:
-        """Find closed-form gradients, if there are any, for the present memory."""
+    def _select_gradients(self) -> None:
+        """Use closed-form gradients for the present memory, if there are any."""
         known = self.objective.is_squared_error
         self._gradients = closed_form_gradients([self.network]) if known else None
         self._version = self.optimizer.version
 
     def tensors(self) -> list[Tensor]:
-        """Return all that training changes, in as few tensors as can be."""
+        """Return all tensors that training changes, in as few tensors as possible."""
         others = [getattr(module, name) for module, name in self._others]
         return [tensor.detach() for tensor in [*self.optimizer.values, *others]]
 
@@ -75,30 +71,29 @@ class Step:
     ) -> Tensor:
         """Update the weights by one batch; return its loss, still on the device.
 
-        To be called where autograd is off: it is turned on where it is needed.
+        Autograd must be off; it is turned on where it is needed.
         """
         if self._gradients is None:
             loss = self._by_autograd(batch, target, sample_weight)
         else:
-            # Closed forms hold views: stale ones train memory that nobody reads.
+            # Closed forms hold views of the memory. After a relocation they would train
+            # memory that is no longer used.
             if self._version != self.optimizer.version:
-                self._find_gradients()
-            source, _, target = self.objective.draw(batch, target, self.generator)
+                self._select_gradients()
+            source = batch
+            if self.objective.is_random:
+                source, _, target = self.objective.draw(batch, target, self.generator)
             loss = self._gradients(source, target, sample_weight)
         if self.reduce is not None:
             self.reduce(self.optimizer.gradients)
-        self.clip_gradients()
+        if self.max_grad_norm is not None:
+            self.optimizer.clip_gradients(self.max_grad_norm)
         self.optimizer.step()
         return loss
 
-    def clip_gradients(self) -> None:
-        """Scale the gradients down, if they are to be."""
-        if self.max_grad_norm is not None:
-            self.optimizer.clip_gradients(self.max_grad_norm)
-
     @property
     def has_closed_form(self) -> bool:
-        """Whether autograd is not needed."""
+        """Whether gradients are computed in closed form, without autograd."""
         return self._gradients is not None
 
     def _by_autograd(

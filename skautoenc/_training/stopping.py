@@ -1,4 +1,4 @@
-"""When to stop, and which weights to keep."""
+"""When to stop training, and which weights to keep."""
 
 import math
 from typing import Any
@@ -9,22 +9,28 @@ from torch import Tensor
 
 from .._networks.weights import own_array
 
-# The last training loss is far above the best one, beyond what batches differ by, where
-# it is as many times as large.
+# Differences between batches explain a last training loss of up to this multiple of the
+# best one.
 _FAR = 1.2
 
 
 class Stopping:
-    """Watch a loss an epoch, on held-out rows if there are any, and keep the best.
+    """Watch one loss per epoch, and keep the best weights.
+
+    The loss is that of the held-out rows if there are any, and the training loss
+    otherwise.
 
     Parameters
     ----------
     tensors : list of Tensor
-        What is trained, before the first epoch.
+        The trained tensors, before the first epoch.
     tol : float
-        A loss counts as better when it is lower by more than this.
+        A loss counts as an improvement if it is lower by more than this.
     n_iter_no_change : int
-        Stop when this many epochs in a row were not better.
+        Maximum number of consecutive epochs without improvement.
+    far : float or None, default=None
+        A loss is far above the best one if it is higher by this; None for losses that
+        are shares, of which a fifth more is far.
     """
 
     def __init__(
@@ -33,7 +39,9 @@ class Stopping:
         *,
         tol: float,
         n_iter_no_change: int,
+        far: float | None = None,
     ) -> None:
+        self._far = far
         self.tol = tol
         self.n_iter_no_change = n_iter_no_change
         self.diverged = False
@@ -41,7 +49,7 @@ class Stopping:
         self._validated = False
         self._reference = math.inf
         self._stale = 0
-        # Weights before the first epoch, until there is a better one.
+        # Weights before the first epoch, until better ones are kept.
         self._first: list[Tensor] | None = _copies(tensors)
         self._latest: list[Tensor] | None = None
         self._kept: list[Tensor] | None = None
@@ -50,16 +58,16 @@ class Stopping:
 
     @property
     def has_weights(self) -> bool:
-        """Whether any epoch was good enough to keep."""
+        """Whether any weights are kept."""
         return self._kept is not None
 
     @property
     def finished(self) -> bool:
-        """Whether to stop."""
+        """Whether training should stop."""
         return self.diverged or self._stale >= self.n_iter_no_change
 
     def start_from(self, held_out: float, tensors: list[Tensor]) -> None:
-        """Take note of weights that were trained before, and of their held-out loss."""
+        """Keep weights of an earlier fit, with their held-out loss."""
         self._validated = True
         self.best_loss = held_out
         self._kept = _copies(tensors)
@@ -67,7 +75,7 @@ class Stopping:
     def update(
         self, loss: float, held_out: float | None, tensors: list[Tensor]
     ) -> None:
-        """Take note of an epoch's losses and of the weights that it ended with."""
+        """Record the losses of an epoch, and the weights at its end."""
         watched = loss if held_out is None else held_out
         self._validated = held_out is not None
         if not (math.isfinite(loss) and math.isfinite(watched)):
@@ -76,7 +84,7 @@ class Stopping:
         latest = _copies(tensors)
         if watched < self.best_loss:
             self.best_loss = watched
-            # A training loss tells of the weights that the epoch began with.
+            # A training loss belongs to the weights at the beginning of the epoch.
             self._kept = latest if self._validated else self._latest
             self._after = None if self._validated else latest
             if self._kept is not None:
@@ -89,11 +97,10 @@ class Stopping:
             self._stale += 1
 
     def restore(self, tensors: list[Tensor]) -> None:
-        """Go back to the best held-out loss, or from weights or a loss not finite.
+        """Restore the weights of the best held-out loss, or the last finite ones.
 
-        A training loss that was a little lower a few epochs ago is no reason to go
-        back: it is the noise of the batches. See `best_epoch` for one that was much
-        lower.
+        Weights of a slightly lower training loss are not restored: the difference is
+        noise of the batches. For a much lower one, see `best_epoch`.
         """
         finite = all(bool(tensor.isfinite().all()) for tensor in tensors)
         self.diverged = self.diverged or not finite
@@ -112,17 +119,20 @@ class Stopping:
         Returns
         -------
         list of list of Tensor
-            Empty where held-out rows have decided already, or where the last epoch was
-            about as good as the best one.
+            Empty if held-out rows select the weights, or if the last epoch was about as
+            good as the best one.
         """
-        far = loss > _FAR * self.best_loss and loss > self.best_loss + self.tol
-        if self._validated or self.diverged or not far:
+        limit = (
+            _FAR * self.best_loss if self._far is None else self.best_loss + self._far
+        )
+        is_far = loss > limit and loss > self.best_loss + self.tol
+        if self._validated or self.diverged or not is_far:
             return []
         before = self._first if self._kept is None else self._kept
         return [weights for weights in (before, self._after) if weights is not None]
 
     def state(self) -> dict[str, Any]:
-        """Copy what is remembered after an epoch into plain values and arrays."""
+        """Copy the state after an epoch into plain values and arrays."""
         kept = self._kept
         is_best = self._after is not None and self._after is self._latest
         after = None if is_best else self._after
@@ -138,7 +148,7 @@ class Stopping:
         }
 
     def load(self, state: dict[str, Any], tensors: list[Tensor]) -> None:
-        """Take over what `state` gave, where `tensors` are those of that epoch."""
+        """Restore `state`; `tensors` are the trained tensors of that epoch."""
         self.diverged = state["diverged"]
         self.best_loss = state["best_loss"]
         self._validated = state["validated"]

@@ -1,10 +1,10 @@
-"""What the displays share: lazy matplotlib, checks, and grids of images."""
+"""Common code of the displays: lazy matplotlib, checks, and grids of images."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
     from matplotlib.lines import Line2D
 
-# Four, nine and other small squares are more often tables than images.
+# Rows of four, nine or another small square of columns are more often tables.
 MIN_GUESSED_IMAGE_SIDE = 4
 LINE_COLOR = "#3f90da"
 
-# Sizes in inches: one image or line of a new figure, and what goes around them.
+# Sizes in inches: one image or line of a new figure, and the margins around them.
 IMAGE_WIDTH = 0.9
 LINE_TILE_SIZE = (1.35, 0.9)
 TITLE_HEIGHT = 0.6
 MIN_FIGURE_WIDTH = 3.5
-# Room between neighbours, as a share of the room that one of them gets.
+# Space between neighbours, as a share of the size of one of them.
 TILE_GAP = 0.1
 
 
@@ -43,19 +43,29 @@ def new_axes(figsize: tuple[float, float] | None = None) -> Axes:
 
 
 def check_autoencoder(estimator: Any) -> None:
-    """Raise unless `estimator` is a fitted autoencoder, of rows or of patches."""
+    """Raise an error unless `estimator` is a fitted autoencoder of rows or patches."""
     check_is_fitted(estimator)
     if not (hasattr(estimator, "network_") or hasattr(estimator, "autoencoder_")):
-        raise TypeError(
-            f"Displays expect an autoencoder, got a {type(estimator).__name__}. If the "
-            "autoencoder is a part of it, pass that part, for instance "
-            "`pipeline[-1]`, and any data as that part receives it, for instance "
-            "`pipeline[:-1].transform(X)`."
-        )
+        _refuse(estimator, "Displays expect an", "autoencoder")
+
+
+def check_detector(estimator: Any) -> None:
+    """Raise unless `estimator` is a fitted detector of outliers."""
+    check_is_fitted(estimator)
+    if not hasattr(estimator, "explain"):
+        _refuse(estimator, "OutlierDisplay expects an", "AutoencoderOutlierDetector")
+
+
+def _refuse(estimator: Any, expects: str, name: str) -> NoReturn:
+    raise TypeError(
+        f"{expects} {name}, got a {type(estimator).__name__}. If the {name} is a part "
+        "of it, pass that part, for instance `pipeline[-1]`, and any data as that part "
+        "receives it, for instance `pipeline[:-1].transform(X)`."
+    )
 
 
 def take_evenly(n_selected: int, *arrays: Any) -> list[Any]:
-    """Take at most `n_selected` rows of each array, from the first to the last."""
+    """Select at most `n_selected` rows of each array, at equal distances."""
     arrays = indexable(*arrays)
     n_rows = _num_samples(arrays[0])
     rows = np.linspace(0, n_rows - 1, min(n_rows, n_selected)).round().astype(np.intp)
@@ -63,13 +73,13 @@ def take_evenly(n_selected: int, *arrays: Any) -> list[Any]:
 
 
 def known_image_shape(estimator: Any) -> tuple[int, ...] | None:
-    """Return the shape of a row as an image, if `estimator` knows one to draw."""
+    """Return the image shape of a row, if `estimator` has one that can be drawn."""
     shape: tuple[int, ...] | None = getattr(estimator, "image_shape_", None)
     return drawable(shape) if shape is not None else None
 
 
 def drawable(shape: Sequence[int]) -> tuple[int, ...]:
-    """Turn (height, width, n_channels) into an image, or a line where it is none."""
+    """Convert (height, width, n_channels) to the shape of an image or of a line."""
     height, width, n_channels = shape
     if 1 in (height, width) or n_channels not in (1, 3):
         return (math.prod(shape),)
@@ -134,7 +144,7 @@ def _tile_size(image_shape: tuple[int, ...]) -> tuple[float, float]:
     if len(image_shape) == 1:
         return LINE_TILE_SIZE
     height, width = image_shape[:2]
-    # Very long or flat images would otherwise ask for an enormous figure.
+    # Very long or flat images would otherwise need an enormous figure.
     return IMAGE_WIDTH, IMAGE_WIDTH * float(np.clip(height / width, 0.25, 4))
 
 

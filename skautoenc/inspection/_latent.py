@@ -22,15 +22,15 @@ from ._common import check_autoencoder, new_axes, take_evenly
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Ten colours that stay apart for all common kinds of colour vision, in the order
-# of Petroff (2021), https://arxiv.org/abs/2107.02270.
+# Ten colours that can be distinguished with all common types of colour vision, in the
+# order of Petroff (2021), https://arxiv.org/abs/2107.02270.
 CLASS_COLORS = (
     "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6",
     "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd",
 )  # fmt: skip
-# The colours repeat after ten classes: the markers then tell the classes apart.
+# The colours repeat after ten classes; the markers then distinguish the classes.
 CLASS_MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*")
-# A whole-numbered target with more values than this is taken for a quantity.
+# An integer target with more distinct values than this is treated as a quantity.
 MAX_NUMERIC_CLASSES = 20
 CLASSES_PER_LEGEND_COLUMN = 20
 # Lighter than the grey among the classes' colours.
@@ -153,7 +153,7 @@ class LatentDisplay:
             self._draw_quantities(known, target, style)
         if is_missing.any():
             x, y = points[is_missing].T
-            # Below the points that say more.
+            # Drawn below the other points, which carry more information.
             missing = {**style, "color": MISSING_COLOR, "zorder": 0.5}
             self.scatter_.append(self.ax_.scatter(x, y, label="missing", **missing))
         if title is not None or is_missing.any():
@@ -182,7 +182,7 @@ class LatentDisplay:
         legend = self.ax_.legend(
             title=title,
             ncols=n_columns,
-            # A colour bar takes the place beside the axes.
+            # A colour bar takes the space beside the axes.
             **({"loc": "upper right"} if title is None else beside),
         )
         for handle in legend.legend_handles:
@@ -196,7 +196,7 @@ class LatentDisplay:
         artist = self.ax_.scatter(x, y, c=target, cmap="viridis", **style)
         self.scatter_.append(artist)
         colorbar = self.figure_.colorbar(artist, ax=self.ax_, label="Target")
-        # The transparency is meant for the points: it would make the scale pale.
+        # The transparency is for the points; it would make the colour scale pale.
         if colorbar.solids is not None:
             colorbar.solids.set_alpha(1)
 
@@ -295,21 +295,21 @@ class LatentDisplay:
 
 
 def _point_style(n_samples: int) -> dict[str, Any]:
-    """Return how to draw that many points: the ink grows more slowly than they."""
+    """Return size and transparency for a number of points, smaller for more points."""
     root = math.sqrt(n_samples)
     return {
         "s": np.clip(600 / root, 4, 36),
         "alpha": np.clip(30 / root, 0.25, 0.9),
         "linewidths": 0,
-        # Thousands of separate shapes make vector graphics slow to open.
+        # Vector graphics with thousands of separate shapes are slow to open.
         "rasterized": True,
     }
 
 
 def _split_missing(target: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Return the values that are there, and for each sample whether it has none."""
+    """Return the known values, and for each sample whether its value is missing."""
     if isinstance(target, list | tuple):
-        # numpy would turn a NaN among strings into one.
+        # numpy would convert a NaN among strings to a string.
         objects = np.asarray(target, dtype=object)
         target = objects if pd.isna(objects).any() else target
     if hasattr(target, "isna") and target.ndim == 1:
@@ -326,7 +326,7 @@ def _split_missing(target: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
 
 
 def _holds_classes(target: NDArray[Any]) -> bool:
-    """Tell classes from quantities."""
+    """Whether a target holds classes, not quantities."""
     if not np.issubdtype(target.dtype, np.number):
         return True
     is_whole = bool(np.all(target % 1 == 0))

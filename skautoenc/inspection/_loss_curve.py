@@ -113,7 +113,7 @@ class LossCurveDisplay:
 
         prefix = "" if self.name is None else f"{self.name}: "
         epochs = np.arange(1, len(loss) + 1)
-        # A single epoch makes a line without extent: only a marker shows it.
+        # A line of a single epoch has no length: only a marker shows it.
         marker = "." if len(loss) == 1 else ""
         (self.line_,) = self.ax_.plot(
             epochs, loss, label=f"{prefix}training", marker=marker
@@ -142,8 +142,7 @@ class LossCurveDisplay:
         )
         if losses.min() > 0 and losses.max() > 10 * losses.min():
             self.ax_.set_yscale("log")
-            # Losses span few decades: with ticks at the powers of ten alone, there
-            # might be a single one.
+            # Losses span few decades: ticks at powers of ten could be one only.
             self.ax_.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             self.ax_.yaxis.set_major_formatter("{x:g}")
             self.ax_.yaxis.set_minor_formatter(NullFormatter())
@@ -203,7 +202,7 @@ class LossCurveDisplay:
         check_autoencoder(estimator)
         estimator = getattr(estimator, "autoencoder_", estimator)
         losses, scores = estimator.loss_curve_, estimator.validation_scores_
-        # After warm starts with and without early stopping, nothing tells which
+        # After warm starts with and without early stopping, it is not known which
         # epochs the scores belong to.
         if scores is not None and len(scores) != len(losses):
             scores = None

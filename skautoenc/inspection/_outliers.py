@@ -1,4 +1,4 @@
-"""The strangest rows of a data set, and the scores of all."""
+"""The strangest rows of a data set, and the scores of all rows."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import _safe_indexing, check_array, check_scalar
-from sklearn.utils.validation import check_is_fitted
 
-from ._common import LINE_COLOR, new_axes
+from ._common import LINE_COLOR, check_detector, new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,10 +19,10 @@ if TYPE_CHECKING:
 _CELL_SIZE = (1.1, 0.42)
 _LABEL_WIDTH = 1.5
 _HISTOGRAM_HEIGHT = 1.8
-# Shares of the axes: the histogram above, the table below.
+# Shares of the height: the histogram above, the table below.
 _HISTOGRAM = (0.0, 0.74, 1.0, 0.26)
 _TABLE = (0.0, 0.0, 1.0, 0.6)
-# Surprise, in nats, at which cells are darkest.
+# Surprise, in nats, of the darkest cells.
 _DARKEST = 5.0
 _THRESHOLD_COLOR = "#bd1f01"
 
@@ -255,14 +254,7 @@ class OutlierDisplay:
         >>> display.texts_.shape
         (3, 4)
         """
-        check_is_fitted(estimator)
-        if not hasattr(estimator, "explain"):
-            raise TypeError(
-                "OutlierDisplay expects an AutoencoderOutlierDetector, got a "
-                f"{type(estimator).__name__}. If the detector is a part of it, pass "
-                "that part, for instance `pipeline[-1]`, and the data as that part "
-                "receives it, for instance `pipeline[:-1].transform(X)`."
-            )
+        check_detector(estimator)
         check_scalar(n_rows, "n_rows", Integral, min_val=1)
         scores = estimator.score_samples(X)
         strangest = np.argsort(scores, kind="stable")[:n_rows]
@@ -287,7 +279,7 @@ def _figure_size(shape: tuple[int, ...]) -> tuple[float, float]:
     n_rows, n_columns = shape
     width = max(5.0, n_columns * _CELL_SIZE[0] + _LABEL_WIDTH)
     height = n_rows * _CELL_SIZE[1] / _TABLE[3] + _HISTOGRAM_HEIGHT
-    # Very wide tables would otherwise ask for an enormous figure.
+    # Very wide tables would otherwise need an enormous figure.
     return min(width, 40.0), height
 
 
@@ -299,7 +291,7 @@ def _objects(values: Any) -> NDArray[Any]:
 
 
 def _write(value: Any) -> str:
-    """Write a cell in a few characters."""
+    """Format a cell in a few characters."""
     if value is None or value != value:
         return "missing"
     if isinstance(value, bool | np.bool_):

@@ -146,7 +146,7 @@ class ReconstructionDisplay:
             self.artists_[row, column] = draw_row(
                 tile, pairs[row, column], image_shape, limits, cmap="gray"
             )
-            # Keeps each pair close together where the axes have room to spare.
+            # Keeps the images of a pair close if the axes have spare room.
             tile.set_anchor("SN"[row])
 
     def _label_axes(self, errors: NDArray[Any]) -> None:

@@ -1,7 +1,7 @@
 """Fitted estimators as ONNX graphs.
 
-`to_onnx` turns one estimator into a model. Importing this module also tells skl2onnx
-of the estimators here, so that ``skl2onnx.to_onnx`` takes pipelines that hold them.
+`to_onnx` turns one estimator into a model. Importing this module also registers the
+estimators with skl2onnx, so ``skl2onnx.to_onnx`` converts pipelines with them.
 """
 
 try:

@@ -1,4 +1,4 @@
-"""Converters for skl2onnx: the estimators as parts of a pipeline's graph."""
+"""Converters for skl2onnx, which make estimators part of a pipeline's graph."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from ._graph import OPSET, Graph
 
 
 def register() -> None:
-    """Tell skl2onnx of the estimators."""
+    """Register the estimators with skl2onnx."""
     for kind in public_estimators():
         name = f"Skautoenc{kind.__name__}"
         update_registered_converter(kind, name, _set_shape, _convert)
 
 
 def _set_shape(operator: Any) -> None:
-    """Say what comes out of an estimator."""
+    """Set type and shape of an estimator's output."""
     estimator = operator.raw_operator
     check_is_fitted(estimator)
     if not isinstance(estimator, FittedEstimator):
@@ -58,17 +58,17 @@ def _convert(scope: Any, operator: Any, container: Any) -> None:
             name=node.name,
             **attributes,
         )
-    # Of float64 rows skl2onnx expects float64 features, and builds what follows on it.
+    # For float64 rows, skl2onnx expects float64 features in the rest of the pipeline.
     output = operator.outputs[0]
     kind = guess_proto_type(output.type)
     container.add_node("Cast", found, output.full_name, to=kind)
 
 
 def _rows(graph: Graph, inputs: list[Any]) -> tuple[np.dtype, str]:
-    """Emit the rows of one or more inputs as one matrix; say which type it has."""
+    """Emit the rows of one or more inputs as one matrix; return its name and type."""
     names = [variable.full_name for variable in inputs]
     kinds = [type(variable.type) for variable in inputs]
-    # As the estimator reads them: float32 as it is, all else as float64.
+    # As in the estimator: float32 is kept, other types become float64.
     is_single = all(kind is FloatTensorType for kind in kinds)
     dtype = np.dtype(np.float32 if is_single else np.float64)
     if not is_single:

@@ -1,4 +1,4 @@
-"""What each model gives, as nodes."""
+"""Outputs of each type of model as nodes."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ _CPU = torch.device("cpu")
 
 @singledispatch
 def features(model: object, graph: Graph, rows: str, dtype: np.dtype) -> str:
-    """Emit what `transform` gives.
+    """Emit the result of `transform`.
 
     Parameters
     ----------
     model : Model or PatchModel
-        What an estimator has learnt.
+        The model of an estimator.
     graph : Graph
-        Where the nodes go.
+        Graph that the nodes are added to.
     rows : str
         Name of the rows, (n, n_features).
     dtype : dtype
-        Their type, float32 or float64.
+        Type of the rows, float32 or float64.
 
     Returns
     -------
@@ -48,14 +48,14 @@ def features(model: object, graph: Graph, rows: str, dtype: np.dtype) -> str:
     Raises
     ------
     TypeError
-        If the model has no form in ONNX.
+        If the model cannot be exported.
     """
     raise TypeError(f"{type(model).__name__} cannot be exported to ONNX.")
 
 
 @singledispatch
 def reconstruction(model: object, graph: Graph, values: str) -> str:
-    """Emit what `inverse_transform` gives of features of the name `values`."""
+    """Emit the result of `inverse_transform` for the features named `values`."""
     raise TypeError(f"{type(model).__name__} has no way back in ONNX.")
 
 
@@ -68,8 +68,8 @@ def _(model: Model, graph: Graph, rows: str, dtype: np.dtype) -> str:
     if isinstance(side, TableSide):
         raise TypeError(
             "TabularAutoencoderTransformer cannot be exported to ONNX: it takes "
-            "frames, whose strings, dates and gaps have no place in a graph of "
-            "numbers. Encode the columns by scikit-learn's encoders and use "
+            "frames, whose strings, dates and missing values do not fit into a graph "
+            "of numbers. Encode the columns by scikit-learn's encoders and use "
             "AutoencoderTransformer."
         )
     if side.row_total is not None:
@@ -102,7 +102,7 @@ def _(model: Model, graph: Graph, values: str) -> str:
         rows = inverse(step, graph, rows)
     rows = restore(graph, rows, side.mean, side.scale)
     dtype = restored_type(side.mean, side.scale)
-    # Rounding may have led out of the range.
+    # Rounding can lead out of the range.
     if side.loss.lowest > -math.inf:
         rows = graph.add("Max", rows, np.asarray(side.loss.lowest, dtype=dtype))
     if side.loss.highest < math.inf:
@@ -120,7 +120,7 @@ def _(model: PatchModel, graph: Graph, rows: str, dtype: np.dtype) -> str:
     patches = _normalized_patches(model.features, graph, rows)
     pooled = _pooled(model.features, graph, _codes(model.features, graph, patches))
     root = graph.add("Sqrt", graph.add("Abs", pooled))
-    # Of codes that may be negative, as a dense autoencoder has them.
+    # The sign is kept: codes of dense autoencoders can be negative.
     pooled = graph.add("Mul", root, graph.add("Sign", pooled))
     if compression.forward is None:
         return pooled
@@ -129,9 +129,9 @@ def _(model: PatchModel, graph: Graph, rows: str, dtype: np.dtype) -> str:
 
 
 def _normalized_patches(features: PatchFeatures, graph: Graph, rows: str) -> str:
-    """Emit all patches of standardised images, one a row."""
+    """Emit all patches of standardised images, one per row."""
     source = features.source
-    # Which pixel each value of each patch is: padding and cutting in one node.
+    # The pixel index of each value of each patch: one node pads and cuts.
     shape = source.image_shape
     pixels = torch.arange(math.prod(shape), device=_CPU).view(1, *shape)
     padded = pad_edges(pixels, source.padding)
@@ -148,10 +148,10 @@ def _normalized_patches(features: PatchFeatures, graph: Graph, rows: str) -> str
 
 
 def _codes(of_patches: PatchFeatures, graph: Graph, patches: str) -> str:
-    """Emit the codes of patches, one a row."""
+    """Emit the codes of patches, one patch per row."""
     encoder = of_patches.encode
     if isinstance(encoder, PatchEncoder):
-        # All that is linear is one product, as in the estimator.
+        # All linear maps are combined in one product, as in the estimator.
         codes = graph.add("Gemm", patches, encoder.weight, encoder.bias)
         return graph.add("Relu", codes)
     return features(of_patches.inner, graph, patches, np.dtype(np.float32))

@@ -1,4 +1,4 @@
-"""One estimator as a model of its own."""
+"""Export of a single estimator."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def to_onnx(
 
     Parameters
     ----------
-    estimator : AutoencoderTransformer, ConvAutoencoderTransformer or \
-            PatchAutoencoderTransformer
+    estimator : AutoencoderTransformer, ConvAutoencoderTransformer, \
+            PatchAutoencoderTransformer or VariationalAutoencoder
         Fitted autoencoder. A `network` of your own is not supported.
 
     part : {"encoder", "autoencoder"}, default="encoder"
@@ -118,7 +118,7 @@ def to_onnx(
             graph.constants,
         ),
         opset_imports=_OPSETS,
-        # Older than what the installed onnx writes, for older runtimes.
+        # Older than the installed onnx would set, to support older runtimes.
         ir_version=helper.find_min_ir_version_for(_OPSETS),
         producer_name="skautoenc",
         producer_version=__version__,

@@ -1,4 +1,4 @@
-"""The nodes and constants of a graph, as they are emitted."""
+"""Nodes and constants of a graph."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from onnx.helper import make_node
 from onnx.numpy_helper import from_array
 from torch import Tensor
 
-# The first version of ONNX that has all operators used, in forms that did not change
-# since: what runs today runs it.
+# The first version of ONNX with all operators used here. They have not changed since,
+# so present runtimes support it.
 OPSET = 13
 
 
 class Graph:
-    """A graph that grows node by node.
+    """A graph that is built node by node.
 
     Parameters
     ----------
     unique_name : callable
-        Turns a word into a name that the model does not have yet.
+        Returns a name based on a word that the model does not have yet.
 
     Attributes
     ----------
     nodes : list of NodeProto
-        In the order of computation.
+        Nodes in the order of computation.
     constants : list of TensorProto
-        Equal ones once: a tied decoder shares the encoder's weights.
+        Equal constants are stored once: a tied decoder shares the encoder's weights.
     """
 
     def __init__(self, unique_name: Callable[[str], str]) -> None:
@@ -47,18 +47,18 @@ class Graph:
         Parameters
         ----------
         operator : str
-            Its type.
+            Type of the operator.
         *inputs : str, Tensor, ndarray, float or list of int
-            Names of values that are computed, and constants; floats are float32.
+            Names of computed values, or constants; floats are float32.
         n_outputs : int
-            How many outputs the operator has.
+            Number of outputs of the operator.
         **attributes : dict
-            Of the operator.
+            Attributes of the operator.
 
         Returns
         -------
         str
-            The name of the first output.
+            Name of the first output.
         """
         names = [v if isinstance(v, str) else self._constant(v) for v in inputs]
         outputs = [self.unique_name(operator.lower()) for _ in range(n_outputs)]
@@ -67,8 +67,8 @@ class Graph:
         return outputs[0]
 
     def mean(self, values: str, width: int) -> str:
-        """Add the mean over the last axis, of length `width`, which stays as one."""
-        # Where ReduceMean takes its axes changed between versions.
+        """Add the mean over the last axis, of length `width`, which is kept as one."""
+        # ReduceMean takes its axes in different ways in different versions.
         return self.add("Mul", self.add("ReduceSum", values, [-1]), 1 / width)
 
     def _constant(self, value: Any) -> str:

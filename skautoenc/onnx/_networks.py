@@ -1,4 +1,4 @@
-"""Networks as nodes: their layers, and how they put them together."""
+"""Networks and their layers as nodes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from .._networks.convolutional import (
     Convolution,
     ConvolutionalAutoencoder,
     TransposedConvolution,
-    _OfPlaces,
+    _PerPosition,
 )
 from .._networks.dense import DenseAutoencoder
 from .._networks.layers import BatchNorm, Dropout, LayerNorm, Linear, TransposedLinear
+from .._networks.variational import DenseVariationalAutoencoder
 from ._graph import Graph
 
 
@@ -34,12 +35,12 @@ def encode(network: Autoencoder, graph: Graph, x: str) -> list[str]:
     graph : Graph
         Where the nodes go.
     x : str
-        Name of what the network sees, (n, n_features).
+        Name of the network's input, (n, n_features).
 
     Returns
     -------
     list of str
-        Names of the hidden activations, if any are known, and of the code.
+        Names of the hidden activations, if the network has any, and of the code.
     """
     raise TypeError(
         "A network of your own cannot be exported to ONNX, its operators are not known "
@@ -49,12 +50,12 @@ def encode(network: Autoencoder, graph: Graph, x: str) -> list[str]:
 
 @singledispatch
 def decode(network: Autoencoder, graph: Graph, code: str) -> str:
-    """Emit the decoder, which thins out a sparse code first."""
+    """Emit the decoder, with the sparsity rule first."""
     raise TypeError(f"{type(network).__name__} has no decoder in ONNX.")
 
 
 def thin_out(network: Autoencoder, graph: Graph, code: str) -> str:
-    """Emit what leaves of a code that which the decoder gets."""
+    """Emit the sparsity rule: keep the activations that the decoder uses."""
     if isinstance(network, DenseAutoencoder):
         return apply(network.sparsity, graph, code)
     return code
@@ -105,6 +106,27 @@ def _(network: ConvolutionalAutoencoder, graph: Graph, code: str) -> str:
     return rows
 
 
+@encode.register
+def _(network: DenseVariationalAutoencoder, graph: Graph, x: str) -> list[str]:
+    # Means come first, log-variances after them.
+    values = apply(network.encoder, graph, x)
+    code = graph.add("Slice", values, [0], [network.widths[-1]], [1])
+    if network.skip_in is not None:
+        code = graph.add("Add", code, graph.add("Gemm", x, network.skip_in, transB=1))
+    return [code]
+
+
+@decode.register
+def _(network: DenseVariationalAutoencoder, graph: Graph, code: str) -> str:
+    rows = apply(network.decoder, graph, code)
+    if network.config["varies"]:
+        # Means come first, what their noise depends on after them.
+        rows = graph.add("Slice", rows, [0], [network.widths[0]], [1])
+    if network.skip_out is not None:
+        rows = graph.add("Add", rows, graph.add("Gemm", code, network.skip_out))
+    return rows
+
+
 # Layers
 
 
@@ -119,12 +141,12 @@ def apply(layer: nn.Module, graph: Graph, x: str) -> str:
     graph : Graph
         Where the nodes go.
     x : str
-        Name of what goes in.
+        Name of the input.
 
     Returns
     -------
     str
-        Name of what comes out.
+        Name of the output.
     """
     raise TypeError(f"The layer {type(layer).__name__} cannot be exported to ONNX.")
 
@@ -171,7 +193,7 @@ def _convolve(
     x: str,
     **attributes: Any,
 ) -> str:
-    """Emit a convolution, of maps that have their channels last."""
+    """Emit a convolution of channels-last maps."""
     maps = graph.add(
         operator,
         graph.add("Transpose", x, perm=[0, 3, 1, 2]),
@@ -185,8 +207,8 @@ def _convolve(
 
 
 @apply.register
-def _(layer: _OfPlaces, graph: Graph, x: str) -> str:
-    # Normalisations here are of the last axis, whatever there is before it.
+def _(layer: _PerPosition, graph: Graph, x: str) -> str:
+    # Normalisations are over the last axis, whatever the number of axes.
     return apply(layer.layer, graph, x)
 
 

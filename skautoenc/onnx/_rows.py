@@ -1,4 +1,4 @@
-"""What lies between rows as they are and a network, as nodes, there and back."""
+"""Maps between the user's rows and a network, in both directions, as nodes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ._graph import Graph
 
 
 def with_total(graph: Graph, rows: str, total: float, dtype: np.dtype) -> str:
-    """Emit rows brought to one total; those of zeros stay."""
+    """Emit rows scaled to one total; rows of zeros are kept."""
     totals = graph.add("ReduceSum", rows, [-1])
     totals = graph.add("Max", totals, np.asarray(1e-30 * total, dtype=dtype))
     factors = graph.add("Div", np.asarray(total, dtype=dtype), totals)
@@ -32,7 +32,7 @@ def standardise(
     scale: float,
     dtype: np.dtype,
 ) -> str:
-    """Emit the standardised float32 rows, computed in the precision that they have."""
+    """Emit the standardised float32 rows, computed in the rows' own precision."""
     computed = computing_type(dtype, np.atleast_1d(mean), scale)
     if computed != dtype:
         rows = graph.add("Cast", rows, to=TensorProto.DOUBLE)
@@ -65,7 +65,7 @@ def forward(step: Invertible, graph: Graph, rows: str) -> str:
 
 @singledispatch
 def inverse(step: Invertible, graph: Graph, rows: str) -> str:
-    """Emit the way back."""
+    """Emit the inverse of a map."""
     raise TypeError(f"{type(step).__name__} cannot be exported to ONNX.")
 
 
@@ -106,7 +106,7 @@ def _(step: RowNormalization, graph: Graph, rows: str) -> str:
 
 @singledispatch
 def mean(loss: Loss, graph: Graph, output: str) -> str:
-    """Emit the standardised rows that a network's output stands for."""
+    """Emit the standardised rows that a network's output means."""
     return output
 
 

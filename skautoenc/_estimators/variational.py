@@ -1,0 +1,895 @@
+"""The variational autoencoder: a density, samples, and a code with its uncertainty."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from numbers import Integral, Real
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.callback import with_callbacks
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state, check_scalar
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from .._data.rows import Rows, TrainingData
+from .._data.validation import (
+    as_widths,
+    check_layer_sizes,
+    check_weights,
+    check_whole,
+)
+from .._model.density import draw, likelihood_of, log_likelihood, posterior
+from .._model.learn import Learnt
+from .._model.linear import learn_linear_model, start_at
+from .._model.matrix import MatrixSide
+from .._model.model import Model
+from .._model.plan import Budget, Plan
+from .._networks.autoencoder import Autoencoder
+from .._networks.layers import ACTIVATIONS
+from .._networks.variational import DenseVariationalAutoencoder, VariationalNetwork
+from .._objectives.likelihoods import LIKELIHOODS
+from .._objectives.objectives import Objective
+from .._objectives.variational import VariationalObjective
+from .._persistence.schemas import MATRIX_AUTOENCODER, is_a, is_among
+from .._warnings import warn
+from .base import can_stream
+from .matrix import MatrixAutoencoder
+
+# The likelihood is in place of a loss, and of rows as they are.
+_NOT_OFFERED = {"loss", "corruption", "corruption_rate", "normalize_rows"}
+# Rows from which some are held out unless the user decides, and epochs that fewer
+# rows are trained for: they would soon be overfit.
+_MANY_ROWS = 60
+_FEW_EPOCHS = 20
+# Variance of its posterior means above which a unit is in use (Burda et al.).
+_ACTIVE = 0.01
+# Smallest overdispersion of counts.
+_LEAST_EXCESS = 1e-3
+# Nats a row by which a training loss may end above the best one.
+_FAR = 1.0
+# Steps of a fit, if the data does not make more of an epoch.
+_N_STEPS = 3000
+
+
+class VariationalAutoencoder(MatrixAutoencoder):
+    """Density estimation by a variational autoencoder.
+
+    A variational autoencoder [1]_ is a probabilistic model of the rows: a code is drawn
+    from a standard normal distribution, a network decodes it, and noise is added.
+    :meth:`score_samples` gives log-likelihoods and :meth:`sample` new rows, as
+    :class:`~sklearn.mixture.GaussianMixture` and
+    :class:`~sklearn.neighbors.KernelDensity` do. :meth:`transform` gives the mean of
+    the code of a row, and :meth:`posterior` its uncertainty too.
+
+    The network starts as probabilistic PCA [2]_, in closed form: before the first
+    epoch, log-likelihoods equal those of :class:`~sklearn.decomposition.PCA`. Held-out
+    rows decide which weights are kept, so that training does not lead below that. With
+    ``covariance_type="diag"`` it starts as
+    :class:`~sklearn.decomposition.FactorAnalysis`.
+
+    :class:`AutoencoderTransformer` gives better features for linear models and
+    reconstructs more exactly. For tables with categories or missing values use
+    :class:`TabularAutoencoderTransformer`.
+
+    Parameters
+    ----------
+    n_components : int or "auto", default="auto"
+        Width of the code. Components that explain nothing stay unused, see
+        `n_active_units_`, so a larger number does little harm. "auto" is half of the
+        number of features, at least 1 and at most 32.
+
+    likelihood : {"auto", "gaussian", "bernoulli", "poisson", "negative_binomial"}, \
+            default="auto"
+        Distribution of a row around what its code is decoded to.
+
+        - "gaussian" is for numbers: normal noise.
+        - "bernoulli" is for zeros and ones. Shares between them are not taken: their
+          cross-entropy is no log-likelihood. Use "gaussian", or draw zeros and ones:
+          ``rng.random(X.shape) < X``.
+        - "poisson" is for counts.
+        - "negative_binomial" is for counts that vary more, such as those of single
+          cells: each column has an overdispersion, which is learnt.
+        - "auto" is "bernoulli" for data that consists of zeros and ones only, otherwise
+          "gaussian".
+
+    offset : {"total"} or None, default=None
+        With "total", the rates of counts are proportional to the total of their row,
+        such as the depth of a cell or the length of a document, and log-likelihoods are
+        given the total. `sample` and `inverse_transform` refer to the mean total. It
+        has no effect for other likelihoods.
+
+    covariance_type : {"spherical", "diag", "heteroscedastic"}, default="spherical"
+        Noise of the "gaussian" likelihood.
+
+        - "spherical": one variance for all columns, as in PCA.
+        - "diag": one variance for each column, as in factor analysis.
+        - "heteroscedastic": variances for each column that depend on the code, decoded
+          by the network. It gives by far the highest likelihoods where columns have
+          their own units, or where some groups of rows vary more than others.
+
+    reg_covar : float in (0, 1), default=0.01
+        Smallest variance of the noise, as a share of that of probabilistic PCA. The
+        density of columns that repeat their values would be infinite without it. Raise
+        it where new rows are far less likely than training rows.
+
+    kl_weight : float, default=1.0
+        Weight of the divergence of the codes from their prior in the training loss
+        [3]_. 1 is the bound of the log-likelihood. Less reconstructs more exactly, and
+        gives worse densities and samples.
+
+    n_importance_samples : int, default=50
+        Number of codes that :meth:`score_samples` draws for each row. The
+        log-likelihood is bounded from below, and the more closely the more there are
+        [4]_; 1 is the evidence lower bound. It has no effect on training.
+
+    hidden_layer_sizes : int, array-like of int or "auto", default="auto"
+        Widths of the encoder's hidden layers, or of the only one. The decoder has the
+        same layers in reverse. "auto" is two: 4 and 2 times the number of features, up
+        to 256 and 128. An empty sequence is a linear model, probabilistic PCA.
+
+    activation : {"identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "gelu", \
+            "silu", "selu"}, default="silu"
+        Activation of the hidden layers. Initial weights are scaled to match it. It has
+        no effect without hidden layers.
+
+    linear_skip : bool, default=True
+        Whether linear maps run parallel to the hidden layers of encoder and decoder,
+        so that the network starts as probabilistic PCA and learns what that cannot
+        represent. It has no effect without hidden layers.
+
+    solver : {"adam", "sgd"}, default="adam"
+        Optimizer: Adam with decoupled weight decay, or stochastic gradient descent with
+        Nesterov momentum.
+
+    alpha : float, default=0.0
+        Weight decay of weight matrices. Biases and normalization layers are not
+        decayed.
+
+    batch_size : int or "auto", default="auto"
+        Minimum number of rows in a batch. Rows left over by the division into batches
+        are distributed among the batches, so a batch has fewer rows only if the data
+        has fewer. "auto" is 128.
+
+    learning_rate : {"constant", "linear", "cosine"}, default="cosine"
+        Schedule of the learning rate over the fit: constant, linear decay to zero, or
+        decay to zero along half a cosine.
+
+    learning_rate_init : float or "auto", default="auto"
+        Initial learning rate. "auto" is 0.01, or 0.005 for activations that are noisy
+        at 0.01, and a layer of more than 64 inputs takes proportionally smaller steps.
+        A float applies to all layers, except that wide layers of "relu" units take
+        smaller steps where the units would die.
+
+    momentum : float in [0, 1), default=0.9
+        Momentum of ``solver="sgd"``. Adam ignores it.
+
+    max_grad_norm : float or None, default=None
+        Maximum norm of the gradient of all weights. A longer gradient is scaled down to
+        it. None sets no limit.
+
+    max_iter : int or "auto", default="auto"
+        Maximum number of epochs. "auto" is the number that makes about 3000 steps,
+        between 20 and 300, or 20 for fewer than 60 rows to train on. 0 is probabilistic
+        PCA.
+
+    shuffle : bool, default=True
+        Whether each epoch visits the rows in a new random order.
+
+    tol : float, default=1e-4
+        Minimum decrease of the loss that counts as an improvement, see
+        `n_iter_no_change`. The unit is that of `loss_curve_`.
+
+    n_iter_no_change : int or "auto", default="auto"
+        Number of consecutive epochs without improvement after which the fit stops.
+        "auto" is a fifth of the maximum number of epochs, at least 10.
+
+    early_stopping : bool or "auto", default="auto"
+        Whether to hold out `validation_fraction` of the rows, to monitor the bound of
+        their log-likelihood instead of the training loss, and to restore the weights of
+        the best epoch at the end, or the initial ones. "auto" is True for 60 rows or
+        more. The initial weights are computed from all rows.
+
+    validation_fraction : float in (0, 1), default=0.1
+        Share of the rows to hold out with `early_stopping`.
+
+    warm_start : bool, default=False
+        Whether `fit` continues from the weights of the last fit, with a new optimizer
+        state and learning rate schedule. The loss, and means, scales and other
+        statistics by which the data is prepared, stay those of the first fit.
+
+    checkpoint : str, path-like or None, default=None
+        Folder in which `fit` saves its progress. If a fit is killed at any moment and
+        started again with the same parameters and data, it resumes from there and gives
+        the same bytes as without the interruption. Each fit has its own subfolder, so
+        searches and scripts with several fits can share one folder. Completed fits are
+        not trained again. Delete the folder, or call
+        :func:`~skautoenc.clear_checkpoints`, to start anew.
+
+    device : str or torch.device, default="auto"
+        Device to compute on. "auto" is the CPU, unless an accelerator is available and
+        the network is large enough to benefit from it.
+
+    random_state : int, RandomState instance or None, default=None
+        Seed or generator of all random choices in training: initial weights, order of
+        the rows, noise, and held-out rows. An int makes fits reproducible, bit for bit
+        on the same processor; see the Notes on threads.
+
+    verbose : bool or int, default=False
+        Whether to print one line per epoch.
+
+    Attributes
+    ----------
+    n_components_ : int
+        Width of the code.
+
+    n_active_units_ : int
+        Number of components whose posterior mean has a variance above 0.01 over up to
+        4096 training rows [4]_. The others carry nothing.
+
+    hidden_layer_sizes_ : tuple of int
+        Widths of the encoder's hidden layers.
+
+    likelihood_ : str
+        Name of the likelihood.
+
+    noise_variance_ : float or ndarray of shape (n_features_in_,)
+        Variance of the noise, in the squared units of the data; by column unless
+        ``covariance_type="spherical"``. "heteroscedastic" noise has about this variance
+        where the code is zero. Defined only for the "gaussian" likelihood.
+
+    loss_function_ : str
+        Name of the loss.
+
+    n_features_in_ : int
+        Number of features seen in `fit`.
+
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features seen in `fit`. Defined only if all names are strings.
+
+    mean_ : ndarray of shape (n_features_in_,)
+        Means of the columns, which are subtracted first.
+
+    scale_ : float
+        Root of the mean variance of the columns, by which the centred rows are divided.
+
+    network_ : torch.nn.Module
+        Network in evaluation mode. Its `posterior` takes standardized rows and returns
+        means and log-variances of codes, its `encode` returns the means. Its `decode`
+        returns standardized rows, or the values that are converted to them: shifts of
+        logits for "bernoulli".
+
+    n_iter_ : int
+        Number of epochs trained, including those of earlier warm starts and of
+        `partial_fit`.
+
+    loss_curve_ : list of float of length n_iter_
+        Mean training loss of each epoch: the negative evidence lower bound, in nats a
+        row.
+
+    loss_ : float
+        Last value of `loss_curve_`, or the lowest one if the fit restored the weights
+        of that epoch, because the training loss had risen since.
+
+    best_loss_ : float
+        Lowest value of `loss_curve_`.
+
+    validation_scores_ : list of float or None
+        Bound of the mean log-likelihood of the held-out rows, in nats, after each epoch
+        trained with `early_stopping`. None without `early_stopping`.
+
+    best_validation_score_ : float or None
+        Validation score of the final weights of the last fit. None without
+        `early_stopping`.
+
+    See Also
+    --------
+    sklearn.mixture.GaussianMixture : Density of few columns, without a code.
+    sklearn.decomposition.PCA : The linear model of the same kind.
+    AutoencoderTransformer : Codes for linear models, and exact reconstructions.
+
+    Notes
+    -----
+    Parameters by group:
+
+    - code: `n_components`
+    - likelihood: `likelihood`, `offset`, `covariance_type`, `reg_covar`, `kl_weight`,
+      `n_importance_samples`
+    - network: `hidden_layer_sizes`, `activation`, `linear_skip`
+    - solver: `solver`, `alpha`, `batch_size`, `learning_rate`, `learning_rate_init`,
+      `momentum`, `max_grad_norm`, `max_iter`, `shuffle`, `tol`, `n_iter_no_change`,
+      `early_stopping`, `validation_fraction`
+    - run: `warm_start`, `checkpoint`, `device`, `random_state`, `verbose`
+
+    A row has the same log-likelihood wherever it stands and whatever is scored with it:
+    the codes that are drawn for it are a function of the row. Log-likelihoods are those
+    of a density for the "gaussian" likelihood: they may be positive, and change with
+    the units of the data by the logarithm of the units, for every column.
+
+    `partial_fit` keeps the initial weights of the first part, and holds nothing out.
+
+    References
+    ----------
+    .. [1] Kingma and Welling, "Auto-encoding variational Bayes", ICLR 2014.
+    .. [2] Tipping and Bishop, "Probabilistic principal component analysis", Journal of
+       the Royal Statistical Society B 61, 1999.
+    .. [3] Higgins et al., "beta-VAE: learning basic visual concepts with a constrained
+       variational framework", ICLR 2017.
+    .. [4] Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders", ICLR
+       2016.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.decomposition import PCA
+    >>> from sklearn.model_selection import train_test_split
+    >>> from skautoenc import VariationalAutoencoder
+    >>> X, _ = load_digits(return_X_y=True)
+    >>> X_train, X_test = train_test_split(X, random_state=0)
+    >>> autoencoder = VariationalAutoencoder(8, random_state=0).fit(X_train)
+    >>> bool(autoencoder.score(X_test) > PCA(8).fit(X_train).score(X_test) + 3)
+    True
+    >>> autoencoder.sample(16, random_state=0).shape
+    (16, 64)
+    """
+
+    __module__ = "skautoenc"
+
+    _fitted_schema = {
+        **MATRIX_AUTOENCODER,
+        "network_": is_a(DenseVariationalAutoencoder),
+        "hidden_layer_sizes_": is_a(tuple),
+        "likelihood_": is_among(*LIKELIHOODS),
+        "n_active_units_": is_a(int),
+    }
+    _parameter_constraints = {
+        **{
+            name: constraints
+            for name, constraints in MatrixAutoencoder._parameter_constraints.items()
+            if name not in _NOT_OFFERED
+        },
+        "n_components": [
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({"auto"}),
+        ],
+        "likelihood": [StrOptions({"auto", *LIKELIHOODS})],
+        "offset": [StrOptions({"total"}), None],
+        "covariance_type": [StrOptions({"spherical", "diag", "heteroscedastic"})],
+        "reg_covar": [Interval(Real, 0, 1, closed="neither")],
+        "kl_weight": [Interval(Real, 0, None, closed="left")],
+        "n_importance_samples": [Interval(Integral, 1, None, closed="left")],
+        "hidden_layer_sizes": [
+            "array-like",
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+        ],
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "linear_skip": ["boolean"],
+        "max_iter": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
+        "n_iter_no_change": [
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+        ],
+        "early_stopping": ["boolean", StrOptions({"auto"})],
+    }
+
+    def __init__(
+        self,
+        n_components: int | Literal["auto"] = "auto",
+        *,
+        likelihood: Literal[
+            "auto", "gaussian", "bernoulli", "poisson", "negative_binomial"
+        ] = "auto",
+        offset: Literal["total"] | None = None,
+        covariance_type: Literal["spherical", "diag", "heteroscedastic"] = "spherical",
+        reg_covar: float = 0.01,
+        kl_weight: float = 1.0,
+        n_importance_samples: int = 50,
+        hidden_layer_sizes: int | Sequence[int] | Literal["auto"] = "auto",
+        activation: str = "silu",
+        linear_skip: bool = True,
+        solver: Literal["adam", "sgd"] = "adam",
+        alpha: float = 0.0,
+        batch_size: int | Literal["auto"] = "auto",
+        learning_rate: Literal["constant", "linear", "cosine"] = "cosine",
+        learning_rate_init: float | Literal["auto"] = "auto",
+        momentum: float = 0.9,
+        max_grad_norm: float | None = None,
+        max_iter: int | Literal["auto"] = "auto",
+        shuffle: bool = True,
+        tol: float = 1e-4,
+        n_iter_no_change: int | Literal["auto"] = "auto",
+        early_stopping: bool | Literal["auto"] = "auto",
+        validation_fraction: float = 0.1,
+        warm_start: bool = False,
+        checkpoint: str | os.PathLike[str] | None = None,
+        device: str | torch.device = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool | int = False,
+    ) -> None:
+        self.n_components = n_components
+        self.likelihood = likelihood
+        self.offset = offset
+        self.covariance_type = covariance_type
+        self.reg_covar = reg_covar
+        self.kl_weight = kl_weight
+        self.n_importance_samples = n_importance_samples
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.linear_skip = linear_skip
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.momentum = momentum
+        self.max_grad_norm = max_grad_norm
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.warm_start = warm_start
+        self.checkpoint = checkpoint
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _validate_params(self) -> None:
+        super()._validate_params()
+        check_layer_sizes(self)
+
+    def _holds_out(self, data: TrainingData) -> bool:
+        if self.early_stopping == "auto":
+            return self.max_iter != 0 and len(data) >= _MANY_ROWS
+        return bool(self.early_stopping) and self.max_iter != 0
+
+    def _budget(self, data: TrainingData, *, in_parts: bool) -> Budget:
+        budget = super()._budget(data, in_parts=in_parts)
+        if in_parts or self.max_iter != "auto" or len(data) >= _MANY_ROWS:
+            return budget
+        return replace(budget, max_iter=_FEW_EPOCHS)
+
+    def _default_max_iter(self, n_batches: int) -> int:
+        return min(max(20, -(-_N_STEPS // n_batches)), 300)
+
+    def _build_network(
+        self, n_features: int, likelihood: str = "gaussian"
+    ) -> Autoencoder:
+        n_components, sizes = self.n_components, as_widths(self.hidden_layer_sizes)
+        if isinstance(n_components, str):
+            n_components = min(max(n_features // 2, 1), 32)
+        if isinstance(sizes, str):
+            sizes = min(4 * n_features, 256), min(2 * n_features, 128)
+        is_gaussian = likelihood == "gaussian"
+        is_single = is_gaussian and self.covariance_type == "spherical"
+        n_dispersions = n_features if LIKELIHOODS[likelihood].is_dispersed else 0
+        return DenseVariationalAutoencoder(
+            n_features=n_features,
+            n_components=int(n_components),
+            hidden_layer_sizes=tuple(int(size) for size in sizes),
+            activation=str(self.activation),
+            linear_skip=bool(self.linear_skip),
+            n_dispersions=1 if is_single else n_dispersions,
+            varies=is_gaussian and self.covariance_type == "heteroscedastic",
+            likelihood=likelihood,
+            has_offset=self.offset is not None,
+        )
+
+    def _plan(
+        self,
+        data: TrainingData,
+        form: float | None,
+        before: Model[MatrixSide] | None,
+        *,
+        in_parts: bool,
+    ) -> Plan:
+        likelihood = self._resolve_likelihood(data, before, in_parts=in_parts)
+        plan = super()._plan(data, form, before, in_parts=in_parts)
+        patience = self.n_iter_no_change
+        if isinstance(patience, str):
+            patience = max(plan.budget.max_iter // 5, 10)
+        n_features = data.matrix.shape[1]
+        loss_name = LIKELIHOODS[likelihood].loss_name
+        learn_side: Any = plan.learn_side
+        return replace(
+            plan,
+            build_network=partial(self._build_network, n_features, likelihood),
+            learn_side=partial(learn_side, loss=loss_name),
+            make_objective=partial(self._make_objective, likelihood=likelihood),
+            n_iter_no_change=patience,
+            start=partial(_start, floor=float(self.reg_covar)),
+            far=_FAR,
+            code=replace(plan.code, measures_variance=True),
+        )
+
+    def _resolve_loss(
+        self,
+        data: TrainingData,
+        before: Model[MatrixSide] | None,
+        *,
+        in_parts: bool,
+    ) -> str:
+        # The likelihood says which.
+        return "squared_error"
+
+    def _resolve_likelihood(
+        self,
+        data: TrainingData,
+        before: Model[MatrixSide] | None,
+        *,
+        in_parts: bool,
+    ) -> str:
+        """Choose the likelihood, and make sure that the data is what it is for."""
+        if before is not None:
+            name = str(before.network.config["likelihood"])
+            if self.likelihood not in ("auto", name):
+                raise ValueError(
+                    f"Training cannot go on with likelihood={self.likelihood!r}, it "
+                    f"began with {name!r}. Use fit with warm_start=False to start anew."
+                )
+        elif self.likelihood != "auto":
+            name = str(self.likelihood)
+        else:
+            # The first part of a stream need not be like the others.
+            return "bernoulli" if not in_parts and data.is_binary() else "gaussian"
+        if LIKELIHOODS[name].is_discrete:
+            check_whole(data, 1 if name == "bernoulli" else np.inf, name)
+        return name
+
+    def _make_objective(
+        self, side: MatrixSide, likelihood: str = "gaussian"
+    ) -> Objective:
+        config = {"likelihood": likelihood, "has_offset": self.offset is not None}
+        return VariationalObjective(
+            likelihood_of(side, config), kl_weight=float(self.kl_weight)
+        )
+
+    def _attributes_of(self, learnt: Learnt) -> dict[str, Any]:
+        config = learnt.model.network.config
+        assert learnt.code_variance is not None
+        return {
+            "hidden_layer_sizes_": config["hidden_layer_sizes"],
+            "likelihood_": config["likelihood"],
+            "n_active_units_": int((learnt.code_variance > _ACTIVE).sum()),
+        }
+
+    @with_callbacks
+    def fit(
+        self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
+        """Train the variational autoencoder.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame} of shape (n_samples, n_features) or \
+                Blocks
+            Training data: numbers, none missing. A batch of
+            sparse data is made dense, the rest stays sparse. Memory-mapped data and
+            :class:`Blocks` are never loaded as a whole.
+
+        y : Ignored
+            Not used by the fit. Callbacks receive it as the target, or `X`, which is
+            the target of an autoencoder, if it is None.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows in the loss. None gives all rows the same weight.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data is invalid, if the loss is not finite in the
+            first epoch, if the checkpoint is damaged, or if a parameter holds an object
+            that a checkpoint cannot distinguish from others.
+        MemoryError
+            If memory runs out, on the device or on the host.
+        OSError
+            If the checkpoint folder is not writable.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the loss is not finite in a later epoch. The fit keeps the best weights
+            up to then.
+        UserWarning
+            If training was interrupted from the keyboard. The estimator is usable.
+            If the checkpoint folder holds an unfinished fit with other parameters or
+            data, or if it is no longer writable.
+        """
+        self._fit(X, y, sample_weight)
+        self._report_collapse()
+        return self
+
+    @available_if(can_stream)
+    def partial_fit(
+        self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
+        """Train for one epoch on a part of the data.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame} of shape (n_samples, n_features)
+            Part of the training data, with any number of rows. The first part needs at
+            least two rows and determines mean, scale and initial weights: it should be
+            a representative sample.
+
+        y : Ignored
+            Present for API consistency.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows of this part in the loss. None gives all rows the same
+            weight.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data is invalid, or if the loss is not finite.
+        MemoryError
+            If memory runs out, on the device or on the host.
+        AttributeError
+            With ``early_stopping=True``, which needs all of the data.
+
+        Notes
+        -----
+        The learning rate is constant, since the length of the stream is unknown.
+        """
+        self._partial_fit(X, sample_weight)
+        return self
+
+    def _report_collapse(self) -> None:
+        if self.n_iter_ and not self.n_active_units_:
+            warn(
+                "The code is not used: the posterior means of all components are about "
+                "the same for all rows (posterior collapse). The columns may be "
+                "independent of each other. Otherwise lower kl_weight (now "
+                f"{self.kl_weight:g}) or learning_rate_init, or train for more epochs.",
+                ConvergenceWarning,
+            )
+
+    def transform(self, X: Any) -> NDArray[np.float32]:
+        """Encode rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame} of shape (n_samples, n_features)
+            Rows to encode.
+
+        Returns
+        -------
+        ndarray or frame of shape (n_samples, n_components), float32
+            Means of the posterior distribution of the code of each row. They are not
+            random. :meth:`posterior` gives their uncertainty too.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If the columns of `X` differ from those of `fit`, or if a value is not
+            finite.
+        """
+        return self._transform(X)
+
+    def posterior(self, X: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Encode rows, with the uncertainty of their codes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame} of shape (n_samples, n_features)
+            Rows to encode.
+
+        Returns
+        -------
+        mean : ndarray of shape (n_samples, n_components), float32
+            Means of the posterior distribution of the code of each row, the output of
+            :meth:`transform`.
+
+        std : ndarray of shape (n_samples, n_components), float32
+            Standard deviations of that distribution, a normal one with independent
+            components. It is 1, that of the prior, where a component says nothing
+            about a row.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If the columns of `X` differ from those of `fit`, or if a value is not
+            finite.
+        """
+        check_is_fitted(self)
+        return posterior(self._model, self._read_rows(X))
+
+    def inverse_transform(self, X: Any) -> Any:
+        """Decode codes.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_components)
+            Output of :meth:`transform`, or any other codes.
+
+        Returns
+        -------
+        ndarray or frame of shape (n_samples, n_features), float32 or float64
+            Mean of the rows that have the code, in the units of the training data. It
+            is float64 if float32 cannot represent the data: if columns are further than
+            1024 times `scale_` from zero, such as timestamps, or if `scale_` is outside
+            of the range from 2**-100 to 2**100. It is a frame with the columns of the
+            training data if the estimator was fitted on a frame and `set_output`
+            requests one.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If the number of columns of `X` is not that of the code, or if a value is
+            not finite.
+        """
+        return self._inverse_transform(X)
+
+    def sample(
+        self,
+        n_samples: int = 1,
+        random_state: int | np.random.RandomState | None = None,
+        *,
+        add_noise: bool = True,
+    ) -> Any:
+        """Draw new rows.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of rows to draw.
+
+        random_state : int, RandomState instance or None, default=None
+            Seed or generator of the draws. None draws other rows each time.
+
+        add_noise : bool, default=True
+            Whether rows are drawn from the model. Otherwise codes are drawn and
+            decoded: rows without noise, such as smooth images.
+
+        Returns
+        -------
+        ndarray or frame of shape (n_samples, n_features), float32 or float64
+            The rows, in the units of the training data, of the type of
+            :meth:`inverse_transform`.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If `n_samples` is below 1.
+        """
+        check_is_fitted(self)
+        check_scalar(n_samples, "n_samples", Integral, min_val=1)
+        seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
+        rows = draw(self._model, int(n_samples), seed, add_noise=add_noise)
+        return self._as_frame(rows, rows)
+
+    def score_samples(self, X: Any) -> NDArray[np.float64]:
+        """Return the log-likelihood of each row.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame} of shape (n_samples, n_features)
+            Rows to score.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), float64
+            Lower bound of the logarithm of the density of each row, in nats and in the
+            units of the data, by `n_importance_samples` codes; of its probability, for
+            zeros and ones and for counts. Outliers have low values: minus infinity
+            where float64 overflows, never NaN.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If the columns of `X` differ from those of `fit`, or if a value is not
+            finite.
+        """
+        check_is_fitted(self)
+        matrix = self._read_rows(X)
+        return self._log_likelihood(matrix)
+
+    def score(
+        self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> float:
+        """Return the mean log-likelihood, for searches without labels.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame} of shape (n_samples, n_features)
+            Rows to score.
+
+        y : Ignored
+            Present for API consistency.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows in the mean. None gives all rows the same weight.
+
+        Returns
+        -------
+        float
+            Weighted mean of :meth:`score_samples`.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If the columns of `X` differ from those of `fit`, or if a value is not
+            finite.
+        """
+        check_is_fitted(self)
+        matrix = self._read_rows(X)
+        weights = check_weights(sample_weight, matrix)
+        values = self._log_likelihood(matrix)
+        if weights is not None:
+            # Minus infinity times nothing is no number.
+            values[weights == 0] = 0
+        return float(np.average(values, weights=weights))
+
+    def _log_likelihood(self, matrix: Any) -> NDArray[np.float64]:
+        n_draws = int(self.n_importance_samples)
+        return log_likelihood(self._model, matrix, n_draws)
+
+    @property
+    def noise_variance_(self) -> Any:
+        """Variance of the noise, in the squared units of the data."""
+        network = self._model.network
+        assert isinstance(network, VariationalNetwork)
+        if self.likelihood_ != "gaussian":
+            raise AttributeError(
+                f"likelihood_ is {self.likelihood_!r}, only 'gaussian' has a "
+                "noise_variance_."
+            )
+        variances = network.dispersion.detach().cpu().double().numpy() * self.scale_**2
+        return float(variances[0]) if len(variances) == 1 else variances
+
+
+def _start(
+    network: VariationalNetwork,
+    rows: Rows,
+    count: float,
+    generator: torch.Generator,
+    *,
+    floor: float,
+) -> None:
+    """Start at probabilistic PCA, or at factor analysis."""
+    is_gaussian = network.config["likelihood"] == "gaussian"
+    by_column = is_gaussian and len(network.log_dispersion) > 1
+    model = learn_linear_model(
+        rows,
+        network.widths[-1],
+        count,
+        floor=floor,
+        by_column=by_column,
+        generator=generator,
+    )
+    start_at(network, model)
+    if is_gaussian:
+        noise = model.noise if by_column else model.noise[:1]
+        network.set_dispersion(noise, floor * model.mean_noise)
+    else:
+        network.set_dispersion(torch.ones_like(network.log_dispersion), _LEAST_EXCESS)

@@ -1,0 +1,149 @@
+"""Posteriors, likelihoods and samples of variational models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .._data.rows import RowMap
+from .._networks.variational import VariationalNetwork
+from .._objectives.likelihoods import LIKELIHOODS, Likelihood
+from .._objectives.variational import Noise, importance_bound
+from .._training.resources import one_thread
+from .matrix import MatrixSide
+from .model import Model
+
+_CPU = torch.device("cpu")
+
+VariationalModel = Model[MatrixSide]
+
+
+def likelihood_of(side: MatrixSide, config: Mapping[str, Any]) -> Likelihood:
+    """Return the likelihood for a network's `config` and the rows of a side."""
+    kind, has_offset = LIKELIHOODS[config["likelihood"]], config["has_offset"]
+    return kind(side.loss, side.scale, has_offset=has_offset)
+
+
+def posterior(
+    model: VariationalModel, matrix: Any
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return means and standard deviations of codes, both (n_samples, n_components).
+
+    Parameters
+    ----------
+    model : Model
+        The model.
+    matrix : ndarray or CSR matrix of shape (n_samples, n_features)
+        Validated rows.
+    """
+    here = model._where_the_network_is()
+    network = _network_of(here)
+
+    def read(batch: Tensor) -> Tensor:
+        mean, log_variance = network.posterior(here.side.prepare(batch))
+        return torch.cat([mean, (0.5 * log_variance).exp()], dim=1)
+
+    found, _ = here._apply("posterior", read, matrix, 2 * here.n_components)
+    means, deviations = np.split(found, 2, axis=1)
+    return np.ascontiguousarray(means), np.ascontiguousarray(deviations)
+
+
+def log_likelihood(
+    model: VariationalModel, matrix: Any, n_draws: int
+) -> NDArray[np.float64]:
+    """Return a bound of each row's log-likelihood, in nats and in the data's units.
+
+    Parameters
+    ----------
+    model : Model
+        The model.
+    matrix : ndarray or CSR matrix of shape (n_samples, n_features)
+        Validated rows.
+    n_draws : int
+        Number of codes that are drawn for each row.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,), float64
+        Never NaN; minus infinity where float64 overflows.
+    """
+    here = model._where_the_network_is()
+    network = _network_of(here)
+    likelihood = likelihood_of(here.side, network.config)
+    n_features = here.side.width
+
+    def bound_by(n_draws: int) -> RowMap:
+        noise = Noise(n_draws, n_features, here.n_components, here.side.device)
+
+        def bound(batch: Tensor) -> Tensor:
+            return importance_bound(network, likelihood, batch, noise).unsqueeze(1)
+
+        return bound
+
+    # Further draws repeat the operations of two.
+    found, divisors = here._apply(
+        "log-likelihood", bound_by(n_draws), matrix, 1, trial=bound_by(2)
+    )
+    values: NDArray[np.float64] = found.ravel().astype(np.float64)
+    if divisors is not None:
+        with np.errstate(over="ignore", invalid="ignore"):
+            # Far from all rows, the density falls as that of a normal distribution.
+            values *= divisors**2
+    values[np.isnan(values)] = -np.inf
+    return values + likelihood.unit(n_features)
+
+
+def draw(
+    model: VariationalModel, n_samples: int, seed: int, *, add_noise: bool
+) -> NDArray[Any]:
+    """Draw rows, (n_samples, n_features), in the units of the data.
+
+    Parameters
+    ----------
+    model : Model
+        The model.
+    n_samples : int
+        Number of rows.
+    seed : int
+        Seed of codes and noise.
+    add_noise : bool
+        Whether noise is added to the decoded codes.
+    """
+    side, width = model.side.to(_CPU), model.n_components
+    generator = torch.Generator("cpu").manual_seed(seed)
+    code = torch.randn(n_samples, width, generator=generator, dtype=torch.float32)
+    if not add_noise:
+        return side.restore(model.decode(code.numpy()))
+    likelihood = likelihood_of(side, model.network.config)
+    outputs, dispersion = _decoded(model, code)
+    with one_thread(_CPU):
+        rows = likelihood.draw(outputs, dispersion, generator)
+    restored = side.restore(rows.numpy())
+    return np.rint(restored) if likelihood.is_discrete else restored
+
+
+def _decoded(model: VariationalModel, code: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the network's outputs and dispersions for codes, on the CPU."""
+    here = model._where_the_network_is()
+    network, width = _network_of(here), here.side.width
+
+    def decode(batch: Tensor) -> Tensor:
+        output, dispersion = network.decode_dispersed(batch)
+        return torch.cat([output, dispersion.expand(len(batch), -1)], dim=1)
+
+    with torch.no_grad():
+        n_dispersions = network.decode_dispersed(code[:1].to(here.side.device))[1]
+    width += n_dispersions.shape[-1]
+    source = code.to(here.side.device)
+    found = torch.from_numpy(here._blockwise.apply("dispersed", decode, source, width))
+    return found[:, : here.side.width], found[:, here.side.width :]
+
+
+def _network_of(model: VariationalModel) -> VariationalNetwork:
+    assert isinstance(model.network, VariationalNetwork)
+    return model.network

@@ -1,0 +1,185 @@
+"""Bounds of the log-likelihood, which variational autoencoders are trained with."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._networks.autoencoder import Autoencoder
+from .._networks.layers import CPU_FLOAT32
+from .._networks.variational import VariationalNetwork
+from .likelihoods import Likelihood
+from .objectives import weighted_mean
+
+# Draws per held-out row: this number for all rows, between the limits per row.
+_N_DRAWS = 4096
+_FEWEST, _MOST = 1, 16
+# Maximum width for which there are Sobol points.
+_WIDEST_SOBOL = 21201
+# Approximate number of turns of the torus for one standardised unit.
+_TURNS = 1.0
+# Close to zero and one, normal quantiles of uniform numbers are mostly rounding.
+_MARGIN = 1e-5
+
+
+@cache
+def _points(n_draws: int, width: int) -> Tensor:
+    """Return evenly distributed points of the unit cube, (n_draws, width)."""
+    if width > _WIDEST_SOBOL:
+        generator = torch.Generator("cpu").manual_seed(n_draws)
+        return torch.rand(n_draws, width, generator=generator, **CPU_FLOAT32)
+    make_engine: Any = torch.quasirandom.SobolEngine
+    engine = make_engine(width, scramble=True, seed=0)
+    with torch.device("cpu"):
+        points: Tensor = engine.draw(n_draws, dtype=torch.float32)
+    return points
+
+
+class Noise:
+    """Normal noise that depends on the row, not on its position.
+
+    The draws of a row are points of a quasi-random sequence, rotated by an amount that
+    is a function of the row [1]_, and continuous in it: rows that are nearly equal have
+    nearly equal noise. Errors of different rows are independent, and average out.
+
+    Parameters
+    ----------
+    n_draws : int
+        Number of draws per row.
+    n_features : int
+        Width of a row.
+    n_components : int
+        Width of a draw.
+    device : torch.device
+        Device of the rows.
+
+    References
+    ----------
+    .. [1] Cranley and Patterson, "Randomization of number theoretic methods for
+       multiple integration", SIAM Journal on Numerical Analysis 13, 1976.
+    """
+
+    def __init__(
+        self, n_draws: int, n_features: int, n_components: int, device: torch.device
+    ) -> None:
+        generator = torch.Generator("cpu").manual_seed(n_components)
+        shape = n_features, n_components
+        turns = torch.randn(*shape, generator=generator, **CPU_FLOAT32) * _TURNS
+        self.turns = turns.to(device)
+        self.points = _points(n_draws, n_components).to(device)
+
+    def shifts(self, rows: Tensor) -> Tensor:
+        """Return the rotation of each row, (n, n_components)."""
+        # Large values may overflow, for which any rotation will do.
+        return (rows @ self.turns).nan_to_num(0.0, 0.0, 0.0)
+
+    def draw(self, number: int, shifts: Tensor) -> Tensor:
+        """Return one draw per row, (n, n_components)."""
+        turned = torch.frac(self.points[number] + torch.frac(shifts))
+        # A triangle wave has no jump where a point goes round the torus.
+        uniform = 1 - (2 * turned.abs() - 1).abs()
+        normal: Tensor = torch.special.ndtri(uniform.clamp(_MARGIN, 1 - _MARGIN))
+        return normal
+
+
+def importance_bound(
+    network: VariationalNetwork, likelihood: Likelihood, batch: Tensor, noise: Noise
+) -> Tensor:
+    """Bound the log-likelihood of each row by importance weighting [1]_.
+
+    Parameters
+    ----------
+    network : VariationalNetwork
+        The network, in evaluation mode.
+    likelihood : Likelihood
+        Likelihood of the rows, given the decoded codes.
+    batch : Tensor of shape (n, n_features)
+        Standardised rows.
+    noise : Noise
+        Draws codes from the posteriors; a single draw gives the evidence lower bound.
+
+    Returns
+    -------
+    Tensor of shape (n,)
+        Bounds in nats, minus `likelihood.unit`.
+
+    References
+    ----------
+    .. [1] Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders", ICLR
+       2016.
+    """
+    mean, log_variance = network.posterior(batch)
+    spread, shifts = (0.5 * log_variance).exp(), noise.shifts(batch)
+    total = torch.full_like(mean[:, 0], -torch.inf)
+    for number in range(len(noise.points)):
+        drawn = noise.draw(number, shifts)
+        code = torch.addcmul(mean, spread, drawn)
+        # Log-densities of prior and posterior; their constants cancel.
+        ratio = 0.5 * (drawn.square() - code.square() + log_variance).sum(dim=1)
+        output, dispersion = network.decode_dispersed(code)
+        given_code = likelihood.rows(output, batch, dispersion)
+        total = torch.logaddexp(total, given_code + ratio)
+    return total - math.log(len(noise.points))
+
+
+class VariationalObjective:
+    """The negative evidence lower bound, in nats per row and in the units of the data.
+
+    Parameters
+    ----------
+    likelihood : Likelihood
+        Likelihood of the rows.
+    kl_weight : float, default=1.0
+        Weight of the divergence of the posteriors from the prior.
+    n_held_out : int, default=0
+        Approximate number of held-out rows; few rows get more draws each.
+    """
+
+    is_random = False
+    is_squared_error = False
+    score_of_zero_loss = 0.0
+
+    def __init__(
+        self, likelihood: Likelihood, *, kl_weight: float = 1.0, n_held_out: int = 0
+    ) -> None:
+        self.likelihood = likelihood
+        self.kl_weight = kl_weight
+        self.n_draws = min(max(_N_DRAWS // max(n_held_out, 1), _FEWEST), _MOST)
+        self._noise: Noise | None = None
+
+    def __call__(
+        self,
+        network: Autoencoder,
+        batch: Tensor,
+        target: Tensor,
+        sample_weight: Tensor | None,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Return the loss of a training batch, a scalar; see `Objective`."""
+        assert isinstance(network, VariationalNetwork)
+        code, cost = network.code(batch, sample_weight, generator)
+        output, dispersion = network.decode_dispersed(code)
+        given_code = self.likelihood.rows(output, target, dispersion)
+        loss = weighted_mean(-given_code, sample_weight)
+        assert cost is not None
+        return loss + self.kl_weight * cost - self.likelihood.unit(batch.shape[1])
+
+    def draw(
+        self, batch: Tensor, target: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the rows unchanged: only codes are random."""
+        return batch, batch, target
+
+    def evaluate(self, network: Autoencoder, batch: Tensor) -> Tensor:
+        """Return the negative bound of each row, (n,), the same in each call."""
+        assert isinstance(network, VariationalNetwork)
+        n_features = batch.shape[1]
+        if self._noise is None or self._noise.turns.device != batch.device:
+            width = network.widths[-1]
+            self._noise = Noise(self.n_draws, n_features, width, batch.device)
+        bound = importance_bound(network, self.likelihood, batch, self._noise)
+        return -bound - self.likelihood.unit(n_features)
