@@ -24,6 +24,14 @@ def select_columns(table: Any, places: NDArray[np.int64]) -> Any:
     return table[:, places.tolist()]
 
 
+def as_array(table: Any) -> NDArray[Any]:
+    """Return a frame as an array, and an array as it is."""
+    if isinstance(table, np.ndarray):
+        return table
+    found: NDArray[Any] = nw.from_native(table, eager_only=True).to_numpy()
+    return found
+
+
 def add_columns(table: Any, names: Sequence[str], values: NDArray[np.bool_]) -> Any:
     """Append columns of yes and no; they are numbers in an array of numbers.
 

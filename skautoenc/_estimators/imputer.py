@@ -16,6 +16,7 @@ from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 from .._data.frames import Columns
 from .._data.output import (
     add_columns,
+    as_array,
     as_configured_library,
     fill_with_zero,
     select_columns,
@@ -247,7 +248,7 @@ class AutoencoderImputer(TransformerMixin, ModelHolder, Parameters):
         -------
         frame or ndarray of shape (n_samples, n_features_out)
             A copy in the library, the types, the order and the index of `X`, in which
-            missing values are filled. See
+            missing values are filled; an array if `fit` had one. See
             :meth:`TabularAutoencoderTransformer.impute` on types. It has no columns
             without any value in `fit`, unless `keep_empty_features`, and indicators as
             its last columns with `add_indicator`.
@@ -373,6 +374,9 @@ class AutoencoderImputer(TransformerMixin, ModelHolder, Parameters):
 
     def _finish(self, filled: Any, columns: Columns) -> Any:
         """Fill and leave out empty columns, and append indicators."""
+        if self._model.side.schema is None:
+            # Its names are not those of `get_feature_names_out`.
+            filled = as_array(filled)
         if self.keep_empty_features:
             empty = np.flatnonzero(self._empty_features())
             filled = fill_with_zero(filled, empty)
