@@ -1,9 +1,11 @@
 """Shared data, and settings that must precede the first import of scipy."""
 
 import os
+from importlib.metadata import version
 
-# scikit-learn skips its array API checks without it.
-os.environ.setdefault("SCIPY_ARRAY_API", "1")
+# scikit-learn skips its array API checks without it, and fails with an older scipy.
+if tuple(map(int, version("scipy").split(".")[:2])) >= (1, 14):
+    os.environ.setdefault("SCIPY_ARRAY_API", "1")
 
 import pytest
 from sklearn.datasets import load_digits
@@ -27,10 +29,18 @@ def test_rows(digits):
     return digits[1]
 
 
+# Tests that only run when their mark is asked for, and why.
+ON_REQUEST = {
+    "nightly": "takes many minutes; runs with -m nightly",
+    "site": "opens the built documentation; runs with -m site",
+}
+
+
 def pytest_collection_modifyitems(config, items):
-    if "nightly" in config.option.markexpr:
-        return
-    skip = pytest.mark.skip(reason="takes many minutes; runs with -m nightly")
-    for item in items:
-        if "nightly" in item.keywords:
-            item.add_marker(skip)
+    for mark, reason in ON_REQUEST.items():
+        if mark in config.option.markexpr:
+            continue
+        skip = pytest.mark.skip(reason=reason)
+        for item in items:
+            if item.get_closest_marker(mark):
+                item.add_marker(skip)

@@ -271,7 +271,9 @@ def test_sparse_input_gives_the_result_of_dense_input(train_rows, convert):
 
 
 def test_sparse_input_is_never_densified():
-    rows = sparse.random_array((20_000, 2_000), density=0.005, rng=0, format="csr")
+    rng, n_values = np.random.default_rng(0), 200_000
+    places = rng.integers(20_000, size=n_values), rng.integers(2_000, size=n_values)
+    rows = sparse.csr_array((rng.random(n_values), places), shape=(20_000, 2_000))
     estimator = AutoencoderTransformer(
         4, hidden_layer_sizes=(), max_iter=1, random_state=0
     )

@@ -108,6 +108,7 @@ def check_outputs(output: Path) -> pd.DataFrame:
     return table
 
 
+@pytest.mark.slow  # A whole search, which the command of the README runs, too.
 @pytest.mark.usefixtures("small_grid")
 def test_digits(
     example: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]

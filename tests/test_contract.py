@@ -64,7 +64,9 @@ ESTIMATORS = [
     ),
     AutoencoderOutlierDetector(),
     AutoencoderOutlierDetector(
-        ConvAutoencoderTransformer(2, max_iter=1, batch_size=1024, corruption_rate=0.1),
+        ConvAutoencoderTransformer(
+            2, hidden_channels=(4,), max_iter=1, batch_size=1024, corruption_rate=0.1
+        ),
         n_estimators=4,
         max_samples=50,
     ),

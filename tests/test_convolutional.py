@@ -100,6 +100,26 @@ class TestImageInput:
         assert clone(estimator).fit(train_rows).image_shape_ == (8, 8, 1)
         assert clone(estimator).fit(train_rows[:, :24]).image_shape_ == (1, 24, 1)
 
+    def test_long_rows_are_squares_of_three_channels(self, colour, estimator):
+        rows = np.tile(colour[:20].reshape(20, -1), 2)
+        images = clone(estimator).set_params(random_state=0)
+        fitted = clone(images).fit(rows[:, : 10 * 10 * 3])
+        assert fitted.image_shape_ == (10, 10, 3)
+        shaped = clone(images).fit(rows[:, :300].reshape(-1, 10, 10, 3))
+        np.testing.assert_array_equal(
+            fitted.transform(rows[:, :300]), shaped.transform(rows[:, :300])
+        )
+
+    @pytest.mark.parametrize("width", [193, 10 * 10 * 2, 3 * 8 * 9, 10 * 10 * 3 + 1])
+    def test_a_shape_that_cannot_be_guessed_is_asked_for(
+        self, colour, estimator, width
+    ):
+        rows = np.tile(colour[:20].reshape(20, -1), 2)[:, :width]
+        with pytest.raises(ValueError, match=rf"{width} columns.*\(1, {width}\)"):
+            clone(estimator).fit(rows)
+        line = clone(estimator).set_params(image_shape=(1, width)).fit(rows)
+        assert line.image_shape_ == (1, width, 1)
+
     def test_grey_images_need_no_channels(self, train_rows, estimator):
         images = train_rows.reshape(-1, 8, 8)
         fitted = clone(estimator).fit(images)
@@ -148,9 +168,9 @@ class TestImageInput:
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"hidden_channels": ()}, "sequence of positive integers"),
-        ({"hidden_channels": (4, 0)}, "sequence of positive integers"),
-        ({"hidden_channels": (4.5,)}, "sequence of positive integers"),
+        ({"hidden_channels": ()}, "positive integer or a sequence"),
+        ({"hidden_channels": (4, 0)}, "positive integer or a sequence"),
+        ({"hidden_channels": (4.5,)}, "positive integer or a sequence"),
         ({"kernel_size": 4}, "'kernel_size' parameter .* odd"),
         ({"max_shift": -1}, "'max_shift' parameter"),
         ({"max_shift": 1, "loss": "poisson"}, "'max_shift' parameter .* 0 for loss"),

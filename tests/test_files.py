@@ -764,6 +764,7 @@ def run_plain(command):
     return subprocess.run(command, capture_output=True, timeout=120).returncode
 
 
+@pytest.mark.slow  # It starts processes, for what `write` does.
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are those of POSIX")
 @pytest.mark.parametrize("moment", ["write", "flush", "fsync", "replace"])
 def test_a_process_killed_half_way_leaves_the_old_file(moment, X, path):

@@ -22,6 +22,7 @@ from skautoenc import (
 )
 from skautoenc._networks.dense import DenseAutoencoder
 from skautoenc._training.optimizers import Solver, make_optimizer
+from skautoenc._training.revival import dead_layer
 from skautoenc._training.run import Run
 from skautoenc._training.stopping import Stopping
 
@@ -318,6 +319,22 @@ def test_the_first_epoch_can_be_the_best():
         stopping.update(loss, None, [weights])
     before, after = stopping.best_epoch(0.5)
     assert (float(before[0][0]), float(after[0][0])) == (0.0, 1.0)
+
+
+def test_a_layer_is_alive_if_any_row_activates_it():
+    network = make_network(
+        activation="relu", normalization=None, linear_skip=False
+    ).eval()
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            parameter.fill_(0 if name.endswith("bias") else 1)
+    rows = -torch.ones(64, network.widths[0])
+    n_units = network.widths[1]
+    assert dead_layer(network, rows) == (n_units, n_units)
+    for alive in (0, 1, 63):
+        some = rows.clone()
+        some[alive] = 1
+        assert dead_layer(network, some) is None
 
 
 def test_a_dead_hidden_layer_is_reported(train_rows):

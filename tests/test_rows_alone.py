@@ -233,6 +233,7 @@ def test_any_number_of_threads():
     np.testing.assert_array_equal(found[2], found[0])
 
 
+@pytest.mark.slow  # It runs some tests once more, in a process.
 def test_on_a_processor_with_smaller_tiles():
     # Torch's matrix products on x86 can be told to do without AVX-512.
     chosen = [f"test_dense[{width}]" for width in (5, 7, 13, 300)]

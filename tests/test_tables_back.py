@@ -673,7 +673,7 @@ def test_rare_categories_cost_by_their_share():
     assert np.isnan(cells).tolist() == [True, True, False]
     strict = fit(frame, min_frequency=10, handle_unknown="error")
     assert np.isfinite(strict.score_samples(new[:2])).all()
-    with pytest.raises(ValueError, match="Column 'word' has the level 'new'"):
+    with pytest.raises(ValueError, match="Column 'word' has the category 'new'"):
         strict.score_samples(new)
 
 

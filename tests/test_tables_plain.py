@@ -1,4 +1,4 @@
-"""Columns of plain numbers are read all at once, to the bits of one by one."""
+"""Columns of plain numbers are converted all at once, to the same bits."""
 
 import numpy as np
 import pandas as pd

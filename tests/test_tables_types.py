@@ -611,7 +611,7 @@ def test_columns_of_mostly_unknown_levels_are_named(is_text, n_new, handle, leas
     new = frame(later)
     share = (later > 9)[ROWS % 5 != 4].mean()
     if handle == "error" and share > 0:
-        with pytest.raises(ValueError, match="Column 'zip' has the level"):
+        with pytest.raises(ValueError, match="Column 'zip' has the category"):
             fitted.transform(new)
     elif share > 0.5:
         for use in (fitted.transform, fitted.impute, fitted.score, fitted.partial_fit):

@@ -430,7 +430,7 @@ def test_unknown_levels(frame, fitted):
     np.testing.assert_array_equal(fitted.transform(new), fitted.transform(gaps))
     assert (fitted.impute(new)["word"] == "never seen").all()
     strict = TabularAutoencoderTransformer(max_iter=1, handle_unknown="error")
-    with pytest.raises(ValueError, match="Column 'word' has the level 'never seen'"):
+    with pytest.raises(ValueError, match="Column 'word' has the category 'never seen'"):
         strict.fit(frame).transform(new)
 
 

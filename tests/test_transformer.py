@@ -13,7 +13,12 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_sco
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
-from skautoenc import AutoencoderTransformer
+from skautoenc import (
+    AutoencoderTransformer,
+    ConvAutoencoderTransformer,
+    TabularAutoencoderTransformer,
+    VariationalAutoencoder,
+)
 
 
 def untrained(estimator):
@@ -169,6 +174,52 @@ def test_auto_has_a_fitted_attribute():
     assert narrow.sparsity_ is None
     assert narrow.sparsity_rate_ is None
     assert narrow.hidden_layer_sizes_ == (16, 8)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.9, 0.99])
+@pytest.mark.parametrize("shape", [(300, 64), (20, 64)])
+def test_a_share_of_the_variance_is_as_many_units_as_in_pca(train_rows, share, shape):
+    X = 1e3 * train_rows[: shape[0], : shape[1]] + 1e6
+    short = AutoencoderTransformer(share, max_iter=1, random_state=0)
+    n_components = PCA(share, svd_solver="full").fit(X).n_components_
+    assert short.fit(X).n_components_ == n_components
+    assert short.transform(X).shape == (len(X), n_components)
+    # It is of the rows with their weights, and stays what the first fit has found.
+    weights = np.r_[np.ones(15), np.zeros(len(X) - 15)]
+    weighted = clone(short).fit(X, sample_weight=weights)
+    assert weighted.n_components_ == clone(short).fit(X[:15]).n_components_
+    assert weighted.partial_fit(X).n_components_ == weighted.n_components_
+
+
+def test_none_is_as_many_units_as_in_pca(train_rows):
+    for X in (train_rows[:100], train_rows[:20]):
+        estimator = AutoencoderTransformer(None, max_iter=1, random_state=0).fit(X)
+        assert estimator.n_components_ == PCA(None).fit(X).n_components_ == min(X.shape)
+
+
+@pytest.mark.parametrize("X", [np.zeros((30, 4)), np.eye(30, 3000) * 1e100])
+def test_a_share_of_odd_variances_is_some_units(X):
+    short = AutoencoderTransformer(0.9, max_iter=1, random_state=0).fit(X)
+    assert 1 <= short.n_components_ <= 30
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameter"),
+    [
+        (AutoencoderTransformer, "hidden_layer_sizes"),
+        (VariationalAutoencoder, "hidden_layer_sizes"),
+        (TabularAutoencoderTransformer, "hidden_layer_sizes"),
+        (ConvAutoencoderTransformer, "hidden_channels"),
+    ],
+)
+def test_an_integer_is_one_hidden_layer(train_rows, kind, parameter):
+    X = train_rows[:100]
+    quick = kind(n_components=3, max_iter=2, random_state=0)
+    one = clone(quick).set_params(**{parameter: np.int64(5)}).fit(X)
+    listed = clone(quick).set_params(**{parameter: (5,)}).fit(X)
+    np.testing.assert_array_equal(one.transform(X), listed.transform(X))
+    if hasattr(one, "hidden_layer_sizes_"):
+        assert one.hidden_layer_sizes_ == (5,)
 
 
 def test_sparse_code_is_rectified_and_decodes_its_strongest_units(train_rows):

@@ -19,7 +19,7 @@ from skautoenc.onnx import to_onnx
 
 
 def curve(n_samples, seed=0):
-    """Rows along a curve, which no linear model describes, with a little noise."""
+    """Rows near a curve, which no linear model describes."""
     rng = np.random.default_rng(seed)
     t = rng.uniform(-2, 2, n_samples)
     clean = np.column_stack([t, t**2, np.sin(3 * t), np.cos(2 * t), t**3 / 4])
@@ -96,6 +96,19 @@ def test_wide_data_starts_near_probabilistic_pca():
     assert start.score(X) == pytest.approx(expected, abs=0.5)
 
 
+@pytest.mark.parametrize("covariance_type", ["spherical", "diag"])
+def test_constant_columns_leave_some_noise(covariance_type):
+    X = np.hstack([curve(200), np.zeros((200, 3))])
+    start = VariationalAutoencoder(
+        7, covariance_type=covariance_type, max_iter=0, n_importance_samples=1
+    )
+    narrow = clone(start).set_params(n_components=4).fit(X)
+    assert start.fit(X).score(X) == pytest.approx(narrow.score(X), abs=1e-3)
+    # A column that was constant may change a little.
+    moved = X + 0.02
+    assert start.score(moved) > -1000
+
+
 def test_weights_count_rows_at_the_start():
     X = curve(60)
     weights = np.arange(60) % 3
@@ -113,7 +126,7 @@ def test_training_beats_pca_on_new_rows(fitted):
     scores = fitted.validation_scores_
     assert len(scores) == fitted.n_iter_ == len(fitted.loss_curve_)
     assert fitted.best_validation_score_ == max(scores)
-    # In nats: the negative bound, of training rows and of held-out ones.
+    # The negative bound in nats, of training rows and of held-out ones.
     assert -fitted.loss_ == pytest.approx(fitted.score(curve(1000)), abs=0.5)
     assert fitted.best_validation_score_ == pytest.approx(-fitted.loss_, abs=0.5)
 
@@ -148,7 +161,7 @@ def test_score_belongs_to_the_row(fitted):
     np.testing.assert_array_equal(fitted.score_samples(X[order]), scores[order])
     np.testing.assert_array_equal(fitted.score_samples(X[7:8]), scores[7:8])
     np.testing.assert_array_equal(fitted.score_samples(sparse.csr_array(X)), scores)
-    # Continuous in the row: no other noise for a change that is nothing.
+    # The score is continuous in the row: a tiny change does not change the noise.
     nearly = fitted.score_samples(X * (1 + 1e-7))
     np.testing.assert_allclose(nearly, scores, atol=1e-2)
     coarse = fitted.set_params(n_importance_samples=1).score(X)
@@ -289,7 +302,7 @@ def test_checkpoint_goes_on_with_the_same_bytes(tmp_path):
         pass
 
     class Kill:
-        """Stops the second epoch from without."""
+        """Stops the second epoch from outside."""
 
         def __init__(self):
             self.n_epochs = 0
@@ -370,7 +383,7 @@ def test_it_runs_in_a_pipeline_as_pca_would():
 
 
 def counts(n_samples, n_features=12, depth=None, seed=0):
-    """Counts of two groups of rows, more varied than Poisson ones."""
+    """Counts of two groups of rows, with more variance than Poisson counts."""
     rng = np.random.default_rng(seed)
     group = rng.integers(2, size=n_samples)
     rates = np.where(np.arange(n_features) % 2 == group[:, np.newaxis], 6.0, 1.0)
@@ -381,7 +394,7 @@ def counts(n_samples, n_features=12, depth=None, seed=0):
 
 
 def grid(highest, n_features):
-    """All rows of whole numbers up to a highest."""
+    """All rows of integers up to a maximum."""
     axes = [np.arange(highest + 1.0)] * n_features
     return np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, n_features)
 
@@ -436,7 +449,7 @@ def test_totals_of_rows_are_an_offset():
     plain = VariationalAutoencoder(1, **kwargs).fit(X)
     given = VariationalAutoencoder(1, offset="total", **kwargs).fit(X)
     assert given.score(X_test) > plain.score(X_test) + 5
-    # Of the mean total, whatever the row's own.
+    # For the mean total, whatever the row's own total is.
     rates = given.inverse_transform(given.transform(X_test))
     assert rates.sum(axis=1) == pytest.approx(X.sum(axis=1).mean(), rel=0.5)
 

@@ -1,4 +1,4 @@
-"""Wide sparse rows, such as those of words: small networks, as good as an SVD."""
+"""Wide sparse rows, such as counts of words: small networks, as good as an SVD."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ N, WIDTH = 200, 1100
 
 @pytest.fixture(scope="module")
 def words():
-    """Frequencies of words, of documents that mix five topics."""
+    """Frequencies of words in documents that mix five topics."""
     rng = np.random.default_rng(0)
     topics = rng.dirichlet(np.full(WIDTH, 0.02), size=5)
     shares = rng.dirichlet(np.full(5, 0.3), size=N)
@@ -57,7 +57,7 @@ def test_later_parts_need_not_be_sparse(words):
 def test_moments_are_those_of_dense_rows(words, weighted):
     weights = np.arange(N) % 3.0 if weighted else None
     words = words.copy()
-    # Two values for one place are added.
+    # Two values for one position are added.
     words.indices[1] = words.indices[0]
     words.has_canonical_format = False
     one, other = (

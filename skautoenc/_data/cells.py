@@ -1,4 +1,4 @@
-"""Cells of arrays and frames that are not numbers, and what to do about them."""
+"""Cells of arrays and frames that are not numbers, and advice on them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ TABLES = "TabularAutoencoderTransformer"
 _LISTS = list, tuple, np.ndarray
 _DATES = datetime.date, datetime.time, np.datetime64
 _DURATIONS = datetime.timedelta, np.timedelta64
-# numpy makes numbers of these without a word.
+# numpy silently converts these to numbers.
 _MISREAD = np.datetime64, np.timedelta64
-# An error of numpy's lists all its types, which helps nobody.
+# Some errors of numpy list all of its types, which does not help.
 _LONGEST_REASON = 100
 _LONGEST_VALUE = 40
 
 
 def first_fault(values: NDArray[Any]) -> tuple[int, Any] | None:
-    """Return the first value that is no number, and its row; None for missing ones."""
+    """Return the first value that is not a number, and its row, or None."""
     if values.dtype.kind in "biuf" or not len(values):
         return None
     if values.dtype.kind in "mMc":
@@ -50,12 +50,12 @@ def _is_number(value: Any) -> bool:
 
 
 def misread_row(values: NDArray[Any]) -> int | None:
-    """Return the first row in which numpy makes a number of a date or a duration."""
+    """Return the first row in which numpy would convert a date or a duration."""
     if values.dtype.kind in "mM":
         return 0 if len(values) else None
     if values.dtype != object:
         return None
-    # A set of types is found in a tenth of the time of a look at each value.
+    # Collecting the types takes a tenth of the time of checking each value.
     kinds = set(map(type, values))
     if not any(issubclass(kind, _MISREAD) for kind in kinds):
         return None
@@ -63,7 +63,7 @@ def misread_row(values: NDArray[Any]) -> int | None:
 
 
 def unmasked(X: Any) -> Any:
-    """Return a masked array as one in which masked cells are missing values."""
+    """Return a masked array with missing values in place of masked cells."""
     if not isinstance(X, np.ma.MaskedArray):
         return X
     if not np.ma.is_masked(X):
@@ -72,15 +72,15 @@ def unmasked(X: Any) -> Any:
         dtype, missing = np.result_type(X.dtype, np.float32), np.nan
     else:
         dtype, missing = np.dtype(object), None
-    # An integer has no way to say that it is missing.
+    # Integers cannot represent missing values.
     found = X.data.astype(dtype)
     found[np.ma.getmaskarray(X)] = missing
     return found
 
 
 def is_too_large(value: Any) -> bool:
-    """Whether a value is an integer or a fraction that no float64 is near to."""
-    # numpy's durations are integers to Python.
+    """Whether a value is an integer or a fraction beyond the range of float64."""
+    # In Python, numpy's durations are integers.
     if not isinstance(value, Rational) or isinstance(value, _MISREAD):
         return False
     try:
@@ -91,7 +91,7 @@ def is_too_large(value: Any) -> bool:
 
 
 def too_large(value: Any) -> str:
-    """Describe a number that `is_too_large`, of more digits than Python writes."""
+    """Describe a number that `is_too_large`, of more digits than Python prints."""
     if not isinstance(value, int):
         return f"a {type(value).__name__} that is too large for float64"
     n_digits = int(value.bit_length() * math.log10(2)) + 1
@@ -101,7 +101,7 @@ def too_large(value: Any) -> str:
 def describe(
     value: Any, row: int, label: Any, error: Exception | None, *, is_frame: bool
 ) -> tuple[str, str]:
-    """Say what a column holds that is no number, and what to do about it.
+    """Describe a value of a column that is not a number, with advice.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def describe(
     label : object
         Name or position of the column.
     error : Exception or None
-        What came of taking it for a number.
+        Error of its conversion to a number.
     is_frame : bool
         Whether the data is a frame.
     """
@@ -151,13 +151,13 @@ def describe(
 
 
 def _shortened(text: str | bytes) -> str:
-    # numpy's own strings show their class.
+    # numpy's own strings would show their class.
     whole = repr(bytes(text) if isinstance(text, bytes) else str(text))
     return whole if len(whole) <= _LONGEST_VALUE else f"{whole[:_LONGEST_VALUE]}..."
 
 
 def each_column(X: Any) -> Iterator[tuple[Any, NDArray[Any]]]:
-    """Run through the columns of a frame by their names, of an array by position."""
+    """Iterate over the columns of a frame by name, of an array by position."""
     if hasattr(X, "iloc"):
         for position, name in enumerate(X.columns):
             yield repr(str(name)), np.asarray(X.iloc[:, position])
@@ -172,11 +172,11 @@ def each_column(X: Any) -> Iterator[tuple[Any, NDArray[Any]]]:
 
 
 def find_fault(X: Any) -> str | None:
-    """Describe the first cell of an array that is no number; None if there is none.
+    """Describe the first cell of an array that is not a number, or return None.
 
-    For estimators of tables: missing values are none, and categories a way out.
+    For estimators of tables, which accept missing values and categories.
     """
-    # As objects, lists of different lengths make an array, too.
+    # As objects, since lists of different lengths make an array of objects, too.
     cells = X if isinstance(X, np.ndarray) else np.asarray(X, dtype=object)
     if cells.ndim != 2 or cells.dtype.kind not in "fcmMOUST":
         return None
@@ -191,7 +191,7 @@ def find_fault(X: Any) -> str | None:
 
 
 def _fault_of(value: Any) -> tuple[str, str] | None:
-    """Say what is wrong with a cell of an array of numbers, and the way out."""
+    """Return what is wrong with a cell of an array of numbers, and advice."""
     if value is None:
         return None
     if type(value).__name__ in ("NAType", "NaTType"):

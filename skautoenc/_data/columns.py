@@ -187,7 +187,7 @@ class NumberColumn:
             raise _refuse(
                 self.name,
                 f"holds infinity in row {np.argmax(is_infinite)}",
-                "Replace it by a number or by a gap.",
+                "Replace it by a number or a missing value.",
             )
         return numbers
 
@@ -510,7 +510,7 @@ class CategoryColumn:
                 level = objects[others][np.argmin(rare)]
                 raise _refuse(
                     self.name,
-                    f"has the level {level!r}, which was not there in fit",
+                    f"has the category {level!r}, which was not in fit",
                     "Use handle_unknown='infrequent_if_exist' to let it pass.",
                 )
             numbers[others] = len(self.levels) + np.where(rare, 0, 1)

@@ -64,8 +64,8 @@ def refuse_unread(X: Any) -> None:
 def advise_on_missing(what: str, row: int, label: Any) -> str:
     """Return advice on a value that is "NaN" or "infinity"."""
     advice = (
-        f"Fill the gaps (SimpleImputer), drop the rows, or use {TABLES}, which "
-        "takes missing values."
+        f"Fill the missing values (SimpleImputer), drop the rows, or use {TABLES}, "
+        "which takes missing values."
         if what == "NaN"
         else "Replace it by a number or clip it first (numpy.nan_to_num, numpy.clip): "
         "SimpleImputer does not take infinity."

@@ -1,6 +1,6 @@
-"""Columns of plain numbers, read all at once.
+"""Columns of plain numbers, converted in one operation.
 
-One by one, a thousand columns of a row take longer than the network.
+One by one, the conversion of a thousand columns takes longer than the network.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ _POLARS_TYPES = {
     *(f"{kind}{size}" for kind in ("Int", "UInt") for size in _SIZES),
     *("Float32", "Float64"),
 }
-# Up to here float64 holds every integer.
+# Up to this limit float64 holds every integer.
 _EXACT = 2**53
 
 
 @dataclass(frozen=True)
 class PlainNumbers:
-    """Columns of a frame or an array that hold numbers by their types.
+    """Columns of a frame or an array whose types are numeric.
 
     Parameters
     ----------
     indices : dict
-        From the position of a column in the data to that in `matrix`.
+        Position of a column in `matrix`, by its position in the data.
     matrix : ndarray of shape (n_samples, n_plain), float64
-        The values; NaN where there is none.
+        Values; NaN for missing ones.
     """
 
     indices: dict[int, int]
@@ -47,7 +47,7 @@ class PlainNumbers:
     def scaled(
         self, places: list[int], means: list[float], scales: list[float]
     ) -> NDArray[np.float64]:
-        """Return some columns less their means, divided by their scales."""
+        """Return some columns minus their means, divided by their scales."""
         indices = [self.indices[place] for place in places]
         found: NDArray[np.float64] = self.matrix[:, indices]
         with np.errstate(over="ignore"):
@@ -57,14 +57,14 @@ class PlainNumbers:
 
 
 def plain_places(data: Any, types: list[Any]) -> list[int]:
-    """Return the positions of the columns of plain numbers.
+    """Return the positions of columns of plain numbers.
 
     Parameters
     ----------
     data : frame or ndarray of shape (n_samples, n_features)
         The data.
     types : list
-        Types of the columns, of a frame.
+        Types of the columns of a frame.
     """
     if isinstance(data, np.ndarray):
         return list(range(data.shape[1])) if data.dtype in _NUMPY_TYPES else []
@@ -79,12 +79,12 @@ def _is_plain_in_pandas(dtype: Any) -> bool:
 
 
 def is_exact(values: NDArray[np.float64]) -> bool:
-    """Whether floats that were made of integers equal them."""
+    """Whether floats are equal to the integers that they were made from."""
     return not (np.abs(values) >= _EXACT).any()
 
 
 def read_plain(data: Any, places: list[int]) -> PlainNumbers:
-    """Read the columns of plain numbers, whose positions are given."""
+    """Convert the columns of plain numbers at the given positions."""
     if len(places) == data.shape[1]:
         chosen = data
     elif isinstance(data, np.ndarray):

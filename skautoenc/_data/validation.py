@@ -131,16 +131,22 @@ def refuse(estimator: BaseEstimator, name: str, expected: str) -> NoReturn:
     )
 
 
+def as_widths(widths: Any) -> Any:
+    """Return the widths of layers as a sequence; one number is one layer."""
+    return (widths,) if isinstance(widths, Integral) else widths
+
+
 def check_layer_sizes(estimator: BaseEstimator) -> None:
     """Raise the error of `hidden_layer_sizes` that are neither widths nor "auto"."""
-    sizes = estimator.hidden_layer_sizes
+    sizes = as_widths(estimator.hidden_layer_sizes)
     if not isinstance(sizes, str) and not all(
-        isinstance(size, Integral) and int(size) > 0 for size in sizes
+        isinstance(size, Integral) and not isinstance(size, bool) and int(size) > 0
+        for size in sizes
     ):
         refuse(
             estimator,
             "hidden_layer_sizes",
-            "'auto' or a sequence of positive integers, such as (256, 128)",
+            "'auto', a positive integer or a sequence of them, such as (256, 128)",
         )
 
 

@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from torch import Tensor
 
-from .._data.validation import refuse
+from .._data.validation import as_widths, refuse
 from .._model.matrix import MatrixSide
 from .._networks.autoencoder import Autoencoder
 from .._networks.convolutional import ConvolutionalAutoencoder
@@ -43,9 +43,10 @@ class ConvAutoencoderTransformer(ImageInput, MatrixAutoencoder):
     n_components : int, default=64
         Width of the code.
 
-    hidden_channels : array-like of int, default=(16, 32, 64)
-        Numbers of channels of the encoder's feature maps. Each map has half the height
-        and width of the previous one. The decoder has the same maps in reverse.
+    hidden_channels : int or array-like of int, default=(16, 32, 64)
+        Numbers of channels of the encoder's feature maps, or of the only one. Each map
+        has half the height and width of the previous one. The decoder has the same maps
+        in reverse.
 
     kernel_size : int, default=3
         Height and width of the convolution kernels, odd.
@@ -100,8 +101,9 @@ class ConvAutoencoderTransformer(ImageInput, MatrixAutoencoder):
     image_shape : tuple of int or "auto", default="auto"
         Shape of the image in a row: ``(height, width)`` or ``(height, width,
         n_channels)``. "auto" is the shape of the images if `fit` gets an array of three
-        or four dimensions. Otherwise it is a square with one channel, or a line if the
-        number of features is not a square.
+        or four dimensions. Otherwise it is a square with one channel where the number
+        of features is a square. Of other rows, those of fewer than 192 features are
+        lines; longer ones are a square with three channels, or need `image_shape`.
 
     normalize_rows : float, "total" or None, default=None
         If given, each centred row is divided by its root mean square, so that weak and
@@ -308,7 +310,7 @@ class ConvAutoencoderTransformer(ImageInput, MatrixAutoencoder):
     _parameter_constraints = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "image_shape": IMAGE_SHAPE_CONSTRAINT,
-        "hidden_channels": ["array-like"],
+        "hidden_channels": ["array-like", Interval(Integral, 1, None, closed="left")],
         "kernel_size": [Interval(Integral, 1, None, closed="left")],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "linear_skip": ["boolean"],
@@ -322,7 +324,7 @@ class ConvAutoencoderTransformer(ImageInput, MatrixAutoencoder):
         n_components: int = 64,
         *,
         image_shape: Sequence[int] | Literal["auto"] = "auto",
-        hidden_channels: Sequence[int] = (16, 32, 64),
+        hidden_channels: int | Sequence[int] = (16, 32, 64),
         kernel_size: int = 3,
         activation: str = "silu",
         linear_skip: bool = True,
@@ -388,14 +390,17 @@ class ConvAutoencoderTransformer(ImageInput, MatrixAutoencoder):
 
     def _validate_params(self) -> None:
         super()._validate_params()
-        channels = list(self.hidden_channels)
+        channels = list(as_widths(self.hidden_channels))
         if not channels or not all(
-            isinstance(number, Integral) and int(number) > 0 for number in channels
+            isinstance(number, Integral)
+            and not isinstance(number, bool)
+            and int(number) > 0
+            for number in channels
         ):
             refuse(
                 self,
                 "hidden_channels",
-                "a sequence of positive integers, such as (16, 32)",
+                "a positive integer or a sequence of them, such as (16, 32)",
             )
         if self.normalization == "layer" and 1 in channels:
             refuse(
@@ -419,7 +424,7 @@ class ConvAutoencoderTransformer(ImageInput, MatrixAutoencoder):
         return ConvolutionalAutoencoder(
             image_shape=self.image_shape_,
             n_components=int(self.n_components),
-            hidden_channels=tuple(int(number) for number in self.hidden_channels),
+            hidden_channels=tuple(map(int, as_widths(self.hidden_channels))),
             kernel_size=int(self.kernel_size),
             activation=str(self.activation),
             linear_skip=bool(self.linear_skip),

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.callback import with_callbacks
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from .._data.rows import TrainingData
-from .._data.validation import check_layer_sizes, refuse
+from .._data.validation import as_widths, check_layer_sizes, refuse
 from .._model.learn import Learnt
 from .._model.matrix import MatrixSide
 from .._model.model import Model
@@ -33,6 +33,7 @@ from .._persistence.schemas import (
     is_a,
     or_none,
 )
+from .._preparation.explained_variance import count_components
 from .base import can_stream
 from .matrix import MatrixAutoencoder
 
@@ -64,9 +65,12 @@ class AutoencoderTransformer(MatrixAutoencoder):
 
     Parameters
     ----------
-    n_components : int or "auto", default="auto"
+    n_components : int, float in (0, 1), "auto" or None, default="auto"
         Width of the code. "auto" is eight times the number of features, up to 1024:
-        wide enough for a dictionary, small enough for a laptop.
+        wide enough for a dictionary, small enough for a laptop. As in PCA, a float is
+        as many units as principal components explain more than that share of the
+        variance, of a sample of up to 4096 rows; None is the number of samples or of
+        features, whichever is lower. Row normalization and whitening do not count.
 
     sparsity : {"auto", "lifetime", "topk", "batch_topk", "l1", "kl"} or None, \
             default="auto"
@@ -121,11 +125,11 @@ class AutoencoderTransformer(MatrixAutoencoder):
         components that hardly vary). The map is triangular, so it keeps an order of the
         components. `inverse_transform` undoes it. It needs more rows than components.
 
-    hidden_layer_sizes : array-like of int or "auto", default="auto"
-        Widths of the encoder's hidden layers. The decoder has the same layers in
-        reverse. "auto" is no hidden layer for a sparse code, and two for a dense one: 4
-        and 2 times the number of features, up to 256 and 128. For sparse matrices of
-        more than 1,000 columns and with `linear_skip`, it is 64 and 32.
+    hidden_layer_sizes : int, array-like of int or "auto", default="auto"
+        Widths of the encoder's hidden layers, or of the only one. The decoder has the
+        same layers in reverse. "auto" is no hidden layer for a sparse code, and two for
+        a dense one: 4 and 2 times the number of features, up to 256 and 128. For sparse
+        matrices of more than 1,000 columns and with `linear_skip`, it is 64 and 32.
 
     activation : {"identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "gelu", \
             "silu", "selu"}, default="silu"
@@ -504,8 +508,14 @@ class AutoencoderTransformer(MatrixAutoencoder):
         "n_components": [
             StrOptions({"auto"}),
             Interval(Integral, 1, None, closed="left"),
+            Interval(RealNotInt, 0, 1, closed="neither"),
+            None,
         ],
-        "hidden_layer_sizes": [StrOptions({"auto"}), "array-like"],
+        "hidden_layer_sizes": [
+            StrOptions({"auto"}),
+            "array-like",
+            Interval(Integral, 1, None, closed="left"),
+        ],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "sparsity": [StrOptions({"auto", *SPARSITIES, *PENALTIES}), None],
         "sparsity_rate": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="neither")],
@@ -529,9 +539,9 @@ class AutoencoderTransformer(MatrixAutoencoder):
 
     def __init__(
         self,
-        n_components: int | Literal["auto"] = "auto",
+        n_components: float | Literal["auto"] | None = "auto",
         *,
-        hidden_layer_sizes: Sequence[int] | Literal["auto"] = "auto",
+        hidden_layer_sizes: int | Sequence[int] | Literal["auto"] = "auto",
         activation: str = "silu",
         sparsity: (
             Literal["auto", "lifetime", "topk", "batch_topk", "l1", "kl"] | None
@@ -658,27 +668,37 @@ class AutoencoderTransformer(MatrixAutoencoder):
         in_parts: bool,
     ) -> Plan:
         plan = super()._plan(data, form, before, in_parts=in_parts)
+        n_components = self._count_components(data, before)
+        build = partial(self._build_network, data.shape[1], n_components=n_components)
         if before is None:
             is_narrow = data.is_wide_sparse
         else:
             # Later parts need not be sparse, or were fitted by an older version.
             sizes = before.network.config.get("hidden_layer_sizes", ())
             is_narrow = tuple(sizes) == _NARROW_SIZES
-        if not (is_narrow and self.linear_skip):
-            return plan
-        n_features = data.matrix.shape[1]
-        return replace(
-            plan, build_network=partial(self._build_network, n_features, _NARROW_SIZES)
-        )
+        if is_narrow and self.linear_skip:
+            build = partial(build, largest_sizes=_NARROW_SIZES)
+        return replace(plan, build_network=build)
+
+    def _count_components(self, data: TrainingData, before: Model[Any] | None) -> int:
+        """Return the width of the code."""
+        asked = self.n_components
+        if asked == "auto":
+            return min(8 * data.shape[1], 1024)
+        if isinstance(asked, Integral):
+            return int(asked)
+        # Numbers that follow from the rows stay those of the first fit.
+        if before is not None:
+            return before.n_components
+        return min(data.shape) if asked is None else count_components(data, asked)
 
     def _build_network(
-        self, n_features: int, largest_sizes: tuple[int, int] = _SIZES
+        self,
+        n_features: int,
+        largest_sizes: tuple[int, int] = _SIZES,
+        *,
+        n_components: int = 0,
     ) -> Autoencoder:
-        n_components = (
-            min(8 * n_features, 1024)
-            if self.n_components == "auto"
-            else int(self.n_components)
-        )
         if self.network is not None:
             return CustomAutoencoder(
                 builder=self.network,
@@ -931,14 +951,14 @@ class AutoencoderTransformer(MatrixAutoencoder):
 
 
 def _resolve_hidden_layer_sizes(
-    sizes: Sequence[int] | str,
+    sizes: int | Sequence[int] | str,
     n_features: int,
     sparsity: str | None,
     largest: tuple[int, int],
 ) -> tuple[int, ...]:
     """Return the widths of the encoder's hidden layers."""
     if not isinstance(sizes, str):
-        return tuple(int(size) for size in sizes)
+        return tuple(int(size) for size in as_widths(sizes))
     if sparsity is not None:
         return ()
     return min(4 * n_features, largest[0]), min(2 * n_features, largest[1])

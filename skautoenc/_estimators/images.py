@@ -15,6 +15,8 @@ from .._data.validation import check_rows, refuse
 IMAGE_SHAPE_CONSTRAINT = [StrOptions({"auto"}), tuple, list]
 
 _FORMS = "'auto' or (height, width[, n_channels])"
+# Shorter rows are more often lines than coloured images, and nobody needs to be asked.
+_SMALLEST_COLOURED = 8 * 8 * 3
 # Usual numbers of channels.
 _CHANNELS = (1, 3, 4)
 
@@ -74,8 +76,7 @@ class ImageInput:
             self._refuse_channels_first(shape)
             given = shape
         else:
-            side = math.isqrt(width)
-            given = (side, side) if side * side == width else (1, width)
+            given = self._guess_image_shape(width)
         if len(given) not in (2, 3) or not all(
             isinstance(length, Integral) and int(length) > 0 for length in given
         ):
@@ -89,6 +90,24 @@ class ImageInput:
         if shape is not None and _with_channels(shape) != _with_channels(given):
             raise ValueError(f"X has images of shape {shape}, but image_shape={given}.")
         return _with_channels(given)
+
+    def _guess_image_shape(self, width: int) -> tuple[int, ...]:
+        """Return the shape of rows that nothing is known about but their width."""
+        side = math.isqrt(width)
+        if side * side == width:
+            return side, side
+        if width < _SMALLEST_COLOURED:
+            return 1, width
+        side = math.isqrt(width // 3)
+        if 3 * side * side == width:
+            return side, side, 3
+        raise ValueError(
+            f"X has rows of {width} columns, which are neither a square image nor a "
+            "square image of three channels. Pass image_shape=(height, width) or "
+            f"(height, width, n_channels), or image_shape=(1, {width}) if a row is a "
+            f"line. {type(self).__name__} also takes arrays of shape (n_samples, "
+            "height, width[, n_channels])."
+        )
 
     def _refuse_channels_first(self, shape: tuple[int, ...]) -> None:
         first_only = shape[0] in _CHANNELS and shape[-1] not in _CHANNELS

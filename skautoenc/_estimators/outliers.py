@@ -79,9 +79,10 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
     """Outlier detection by a bag of small autoencoders.
 
     Each autoencoder is fitted to a small sample of the rows, and a row is scored by
-    those that have not seen it. So the outliers among the training rows do not excuse
-    themselves. A score has three parts: how badly hidden cells of the row are predicted
-    from the others, how sparse its neighbourhood is, and how far the nearest row is.
+    those that have not seen it. Outliers among the training rows therefore do not
+    affect their own scores. A score has three parts: the error of hidden cells of the
+    row that are predicted from the others, the sparsity of its neighbourhood, and the
+    distance to the nearest row.
 
     Parameters
     ----------
@@ -89,7 +90,7 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
         The autoencoder to fit to each sample: an `AutoencoderTransformer`, a
         `ConvAutoencoderTransformer` for images or a `TabularAutoencoderTransformer`.
         None is a small dense one, or a `TabularAutoencoderTransformer` for frames with
-        missing values or columns that are no numbers. It should be trained with
+        missing values or columns that are not numeric. It should be trained with
         `corruption_rate` above zero, because cells are hidden from it.
 
     n_estimators : int, default=8
@@ -97,14 +98,14 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
 
     max_samples : int or "auto", default="auto"
         Number of distinct rows in a sample, at most half of all. "auto" is 512 for
-        rows of numbers, and 1024 for tables, whose columns take more rows to learn.
+        rows of numbers, and 1024 for tables, whose columns need more rows.
 
     contamination : "auto" or float in (0, 0.5], default="auto"
         Share of the training rows below the threshold. "auto" sets the threshold by
         `false_alarm_rate`.
 
     false_alarm_rate : float in (0, 0.5], default=0.05
-        Share of new inliers that may be taken for outliers, for
+        Share of new inliers that are labelled as outliers, for
         ``contamination="auto"``. It is met if the training rows are inliers; outliers
         among them lower the threshold, and the actual rate with it.
 
@@ -154,11 +155,11 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
     - preparation: `scale_columns`
     - run: `random_state`
 
-    Equal rows are one row with a weight, so that a sample holds a row or does not. A
-    repetition therefore does not make a row an inlier. An autoencoder abstains on rows
-    equal to one of its own, which it knows by 64-bit keys. That is why
-    ``fit_predict(X)`` equals ``fit(X).predict(X)``, and why scores of training rows
-    tell what scores of new rows will be.
+    Equal rows count as one row with a weight, so repetition does not make a row an
+    inlier. An autoencoder does not score rows that equal one of its sample, which it
+    identifies by 64-bit keys. Therefore ``fit_predict(X)`` equals
+    ``fit(X).predict(X)``, and scores of training rows are comparable to those of new
+    rows.
 
     Each part of the score is centred and divided by its interquartile range on the
     training rows. A row without any value has the lowest score of the training rows.
@@ -425,7 +426,7 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
         return check_rows(self, X, reset=False)
 
     def score_samples(self, X: Any) -> NDArray[np.float64]:
-        """Score rows: the lower, the stranger.
+        """Score rows; outliers have low scores.
 
         Parameters
         ----------
@@ -435,8 +436,8 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
         Returns
         -------
         ndarray of shape (n_samples,)
-            Mean of the parts, each in interquartile ranges from its median on the
-            training rows, with the sign turned.
+            Negative mean of the parts, each minus its median and divided by its
+            interquartile range on the training rows.
 
         Raises
         ------
@@ -451,7 +452,7 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
         return scores
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
-        """Return the scores above the threshold: negative for outliers.
+        """Return the scores minus the threshold: negative for outliers.
 
         Parameters
         ----------
@@ -473,12 +474,12 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
         return self.score_samples(X) - self.offset_
 
     def predict(self, X: Any) -> NDArray[np.int64]:
-        """Tell outliers from inliers.
+        """Label rows as outliers or inliers.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, frame} of shape (n_samples, n_features)
-            Rows to judge.
+            Rows to label.
 
         Returns
         -------
@@ -495,18 +496,18 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
         return np.where(self.decision_function(X) < 0, -1, 1)
 
     def p_values(self, X: Any) -> NDArray[np.float64]:
-        """Return conformal p-values: how often an inlier would be as strange.
+        """Return conformal p-values: the share of inliers with such a low score.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, frame} of shape (n_samples, n_features)
-            Rows to judge.
+            Rows to label.
 
         Returns
         -------
         ndarray of shape (n_samples,)
-            Share of the training rows that score no higher, the row itself counted
-            with them, so that none is zero.
+            Share of the training rows with the same or a lower score. The row itself
+            is counted, too, so no p-value is zero.
 
         Raises
         ------
@@ -536,7 +537,7 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
     def select_outliers(
         self, X: Any, *, false_discovery_rate: float = 0.1
     ) -> NDArray[np.bool_]:
-        """Select outliers of a batch so that few of them are false.
+        """Select outliers of a batch with a bound on the share of false ones.
 
         Parameters
         ----------
@@ -551,8 +552,8 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
         Returns
         -------
         ndarray of shape (n_samples,), bool
-            Whether each row is selected. With n training rows no p-value is below
-            ``1 / (n + 1)``, so that single outliers in a large batch need many.
+            Whether each row is selected. With n training rows, no p-value is below
+            ``1 / (n + 1)``: to find single outliers in a large batch, n must be large.
 
         Raises
         ------
@@ -575,7 +576,7 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
         return selected
 
     def explain(self, X: Any) -> Explanation:
-        """Say which cells of a row are strange, and what was expected instead.
+        """Explain rows by the surprise of each cell, and the expected values.
 
         Parameters
         ----------
@@ -586,11 +587,11 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
         -------
         surprise : ndarray or frame of shape (n_samples, n_features)
             How unlikely each cell is given the rest of its row, by members that have
-            not seen it, in nats: 0 is as expected, 3 about as surprising as what
-            happens once in twenty times. Errors of numbers are relative to what is
-            usual of their column. Missing values are NaN.
+            not seen it, in nats: 0 is as expected, and 3 is about as surprising as an
+            event of probability 1/20. Errors of numbers are relative to the usual
+            errors of their column. Missing values are NaN.
         expected : ndarray or frame of shape (n_samples, n_features)
-            The prediction. Frames are given for frames, arrays of images for those.
+            The predicted values. Both are frames for frames, and images for images.
 
         Raises
         ------

@@ -14,6 +14,8 @@ from sklearn.utils._param_validation import (
     validate_parameter_constraints,
 )
 
+from .._links import CLASS_PAGE
+
 # Names that other packages use, in lower case without punctuation.
 _SYNONYMS = {
     "activation": {
@@ -137,13 +139,10 @@ _FOR_NUMBERS = {
     "learning_rate": "Did you mean learning_rate_init={!r}?",
     "sparsity": "Did you mean sparsity_rate={!r}?",
     "corruption": "Did you mean corruption_rate={!r}?",
-    "hidden_layer_sizes": "Did you mean ({!r},)?",
-    "hidden_channels": "Did you mean ({!r},)?",
 }
 _SHARE_OF_VARIANCE = (
-    "It is a number of units: a share of the variance, as PCA takes, is not known "
-    "before training. With ordered=True, explained_variance_ratio_ says how many units "
-    "reach it."
+    "It is a number of units here. AutoencoderTransformer also takes a share of the "
+    "variance, as PCA does."
 )
 
 
@@ -152,6 +151,10 @@ class Parameters(BaseEstimator):
 
     Estimators name it before `BaseEstimator`.
     """
+
+    # In notebooks, the representation links to the reference and shows its texts.
+    _doc_link_module = "skautoenc"
+    _doc_link_template = CLASS_PAGE
 
     def _validate_params(self) -> None:
         """Raise the error of the first invalid parameter."""

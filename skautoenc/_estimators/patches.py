@@ -90,8 +90,9 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
     image_shape : tuple of int or "auto", default="auto"
         Shape of the image in a row: ``(height, width)`` or ``(height, width,
         n_channels)``. "auto" is the shape of the images if `fit` gets an array of three
-        or four dimensions. Otherwise it is a square with one channel, or a line if the
-        number of features is not a square.
+        or four dimensions. Otherwise it is a square with one channel where the number
+        of features is a square. Of other rows, those of fewer than 192 features are
+        lines; longer ones are a square with three channels, or need `image_shape`.
 
     patch_size : int, tuple of int or "auto", default="auto"
         Height and width of a patch in pixels. "auto" is 6, or half of the shorter side

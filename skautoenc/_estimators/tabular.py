@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._data.columns import KINDS, Table
 from .._data.frames import Schema
-from .._data.validation import check_codes, check_layer_sizes, refuse
+from .._data.validation import as_widths, check_codes, check_layer_sizes, refuse
 from .._model.table import TableSide
 from .._networks.autoencoder import Autoencoder
 from .._networks.layers import ACTIVATIONS
@@ -57,10 +57,10 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         What `transform` returns: the code, or all hidden activations and the code.
         Linear models do better on the latter.
 
-    hidden_layer_sizes : array-like of int or "auto", default="auto"
-        Widths of the encoder's hidden layers. The decoder has the same layers in
-        reverse. "auto" is ``(256,)``. A linear map runs parallel to the layers, from
-        the row to the code and from the code to the reconstruction.
+    hidden_layer_sizes : int, array-like of int or "auto", default="auto"
+        Widths of the encoder's hidden layers, or of the only one. The decoder has the
+        same layers in reverse. "auto" is ``(256,)``. A linear map runs parallel to the
+        layers, from the row to the code and from the code to the reconstruction.
 
     activation : {"identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "gelu", \
             "silu", "selu"}, default="silu"
@@ -343,7 +343,11 @@ class TabularAutoencoderTransformer(TableAutoencoder):
             StrOptions({"auto"}),
             Interval(Integral, 1, None, closed="left"),
         ],
-        "hidden_layer_sizes": [StrOptions({"auto"}), "array-like"],
+        "hidden_layer_sizes": [
+            StrOptions({"auto"}),
+            "array-like",
+            Interval(Integral, 1, None, closed="left"),
+        ],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "features": [StrOptions({"code", "stack"})],
@@ -570,7 +574,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
     def _build_network(self, table: Table) -> Autoencoder:
         layout = table.layout
         n_inputs = layout.n_numbers + layout.n_extras + sum(layout.n_codes)
-        sizes = self.hidden_layer_sizes
+        sizes = as_widths(self.hidden_layer_sizes)
         hidden = (256,) if isinstance(sizes, str) else tuple(map(int, sizes))
         return TabularAutoencoder(
             n_numbers=layout.n_numbers,

@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._data.rows import Rows, TrainingData
 from .._data.validation import (
+    as_widths,
     check_layer_sizes,
     check_weights,
     check_whole,
@@ -127,10 +128,10 @@ class VariationalAutoencoder(MatrixAutoencoder):
         log-likelihood is bounded from below, and the more closely the more there are
         [4]_; 1 is the evidence lower bound. It has no effect on training.
 
-    hidden_layer_sizes : array-like of int or "auto", default="auto"
-        Widths of the encoder's hidden layers. The decoder has the same layers in
-        reverse. "auto" is two: 4 and 2 times the number of features, up to 256 and 128.
-        An empty sequence is a linear model, probabilistic PCA.
+    hidden_layer_sizes : int, array-like of int or "auto", default="auto"
+        Widths of the encoder's hidden layers, or of the only one. The decoder has the
+        same layers in reverse. "auto" is two: 4 and 2 times the number of features, up
+        to 256 and 128. An empty sequence is a linear model, probabilistic PCA.
 
     activation : {"identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "gelu", \
             "silu", "selu"}, default="silu"
@@ -362,7 +363,11 @@ class VariationalAutoencoder(MatrixAutoencoder):
         "reg_covar": [Interval(Real, 0, 1, closed="neither")],
         "kl_weight": [Interval(Real, 0, None, closed="left")],
         "n_importance_samples": [Interval(Integral, 1, None, closed="left")],
-        "hidden_layer_sizes": ["array-like", StrOptions({"auto"})],
+        "hidden_layer_sizes": [
+            "array-like",
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+        ],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "linear_skip": ["boolean"],
         "max_iter": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
@@ -385,7 +390,7 @@ class VariationalAutoencoder(MatrixAutoencoder):
         reg_covar: float = 0.01,
         kl_weight: float = 1.0,
         n_importance_samples: int = 50,
-        hidden_layer_sizes: Sequence[int] | Literal["auto"] = "auto",
+        hidden_layer_sizes: int | Sequence[int] | Literal["auto"] = "auto",
         activation: str = "silu",
         linear_skip: bool = True,
         solver: Literal["adam", "sgd"] = "adam",
@@ -457,7 +462,7 @@ class VariationalAutoencoder(MatrixAutoencoder):
     def _build_network(
         self, n_features: int, likelihood: str = "gaussian"
     ) -> Autoencoder:
-        n_components, sizes = self.n_components, self.hidden_layer_sizes
+        n_components, sizes = self.n_components, as_widths(self.hidden_layer_sizes)
         if isinstance(n_components, str):
             n_components = min(max(n_features // 2, 1), 32)
         if isinstance(sizes, str):

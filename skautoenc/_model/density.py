@@ -1,4 +1,4 @@
-"""What a variational model says of rows: posteriors, likelihoods, and new rows."""
+"""Posteriors, likelihoods and samples of variational models."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ VariationalModel = Model[MatrixSide]
 
 
 def likelihood_of(side: MatrixSide, config: Mapping[str, Any]) -> Likelihood:
-    """Return the likelihood of a network of this `config`, for rows of a side."""
+    """Return the likelihood for a network's `config` and the rows of a side."""
     kind, has_offset = LIKELIHOODS[config["likelihood"]], config["has_offset"]
     return kind(side.loss, side.scale, has_offset=has_offset)
 
@@ -65,7 +65,7 @@ def log_likelihood(
     matrix : ndarray or CSR matrix of shape (n_samples, n_features)
         Validated rows.
     n_draws : int
-        Codes drawn for each row.
+        Number of codes that are drawn for each row.
 
     Returns
     -------
@@ -92,7 +92,7 @@ def log_likelihood(
     values: NDArray[np.float64] = found.ravel().astype(np.float64)
     if divisors is not None:
         with np.errstate(over="ignore", invalid="ignore"):
-            # Far from all rows the density falls as a normal one does.
+            # Far from all rows, the density falls as that of a normal distribution.
             values *= divisors**2
     values[np.isnan(values)] = -np.inf
     return values + likelihood.unit(n_features)
@@ -110,9 +110,9 @@ def draw(
     n_samples : int
         Number of rows.
     seed : int
-        Of codes and noise.
+        Seed of codes and noise.
     add_noise : bool
-        Whether rows are drawn around what codes are decoded to.
+        Whether noise is added to the decoded codes.
     """
     side, width = model.side.to(_CPU), model.n_components
     generator = torch.Generator("cpu").manual_seed(seed)

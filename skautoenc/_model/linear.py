@@ -1,4 +1,4 @@
-"""First weights in closed form: linear models of greatest likelihood."""
+"""Initial weights in closed form, from linear models of maximum likelihood."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from .._networks.layers import principal_axes
 from .._networks.variational import VariationalNetwork
 from .._preparation.whitening import moments
 
-# Columns up to which the covariance of all rows is computed.
+# Maximum number of columns for which the covariance of all rows is computed.
 _WIDEST = 1024
-# Rows by which the axes of wider data are found.
+# Number of rows that determine the axes of wider data.
 _N_SAMPLE = 4096
-# Rows in a plane are taken for rows next to one.
+# Minimum noise, for rows that lie exactly in a plane.
 _LEAST_NOISE = 1e-6
-# Multiplications that may be spent on factor analysis, and iterations of it.
+# Maximum number of multiplications for factor analysis, and limits of its iterations.
 _WORK = 3e8
 _FEWEST, _MOST = 3, 200
 
 
 @dataclass(frozen=True)
 class LinearModel:
-    """Normal codes, mapped linearly, with noise of independent columns.
+    """Normal codes that are mapped linearly, with independent noise of the columns.
 
-    Codes have the posterior of independent components with greatest likelihood [1]_.
+    Of all codes with maximum likelihood, these have independent posteriors [1]_.
 
     Parameters
     ----------
     axes : Tensor of shape (n_axes, n_features), float64
         Orthonormal axes of rows divided by the standard deviations of the noise.
     variances : Tensor of shape (n_axes,), float64
-        Variances of these rows along them, at least one.
+        Variances of these rows along the axes, at least one.
     noise : Tensor of shape (n_features,), float64
         Variances of the noise.
     mean_noise : float
@@ -61,24 +61,24 @@ def learn_linear_model(
     by_column: bool,
     generator: torch.Generator,
 ) -> LinearModel:
-    """Find the linear model of greatest likelihood.
+    """Return the linear model of maximum likelihood.
 
     Parameters
     ----------
     rows : Rows
         Standardised training rows, on the CPU.
     n_axes : int
-        Number of axes; one direction is always left for the noise.
+        Number of axes; at least one direction is left for the noise.
     count : float
-        Number of rows, repeated ones included: variances are unbiased, as those of
+        Number of rows, including repeated ones: variances are unbiased, as in
         scikit-learn's PCA.
     floor : float
-        Smallest variance of the noise of a column, as a share of that of all.
+        Minimum noise variance of a column, as a share of the total noise.
     by_column : bool
         Whether columns have noise of different variance (factor analysis), or not
         (probabilistic PCA). Of wide data they do not.
     generator : torch.Generator
-        For data whose covariance is too large.
+        Draws a sample of the data if its covariance is too large.
 
     Returns
     -------
@@ -92,6 +92,9 @@ def learn_linear_model(
         return _scaled(*_of_sample(rows, n_axes, generator), unbiased)
     _, covariance = moments(rows, lambda batch: batch, n_features)
     variances, columns = torch.linalg.eigh(covariance)
+    # Of rows in a plane, some of the plane is left for the noise, which would be none.
+    rank = int((variances > _LEAST_NOISE * variances.mean()).sum())
+    n_axes = min(n_axes, max(rank - 1, 0))
     axes, found = columns.t().flip(0)[:n_axes], variances.flip(0)[:n_axes]
     model = _scaled(axes, found, float(variances.sum()), unbiased)
     if by_column:
@@ -102,7 +105,7 @@ def learn_linear_model(
 def _of_sample(
     rows: Rows, n_axes: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, float]:
-    """Return axes of some rows, variances along them, and the total variance."""
+    """Return axes of a sample, variances along them, and the total variance."""
     chosen = rows.spread(_N_SAMPLE)
     sample, weights = rows[chosen], rows.weights(chosen)
     if weights is not None:
@@ -116,7 +119,7 @@ def _of_sample(
 def _scaled(
     axes: Tensor, variances: Tensor, total: float, unbiased: float
 ) -> LinearModel:
-    """Return probabilistic PCA, given principal axes of the covariance."""
+    """Return probabilistic PCA from principal axes of the covariance."""
     n_axes, n_features = axes.shape
     variances = variances.clamp(min=0) * unbiased
     rest = total * unbiased - float(variances.sum())
@@ -130,7 +133,7 @@ def _scaled(
 def _factor_analysis(
     covariance: Tensor, model: LinearModel, floor: float
 ) -> LinearModel:
-    """Give each column its own noise, from that of probabilistic PCA [1]_.
+    """Add separate noise per column, starting from probabilistic PCA [1]_.
 
     References
     ----------
@@ -138,7 +141,7 @@ def _factor_analysis(
     """
     n_axes, n_features = model.axes.shape
     variances, mean_noise = covariance.diagonal(), model.mean_noise
-    # Above the floor, so that training may lower it a little.
+    # Above the floor, so that training can lower it a little.
     lowest = 2 * floor * mean_noise
     n_iter = int(min(max(_WORK / n_features**3, _FEWEST), _MOST))
     for _ in range(n_iter):
@@ -153,15 +156,15 @@ def _factor_analysis(
 
 
 def _signed(axes: Tensor) -> Tensor:
-    """Choose the signs of axes as scikit-learn does, by the largest entry of each."""
+    """Choose the signs of axes by their largest entries, as scikit-learn does."""
     largest = axes.abs().argmax(dim=1, keepdim=True)
     return axes * axes.gather(1, largest).sign()
 
 
 def start_at(network: VariationalNetwork, model: LinearModel) -> None:
-    """Start a network at a linear model and its exact posterior.
+    """Set a network to a linear model and its exact posterior.
 
-    Components beyond the axes of the model start without any effect.
+    Components beyond the axes of the model have no effect at first.
     """
     n_components, n_features = network.widths[-1], network.widths[0]
     n_axes, spread = len(model.axes), model.noise.sqrt()

@@ -325,7 +325,7 @@ def build_stacks(
     dropout: float,
     tied_weights: bool,
 ) -> tuple[nn.Sequential, nn.Sequential]:
-    """Build the layers of an encoder, and of the decoder that mirrors it.
+    """Build the layers of an encoder and of the mirrored decoder.
 
     Parameters
     ----------
@@ -334,16 +334,16 @@ def build_stacks(
     activation : str
         Key of `ACTIVATIONS`, applied to the hidden layers.
     normalization : str or None
-        Key of `NORMALIZATIONS`, applied ahead of each activation.
+        Key of `NORMALIZATIONS`, applied before each activation.
     dropout : float
-        Rate at which hidden activations are dropped while training.
+        Rate at which hidden activations are zeroed in training.
     tied_weights : bool
         Whether the decoder uses the encoder's weights, transposed.
 
     Returns
     -------
     encoder, decoder : torch.nn.Sequential
-        Hidden layers, each a stack of its own, and last an affine layer.
+        Hidden layers, each of them a `Sequential`, and a last affine layer.
     """
     normalize = NORMALIZATIONS.get(normalization) if normalization else None
 

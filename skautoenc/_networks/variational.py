@@ -12,22 +12,22 @@ from .autoencoder import Autoencoder, Code
 from .layers import ACTIVATIONS, CPU_FLOAT32, Linear, draw_weight
 from .rates import FATAL_STEP, FULL_WIDTH, base_rate, rate_factors
 
-# Log-variances of a posterior beyond which exponentials overflow, or vanish.
+# Beyond these log-variances of a posterior, exponentials overflow or vanish.
 _LEAST, _MOST = -30.0, 10.0
 
 
 class VariationalNetwork(Autoencoder):
     """A network whose encoder gives a normal posterior with independent components.
 
-    The prior of the codes is standard normal. `encode` gives posterior means.
+    The prior of the codes is standard normal. `encode` returns posterior means.
 
     Attributes
     ----------
     log_dispersion : torch.nn.Parameter of shape (n_dispersions,)
-        Logarithms of what the likelihood has beside its mean, less the floor: variances
-        of the noise, or overdispersions of counts.
+        Logarithms of the dispersions minus the floor. A dispersion is a variance of the
+        noise, or the overdispersion of counts.
     floor : Tensor of shape ()
-        Smallest dispersion.
+        Minimum dispersion.
     """
 
     log_dispersion: nn.Parameter
@@ -47,26 +47,26 @@ class VariationalNetwork(Autoencoder):
     def start_linear(
         self, encoder: Tensor, log_variance: Tensor, decoder: Tensor
     ) -> None:
-        """Start as a linear model.
+        """Set the weights to those of a linear model.
 
         Parameters
         ----------
         encoder : Tensor of shape (n_components, n_features)
-            Maps a row to the means of its code.
+            Maps a row to the mean of its code.
         log_variance : Tensor of shape (n_components,)
-            Of the posterior of every row.
+            Log-variances of the posterior, which are the same for all rows.
         decoder : Tensor of shape (n_components, n_features)
-            Maps a code to a row, from the left.
+            Maps a code to a row by ``code @ decoder``.
         """
 
     @property
     def dispersion(self) -> Tensor:
-        """What the likelihood has beside its mean, (n_dispersions,), positive."""
+        """Dispersions of the likelihood, (n_dispersions,), positive."""
         return self.log_dispersion.exp() + self.floor
 
     @torch.no_grad()
     def set_dispersion(self, value: Tensor, floor: float) -> None:
-        """Set `dispersion`, (n_dispersions,), and what it never falls below."""
+        """Set `dispersion`, (n_dispersions,), and its minimum."""
         self.floor.fill_(floor)
         self.log_dispersion.copy_((value.double() - floor).log())
 
@@ -81,9 +81,9 @@ class VariationalNetwork(Autoencoder):
         Returns
         -------
         output : Tensor of shape (n, n_features)
-            What `decode` gives.
+            Result of `decode`.
         dispersion : Tensor of shape (n_dispersions,) or (n, n_features)
-            `dispersion`, or what it is for each code.
+            `dispersion`, or the dispersions of each code.
         """
         return self.decode(code), self.dispersion
 
@@ -108,7 +108,7 @@ class VariationalNetwork(Autoencoder):
         Returns
         -------
         Code
-            The cost is the divergence of the posteriors from the prior, in nats a row.
+            The cost is the mean divergence of posteriors from the prior, in nats.
 
         References
         ----------
@@ -125,14 +125,14 @@ class VariationalNetwork(Autoencoder):
 
     @property
     def starts_as_pca(self) -> bool:
-        """Whether the first weights already reconstruct as PCA does."""
+        """Whether the initial weights already reconstruct as PCA does."""
         return bool(self.config["linear_skip"])
 
 
 class DenseVariationalAutoencoder(VariationalNetwork):
     """Fully connected encoder to a posterior, and mirrored decoder.
 
-    Rows come in and go out standardised: centred, with unit mean variance.
+    Input and output rows are standardised: centred, with unit mean variance.
 
     Parameters
     ----------
@@ -141,20 +141,20 @@ class DenseVariationalAutoencoder(VariationalNetwork):
     n_components : int
         Width of the code.
     hidden_layer_sizes : sequence of int
-        Widths of the encoder's hidden layers; the decoder has them in reverse.
+        Widths of the encoder's hidden layers; the decoder has them in reverse order.
     activation : str
         Key of `ACTIVATIONS`, applied to the hidden layers.
     linear_skip : bool
-        Whether linear maps run beside the hidden layers, whose last layers then start
+        Whether linear maps are added to the hidden layers, whose last layers then start
         at zero: the network starts as the linear model of `start_linear`.
     n_dispersions : int
         Number of dispersions that the likelihood learns.
     varies : bool
-        Whether each code has dispersions of its own, factors of the learnt ones.
+        Whether the dispersions depend on the code, by factors of the learnt ones.
     likelihood : str
-        Key of `LIKELIHOODS`; it changes nothing here.
+        Key of `LIKELIHOODS`; it does not affect the network.
     has_offset : bool
-        Whether the likelihood is given the totals of rows; it changes nothing here.
+        Whether the likelihood depends on row totals; it does not affect the network.
     """
 
     def __init__(
@@ -197,7 +197,7 @@ class DenseVariationalAutoencoder(VariationalNetwork):
         self.register_buffer("floor", torch.zeros((), **CPU_FLOAT32))
 
     def _stack(self, widths: list[int]) -> nn.Sequential:
-        """Make affine layers with activations between them."""
+        """Return affine layers with activations between them."""
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise(widths):
             layers.append(Linear(inputs, outputs))
@@ -208,7 +208,7 @@ class DenseVariationalAutoencoder(VariationalNetwork):
     def initialise(
         self, generator: torch.Generator, rows: Tensor, sample_weight: Tensor | None
     ) -> None:
-        """Draw the weights; beside a skip those of the last layers are zero."""
+        """Draw the weights; with a skip, those of the last layers are zero."""
         for stack in (self.encoder, self.decoder):
             for layer in (each for each in stack if isinstance(each, Linear)):
                 is_last = layer is stack[-1]
@@ -226,7 +226,7 @@ class DenseVariationalAutoencoder(VariationalNetwork):
     def start_linear(
         self, encoder: Tensor, log_variance: Tensor, decoder: Tensor
     ) -> None:
-        """Start as a linear model; see `VariationalNetwork`."""
+        """Set the weights to those of a linear model; see `VariationalNetwork`."""
         n_components = self.config["n_components"]
         inward, outward = self._last(self.encoder), self._last(self.decoder)
         inward.bias[n_components:] = log_variance
@@ -272,20 +272,20 @@ class DenseVariationalAutoencoder(VariationalNetwork):
         return torch.addmm(output, code, self.skip_out)
 
     def adam_rates(self) -> tuple[float, dict[Tensor, float]]:
-        """Return the learning rate that suits Adam, and what wide layers get of it."""
+        """Return the learning rate for Adam, and the factors of wide layers."""
         rate = base_rate(
             self.config["activation"], None, has_skip=self.skip_in is not None
         )
         return rate, rate_factors(self._numbers_of_inputs(), FULL_WIDTH)
 
     def safe_factors(self, learning_rate: float) -> dict[Tensor, float]:
-        """Return what wide rectified layers get of a rate that would kill them."""
+        """Return factors for wide rectified layers that the rate would kill."""
         if not self.rectifiers():
             return {}
         return rate_factors(self._numbers_of_inputs(), FATAL_STEP / learning_rate)
 
     def _numbers_of_inputs(self) -> list[tuple[Tensor, float]]:
-        """List the weights, each with how many inputs it sums up."""
+        """List the weights, each with its number of inputs."""
         found: list[tuple[Tensor, float]] = [
             (layer.weight, layer.fans[0])
             for layer in self.modules()

@@ -1,4 +1,4 @@
-"""Likelihoods: how probable a row is, given the network's output. Torch only.
+"""Likelihoods: the probability of a row, given the network's output. Torch only.
 
 A likelihood is in nats and in the units of the data. Its mean is that of a loss, so
 that an output of zero means the column means.
@@ -26,20 +26,20 @@ class Likelihood(ABC):
     Parameters
     ----------
     loss : Loss
-        What an output of the network means.
+        Meaning of the network's output.
     scale : float
-        What centred rows are divided by to be standardised.
+        Divisor of the centred rows.
     has_offset : bool, default=False
-        Whether counts are given the total of their row.
+        Whether the likelihood of counts depends on the total of their row.
 
     Attributes
     ----------
     loss_name : str
         Key of the loss in `LOSSES`.
     is_dispersed : bool
-        Whether there is a dispersion to be learnt.
+        Whether a dispersion is learnt.
     is_discrete : bool
-        Whether rows hold whole numbers.
+        Whether rows hold integers.
     """
 
     loss_name: ClassVar[str]
@@ -57,20 +57,20 @@ class Likelihood(ABC):
 
     @abstractmethod
     def rows(self, output: Tensor, target: Tensor, dispersion: Tensor) -> Tensor:
-        """Return the log-probability of each row, (n,), less `unit`.
+        """Return the log-probability of each row, (n,), minus `unit`.
 
         Parameters
         ----------
         output : Tensor of shape (n, n_features)
-            What the network gave.
+            Output of the network.
         target : Tensor of shape (n, n_features)
             Standardised rows.
         dispersion : Tensor of shape (n_dispersions,) or (n, n_features)
-            One for all columns or one for each, or none; or of each entry.
+            One for all columns, one for each column, or none; or one for each entry.
         """
 
     def unit(self, n_features: int) -> float:
-        """Return what is added to each row's log-probability for the data's units."""
+        """Return the term that converts log-probabilities to the data's units."""
         return 0.0
 
     @abstractmethod
@@ -81,7 +81,7 @@ class Likelihood(ABC):
 
 
 class Gaussian(Likelihood):
-    """Normal noise around the output, of one variance or of one for each column."""
+    """Normal noise around the output, with one variance or one per column."""
 
     loss_name = "squared_error"
     is_dispersed = True

@@ -1,4 +1,4 @@
-"""Bounds of the log-likelihood: what variational autoencoders are trained by."""
+"""Bounds of the log-likelihood, which variational autoencoders are trained with."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from .._networks.variational import VariationalNetwork
 from .likelihoods import Likelihood
 from .objectives import weighted_mean
 
-# Draws for each held-out row: so many in all, between these bounds.
+# Draws per held-out row: this number for all rows, between the limits per row.
 _N_DRAWS = 4096
 _FEWEST, _MOST = 1, 16
-# Widths up to which there are Sobol points.
+# Maximum width for which there are Sobol points.
 _WIDEST_SOBOL = 21201
-# Turns of the torus that a standardised value makes, about.
+# Approximate number of turns of the torus for one standardised unit.
 _TURNS = 1.0
-# Next to zero and one, normal quantiles of uniform numbers are all but rounding.
+# Close to zero and one, normal quantiles of uniform numbers are mostly rounding.
 _MARGIN = 1e-5
 
 
 @cache
 def _points(n_draws: int, width: int) -> Tensor:
-    """Return points that fill the unit cube evenly, (n_draws, width)."""
+    """Return evenly distributed points of the unit cube, (n_draws, width)."""
     if width > _WIDEST_SOBOL:
         generator = torch.Generator("cpu").manual_seed(n_draws)
         return torch.rand(n_draws, width, generator=generator, **CPU_FLOAT32)
@@ -40,7 +40,7 @@ def _points(n_draws: int, width: int) -> Tensor:
 
 
 class Noise:
-    """Normal noise that belongs to a row, wherever the row stands.
+    """Normal noise that depends on the row, not on its position.
 
     The draws of a row are points of a quasi-random sequence, rotated by an amount that
     is a function of the row [1]_, and continuous in it: rows that are nearly equal have
@@ -49,13 +49,13 @@ class Noise:
     Parameters
     ----------
     n_draws : int
-        Number of draws for each row.
+        Number of draws per row.
     n_features : int
         Width of a row.
     n_components : int
         Width of a draw.
     device : torch.device
-        Where the rows are.
+        Device of the rows.
 
     References
     ----------
@@ -74,13 +74,13 @@ class Noise:
 
     def shifts(self, rows: Tensor) -> Tensor:
         """Return the rotation of each row, (n, n_components)."""
-        # Far rows may overflow: any number will do for them.
+        # Large values may overflow, for which any rotation will do.
         return (rows @ self.turns).nan_to_num(0.0, 0.0, 0.0)
 
     def draw(self, number: int, shifts: Tensor) -> Tensor:
-        """Return one draw for each row, (n, n_components)."""
+        """Return one draw per row, (n, n_components)."""
         turned = torch.frac(self.points[number] + torch.frac(shifts))
-        # A triangle wave, so that there is no jump where a point goes round.
+        # A triangle wave has no jump where a point goes round the torus.
         uniform = 1 - (2 * turned.abs() - 1).abs()
         normal: Tensor = torch.special.ndtri(uniform.clamp(_MARGIN, 1 - _MARGIN))
         return normal
@@ -94,9 +94,9 @@ def importance_bound(
     Parameters
     ----------
     network : VariationalNetwork
-        In evaluation mode.
+        The network, in evaluation mode.
     likelihood : Likelihood
-        Of the rows, given what the network decodes.
+        Likelihood of the rows, given the decoded codes.
     batch : Tensor of shape (n, n_features)
         Standardised rows.
     noise : Noise
@@ -105,7 +105,7 @@ def importance_bound(
     Returns
     -------
     Tensor of shape (n,)
-        In nats, less `likelihood.unit`.
+        Bounds in nats, minus `likelihood.unit`.
 
     References
     ----------
@@ -118,7 +118,7 @@ def importance_bound(
     for number in range(len(noise.points)):
         drawn = noise.draw(number, shifts)
         code = torch.addcmul(mean, spread, drawn)
-        # Log-densities of prior and posterior, of which the constants cancel.
+        # Log-densities of prior and posterior; their constants cancel.
         ratio = 0.5 * (drawn.square() - code.square() + log_variance).sum(dim=1)
         output, dispersion = network.decode_dispersed(code)
         given_code = likelihood.rows(output, batch, dispersion)
@@ -127,16 +127,16 @@ def importance_bound(
 
 
 class VariationalObjective:
-    """The negative evidence lower bound, in nats a row and in the units of the data.
+    """The negative evidence lower bound, in nats per row and in the units of the data.
 
     Parameters
     ----------
     likelihood : Likelihood
-        Of the rows.
+        Likelihood of the rows.
     kl_weight : float, default=1.0
         Weight of the divergence of the posteriors from the prior.
     n_held_out : int, default=0
-        About how many rows there are to validate by, for which few rows get more draws.
+        Approximate number of held-out rows; few rows get more draws each.
     """
 
     is_random = False
@@ -171,11 +171,11 @@ class VariationalObjective:
     def draw(
         self, batch: Tensor, target: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return rows as they are: what is drawn are the codes."""
+        """Return the rows unchanged: only codes are random."""
         return batch, batch, target
 
     def evaluate(self, network: Autoencoder, batch: Tensor) -> Tensor:
-        """Return minus a bound for each row, (n,), the same at each call."""
+        """Return the negative bound of each row, (n,), the same in each call."""
         assert isinstance(network, VariationalNetwork)
         n_features = batch.shape[1]
         if self._noise is None or self._noise.turns.device != batch.device:

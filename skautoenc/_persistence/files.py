@@ -62,7 +62,7 @@ def pack(document: dict[str, Any], arrays: Arrays) -> bytearray:
     if int.from_bytes(data[:8], "little") > _LONGEST_HEADER:
         raise ValueError(
             "What is to be written beside arrays is more than 100 MB, which is most "
-            "likely the levels of a category: leave such a column out."
+            "likely the categories of a column: leave that column out."
         )
     data[_PLACE] = _digest(data).encode()
     return data

@@ -68,8 +68,8 @@ def _(model: Model, graph: Graph, rows: str, dtype: np.dtype) -> str:
     if isinstance(side, TableSide):
         raise TypeError(
             "TabularAutoencoderTransformer cannot be exported to ONNX: it takes "
-            "frames, whose strings, dates and gaps have no place in a graph of "
-            "numbers. Encode the columns by scikit-learn's encoders and use "
+            "frames, whose strings, dates and missing values do not fit into a graph "
+            "of numbers. Encode the columns by scikit-learn's encoders and use "
             "AutoencoderTransformer."
         )
     if side.row_total is not None:

