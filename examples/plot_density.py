@@ -54,7 +54,8 @@ def fitted(
     model = VariationalAutoencoder(n_components, random_state=0)
     if max_iter is not None:
         model.set_params(max_iter=max_iter)
-    return model.fit(X)
+    model.fit(X)
+    return model
 
 
 def latent_plane(model: VariationalAutoencoder) -> NDArray[np.float32]:
