@@ -37,7 +37,10 @@ N_LABELS = 100
 def tile(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """Put `N_SIDE` squared images of 8 x 8 pixels into one."""
     images = np.asarray(rows).reshape(N_SIDE, N_SIDE, 8, 8)
-    tiled: NDArray[np.float32] = images.swapaxes(1, 2).reshape(N_SIDE * 8, N_SIDE * 8)
+    # Some room between the images.
+    images = np.pad(images, [(0, 0), (0, 0), (1, 1), (1, 1)])
+    side = N_SIDE * images.shape[-1]
+    tiled: NDArray[np.float32] = images.swapaxes(1, 2).reshape(side, side)
     return tiled
 
 
