@@ -1,4 +1,4 @@
-"""Outlier detection: AutoencoderOutlierDetector against other detectors.
+r"""Outlier detection: AutoencoderOutlierDetector against other detectors.
 
 The data sets are classical ones of ADBench (Han et al., NeurIPS 2022; repository
 Minqi824/ADBench, BSD-2-Clause). They are not part of this package. The benchmark reads
@@ -24,12 +24,23 @@ Scores
 Detectors
     All get standardised columns. kNN is the distance to the fifth neighbour. ECOD is an
     implementation of the published rule (Li et al., TKDE 2022): sums of the logarithms
-    of empirical tail probabilities. All others have the defaults of scikit-learn.
+    of empirical tail probabilities. The neural detectors of pyod have pyod's defaults;
+    they need ``pip install pyod tqdm``, which this package does not depend on. All
+    others have the defaults of scikit-learn.
+
+A run can be cut into several, of some detectors or seeds each::
+
+    python -m benchmarks.outliers --data-dir DIR --half odd --output ours.csv
+    python -m benchmarks.outliers --data-dir DIR --half odd --output pyod.csv \
+        --detectors "pyod AutoEncoder" "pyod VAE" "pyod DeepSVDD"
+    python -m benchmarks.outliers --results ours.csv pyod.csv
 """
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +62,7 @@ Values = NDArray[Any]
 Split = tuple[Values, Values, Values]
 OURS = "AutoencoderOutlierDetector"
 N_BOOTSTRAP = 10_000
+PYOD_MODULES = {"AutoEncoder": "auto_encoder", "VAE": "vae", "DeepSVDD": "deep_svdd"}
 
 
 def load(path: Path, n_rows: int, seed: int) -> tuple[Values, Values]:
@@ -113,7 +125,28 @@ def score_ecod(train: Values, test: Values, seed: int) -> Values:
     return np.asarray(np.max(sums, axis=0))
 
 
-DETECTORS: dict[str, Callable[[Values, Values, int], Values]] = {
+def score_pyod(name: str, train: Values, test: Values, seed: int) -> Values:
+    """Score by a detector of pyod with its defaults."""
+    try:
+        import torch
+
+        module = import_module(f"pyod.models.{PYOD_MODULES[name]}")
+    except ImportError as error:
+        raise SystemExit(
+            f"{error}. The detectors of pyod need: pip install pyod tqdm. To run "
+            "without them, name others with --detectors."
+        ) from error
+    torch.manual_seed(seed)
+    parameters: dict[str, Any] = {"random_state": seed, "verbose": 0}
+    if name == "DeepSVDD":
+        parameters["n_features"] = train.shape[1]
+    detector = getattr(module, name)(**parameters)
+    detector.fit(train)
+    return np.asarray(detector.decision_function(test))
+
+
+Detector = Callable[[Values, Values, int], Values]
+OF_SCIKIT_LEARN: dict[str, Detector] = {
     OURS: score_ours,
     "IsolationForest": score_forest,
     "kNN": score_knn,
@@ -121,35 +154,44 @@ DETECTORS: dict[str, Callable[[Values, Values, int], Values]] = {
     "LocalOutlierFactor": score_lof,
     "ECOD": score_ecod,
 }
+OF_PYOD: dict[str, Detector] = {
+    f"pyod {name}": partial(score_pyod, name) for name in PYOD_MODULES
+}
+DETECTORS = OF_SCIKIT_LEARN | OF_PYOD
 
 
-def measure_set(path: Path, n_rows: int, seed: int) -> list[dict[str, Any]]:
-    """Score a set by all detectors in both settings."""
+def measure_set(
+    path: Path, n_rows: int, seed: int, detectors: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Score a set by detectors in both settings."""
     lines = []
     for setting in ("unsupervised", "novelty"):
         train, test, truth = split(*load(path, n_rows, seed), setting, seed)
         scaler = StandardScaler().fit(train)
         scaled = scaler.transform(train)
         other = scaled if test is train else scaler.transform(test)
-        for name, score in DETECTORS.items():
+        for name in detectors:
             begin = time.perf_counter()
-            found = score(scaled, other, seed)
-            lines.append(
-                {
-                    "set": path.stem,
-                    "setting": setting,
-                    "seed": seed,
-                    "detector": name,
-                    "AUROC": roc_auc_score(truth, found),
-                    "AP": average_precision_score(truth, found),
-                    "seconds": time.perf_counter() - begin,
-                }
-            )
-        if setting == "novelty":
-            detector = AutoencoderOutlierDetector(random_state=seed).fit(scaled)
-            alarms = float((detector.predict(other[~truth]) == -1).mean())
-            lines[-len(DETECTORS)]["false alarms"] = alarms
+            found = DETECTORS[name](scaled, other, seed)
+            line = {
+                "set": path.stem,
+                "setting": setting,
+                "seed": seed,
+                "detector": name,
+                "AUROC": roc_auc_score(truth, found),
+                "AP": average_precision_score(truth, found),
+                "seconds": time.perf_counter() - begin,
+            }
+            if name == OURS and setting == "novelty":
+                line["false alarms"] = false_alarms(scaled, other[~truth], seed)
+            lines.append(line)
     return lines
+
+
+def false_alarms(train: Values, inliers: Values, seed: int) -> float:
+    """Return the share of new inliers that are taken for outliers."""
+    detector = AutoencoderOutlierDetector(random_state=seed).fit(train)
+    return float((detector.predict(inliers) == -1).mean())
 
 
 def difference(table: pd.DataFrame, rival: str) -> str:
@@ -164,53 +206,81 @@ def difference(table: pd.DataFrame, rival: str) -> str:
 def summarise(lines: pd.DataFrame) -> pd.DataFrame:
     """Return a row per detector: means over sets, and differences to this package."""
     found = {}
-    for name in DETECTORS:
+    names = [name for name in DETECTORS if (lines["detector"] == name).any()]
+    for name in names:
         chosen = lines[lines["detector"] == name]
-        by_setting = chosen.groupby("setting")[["AUROC", "AP"]].mean()
+        # A set counts once, however many seeds it was measured with.
+        of_sets = chosen.groupby(["setting", "set"])[["AUROC", "AP"]].mean()
+        by_setting = of_sets.groupby("setting").mean()
         row: dict[str, Any] = {}
         for setting in ("unsupervised", "novelty"):
             auroc, precision = by_setting.loc[setting].to_numpy(float)
             row[f"{setting} AUROC"] = f"{auroc:.3f}"
             row[f"{setting} AP"] = f"{precision:.3f}"
         row["mean AUROC"] = f"{by_setting['AUROC'].mean():.4f}"
-        for setting in ("unsupervised", "novelty"):
-            of_setting = lines[lines["setting"] == setting]
-            row[f"ours - it, {setting}"] = (
-                "" if name == OURS else difference(of_setting, name)
-            )
-        row["ours - it, mean"] = "" if name == OURS else difference(lines, name)
+        if OURS in names and name != OURS:
+            for setting in ("unsupervised", "novelty"):
+                of_setting = lines[lines["setting"] == setting]
+                row[f"ours - it, {setting}"] = difference(of_setting, name)
+            row["ours - it, mean"] = difference(lines, name)
         found[name] = row
-    return pd.DataFrame(found).T
+    return pd.DataFrame(found).T.fillna("")
+
+
+def choose(names: Sequence[str], half: str) -> list[str]:
+    """Return the sets of a half, sorted by name without regard to case."""
+    ordered = sorted(names, key=str.lower)
+    return {"odd": ordered[::2], "even": ordered[1::2], "all": ordered}[half]
+
+
+def measure(arguments: argparse.Namespace) -> pd.DataFrame:
+    """Run the detectors on the sets of a folder."""
+    lines = []
+    names = [path.stem for path in arguments.data_dir.glob("*.npz")]
+    for name in choose(names, arguments.half):
+        path = arguments.data_dir / f"{name}.npz"
+        for seed in arguments.seeds:
+            lines += measure_set(path, arguments.rows, seed, arguments.detectors)
+        print(f"{name} done", flush=True)
+        if arguments.output is not None:
+            pd.DataFrame(lines).to_csv(arguments.output, index=False)
+    return pd.DataFrame(lines)
 
 
 def main() -> None:
     """Score the sets of one half, or all, and print the summary."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data-dir", type=Path, required=True)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--data-dir", type=Path, help="folder of NAME.npz")
+    source.add_argument(
+        "--results", type=Path, nargs="+", help="outputs of earlier runs to summarise"
+    )
     parser.add_argument("--half", choices=["odd", "even", "all"], default="odd")
     parser.add_argument("--rows", type=int, default=2000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--output", type=Path)
+    parser.add_argument(
+        "--detectors",
+        choices=DETECTORS,
+        nargs="+",
+        default=list(OF_SCIKIT_LEARN),
+        help="those of pyod need: pip install pyod tqdm",
+    )
+    parser.add_argument("--output", type=Path, help="CSV file for all results")
     arguments = parser.parse_args()
-    paths = sorted(arguments.data_dir.glob("*.npz"), key=lambda path: path.stem.lower())
-    start = {"odd": 0, "even": 1, "all": 0}[arguments.half]
-    lines = []
-    for path in paths[start :: 1 if arguments.half == "all" else 2]:
-        for seed in arguments.seeds:
-            lines += measure_set(path, arguments.rows, seed)
-        print(f"{path.stem} done", flush=True)
-    table = pd.DataFrame(lines)
-    if arguments.output is not None:
-        table.to_csv(arguments.output, index=False)
+    if arguments.results is None:
+        table = measure(arguments)
+    else:
+        table = pd.concat([pd.read_csv(path) for path in arguments.results])
     print(describe_machine(("scikit-learn", "torch", "numpy")))
     print(summarise(table).to_string())
     if (table["set"] == "http").any():
         print("\nWithout http:")
         print(summarise(table[table["set"] != "http"]).to_string())
-    alarms = table["false alarms"].dropna()
-    print(
-        f"\nFalse alarms, 5 % asked for: {alarms.mean():.1%} ({alarms.min():.1%} ... )"
-    )
+    if "false alarms" in table:
+        alarms = table["false alarms"].dropna()
+        low, high = alarms.min(), alarms.max()
+        spread = f"{low:.1%} to {high:.1%}"
+        print(f"\nFalse alarms, 5 % asked for: {alarms.mean():.1%} ({spread})")
 
 
 if __name__ == "__main__":

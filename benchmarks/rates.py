@@ -1,16 +1,20 @@
 """The default learning rate against the best of four fixed ones.
 
 ``learning_rate_init="auto"`` should suit any network: all activations, with and without
-linear skip, two hidden layers of 32 to 2048 units, batches of 32 to 512 rows, with and
-without normalisation, on images, a table, and a table with more columns than rows::
+linear skip, one and two hidden layers of 32 to 2048 units, batches of 32 to 512 rows,
+with and without normalisation, on images, a table, and a table with more columns than
+rows::
 
-    python -m benchmarks.rates --sample 60
+    python -m benchmarks.rates --pairs --rows 300
 
 Protocol: `AutoencoderTransformer(10, random_state=0)` with each combination is fitted
 at "auto" and at each of `RATES`; the ratio is that of the last training losses. Nothing
-is held out, because only the training loss is compared. `--sample` draws a number of
-combinations; without it all are fitted, which takes days: a fit with layers of 2048
-units takes a minute. Losses below a thousandth of the variance count as equal to it.
+is held out, because only the training loss is compared. All combinations take days: a
+fit with layers of 2048 units takes a minute. `--pairs` fits a covering array, about 33
+combinations in which every two values of different factors occur together at least
+once; another `--seed` gives another array. `--sample` draws combinations at random.
+`--rows` shortens the data. Losses below a thousandth of the variance count as equal to
+it.
 
 The table has a line for each value of each factor, over all combinations with it; each
 fit is written to `--output` as CSV, and what that holds is not fitted again.
@@ -45,6 +49,7 @@ class Combination(NamedTuple):
     data: str
     activation: str
     linear_skip: bool
+    n_layers: int
     width: int
     normalization: str | None
     batch_size: int
@@ -63,14 +68,15 @@ FACTORS: dict[str, tuple[Any, ...]] = {
         "selu",
     ),
     "linear_skip": (True, False),
+    "n_layers": (1, 2),
     "width": (32, 128, 512, 2048),
     "normalization": (None, "batch", "layer"),
     "batch_size": (32, 128, 512),
 }
 
 
-def load(name: str) -> NDArray[np.float64]:
-    """Return the rows of one of the data sets."""
+def load(name: str, n_rows: int | None = None) -> NDArray[np.float64]:
+    """Return the first rows of one of the data sets."""
     rows: NDArray[np.float64]
     if name == "digits":
         rows = load_digits().data / 16
@@ -78,7 +84,7 @@ def load(name: str) -> NDArray[np.float64]:
         rows = StandardScaler().fit_transform(load_breast_cancer().data)
     else:
         rows = make_wide(100, 400)
-    return rows
+    return rows[:n_rows]
 
 
 def make_wide(
@@ -99,13 +105,49 @@ def combinations(sample: int | None = None, **chosen: Any) -> list[Combination]:
     return found if sample is None else random.Random(0).sample(found, sample)
 
 
+def pairwise(seed: int = 0, **chosen: Any) -> list[Combination]:
+    """Choose combinations that hold every pair of values of two factors.
+
+    Greedy: the next combination is, of 50 random ones that hold an uncovered pair, the
+    one that covers the most.
+
+    References
+    ----------
+    .. [1] Cohen, Dalal, Fredman and Patton, "The AETG system: an approach to testing
+       based on combinatorial design", IEEE Trans. Software Engineering 23, 1997.
+    """
+    factors = list((FACTORS | chosen).values())
+    draw = random.Random(seed)
+
+    def pairs(values: tuple[Any, ...]) -> set[Any]:
+        return set(itertools.combinations(enumerate(values), 2))
+
+    uncovered = {
+        pair for values in itertools.product(*factors) for pair in pairs(values)
+    }
+    found = []
+    while uncovered:
+        wanted = draw.choice(sorted(uncovered, key=repr))
+        drawn = [
+            tuple(dict(wanted).get(i, draw.choice(f)) for i, f in enumerate(factors))
+            for _ in range(50)
+        ]
+        best = max(drawn, key=lambda values: len(pairs(values) & uncovered))
+        uncovered -= pairs(best)
+        found.append(Combination(*best))
+    return found
+
+
 def fit(
-    combination: Combination, learning_rate_init: float | str, **parameters: Any
+    combination: Combination,
+    learning_rate_init: float | str,
+    n_rows: int | None = None,
+    **parameters: Any,
 ) -> float:
     """Return the last training loss, or infinity if training failed."""
     estimator = AutoencoderTransformer(
         10,
-        hidden_layer_sizes=(combination.width, combination.width),
+        hidden_layer_sizes=(combination.width,) * combination.n_layers,
         activation=combination.activation,
         linear_skip=combination.linear_skip,
         normalization=combination.normalization,  # type: ignore[arg-type]
@@ -117,7 +159,7 @@ def fit(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            return float(estimator.fit(load(combination.data)).loss_)
+            return float(estimator.fit(load(combination.data, n_rows)).loss_)
     except ValueError:
         return float("inf")
 
@@ -157,7 +199,11 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--sample", type=int)
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument("--sample", type=int, help="fit so many combinations")
+    chosen.add_argument("--pairs", action="store_true", help="fit a covering array")
+    parser.add_argument("--seed", type=int, default=0, help="of the covering array")
+    parser.add_argument("--rows", type=int, help="use so many rows of each data set")
     parser.add_argument("--widths", type=int, nargs="+", default=FACTORS["width"])
     parser.add_argument("--output", type=Path, default=Path("rates.csv"))
     arguments = parser.parse_args()
@@ -168,11 +214,16 @@ def main() -> None:
         table += read.to_dict("records")
     names = list(FACTORS)
     done = {tuple(str(line[name]) for name in names) for line in table}
+    widths = tuple(arguments.widths)
+    if arguments.pairs:
+        each_combination = pairwise(arguments.seed, width=widths)
+    else:
+        each_combination = combinations(arguments.sample, width=widths)
     with pinned(1):
-        for each in combinations(arguments.sample, width=tuple(arguments.widths)):
+        for each in each_combination:
             if tuple(map(str, each)) in done:
                 continue
-            losses = compare(each)
+            losses = compare(each, n_rows=arguments.rows)
             line = {name: str(value) for name, value in each._asdict().items()}
             table.append({**line, **losses, "ratio": ratio(losses)})
             print(*each, *(f"{loss:.4f}" for loss in losses.values()), flush=True)

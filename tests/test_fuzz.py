@@ -33,7 +33,7 @@ TRAINING = {
     "warm_start": st.booleans(),
 }
 CODE = {
-    "n_components": st.sampled_from([1, 3, 40, "auto", 0]),
+    "n_components": st.sampled_from([1, 3, 40, "auto", None, 0.5, 0]),
     "hidden_layer_sizes": st.sampled_from(["auto", (), (5,), (6, 4), (0,)]),
     "activation": st.sampled_from(["identity", "relu", "silu", "selu", "none"]),
     "features": st.sampled_from(["code", "sparse", "stack"]),

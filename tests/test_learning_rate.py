@@ -1,6 +1,7 @@
 """Learning rates that depend on the network, and the choice of the best weights."""
 
 import copy
+import itertools
 import sys
 import warnings
 from pathlib import Path
@@ -88,7 +89,7 @@ def test_wide_layers_take_smaller_steps():
         ({"activation": "relu", "linear_skip": False}, 0.01),
         ({"activation": "relu", "normalization": "batch"}, 0.01),
         ({"activation": "logistic"}, 0.01),
-        ({"activation": "logistic", "normalization": "layer"}, 0.005),
+        ({"activation": "logistic", "normalization": "layer"}, 0.01),
         ({"hidden_layer_sizes": ()}, 0.005),
     ],
 )
@@ -115,12 +116,26 @@ def test_normalized_output_layers_take_larger_steps_where_columns_are_many(
         make_network(**config, linear_skip=linear_skip, normalization=normalization)
         for normalization in ("layer", "batch")
     ]
-    for network in networks:
+    # Batch normalisation bears larger steps, unless they disturb a skip.
+    for network, width in zip(networks, (64, 64 if linear_skip else 128), strict=True):
         _, factors = network.adam_rates()
         found = factors.get(network.decoder[-1].weight, 1.0)
-        assert found == pytest.approx(times * 64 / 256)
-        assert factors[network.encoder[-1].weight] == 64 / 128
-        assert factors[network.decoder[1][0].weight] == 64 / 128
+        assert found == pytest.approx(min(1.0, times * width / 256))
+        for weight in network.encoder[-1].weight, network.decoder[1][0].weight:
+            assert factors.get(weight, 1.0) == width / 128
+
+
+def test_the_output_layer_of_bounded_units_takes_larger_steps_too():
+    network = make_network(activation="tanh", n_features=100)
+    _, factors = network.adam_rates()
+    assert factors[network.decoder[-1].weight] == pytest.approx(2.5 * 64 / 256)
+
+
+def test_logistic_units_of_normalised_rows_count_twice():
+    network = make_network(activation="logistic", normalization="layer", n_features=100)
+    _, factors = network.adam_rates()
+    assert factors[network.encoder[-1].weight] == 32 / 128
+    assert factors[network.decoder[-1].weight] == pytest.approx(2 * 32 / 256)
 
 
 def test_a_weight_used_twice_takes_the_smaller_step():
@@ -249,6 +264,53 @@ def test_narrow_codes_of_wide_tables_start_as_pca_and_end_above_it(shape, activa
     assert estimator.loss_curve_[0] < 1.15 * pca
     assert error(estimator, X) < pca
     assert estimator.loss_ < 1.2 * estimator.best_loss_
+
+
+@pytest.fixture(scope="module")
+def flat_rows():
+    """Draw rows on a plane, so that PCA is exact."""
+    draw = np.random.default_rng(0).normal
+    return draw(size=(60, 3)) @ draw(size=(3, 64)) + 5
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        AutoencoderTransformer(4),
+        AutoencoderTransformer(4, tied_weights=True, normalization="batch"),
+        ConvAutoencoderTransformer(4, image_shape=(8, 8)),
+    ],
+    ids=["dense", "tied", "convolutional"],
+)
+def test_an_exact_pca_is_kept(flat_rows, estimator):
+    estimator = clone(estimator).set_params(max_iter=3, random_state=0).fit(flat_rows)
+    assert min(estimator.loss_curve_) > 1e-4
+    assert estimator.loss_ == estimator.best_loss_ < 1e-8
+    assert error(estimator, flat_rows) == pytest.approx(estimator.loss_, abs=1e-8)
+    later = clone(estimator).set_params(warm_start=True).fit(flat_rows)
+    assert later.fit(flat_rows).loss_ < 0.1
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"corruption_rate": 0.3},
+        {"early_stopping": True},
+        {"contractive_penalty": 0.1},
+        {"linear_skip": False},
+        {"max_iter": 1},
+    ],
+    ids=lambda parameters: next(iter(parameters)),
+)
+def test_fits_that_are_not_only_about_reconstruction_do_not_become_pca(
+    flat_rows, monkeypatch, parameters
+):
+    """Even where PCA, which is tried last, has the lowest loss."""
+    losses = itertools.count(0.04, -0.001)
+    monkeypatch.setattr(Run, "_validate", lambda run, rows: next(losses))
+    parameters = {"max_iter": 2, "random_state": 0} | parameters
+    estimator = AutoencoderTransformer(4, **parameters).fit(flat_rows)
+    assert estimator.loss_ in estimator.loss_curve_
 
 
 def test_a_fit_that_ends_far_above_its_best_epoch_goes_back(wide_rows):
@@ -409,30 +471,20 @@ def describe(each):
     return "-".join(map(str, each))
 
 
+ARRAYS = [*rates.pairwise(1), *rates.pairwise(2)]
 QUICK = [
-    each
-    for normalization in rates.FACTORS["normalization"]
-    for each in rates.combinations(
-        5,
-        width=(32, 128),
-        data=("wide",),
-        normalization=(normalization,),
-        batch_size=(128,),
-    )
+    *(each for each in ARRAYS if each.data == "wide" and each.width <= 128),
+    rates.Combination("wide", "logistic", False, 2, 32, "layer", 128),
 ]
 # Wide layers on many rows take minutes per combination.
-SLOW = [
-    *rates.combinations(10, data=("wide",), width=(32, 128, 512)),
-    *rates.combinations(
-        4, data=("cancer",), width=(32, 128, 512), batch_size=(128, 512)
-    ),
-    *rates.combinations(2, data=("digits",), width=(32, 128), batch_size=(128, 512)),
-]
+SLOW = [each for each in ARRAYS if each not in QUICK]
 
 
-# Known to miss: logistic units ahead of which layers are normalised want a larger rate
-# without a skip, and a smaller one with it. docs/benchmarks.md has the ratio.
-MISSES = {"wide-logistic-False-32-layer-128": 1.23}
+# Known to miss, with the ratio; all without a linear skip. See docs/benchmarks.md.
+MISSES = {
+    "wide-logistic-False-1-128-layer-512": 1.27,
+    "cancer-gelu-False-2-512-batch-32": 1.33,
+}
 
 
 def mark_misses(each):
@@ -448,9 +500,9 @@ def test_auto_keeps_up_with_the_best_of_four_rates(each):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("each", SLOW, ids=describe)
+@pytest.mark.parametrize("each", [mark_misses(each) for each in SLOW])
 def test_auto_keeps_up_with_the_best_of_four_rates_anywhere(each):
-    assert rates.ratio(rates.compare(each)) < rates.BAR
+    assert rates.ratio(rates.compare(each, n_rows=300)) < rates.BAR
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from joblib import Parallel, delayed
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.base import clone
@@ -332,6 +333,30 @@ def test_a_new_category_costs_as_much_as_the_rarest(tabular):
         assert (surprise >= known - 1e-6).all()
 
 
+def test_a_row_of_a_table_is_as_surprising_as_its_worst_cell():
+    rng = np.random.default_rng(0)
+    frame = make_frame(600).dropna().reset_index(drop=True)
+    for number in range(8):
+        frame[f"code{number}"] = rng.choice(list("abcd"), len(frame))
+    wrong = np.arange(len(frame)) < 12
+    clear = (frame["size"] - 175).abs() > 5
+    flipped = np.where(frame["fits"] == "large", "small", "large")
+    frame["fits"] = np.where(wrong & clear, flipped, frame["fits"])
+    detector = AutoencoderOutlierDetector(n_estimators=4, random_state=0).fit(frame)
+    surprise = detector._model.parts(detector._read(frame))[:, 0]
+    assert roc_auc_score(wrong & clear, surprise) > 0.98
+    assert_allclose(surprise, detector.explain(frame).surprise.max(axis=1), rtol=1e-5)
+
+
+def test_a_row_of_a_table_is_near_to_its_twin_in_any_sample():
+    frame = make_frame(300).dropna().reset_index(drop=True)
+    both = pd.concat([frame, frame.assign(size=frame["size"] + 1e-3)])
+    detector = AutoencoderOutlierDetector(n_estimators=4, random_state=0).fit(both)
+    nearest = detector._model.parts(detector._read(both))[:, 2]
+    # In the mean over two unseen samples, a quarter of the rows would be.
+    assert (nearest < 1e-3).mean() > 0.6
+
+
 def test_a_row_without_values_has_the_lowest_score(tabular):
     nothing = pd.DataFrame({"size": [np.nan], "fits": [None], "weight": [np.nan]})
     assert tabular.score_samples(nothing)[0] == tabular.calibration_scores_[0]
@@ -395,6 +420,10 @@ def test_what_is_refused():
         AutoencoderOutlierDetector(inner).fit(X)
     with pytest.raises(ValueError, match="'autoencoder' parameter"):
         AutoencoderOutlierDetector(StandardScaler()).fit(X)
+    with pytest.raises(ValueError, match=r"AutoencoderTransformer\(32\)") as raised:
+        AutoencoderOutlierDetector(32).fit(X)
+    # It has no such parameter.
+    assert "n_components" not in str(raised.value)
     with pytest.raises(ValueError, match="max_iter"):
         AutoencoderOutlierDetector(AutoencoderTransformer(max_iter=0)).fit(X)
     table = AutoencoderOutlierDetector(
@@ -404,6 +433,17 @@ def test_what_is_refused():
         table.fit(make_frame())
     with pytest.raises(ValueError, match="too large"):
         AutoencoderOutlierDetector().fit(X * 1e200)
+
+
+def test_fits_in_threads_have_the_same_bytes():
+    X = make_rows(120)
+    detector = AutoencoderOutlierDetector(random_state=0)
+    fits = Parallel(n_jobs=2, backend="threading")(
+        delayed(clone(detector).fit)(X) for _ in range(3)
+    )
+    alone = detector.fit(X).score_samples(X)
+    for fitted in fits:
+        assert_array_equal(fitted.score_samples(X), alone)
 
 
 def test_onnx_is_refused(detector):

@@ -176,6 +176,33 @@ def test_auto_has_a_fitted_attribute():
     assert narrow.hidden_layer_sizes_ == (16, 8)
 
 
+@pytest.mark.parametrize("share", [0.3, 0.9, 0.99])
+@pytest.mark.parametrize("shape", [(300, 64), (20, 64)])
+def test_a_share_of_the_variance_is_as_many_units_as_in_pca(train_rows, share, shape):
+    X = 1e3 * train_rows[: shape[0], : shape[1]] + 1e6
+    short = AutoencoderTransformer(share, max_iter=1, random_state=0)
+    n_components = PCA(share, svd_solver="full").fit(X).n_components_
+    assert short.fit(X).n_components_ == n_components
+    assert short.transform(X).shape == (len(X), n_components)
+    # It is of the rows with their weights, and stays what the first fit has found.
+    weights = np.r_[np.ones(15), np.zeros(len(X) - 15)]
+    weighted = clone(short).fit(X, sample_weight=weights)
+    assert weighted.n_components_ == clone(short).fit(X[:15]).n_components_
+    assert weighted.partial_fit(X).n_components_ == weighted.n_components_
+
+
+def test_none_is_as_many_units_as_in_pca(train_rows):
+    for X in (train_rows[:100], train_rows[:20]):
+        estimator = AutoencoderTransformer(None, max_iter=1, random_state=0).fit(X)
+        assert estimator.n_components_ == PCA(None).fit(X).n_components_ == min(X.shape)
+
+
+@pytest.mark.parametrize("X", [np.zeros((30, 4)), np.eye(30, 3000) * 1e100])
+def test_a_share_of_odd_variances_is_some_units(X):
+    short = AutoencoderTransformer(0.9, max_iter=1, random_state=0).fit(X)
+    assert 1 <= short.n_components_ <= 30
+
+
 @pytest.mark.parametrize(
     ("kind", "parameter"),
     [

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.callback import with_callbacks
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from .._data.rows import TrainingData
@@ -33,6 +33,7 @@ from .._persistence.schemas import (
     is_a,
     or_none,
 )
+from .._preparation.explained_variance import count_components
 from .base import can_stream
 from .matrix import MatrixAutoencoder
 
@@ -64,9 +65,12 @@ class AutoencoderTransformer(MatrixAutoencoder):
 
     Parameters
     ----------
-    n_components : int or "auto", default="auto"
+    n_components : int, float in (0, 1), "auto" or None, default="auto"
         Width of the code. "auto" is eight times the number of features, up to 1024:
-        wide enough for a dictionary, small enough for a laptop.
+        wide enough for a dictionary, small enough for a laptop. As in PCA, a float is
+        as many units as principal components explain more than that share of the
+        variance, of a sample of up to 4096 rows; None is the number of samples or of
+        features, whichever is lower. Row normalization and whitening do not count.
 
     sparsity : {"auto", "lifetime", "topk", "batch_topk", "l1", "kl"} or None, \
             default="auto"
@@ -389,10 +393,11 @@ class AutoencoderTransformer(MatrixAutoencoder):
     loss_ : float
         Last value of `loss_curve_`. If the loss of the last epoch was a fifth or more
         above the lowest, the fit restored the weights of the best epoch, and this is
-        the lowest value.
+        the lowest value. If it started as a PCA that explains 99 % of the variance and
+        training made that worse, the fit restored PCA, and this is the loss of PCA.
 
     best_loss_ : float
-        Lowest value of `loss_curve_`.
+        Lowest value of `loss_curve_`, or `loss_` where that is lower.
 
     validation_scores_ : list of float or None
         Explained share of the variance (R²) or deviance (D²) of the held-out rows,
@@ -504,6 +509,8 @@ class AutoencoderTransformer(MatrixAutoencoder):
         "n_components": [
             StrOptions({"auto"}),
             Interval(Integral, 1, None, closed="left"),
+            Interval(RealNotInt, 0, 1, closed="neither"),
+            None,
         ],
         "hidden_layer_sizes": [
             StrOptions({"auto"}),
@@ -533,7 +540,7 @@ class AutoencoderTransformer(MatrixAutoencoder):
 
     def __init__(
         self,
-        n_components: int | Literal["auto"] = "auto",
+        n_components: float | Literal["auto"] | None = "auto",
         *,
         hidden_layer_sizes: int | Sequence[int] | Literal["auto"] = "auto",
         activation: str = "silu",
@@ -662,27 +669,37 @@ class AutoencoderTransformer(MatrixAutoencoder):
         in_parts: bool,
     ) -> Plan:
         plan = super()._plan(data, form, before, in_parts=in_parts)
+        n_components = self._count_components(data, before)
+        build = partial(self._build_network, data.shape[1], n_components=n_components)
         if before is None:
             is_narrow = data.is_wide_sparse
         else:
             # Later parts need not be sparse, or were fitted by an older version.
             sizes = before.network.config.get("hidden_layer_sizes", ())
             is_narrow = tuple(sizes) == _NARROW_SIZES
-        if not (is_narrow and self.linear_skip):
-            return plan
-        n_features = data.matrix.shape[1]
-        return replace(
-            plan, build_network=partial(self._build_network, n_features, _NARROW_SIZES)
-        )
+        if is_narrow and self.linear_skip:
+            build = partial(build, largest_sizes=_NARROW_SIZES)
+        return replace(plan, build_network=build)
+
+    def _count_components(self, data: TrainingData, before: Model[Any] | None) -> int:
+        """Return the width of the code."""
+        asked = self.n_components
+        if asked == "auto":
+            return min(8 * data.shape[1], 1024)
+        if isinstance(asked, Integral):
+            return int(asked)
+        # Numbers that follow from the rows stay those of the first fit.
+        if before is not None:
+            return before.n_components
+        return min(data.shape) if asked is None else count_components(data, asked)
 
     def _build_network(
-        self, n_features: int, largest_sizes: tuple[int, int] = _SIZES
+        self,
+        n_features: int,
+        largest_sizes: tuple[int, int] = _SIZES,
+        *,
+        n_components: int = 0,
     ) -> Autoencoder:
-        n_components = (
-            min(8 * n_features, 1024)
-            if self.n_components == "auto"
-            else int(self.n_components)
-        )
         if self.network is not None:
             return CustomAutoencoder(
                 builder=self.network,

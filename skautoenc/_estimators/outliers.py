@@ -51,6 +51,8 @@ from .tabular import TabularAutoencoderTransformer
 
 # Maximum numbers of rows to learn from: threshold and units of scores; units of cells.
 _N_CALIBRATION = 10_000
+# Of tables fewer, whose cells are hidden one by one.
+_N_FOR_TABLES = 4096
 _N_FOR_CELLS = 2048
 # Maximum number of values of these rows, which are a dense array.
 _N_VALUES = 2**25
@@ -82,7 +84,8 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
     those that have not seen it. Outliers among the training rows therefore do not
     affect their own scores. A score has three parts: the error of hidden cells of the
     row that are predicted from the others, the sparsity of its neighbourhood, and the
-    distance to the nearest row.
+    distance to the nearest row. The score of a row of a table has two: the surprise of
+    its most surprising cell, and the distance to the nearest row.
 
     Parameters
     ----------
@@ -129,8 +132,8 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
         Number of distinct rows in a sample.
 
     calibration_scores_ : ndarray of shape (n_calibration,)
-        Scores of up to 10,000 distinct training rows, ascending, each by the
-        autoencoders that have not seen it.
+        Scores of up to 10,000 distinct training rows, or 4,096 of a table, ascending,
+        each by the autoencoders that have not seen it.
 
     column_center_, column_scale_ : ndarray of shape (n_features_in_,) or None
         Means and standard deviations of the columns; None if they are not scaled.
@@ -163,6 +166,9 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
 
     Each part of the score is centred and divided by its interquartile range on the
     training rows. A row without any value has the lowest score of the training rows.
+
+    Dense autoencoders are trained jointly on one thread. The fit has the same bytes for
+    any ``n_jobs`` of a search around it.
 
     Averages over autoencoders find outliers better than a single one [1]_. The
     threshold is that of a conformal p-value [2]_.
@@ -284,7 +290,9 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
         context.call_on_fit_task_begin(**task)
         rows = distinct_rows(data)
         n_rows = max(_N_CALIBRATION // 10, _N_VALUES // data.matrix.shape[1])
-        calibration = _first(rows.data, min(_N_CALIBRATION, n_rows))
+        is_table = isinstance(template, TabularAutoencoderTransformer)
+        most = _N_FOR_TABLES if is_table else _N_CALIBRATION
+        calibration = _first(rows.data, min(most, n_rows))
         scale = learn_column_scale(calibration) if self._scales(template) else None
         members = self._fit_members(template, rows, form, scale)
         self._take_over(members, scale, calibration)
@@ -656,7 +664,7 @@ def _small_dense() -> AutoencoderTransformer:
 
 def _small_tabular() -> TabularAutoencoderTransformer:
     return TabularAutoencoderTransformer(
-        32, hidden_layer_sizes=(64,), dropout=0.1, max_iter=60
+        32, hidden_layer_sizes=(64,), dropout=0.1, max_iter=60, batch_size=256
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterable
 from numbers import Real
 from typing import Any, Self
 
@@ -134,16 +135,17 @@ _NEAREST = {
 }
 # Suggestions for numbers.
 _FOR_NUMBERS = {
-    "autoencoder": "n_components={0!r} limits the number of features; "
-    "AutoencoderTransformer({0!r}) is an autoencoder with as many units.",
+    "autoencoder": "AutoencoderTransformer({0!r}) is an autoencoder with as many "
+    "units.",
     "learning_rate": "Did you mean learning_rate_init={!r}?",
     "sparsity": "Did you mean sparsity_rate={!r}?",
     "corruption": "Did you mean corruption_rate={!r}?",
 }
+# Before that, of an estimator that has both.
+_NOT_COMPONENTS = "n_components={0!r} limits the number of features; "
 _SHARE_OF_VARIANCE = (
-    "It is a number of units: a share of the variance, as PCA takes, is not known "
-    "before training. With ordered=True, explained_variance_ratio_ says how many units "
-    "reach it."
+    "It is a number of units here. AutoencoderTransformer also takes a share of the "
+    "variance, as PCA does."
 )
 
 
@@ -159,7 +161,8 @@ class Parameters(BaseEstimator):
 
     def _validate_params(self) -> None:
         """Raise the error of the first invalid parameter."""
-        for parameter, value in self.get_params(deep=False).items():
+        parameters = self.get_params(deep=False)
+        for parameter, value in parameters.items():
             constraints = self._parameter_constraints.get(parameter)
             if not isinstance(constraints, list):
                 continue
@@ -173,7 +176,7 @@ class Parameters(BaseEstimator):
                     caller_name=type(self).__name__,
                 )
             except InvalidParameterError as error:
-                hint = _hint(parameter, value, options)
+                hint = _hint(parameter, value, options, parameters)
                 message = " ".join(filter(None, (str(error), hint)))
                 raise InvalidParameterError(message) from None
 
@@ -216,12 +219,16 @@ class _Sorted(StrOptions):
         return f"a str among {{{', '.join(map(repr, sorted(self.options)))}}}"
 
 
-def _hint(parameter: str, value: Any, options: list[_Sorted]) -> str | None:
+def _hint(
+    parameter: str, value: Any, options: list[_Sorted], others: Iterable[str]
+) -> str | None:
     """Return a suggestion for an invalid value."""
     if isinstance(value, Real) and not isinstance(value, bool):
         if parameter == "n_components" and 0 < float(value) < 1:
             return _SHARE_OF_VARIANCE
         told = _FOR_NUMBERS.get(parameter)
+        if parameter == "autoencoder" and "n_components" in others:
+            told = f"{_NOT_COMPONENTS}{told}"
         return told and told.format(value)
     valid = sorted(option for each in options for option in each.options)
     if value is None and "auto" in valid:

@@ -36,6 +36,8 @@ from .plan import Budget, CodePlan, Plan
 _CPU = torch.device("cpu")
 # Number of rows that the shares of ordered components are measured on.
 _N_ORDERED = 512
+# PCA is nearly exact where it leaves less than this share of the variance.
+_LITTLE_LEFT = 0.01
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ def set_up(
     with one_thread(_CPU):
         # What is learnt in closed form is learnt from held-out rows too.
         seen = data if seen is None else seen
-        side, rows = _start(plan, network, seen, before, streams)
+        side, rows, axes = _start(plan, network, seen, before, streams)
         rows = rows if seen is data else side.rows(data)
         targets = _targets(plan, rows)
     bind_generator(network.to(device), streams.noise)
@@ -158,6 +160,7 @@ def set_up(
         validation=None if held_out is None else side.rows(held_out),
         generator=streams.weights,
         work=work,
+        axes=axes if step.objective.is_squared_error else None,
     )
     return Training(plan, side, run)
 
@@ -273,23 +276,40 @@ def _start(
     data: TrainingData,
     before: Model[Any] | None,
     streams: Streams,
-) -> tuple[Side, Rows]:
-    """Learn the input side, and choose the first weights if there are none."""
+) -> tuple[Side, Rows, Tensor | None]:
+    """Learn the input side, and choose the first weights if there are none.
+
+    The axes are those of a nearly exact PCA that an ordinary fit starts as.
+    """
     side = plan.learn_side(data) if before is None else _continued(plan, before)
-    rows = side.rows(data)
+    rows, axes = side.rows(data), None
     if before is None:
-        _initialise(network, rows, streams)
+        axes = _initialise(network, rows, streams)
         if plan.start is not None:
             plan.start(network, rows, data.count, streams.weights)
-    return side, rows
+            axes = None
+    # A single epoch may be that of a part of a stream, which others follow.
+    return side, rows, axes if plan.budget.max_iter > 1 else None
 
 
-def _initialise(network: Autoencoder, rows: Rows, streams: Streams) -> None:
-    """Initialise the weights by a sample of the rows, on the CPU."""
+def _initialise(network: Autoencoder, rows: Rows, streams: Streams) -> Tensor | None:
+    """Initialise the weights by a sample of the rows, on the CPU.
+
+    Returns
+    -------
+    Tensor of shape (n_components, n_features) or None
+        The axes of PCA, if the network starts there and PCA explains so much that
+        training may only make it worse.
+    """
     n_rows = min(max(2048, 4 * network.widths[-1]), 2**24 // network.widths[0] + 1)
     order = torch.randperm(len(rows), generator=streams.weights, device="cpu")
     batch, _, weights = rows.take(np.sort(order[:n_rows].numpy()))
     network.initialise(streams.weights, batch, weights)
+    skip = getattr(network, "projection", None)
+    if skip is None or skip.unexplained(batch, weights) > _LITTLE_LEFT:
+        return None
+    axes: Tensor = skip.weight.detach().clone()
+    return axes
 
 
 def _targets(plan: Plan, rows: Rows) -> NDArray[np.float32] | None:

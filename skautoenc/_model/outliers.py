@@ -25,11 +25,17 @@ Doubles = NDArray[np.float64]
 PARTS = ("surprise", "density", "nearest")
 # Width of the kernel, in units of the root mean square distance of a column.
 KERNEL_WIDTH = 0.7
-# Number of groups into which cells are divided to be hidden: for scores, explanations.
+# Maximum numbers of groups into which cells are divided to be hidden: to score rows of
+# a matrix or of a table, and to explain rows.
 _N_GROUPS = 4
+_TABLE_GROUPS = 16
 _MOST_GROUPS = 32
 # Standard deviations to which inputs are clipped, to explain rows and to score tables.
 _LIMIT = 3.0
+# Weights of the parts of the score. The density does not detect outliers of tables,
+# where most distances are between categories.
+_WEIGHTS = (1.0, 1.0, 1.0)
+_TABLE_WEIGHTS = (1.0, 0.0, 1.0)
 # Number of rows whose distances to all references stay in the cache.
 _N_AT_ONCE = 256
 _CPU = torch.device("cpu")
@@ -163,9 +169,10 @@ class Units:
     centers: Doubles
     scales: Doubles
 
-    def scores(self, parts: Doubles) -> Doubles:
+    def scores(self, parts: Doubles, weights: Sequence[float]) -> Doubles:
         """Combine parts, (n, n_parts), to scores, (n,)."""
-        found: Doubles = -((parts - self.centers) / self.scales).mean(axis=1)
+        relative = (parts - self.centers) / self.scales
+        found: Doubles = -np.average(relative, axis=1, weights=weights)
         return found
 
     @classmethod
@@ -210,44 +217,91 @@ class OutlierModel:
             found.append(np.random.RandomState(deal).permutation(dealt) == group)
         return found
 
+    @cached_property
+    def _is_table(self) -> bool:
+        return isinstance(self.members[0].model.side, TableSide)
+
+    @cached_property
+    def _sorted_keys(self) -> list[Keys]:
+        return [np.sort(member.keys) for member in self.members]
+
     def scores(self, matrix: Any) -> Doubles:
         """Return the score of each row, (n_samples,); lower for outliers."""
-        return self.units.scores(self.parts(matrix))
+        return self.units.scores(self.parts(matrix), self._part_weights)
+
+    @property
+    def _part_weights(self) -> Sequence[float]:
+        return _TABLE_WEIGHTS if self._is_table else _WEIGHTS
 
     def parts(self, matrix: Any) -> Doubles:
         """Return the parts of the scores, larger for outliers, (n_samples, 3)."""
         found = np.empty((matrix.shape[0], len(PARTS)))
         for block, rows, unseen in self._blocks(matrix):
-            total = np.zeros((len(rows), 2))
-            # One thread: the order of a sum must not depend on the number of threads.
-            with one_thread(_CPU):
-                for member, is_unseen in zip(self.members, unseen.T, strict=True):
-                    parts = _place_parts(member, rows)
-                    total += np.where(is_unseen[:, None], parts, 0)
-            costs = self._mean_costs(rows, unseen)
-            found[block, 0] = _mean_of_known(self._surprise(costs))
-            found[block, 1:] = total / unseen.sum(axis=1, keepdims=True)
+            found[block, 0] = self._row_surprise(rows, unseen)
+            found[block, 1:] = self._row_places(rows, unseen).T
         return found
+
+    def _row_places(self, rows: NDArray[Any], unseen: NDArray[np.bool_]) -> Doubles:
+        """Return how sparse and how far from others the rows are, (2, n).
+
+        Means over the members. But of a table, the nearest row is that of all members:
+        a sample has few of the combinations of categories.
+        """
+        total = np.zeros((2, len(rows)))
+        nearest = np.full(len(rows), np.inf)
+        # The order of a sum is not to depend on the number of threads.
+        with one_thread(_CPU):
+            for member, is_unseen in zip(self.members, unseen.T, strict=True):
+                parts = _place_parts(member, rows)
+                total += np.where(is_unseen, parts, 0)
+                np.minimum(nearest, parts[1], out=nearest, where=is_unseen)
+        total /= unseen.sum(axis=1)
+        if self._is_table:
+            total[1] = nearest
+        return total
+
+    def _row_surprise(self, rows: NDArray[Any], unseen: NDArray[np.bool_]) -> Doubles:
+        """Return how surprising each row is given itself, (n,).
+
+        Of a matrix that is the mean over its cells. Of a table it is the most
+        surprising cell: errors of typing and copying are in single cells.
+        """
+        if self._is_table:
+            costs, _ = self._hide_cells(rows, unseen, _TABLE_GROUPS)
+            return _largest_known(self._surprise(costs))
+        return _mean_of_known(self._surprise(self._mean_costs(rows, unseen)))
 
     def explain(self, matrix: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return the surprise of each cell, in nats, and votes for expected values."""
         side = self.members[0].model.side
-        owners, width = vote_cells(side), side.width
-        groups = np.arange(width) % _MOST_GROUPS
-        costs = np.zeros((matrix.shape[0], width), dtype=np.float32)
-        votes = np.zeros((matrix.shape[0], len(owners)), dtype=np.float32)
+        costs = np.zeros((matrix.shape[0], side.width), dtype=np.float32)
+        votes = np.zeros((matrix.shape[0], len(vote_cells(side))), dtype=np.float32)
         for block, rows, unseen in self._blocks(matrix):
-            counts = unseen.sum(axis=1, keepdims=True)
-            for member, is_unseen in zip(self.members, unseen.T, strict=True):
-                share = is_unseen[:, None]
-                for number in range(groups.max() + 1):
-                    chosen = groups == number
-                    guesses = guess(member.model, rows, chosen, limit=_LIMIT)
-                    costs[block, chosen] += np.where(share, guesses.costs, 0)
-                    votes[block, chosen[owners]] += np.where(share, guesses.votes, 0)
-            costs[block] /= counts
-            votes[block] /= counts
+            costs[block], votes[block] = self._hide_cells(rows, unseen, _MOST_GROUPS)
         return self._surprise(costs).astype(np.float32), votes
+
+    def _hide_cells(
+        self, rows: NDArray[Any], unseen: NDArray[np.bool_], most_groups: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return costs of hidden cells, (n, n_cells), and votes, (n, n_votes).
+
+        Each cell is hidden from all members, by itself or in one of so many groups.
+        """
+        side = self.members[0].model.side
+        owners, groups = vote_cells(side), np.arange(side.width) % most_groups
+        costs = np.zeros((len(rows), side.width), dtype=np.float32)
+        votes = np.zeros((len(rows), len(owners)), dtype=np.float32)
+        for member, is_unseen in zip(self.members, unseen.T, strict=True):
+            share = is_unseen[:, None]
+            for number in range(groups.max() + 1):
+                chosen = groups == number
+                guesses = guess(member.model, rows, chosen, limit=_LIMIT)
+                costs[:, chosen] += np.where(share, guesses.costs, 0)
+                votes[:, chosen[owners]] += np.where(share, guesses.votes, 0)
+        counts = unseen.sum(axis=1, keepdims=True)
+        costs /= counts
+        votes /= counts
+        return costs, votes
 
     def _surprise(self, costs: NDArray[Any]) -> Doubles:
         """Convert costs of cells, (n, n_cells), to nats, which can be compared.
@@ -279,7 +333,7 @@ class OutlierModel:
             rows = take(matrix, block)
             keys = row_keys(rows)
             unseen = np.column_stack(
-                [~np.isin(keys, member.keys) for member in self.members]
+                [~_is_among(keys, known) for known in self._sorted_keys]
             )
             unseen[~unseen.any(axis=1)] = True
             yield block, scaled(rows, self.scale), unseen
@@ -293,8 +347,13 @@ class OutlierModel:
             take(data.matrix, slice(0, n_for_cells), data.index),
             None if weights is None else weights[:n_for_cells],
         )
-        found = [self._mean_costs(rows, ok) for _, rows, ok in self._blocks(few.matrix)]
-        costs = np.vstack(found)
+        found = [
+            self._hide_cells(rows, unseen, _TABLE_GROUPS)[0]
+            if self._is_table
+            else self._mean_costs(rows, unseen)
+            for _, rows, unseen in self._blocks(few.matrix)
+        ]
+        costs = np.vstack(found).astype(np.float64)
         cells = np.array([_cost_scale(column, few.weights) for column in costs.T])
         side = self.members[0].model.side
         if isinstance(side, TableSide):
@@ -308,18 +367,16 @@ class OutlierModel:
         # Rows may be all alike, or so few that most of them are.
         fallback = np.maximum(parts.std(axis=0), 1e-12)
         units = Units(cells, quartiles[:, 1], np.where(spread > 1e-9, spread, fallback))
-        return replace(self, units=units), units.scores(parts)
+        return replace(self, units=units), units.scores(parts, self._part_weights)
 
     def _mean_costs(self, rows: NDArray[Any], unseen: NDArray[np.bool_]) -> Doubles:
         """Return mean costs of hidden cells, (n, n_cells); NaN where none is hidden."""
         total = np.zeros((len(rows), len(self.units.cells)))
         counts = np.zeros_like(total)
-        is_table = isinstance(self.members[0].model.side, TableSide)
-        limit = _LIMIT if is_table else math.inf
         for member, hidden, is_unseen in zip(
             self.members, self._hidden, unseen.T, strict=True
         ):
-            costs = guess(member.model, rows, hidden, limit=limit).costs
+            costs = guess(member.model, rows, hidden).costs
             total[:, hidden] += np.where(is_unseen[:, None], costs, 0)
             counts[:, hidden] += is_unseen[:, None]
         with np.errstate(invalid="ignore"):
@@ -357,6 +414,13 @@ def scaled(rows: NDArray[Any], scale: ColumnScale | None) -> NDArray[Any]:
     return rows if scale is None else scale.forward(rows)
 
 
+def _is_among(keys: Keys, ascending: Keys) -> NDArray[np.bool_]:
+    """Say which keys are among others."""
+    places = np.searchsorted(ascending, keys)
+    found: NDArray[np.bool_] = ascending[np.minimum(places, len(ascending) - 1)] == keys
+    return found
+
+
 def _mean_of_known(surprise: Doubles) -> Doubles:
     """Average over the cells of each row; infinity for a row without any value."""
     is_known = ~np.isnan(surprise)
@@ -366,13 +430,19 @@ def _mean_of_known(surprise: Doubles) -> Doubles:
         return np.where(counts > 0, total / counts, np.inf)
 
 
+def _largest_known(surprise: Doubles) -> Doubles:
+    """Return the largest value of each row; infinity for a row without any."""
+    largest = np.where(np.isnan(surprise), -np.inf, surprise).max(axis=1)
+    return np.where(np.isneginf(largest), np.inf, largest)
+
+
 def _place_parts(member: Member, rows: NDArray[Any]) -> Doubles:
-    """Return minus the log of the density, and the distance to the nearest, (n, 2)."""
+    """Return minus the log of the density, and the distance to the nearest, (2, n)."""
     places = torch.from_numpy(place_of(member.model, rows))
     references = readonly_tensor(member.places)
     weights = readonly_tensor(member.weights)
     lengths = references.square().sum(dim=1)
-    found = torch.empty(len(places), 2, dtype=torch.float32, device="cpu")
+    found = torch.empty(2, len(places), dtype=torch.float32, device="cpu")
     exponent = -1 / (2 * KERNEL_WIDTH**2 * places.shape[1])
     for start in range(0, len(places), _N_AT_ONCE):
         block = places[start : start + _N_AT_ONCE]
@@ -387,7 +457,7 @@ def _place_parts(member: Member, rows: NDArray[Any]) -> Doubles:
         nearest = smallest.squeeze(1).clamp(min=0)
         strangeness = -exponent * nearest - density.log()
         both = [strangeness, (nearest / places.shape[1]).sqrt()]
-        found[start : start + n_rows] = torch.stack(both, dim=1)[:n_rows]
+        found[:, start : start + n_rows] = torch.stack(both)[:, :n_rows]
     return found.double().numpy()
 
 

@@ -19,9 +19,9 @@ from .layers import (
 )
 from .rates import (
     FATAL_STEP,
-    FULL_WIDTH,
     base_rate,
-    normalized_share,
+    full_width,
+    output_share,
     rate_factors,
 )
 
@@ -143,6 +143,12 @@ class DenseAutoencoder(Autoencoder):
             if isinstance(last, Linear):
                 last.weight.mul_(RESIDUAL_INIT_SCALE / scale)
 
+    @torch.no_grad()
+    def become_pca(self, axes: Tensor) -> None:
+        """Leave the reconstruction to the linear skip alone."""
+        assert self.projection is not None
+        self.projection.become(axes, self.encoder[-1], self.decoder[-1])
+
     @property
     def _gain(self) -> float:
         """How much larger than usual the decoder's activations are.
@@ -162,16 +168,13 @@ class DenseAutoencoder(Autoencoder):
 
     def adam_rates(self) -> tuple[float, dict[Tensor, float]]:
         """Return the learning rate for Adam, and the factors of wide layers."""
-        config = self.config
-        if not config["hidden_layer_sizes"]:
+        if not self.config["hidden_layer_sizes"]:
             return self.learning_rate, {}
-        numbers = self._numbers_of_inputs()
-        rate = base_rate(
-            config["activation"],
-            config["normalization"],
-            has_skip=self.projection is not None,
-        )
-        return rate, rate_factors(numbers, FULL_WIDTH)
+        kind = self.config["activation"], self.config["normalization"]
+        has_skip = self.projection is not None
+        width = full_width(*kind, has_skip=has_skip)
+        factors = rate_factors(self._numbers_of_inputs(), width)
+        return base_rate(*kind, has_skip=has_skip), factors
 
     def safe_factors(self, learning_rate: float) -> dict[Tensor, float]:
         """Return factors for wide rectified layers that the rate would kill."""
@@ -195,8 +198,9 @@ class DenseAutoencoder(Autoencoder):
     def _gain_of(self, layer: nn.Module) -> float:
         if layer is not self.decoder[-1]:
             return 1.0
-        if self.config["normalization"]:
-            return 1 / normalized_share(self.config["activation"], self._spread)
+        activation = self.config["activation"]
+        if self.config["normalization"] or activation == "tanh":
+            return 1 / output_share(activation, self._spread)
         return self._gain
 
     def encode(self, x: Tensor) -> Tensor:

@@ -20,17 +20,23 @@ from collections.abc import Iterable
 from torch import Tensor
 
 _RATE = 0.01
-# Rectifiers with a linear skip are noisy at the full rate, and so are logistic units
-# that normalisation keeps where their slope is largest.
+# Rectifiers with a linear skip are noisy at the full rate.
 _CAREFUL_RATE = 0.005
 _RECTIFIERS = {"relu", "leaky_relu", "gelu", "identity"}
-# Maximum factor for the output layer of a normalised network.
+# Maximum factor for the output layer of a network of bounded or normalised activations.
 _LARGEST_SHARE = 4.0
-# It is lower for rectifiers, whose gradients jump, and one for "selu": its activations,
-# unlike all others, are as large as its inputs.
-_LARGEST_SHARES = {"relu": 2.0, "leaky_relu": 2.0, "selu": 1.0}
+# It is lower for rectifiers, whose gradients jump, and for logistic units, whose mean
+# is not zero. It is one for "selu": its activations, unlike all others, are as large as
+# its inputs.
+_LARGEST_SHARES = {"relu": 2.0, "leaky_relu": 2.0, "logistic": 2.0, "selu": 1.0}
 # Layers with at most this number of inputs are trained at the full rate.
 FULL_WIDTH = 64
+# Logistic units are all positive, so their contributions to a sum change in the same
+# direction; a normalisation by row keeps them where their slope is largest.
+_FULL_WIDTH_OF_STEEP = 32
+# Batch normalisation divides a unit's sum by its standard deviation, and so undoes part
+# of a large step. Beside a linear skip such steps disturb the PCA that it starts as.
+_FULL_WIDTH_OF_BATCHES = 128
 # Learning rate times number of inputs beyond which the first steps can kill most units
 # of a rectified layer. The value allows a rate of 0.005 for 256 inputs.
 FATAL_STEP = 1.28
@@ -49,15 +55,32 @@ def base_rate(activation: str, normalization: str | None, *, has_skip: bool) -> 
         Whether a linear map is added to the hidden layers.
     """
     noisy = has_skip and normalization is None and activation in _RECTIFIERS
+    return _CAREFUL_RATE if noisy else _RATE
+
+
+def full_width(activation: str, normalization: str | None, *, has_skip: bool) -> int:
+    """Return the number of inputs up to which a layer is trained at the full rate.
+
+    Parameters
+    ----------
+    activation : str
+        Activation of the hidden layers.
+    normalization : {"batch", "layer"} or None
+        Normalisation before each activation.
+    has_skip : bool
+        Whether a linear map is added to the hidden layers.
+    """
+    if normalization == "batch" and not has_skip:
+        return _FULL_WIDTH_OF_BATCHES
     steep = activation == "logistic" and normalization == "layer"
-    return _CAREFUL_RATE if noisy or steep else _RATE
+    return _FULL_WIDTH_OF_STEEP if steep else FULL_WIDTH
 
 
-def normalized_share(activation: str, spread: float) -> float:
-    """Return the factor of the steps of a normalised network's output layer.
+def output_share(activation: str, spread: float) -> float:
+    """Return the factor of the steps of the output layer after bounded activations.
 
-    Normalised activations do not grow with the number of columns that a component
-    represents, but the contributions of the output layer must.
+    Normalised activations, and those of "tanh", do not grow with the number of columns
+    that a component represents, but the contributions of the output layer must.
 
     Parameters
     ----------
