@@ -3,6 +3,7 @@
 from ._data.blocks import Blocks
 from ._estimators.convolutional import ConvAutoencoderTransformer
 from ._estimators.dense import AutoencoderTransformer
+from ._estimators.imputer import AutoencoderImputer
 from ._estimators.outliers import AutoencoderOutlierDetector
 from ._estimators.patches import PatchAutoencoderTransformer
 from ._estimators.tabular import TabularAutoencoderTransformer
@@ -17,6 +18,7 @@ TRUSTED_TYPES = trusted_types()
 
 __all__ = [
     "TRUSTED_TYPES",
+    "AutoencoderImputer",
     "AutoencoderOutlierDetector",
     "AutoencoderTransformer",
     "Blocks",

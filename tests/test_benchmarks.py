@@ -12,6 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import (
+    density,
     features,
     memory,
     outliers,
@@ -23,7 +24,7 @@ from benchmarks import (
     tables,
     untuned,
 )
-from examples import plot_outliers, plot_table
+from examples import plot_density, plot_outliers, plot_table
 from skautoenc import AutoencoderTransformer
 
 # They run whole searches on real data; estimators are tested elsewhere.
@@ -270,3 +271,25 @@ def test_plot_outliers(tmp_path, monkeypatch, capsys):
     plot_outliers.main()
     assert output.stat().st_size > 10_000
     assert "of 40 errors" in capsys.readouterr().out
+
+
+def test_plot_density(tmp_path, monkeypatch, capsys):
+    output = tmp_path / "density.png"
+    monkeypatch.setattr(
+        sys, "argv", ["plot_density", "--output", str(output), "--max-iter", "2"]
+    )
+    plot_density.main()
+    assert output.stat().st_size > 10_000
+    assert "nats" in capsys.readouterr().out
+
+
+def test_density_compares_methods(monkeypatch, capsys):
+    monkeypatch.setattr(
+        density, "candidates", lambda method, *_: [density.PCA(2), density.PCA(4)]
+    )
+    density.print_densities(["diabetes"], seed=0)
+    row = capsys.readouterr().out.splitlines()[-1].split("|")
+    assert row[1].strip() == "diabetes"
+    start, trained, *others = [float(value) for value in row[2:8]]
+    assert trained >= start
+    assert len(set(others)) == 1

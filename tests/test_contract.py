@@ -8,6 +8,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import skautoenc
 from skautoenc import (
+    AutoencoderImputer,
     AutoencoderOutlierDetector,
     AutoencoderTransformer,
     ConvAutoencoderTransformer,
@@ -57,6 +58,24 @@ ESTIMATORS = [
     TabularAutoencoderTransformer(),
     TabularAutoencoderTransformer(
         2, features="code", scaling="quantile", corruption="swap", loss="huber"
+    ),
+    TabularAutoencoderTransformer(
+        2, hidden_layer_sizes=(8,), number_output="distribution", max_iter=2
+    ),
+    # A whole fit in each of some hundred checks would take minutes.
+    AutoencoderImputer(
+        TabularAutoencoderTransformer(2, max_iter=2, batch_size=1024),
+        add_indicator=True,
+        keep_empty_features=True,
+    ),
+    AutoencoderImputer(
+        TabularAutoencoderTransformer(
+            2,
+            hidden_layer_sizes=(8,),
+            number_output="distribution",
+            max_iter=2,
+            batch_size=1024,
+        ),
     ),
     VariationalAutoencoder(),
     VariationalAutoencoder(

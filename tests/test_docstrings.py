@@ -21,6 +21,7 @@ CLASSES = [value for value in PUBLIC if inspect.isclass(value)]
 FUNCTIONS = [value for value in PUBLIC if not inspect.isclass(value)]
 ESTIMATORS = [value for value in CLASSES if hasattr(value, "fit")]
 GROUPS = [
+    "autoencoder",
     "members",
     "threshold",
     "code",
@@ -31,6 +32,7 @@ GROUPS = [
     "loss",
     "preparation",
     "solver",
+    "output",
     "run",
 ]
 

@@ -43,3 +43,13 @@ def test_the_reference_lists_every_public_name():
         section = text.partition(f".. currentmodule:: {module.__name__}\n")[2]
         missing = [name for name in module.__all__ if f"   {name}\n" not in section]
         assert missing in ([], ["TRUSTED_TYPES"])
+
+
+def test_every_page_is_in_the_navigation():
+    docs = Path(__file__).parent.parent / "docs"
+    pages = {path.stem for path in docs.glob("*.md")} - {"index"}
+    listed = set()
+    for page in ("index", "user_guide", "about"):
+        tree = (docs / f"{page}.md").read_text().partition("```{toctree}")[2]
+        listed |= set(tree.partition("```\n")[0].split())
+    assert not pages - listed

@@ -116,12 +116,13 @@ def test_normalized_output_layers_take_larger_steps_where_columns_are_many(
         make_network(**config, linear_skip=linear_skip, normalization=normalization)
         for normalization in ("layer", "batch")
     ]
-    for network in networks:
+    # Batch normalisation bears larger steps, unless they disturb a skip.
+    for network, width in zip(networks, (64, 64 if linear_skip else 128), strict=True):
         _, factors = network.adam_rates()
         found = factors.get(network.decoder[-1].weight, 1.0)
-        assert found == pytest.approx(times * 64 / 256)
-        assert factors[network.encoder[-1].weight] == 64 / 128
-        assert factors[network.decoder[1][0].weight] == 64 / 128
+        assert found == pytest.approx(min(1.0, times * width / 256))
+        for weight in network.encoder[-1].weight, network.decoder[1][0].weight:
+            assert factors.get(weight, 1.0) == width / 128
 
 
 def test_the_output_layer_of_bounded_units_takes_larger_steps_too():
@@ -482,8 +483,7 @@ SLOW = [each for each in ARRAYS if each not in QUICK]
 # Known to miss, with the ratio; all without a linear skip. See docs/benchmarks.md.
 MISSES = {
     "wide-logistic-False-1-128-layer-512": 1.27,
-    "cancer-relu-False-1-512-batch-512": 1.28,
-    "cancer-gelu-False-2-512-batch-32": 1.35,
+    "cancer-gelu-False-2-512-batch-32": 1.33,
 }
 
 

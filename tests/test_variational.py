@@ -96,6 +96,19 @@ def test_wide_data_starts_near_probabilistic_pca():
     assert start.score(X) == pytest.approx(expected, abs=0.5)
 
 
+@pytest.mark.parametrize("covariance_type", ["spherical", "diag"])
+def test_constant_columns_leave_some_noise(covariance_type):
+    X = np.hstack([curve(200), np.zeros((200, 3))])
+    start = VariationalAutoencoder(
+        7, covariance_type=covariance_type, max_iter=0, n_importance_samples=1
+    )
+    narrow = clone(start).set_params(n_components=4).fit(X)
+    assert start.fit(X).score(X) == pytest.approx(narrow.score(X), abs=1e-3)
+    # A column that was constant may change a little.
+    moved = X + 0.02
+    assert start.score(moved) > -1000
+
+
 def test_weights_count_rows_at_the_start():
     X = curve(60)
     weights = np.arange(60) % 3

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from .._warnings import warn
+from .bins import Bins, learn_bins
 from .cells import first_fault, misread_row
 from .date_text import Forms, is_date_text, read_forms, write_dates
 from .frames import Columns, round_within
@@ -66,9 +67,12 @@ class NumberColumn:
         Range of the training values. Decoded values are clipped to it. They are
         integers for a column of integers, and exact where float64 is not. None means no
         limit, as in older files.
+    bins : Bins or None
+        What the distribution of a value is predicted over, if it is.
     """
 
     kind = "number"
+    bins: Bins | None = None
     lowest: float | None = None
     highest: float | None = None
 
@@ -135,6 +139,42 @@ class NumberColumn:
             values = np.interp(numbers, scores, known)
         else:
             values = numbers * self.scale + self.mean
+        return self.restore(values)
+
+    def learn_bins(self, values: Any, weights: Floats | None, most: int) -> None:
+        """Divide the values that were seen into bins, after `fit`."""
+        numbers = self._to_numbers(values)
+        seen = ~np.isnan(numbers)
+        if not seen.any():
+            return
+        known, inverse = np.unique(numbers[seen], return_inverse=True)
+        share = None if weights is None else weights[seen]
+        counts = np.bincount(inverse, share).astype(np.float64)
+        self.bins = learn_bins(known, counts, most)
+
+    @property
+    def n_bins(self) -> int:
+        """Number of bins, 0 if none were learnt."""
+        return 0 if self.bins is None else len(self.bins)
+
+    @property
+    def edges(self) -> Floats:
+        """Bounds between the bins, scaled as `encode` does it."""
+        assert self.bins is not None
+        return self.encode(self.bins.edges)
+
+    def to_floats(self, values: Any) -> Floats:
+        """Return values as floats that `restore` takes, (n,), gaps as NaN."""
+        return self._to_numbers(values)
+
+    def encode_floats(self, numbers: Floats) -> Floats:
+        """Return what `encode` gives of the values of these floats, (n, 1)."""
+        return self.encode(numbers)[:, None]
+
+    def restore(self, values: Floats) -> NDArray[Any]:
+        """Bring floats, (n,), into the range and the type of the values seen."""
+        if self.is_empty:
+            return np.full(len(values), np.nan)
         if self.lowest is None or self.highest is None:
             return np.round(values) if self.is_integer else values
         if self.is_integer and max(-self.lowest, self.highest) > _EXACT:
@@ -169,7 +209,7 @@ class NumberColumn:
             if not isinstance(values, np.ndarray):
                 # Polars does not cast objects.
                 is_object = values.dtype == nw.Object
-                values = _objects(values) if is_object else _to_float64(values)
+                values = as_objects(values) if is_object else _to_float64(values)
             row = misread_row(values)
             if row is not None:
                 raise TypeError(f"but {values[row]!s:.40}")
@@ -195,7 +235,7 @@ class NumberColumn:
 def _place_of_fault(values: Any) -> str:
     """Say in which row a column has a value that is not a number, if it can be told."""
     try:
-        objects = _objects(values)
+        objects = as_objects(values)
         row = misread_row(objects)
         if row is None:
             fault = first_fault(objects)
@@ -257,7 +297,7 @@ class DateColumn:
         self.has_times = bool((seen % _DAY != 0).any())
         forms = self._forms(values, moments)
         if len(forms.zoned) and len(forms.naive):
-            _refuse_mixed(self.name, _objects(values), forms)
+            _refuse_mixed(self.name, as_objects(values), forms)
         self.is_zoned = bool(len(forms.zoned)) if len(seen) else None
         self.form = forms.form
         return self
@@ -268,8 +308,9 @@ class DateColumn:
         The scaled point in time is followed by the positions in the year, the week and
         the day, each as a point on a circle, so that the last day is next to the first.
         """
-        moments = self._moments(values)
-        self._check_zones(values, moments)
+        return self._encode_moments(self.to_floats(values))
+
+    def _encode_moments(self, moments: Floats) -> Floats:
         lengths = [_YEAR, 7 * _DAY] + [_DAY] * self.has_times
         angles = 2 * np.pi * moments[:, None] / np.array(lengths)
         times = self._time.encode(moments)
@@ -286,7 +327,42 @@ class DateColumn:
 
     def decode(self, numbers: Floats) -> NDArray[Any]:
         """Convert scaled numbers, (n,), to dates; whole days if all were in `fit`."""
-        moments = self._time.decode(numbers)
+        return self._from_moments(self._time.decode(numbers))
+
+    def learn_bins(self, values: Any, weights: Floats | None, most: int) -> None:
+        """Divide the points in time that were seen into bins, after `fit`."""
+        self._time.learn_bins(self._moments(values), weights, most)
+
+    @property
+    def bins(self) -> Bins | None:
+        """What the distribution of a point in time is predicted over, if it is."""
+        return self._time.bins
+
+    @property
+    def n_bins(self) -> int:
+        """Number of bins, 0 if none were learnt."""
+        return self._time.n_bins
+
+    @property
+    def edges(self) -> Floats:
+        """Bounds between the bins, scaled as `encode` does it."""
+        return self._time.edges
+
+    def to_floats(self, values: Any) -> Floats:
+        """Return dates as points in time that `restore` takes, (n,), gaps as NaN."""
+        moments = self._moments(values)
+        self._check_zones(values, moments)
+        return moments
+
+    def encode_floats(self, numbers: Floats) -> Floats:
+        """Return what `encode` gives of points in time, (n, 1 + n_extras)."""
+        return self._encode_moments(numbers)
+
+    def restore(self, values: Floats) -> NDArray[Any]:
+        """Turn points in time, (n,), into dates, of whole days if all were."""
+        return self._from_moments(self._time.restore(values))
+
+    def _from_moments(self, moments: Floats) -> NDArray[Any]:
         whole = np.nan_to_num(self._round(moments)).astype(np.int64)
         dates = whole.astype("datetime64[us]")
         dates[np.isnan(moments)] = np.datetime64("NaT")
@@ -324,7 +400,7 @@ class DateColumn:
         if _has_dates(values):
             found.is_text = False
             return found
-        forms = read_forms(_objects(values))
+        forms = read_forms(as_objects(values))
         if forms.form is not None:
             found.form, found._zone = forms.form, forms.zone
         return found
@@ -332,7 +408,7 @@ class DateColumn:
     def _forms(self, values: Any, moments: Floats) -> Forms:
         """Return the format of dates, and which of them have a time zone."""
         if self.is_text and not _has_dates(values):
-            return read_forms(_objects(values))
+            return read_forms(as_objects(values))
         nothing = np.zeros(0, dtype=np.int64)
         seen = np.flatnonzero(~np.isnan(moments))
         is_zoned = getattr(values.dtype, "time_zone", None) is not None
@@ -346,7 +422,7 @@ class DateColumn:
         wrong = forms.naive if self.is_zoned else forms.zoned
         if not len(wrong):
             return
-        date = f"{_objects(values)[wrong[0]]!s:.40} in row {wrong[0]}"
+        date = f"{as_objects(values)[wrong[0]]!s:.40} in row {wrong[0]}"
         if self.is_zoned:
             raise _refuse(
                 self.name,
@@ -383,7 +459,7 @@ class DateColumn:
     def _read(self, values: Any) -> Floats:
         try:
             dates = pd.to_datetime(
-                pd.Series(_objects(values)), format="ISO8601", utc=True
+                pd.Series(as_objects(values)), format="ISO8601", utc=True
             )
         except (ValueError, TypeError) as error:
             raise _refuse(
@@ -460,7 +536,7 @@ class CategoryColumn:
 
     def fit(self, values: Any, weights: Floats | None) -> CategoryColumn:
         """Learn the categories."""
-        objects = _objects(values)
+        objects = as_objects(values)
         with _naming_unhashable(self.name, objects):
             codes, levels = pd.factorize(objects)
         seen = codes >= 0
@@ -498,7 +574,7 @@ class CategoryColumn:
 
         Rare categories have the code after the others, unknown ones the next one.
         """
-        objects = _objects(values)
+        objects = as_objects(values)
         with _naming_unhashable(self.name, objects):
             codes = self.levels.get_indexer(pd.Index(objects, dtype=object))
         numbers = codes.astype(np.float64)
@@ -530,7 +606,7 @@ class CategoryColumn:
         """
         if 2 * int((codes < len(self.levels)).sum()) >= len(codes):
             return
-        objects = _objects(values)
+        objects = as_objects(values)
         present = objects[~pd.isna(objects)]
         learnt = self.levels.append(self.rare)
         unknown = present[learnt.get_indexer(pd.Index(present, dtype=object)) < 0]
@@ -574,7 +650,7 @@ class CategoryColumn:
 
     def gaps(self, values: Any) -> NDArray[np.bool_]:
         """Return which values are missing, (n,); unknown categories are not."""
-        return np.asarray(pd.isna(_objects(values)))
+        return np.asarray(pd.isna(as_objects(values)))
 
     def decode(self, numbers: Floats) -> NDArray[Any]:
         """Convert codes, (n,), to categories."""
@@ -668,7 +744,7 @@ def _to_float64(values: Any) -> Any:
     return values.cast(nw.Float64).to_numpy()
 
 
-def _objects(values: Any) -> NDArray[Any]:
+def as_objects(values: Any) -> NDArray[Any]:
     """Return a column as an array of objects, with missing values as they are."""
     if isinstance(values, np.ndarray):
         return values.astype(object)
@@ -709,6 +785,8 @@ class Layout:
     cells : tuple of int
         Index of the cell that each column of the matrix belongs to: first the cells of
         numbers and dates, then those of categories.
+    n_bins : tuple of int, default=()
+        Number of bins of each number and date; empty if there are none.
     """
 
     n_numbers: int
@@ -716,6 +794,7 @@ class Layout:
     n_codes: tuple[int, ...]
     n_levels: tuple[int, ...]
     cells: tuple[int, ...]
+    n_bins: tuple[int, ...] = ()
 
     @property
     def n_cells(self) -> int:
@@ -745,13 +824,27 @@ class Table:
             for _ in range(column.n_extras)
         ]
         n_numbers = len(numbers)
+        n_bins = tuple(column.n_bins for column in numbers)
         self.layout = Layout(
             n_numbers,
             len(extras),
             tuple(column.n_codes for column in categories),
             tuple(len(column.levels) for column in categories),
             (*range(n_numbers), *extras, *range(n_numbers, len(columns))),
+            n_bins if any(n_bins) else (),
         )
+
+    @property
+    def bin_centers(self) -> tuple[float, ...]:
+        """A scaled value in the middle of each bin of each number."""
+        numbers = self.in_order[: self.layout.n_numbers]
+        found: list[float] = []
+        for column in numbers:
+            if column.bins is not None:
+                places = np.arange(column.n_bins)
+                middle = column.bins.values(places, np.full(len(places), 0.5))
+                found.extend(column.encode_floats(middle)[:, 0].tolist())
+        return tuple(found)
 
     @property
     def in_order(self) -> list[Any]:

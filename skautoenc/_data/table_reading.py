@@ -199,6 +199,7 @@ def learn_table(
     min_frequency: float | None,
     max_categories: int | None,
     handle_unknown: str,
+    max_bins: int | None = None,
 ) -> Table:
     """Learn scales, ranges and categories of all columns.
 
@@ -219,6 +220,9 @@ def learn_table(
         Maximum number of codes of a column, including that of the rare categories.
     handle_unknown : {"infrequent_if_exist", "error"}
         Treatment of a category that was not in `fit`.
+    max_bins : int or None, default=None
+        Maximum number of bins of a number or a date whose values are all rare. None
+        means no bins.
     """
     found: list[Any] = []
     for place, name in enumerate(columns.names):
@@ -238,7 +242,10 @@ def learn_table(
             column = NumberColumn(name, scaling, is_integer=is_integer)
         is_number = kind == "number"
         values = columns.numbers(place) if is_number else columns[place]
-        found.append(column.fit(values, weights))
+        column.fit(values, weights)
+        if max_bins is not None and kind != "category":
+            column.learn_bins(values, weights, max_bins)
+        found.append(column)
     for place, column in enumerate(found):
         if place not in named and columns.is_text(place):
             _warn_of_kind(column)

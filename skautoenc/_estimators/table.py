@@ -30,6 +30,9 @@ from .._objectives.objectives import Objective
 from .._persistence.returning import check_returns
 from .base import BaseAutoencoder
 
+# Bins of a number whose values are all rare, by the likelihood of held-out cells.
+_MAX_BINS = 32
+
 
 class TableAutoencoder(BaseAutoencoder):
     """An autoencoder of tables.
@@ -48,6 +51,7 @@ class TableAutoencoder(BaseAutoencoder):
     min_frequency: float | None = None
     max_categories: int | None = 64
     handle_unknown: Any = "infrequent_if_exist"
+    number_output: str = "mean"
 
     @abstractmethod
     def _build_network(self, table: Table) -> Autoencoder:
@@ -96,13 +100,15 @@ class TableAutoencoder(BaseAutoencoder):
             min_frequency=self.min_frequency,
             max_categories=self.max_categories,
             handle_unknown=self.handle_unknown,
+            max_bins=_MAX_BINS if self.number_output == "distribution" else None,
         )
 
     def _columns_of(self, form: Any) -> Any:
         # The result of a fit can depend on names and kinds of columns by parameters.
         table, _ = form
         names = [(column.name, column.kind) for column in table.columns]
-        return [names, table.layout.n_codes, table.layout.n_levels]
+        layout = table.layout
+        return [names, layout.n_codes, layout.n_levels, *filter(None, [layout.n_bins])]
 
     def _read_rows(self, X: Any) -> Any:
         table = self._model.side.table

@@ -13,13 +13,16 @@ import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.callback import with_callbacks
+from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from .._data.columns import KINDS, Table
+from .._data.conditions import nothing_given, read_conditions
 from .._data.frames import Schema
 from .._data.validation import as_widths, check_codes, check_layer_sizes, refuse
+from .._model.sampling import draw_cells
 from .._model.table import TableSide
 from .._networks.autoencoder import Autoencoder
 from .._networks.layers import ACTIVATIONS
@@ -37,6 +40,16 @@ from .base import can_stream
 from .table import TableAutoencoder
 
 
+def can_draw(estimator: TabularAutoencoderTransformer) -> bool:
+    """Whether distributions are predicted; an AttributeError says what to set."""
+    if estimator.number_output != "distribution":
+        raise AttributeError(
+            "New rows are drawn from distributions, but number_output="
+            f"{estimator.number_output!r}. Set number_output='distribution' and fit."
+        )
+    return True
+
+
 class TabularAutoencoderTransformer(TableAutoencoder):
     """Features of tables with numbers, categories, dates and missing values.
 
@@ -44,6 +57,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
 
     - :meth:`transform` returns features of the rows for a linear model.
     - :meth:`impute` fills missing values.
+    - :meth:`sample` draws new rows, with ``number_output="distribution"``.
     - :meth:`inverse_transform` returns a frame like that of `fit`.
     - :meth:`reconstruction_error` tells which cells are implausible.
 
@@ -59,8 +73,9 @@ class TabularAutoencoderTransformer(TableAutoencoder):
 
     hidden_layer_sizes : int, array-like of int or "auto", default="auto"
         Widths of the encoder's hidden layers, or of the only one. The decoder has the
-        same layers in reverse. "auto" is ``(256,)``. A linear map runs parallel to the
-        layers, from the row to the code and from the code to the reconstruction.
+        same layers in reverse. "auto" is ``(256,)``, and ``(256, 256)`` with
+        ``number_output="distribution"``. A linear map runs parallel to the layers, from
+        the row to the code and from the code to the reconstruction.
 
     activation : {"identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "gelu", \
             "silu", "selu"}, default="silu"
@@ -70,25 +85,34 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         Dropout rate of the hidden activations in training. Tables are small, and
         networks without dropout overfit.
 
-    number_encoding : {"piecewise_linear", "periodic"} or None, default=None
+    number_encoding : {"auto", "piecewise_linear", "periodic"} or None, default="auto"
         Additional inputs of the encoder for each scaled number [3]_. "piecewise_linear"
         is the fill level of each of 16 bins, which hold equal numbers of rows.
         "periodic" is the sine and cosine at 8 learnt frequencies. Both help where other
-        columns depend on a number in jumps or waves, and both cost time.
+        columns depend on a number in jumps or waves, and both cost time. "auto" is
+        None, and "piecewise_linear" with ``number_output="distribution"``.
+
+    number_output : {"mean", "distribution"}, default="mean"
+        What the network predicts of a number or a date: its mean, or also its
+        distribution over up to 32 bins with equal numbers of rows, in which values that
+        many rows share have bins of their own. :meth:`sample` and the draws of
+        :class:`AutoencoderImputer` need distributions. Categories always have them.
 
     corruption : {"masking", "swap"}, default="masking"
         Kind of noise in the cells that are to be reconstructed: "masking" makes them
         missing values, "swap" takes the value of another row.
 
-    corruption_rate : float or dict, default=0.3
+    corruption_rate : float, dict or "auto", default="auto"
         Mean share of the cells that are corrupted. Each row draws its own share, up to
         twice as large. A dictionary gives rates by column name, or by kind of column
         ("number", "category" and "date") for the columns that are not named. The rate
-        of all others is zero.
+        of all others is zero. "auto" is 0.3. With ``number_output="distribution"`` it
+        is 0.5, so that rows of all rates of missing values occur.
 
-    corruption_weight : float, default=4.0
+    corruption_weight : float or "auto", default="auto"
         Weight of the corrupted entries in the loss. The weight of the other entries is
-        1.
+        1. "auto" is 4, and 1000 with ``number_output="distribution"``: the network then
+        learns to predict cells from others, and hardly to reconstruct those it sees.
 
     loss : {"auto", "squared_error", "huber"}, default="auto"
         Loss of numbers and dates. "huber" gives outliers less weight, "auto" is the
@@ -162,8 +186,8 @@ class TabularAutoencoderTransformer(TableAutoencoder):
 
     max_iter : int or "auto", default="auto"
         Maximum number of epochs. "auto" is the number that makes about 1000 steps,
-        between 10 and 300. More epochs hardly improve imputation, and the features of
-        small tables overfit.
+        between 10 and 300; with ``number_output="distribution"`` 2000 steps. More
+        epochs hardly improve imputation, and the features of small tables overfit.
 
     shuffle : bool, default=True
         Whether each epoch visits the rows in a new random order.
@@ -265,6 +289,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
     See Also
     --------
     AutoencoderTransformer : Codes of arrays of numbers without missing values.
+    AutoencoderImputer : Missing values filled in a pipeline, or drawn several times.
     sklearn.impute.IterativeImputer : Regression of each column on the others.
 
     Notes
@@ -272,7 +297,8 @@ class TabularAutoencoderTransformer(TableAutoencoder):
     Parameters by group:
 
     - code: `n_components`, `features`
-    - network: `hidden_layer_sizes`, `activation`, `dropout`, `number_encoding`
+    - network: `hidden_layer_sizes`, `activation`, `dropout`, `number_encoding`,
+      `number_output`
     - noise: `corruption`, `corruption_rate`, `corruption_weight`
     - loss: `loss`
     - preparation: `categorical_features`, `column_kinds`, `scaling`, `min_frequency`,
@@ -355,7 +381,8 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         "categorical_features": [StrOptions({"from_dtype"}), "array-like", None],
         "column_kinds": [Mapping, None],
         "scaling": [StrOptions({"standard", "quantile"})],
-        "number_encoding": [StrOptions(set(NUMBER_ENCODINGS)), None],
+        "number_encoding": [StrOptions({"auto", *NUMBER_ENCODINGS}), None],
+        "number_output": [StrOptions({"mean", "distribution"})],
         "min_frequency": [
             None,
             Interval(Integral, 1, None, closed="left"),
@@ -363,11 +390,18 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         ],
         "max_categories": [None, Interval(Integral, 2, None, closed="left")],
         "handle_unknown": [StrOptions({"infrequent_if_exist", "error"})],
-        "corruption_weight": [Interval(Real, 0, None, closed="left")],
         **TableAutoencoder._parameter_constraints,
+        "corruption_weight": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, None, closed="left"),
+        ],
         "loss": [StrOptions({"auto", "squared_error", "huber"})],
         "corruption": [StrOptions({"masking", "swap"})],
-        "corruption_rate": [Interval(Real, 0, 1, closed="left"), Mapping],
+        "corruption_rate": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, 1, closed="left"),
+            Mapping,
+        ],
     }
 
     def __init__(
@@ -381,13 +415,15 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         categorical_features: Any = "from_dtype",
         column_kinds: Mapping[Any, str] | None = None,
         scaling: Literal["standard", "quantile"] = "standard",
-        number_encoding: Literal["piecewise_linear", "periodic"] | None = None,
+        number_encoding: Literal["auto", "piecewise_linear", "periodic"]
+        | None = "auto",
+        number_output: Literal["mean", "distribution"] = "mean",
         min_frequency: float | None = None,
         max_categories: int | None = 64,
         handle_unknown: Literal["infrequent_if_exist", "error"] = "infrequent_if_exist",
         corruption: Literal["masking", "swap"] = "masking",
-        corruption_rate: float | Mapping[str, float] = 0.3,
-        corruption_weight: float = 4.0,
+        corruption_rate: float | Mapping[str, float] | Literal["auto"] = "auto",
+        corruption_weight: float | Literal["auto"] = "auto",
         loss: Literal["auto", "squared_error", "huber"] = "auto",
         solver: Literal["adam", "sgd"] = "adam",
         alpha: float = 0.01,
@@ -417,6 +453,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         self.column_kinds = column_kinds
         self.scaling = scaling
         self.number_encoding = number_encoding
+        self.number_output = number_output
         self.min_frequency = min_frequency
         self.max_categories = max_categories
         self.handle_unknown = handle_unknown
@@ -576,7 +613,12 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         layout = table.layout
         n_inputs = layout.n_numbers + layout.n_extras + sum(layout.n_codes)
         sizes = as_widths(self.hidden_layer_sizes)
-        hidden = (256,) if isinstance(sizes, str) else tuple(map(int, sizes))
+        if isinstance(sizes, str):
+            sizes = (256, 256) if self._predicts_distributions else (256,)
+        hidden = tuple(map(int, sizes))
+        encoding = self.number_encoding
+        if encoding == "auto":
+            encoding = "piecewise_linear" if self._predicts_distributions else None
         return TabularAutoencoder(
             n_numbers=layout.n_numbers,
             n_extras=layout.n_extras,
@@ -590,19 +632,32 @@ class TabularAutoencoderTransformer(TableAutoencoder):
             hidden_layer_sizes=hidden,
             activation=self.activation,
             dropout=float(self.dropout),
-            number_encoding=self.number_encoding,
+            number_encoding=encoding,
+            n_bins=layout.n_bins,
+            bin_centers=table.bin_centers,
         )
 
     def _make_objective(self, side: TableSide) -> TabularObjective:
         return side.objective(
             self._rates(side.table),
             swaps=self.corruption == "swap",
-            corruption_weight=float(self.corruption_weight),
+            corruption_weight=self._corruption_weight(),
         )
+
+    @property
+    def _predicts_distributions(self) -> bool:
+        return self.number_output == "distribution"
+
+    def _corruption_weight(self) -> float:
+        if self.corruption_weight == "auto":
+            return 1000.0 if self._predicts_distributions else 4.0
+        return float(self.corruption_weight)
 
     def _rates(self, table: Table) -> list[float]:
         """Return the share of rows in which each cell is hidden."""
         columns, rates = table.in_order, self.corruption_rate
+        if isinstance(rates, str):
+            rates = 0.5 if self._predicts_distributions else 0.3
         if not isinstance(rates, Mapping):
             return [float(rates)] * len(columns)
         if not set(rates) <= {*KINDS, *(column.name for column in columns)}:
@@ -618,7 +673,8 @@ class TabularAutoencoderTransformer(TableAutoencoder):
 
     def _default_max_iter(self, n_batches: int) -> int:
         # Corruption is redrawn each epoch, so more epochs keep helping.
-        return min(max(10, math.ceil(1000 / n_batches)), 300)
+        n_steps = 2000 if self._predicts_distributions else 1000
+        return min(max(10, math.ceil(n_steps / n_batches)), 300)
 
     # Methods of fitted estimators
 
@@ -693,6 +749,85 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         columns = self._check_columns(X, model.side.table)
         rows = model.reconstruct(model.side.table.encode(columns))
         return model.side.fill(columns, rows)
+
+    @available_if(can_draw)
+    def sample(
+        self,
+        n_samples: int = 1,
+        conditions: Any = None,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> Any:
+        """Draw new rows that look like those of `fit`.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of new rows. If `conditions` has several rows, it is the number of
+            new rows for each of them.
+
+        conditions : dict, frame, array-like or None, default=None
+            Cells that are given, to which the others are drawn. A dictionary of values
+            by column holds for all rows. A frame has some of the columns, and a row of
+            given cells for each new row. If the estimator was fitted on an array, an
+            array of all columns is possible. Missing values are not given.
+
+        random_state : int, RandomState instance or None, default=None
+            Seed or generator of the draws.
+
+        Returns
+        -------
+        frame or ndarray of shape (n_samples, n_features)
+            New rows without missing values, in the form that :meth:`inverse_transform`
+            returns. Integers are whole, numbers and dates lie between the lowest and
+            the highest value of their column in `fit`, and have no more decimal places
+            than those, and categories are those of `fit` that are not rare. Only
+            columns that :meth:`impute` leaves missing are missing.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If a column or a category of `conditions` was not in `fit`, or if a number
+            or a date is out of the range of its column.
+        AttributeError
+            If `number_output` is not "distribution".
+
+        Notes
+        -----
+        The cells of a row are drawn one after the other, in an order of its own, each
+        from its distribution given those that are there already. A number is drawn
+        within its bin as the values of the bin are distributed.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import pandas as pd
+        >>> from skautoenc import TabularAutoencoderTransformer
+        >>> rng = np.random.default_rng(0)
+        >>> size = rng.normal(170, 10, 400).round()
+        >>> frame = pd.DataFrame({"size": size, "fits": np.where(size > 175, "L", "S")})
+        >>> transformer = TabularAutoencoderTransformer(
+        ...     number_output="distribution", random_state=0
+        ... ).fit(frame)
+        >>> rows = transformer.sample(100, {"fits": "L"}, random_state=0)
+        >>> rows.shape, bool((rows["fits"] == "L").all())
+        ((100, 2), True)
+        >>> bool(rows["size"].mean() > 175)
+        True
+        """
+        check_is_fitted(self)
+        check_scalar(n_samples, "n_samples", Integral, min_val=1)
+        model = self._model
+        table = model.side.table
+        if conditions is None:
+            given = nothing_given(table)
+        else:
+            given = read_conditions(conditions, table)
+        given = given.repeated(int(n_samples))
+        generator = check_random_state(random_state)
+        values = draw_cells(model, given.matrix, generator)
+        return model.side.as_frame(given.put_into(values))
 
     def reconstruction_error(
         self, X: Any, *, per_column: bool = False

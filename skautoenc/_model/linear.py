@@ -92,6 +92,9 @@ def learn_linear_model(
         return _scaled(*_of_sample(rows, n_axes, generator), unbiased)
     _, covariance = moments(rows, lambda batch: batch, n_features)
     variances, columns = torch.linalg.eigh(covariance)
+    # Of rows in a plane, some of the plane is left for the noise, which would be none.
+    rank = int((variances > _LEAST_NOISE * variances.mean()).sum())
+    n_axes = min(n_axes, max(rank - 1, 0))
     axes, found = columns.t().flip(0)[:n_axes], variances.flip(0)[:n_axes]
     model = _scaled(axes, found, float(variances.sum()), unbiased)
     if by_column:

@@ -17,6 +17,7 @@ from .._data.frames import Columns, Schema, fill_gaps, make_array, make_frame
 from .._data.rows import RowMap, Rows, TrainingData
 from .._data.trial import try_some_columns
 from .._networks.autoencoder import Autoencoder
+from .._objectives.distributions import BinnedNumbers, DistributionObjective
 from .._objectives.losses import LOSSES, Loss
 from .._objectives.objectives import TabularObjective, without_nan
 
@@ -112,8 +113,10 @@ class TableSide:
         if rates is None:
             rates = [0.0] * layout.n_cells
         to_tensor = partial(torch.tensor, dtype=torch.float32, device=self.device)
-        return TabularObjective(
-            self.loss,
+        make: Any = partial(TabularObjective, self.loss)
+        if layout.n_bins:
+            make = partial(DistributionObjective, self.loss, self.bins)
+        objective: TabularObjective = make(
             n_levels=layout.n_levels,
             deviances=to_tensor(self.deviances),
             cells=torch.tensor(layout.cells, device=self.device),
@@ -122,6 +125,22 @@ class TableSide:
             corruption_weight=corruption_weight,
             rare_costs=to_tensor([column.rare_cost for column in categories]),
             unknown_costs=to_tensor([column.unknown_cost for column in categories]),
+        )
+        return objective
+
+    @property
+    def bins(self) -> BinnedNumbers:
+        """What the distributions of numbers are over."""
+        numbers = self.table.in_order[: self.table.layout.n_numbers]
+        found = [column.bins for column in numbers]
+        return BinnedNumbers(
+            [
+                [] if column.bins is None else column.edges.tolist()
+                for column in numbers
+            ],
+            [1.0 if bins is None else entropy(bins.shares) for bins in found],
+            self.table.layout.n_bins,
+            self.device,
         )
 
     @cached_property
@@ -168,6 +187,10 @@ class TableSide:
     def fill(self, columns: Columns, rows: NDArray[np.float32]) -> Any:
         """Return a copy of a frame or array with missing values filled from rows."""
         values = self.restore(rows, columns if columns.is_frame else None)
+        return self.fill_with(columns, values)
+
+    def fill_with(self, columns: Columns, values: list[NDArray[Any]]) -> Any:
+        """Return a copy of a frame or array with missing values filled by column."""
         gaps = self.table.gaps(columns)
         if columns.is_frame:
             # A column without any value has the type of the fit.

@@ -171,8 +171,10 @@ class DenseAutoencoder(Autoencoder):
         if not self.config["hidden_layer_sizes"]:
             return self.learning_rate, {}
         kind = self.config["activation"], self.config["normalization"]
-        rate = base_rate(*kind, has_skip=self.projection is not None)
-        return rate, rate_factors(self._numbers_of_inputs(), full_width(*kind))
+        has_skip = self.projection is not None
+        width = full_width(*kind, has_skip=has_skip)
+        factors = rate_factors(self._numbers_of_inputs(), width)
+        return base_rate(*kind, has_skip=has_skip), factors
 
     def safe_factors(self, learning_rate: float) -> dict[Tensor, float]:
         """Return factors for wide rectified layers that the rate would kill."""

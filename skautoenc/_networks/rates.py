@@ -34,6 +34,9 @@ FULL_WIDTH = 64
 # Logistic units are all positive, so their contributions to a sum change in the same
 # direction; a normalisation by row keeps them where their slope is largest.
 _FULL_WIDTH_OF_STEEP = 32
+# Batch normalisation divides a unit's sum by its standard deviation, and so undoes part
+# of a large step. Beside a linear skip such steps disturb the PCA that it starts as.
+_FULL_WIDTH_OF_BATCHES = 128
 # Learning rate times number of inputs beyond which the first steps can kill most units
 # of a rectified layer. The value allows a rate of 0.005 for 256 inputs.
 FATAL_STEP = 1.28
@@ -55,8 +58,20 @@ def base_rate(activation: str, normalization: str | None, *, has_skip: bool) -> 
     return _CAREFUL_RATE if noisy else _RATE
 
 
-def full_width(activation: str, normalization: str | None) -> int:
-    """Return the number of inputs up to which a layer is trained at the full rate."""
+def full_width(activation: str, normalization: str | None, *, has_skip: bool) -> int:
+    """Return the number of inputs up to which a layer is trained at the full rate.
+
+    Parameters
+    ----------
+    activation : str
+        Activation of the hidden layers.
+    normalization : {"batch", "layer"} or None
+        Normalisation before each activation.
+    has_skip : bool
+        Whether a linear map is added to the hidden layers.
+    """
+    if normalization == "batch" and not has_skip:
+        return _FULL_WIDTH_OF_BATCHES
     steep = activation == "logistic" and normalization == "layer"
     return _FULL_WIDTH_OF_STEEP if steep else FULL_WIDTH
 

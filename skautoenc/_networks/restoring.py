@@ -44,6 +44,7 @@ _SIZES = {
     "n_extras": 0,
     "n_codes": 0,
     "n_levels": 0,
+    "n_bins": 0,
     "n_dispersions": 0,
 }
 

@@ -13,6 +13,12 @@ from .autoencoder import Autoencoder
 from .layers import ACTIVATIONS, CPU_FLOAT32, Dropout, Linear, draw_weight
 from .numbers import NUMBER_ENCODINGS
 
+# Scaled numbers that a normal distribution is put around.
+_FAR = 4.0
+# Logarithms of inverse variances, at first and at most.
+_FIRST_SHARPNESS = -2.0
+_SHARPEST = 8.0
+
 
 class TabularAutoencoder(Autoencoder):
     """Encoder of rows with missing values; decoder to numbers and category logits.
@@ -43,6 +49,10 @@ class TabularAutoencoder(Autoencoder):
     number_encoding : str or None
         Key of `NUMBER_ENCODINGS`: an encoding of each number that the encoder gets
         besides the number.
+    n_bins : sequence of int, default=()
+        Number of bins of each number, over which its distribution is predicted, too.
+    bin_centers : sequence of float, default=()
+        A scaled number in the middle of each bin.
 
     Notes
     -----
@@ -67,6 +77,8 @@ class TabularAutoencoder(Autoencoder):
         activation: str,
         dropout: float,
         number_encoding: str | None,
+        n_bins: tuple[int, ...] = (),
+        bin_centers: tuple[float, ...] = (),
     ) -> None:
         super().__init__()
         self.config = {
@@ -80,8 +92,13 @@ class TabularAutoencoder(Autoencoder):
             "dropout": dropout,
             "number_encoding": number_encoding,
         }
+        if n_bins:
+            # Networks without bins are described as they were before there were any.
+            self.config["n_bins"] = tuple(n_bins)
+            self.config["bin_centers"] = tuple(bin_centers)
         self.n_numbers = n_numbers
         self.n_outputs = n_numbers + sum(n_levels)
+        self.n_bins = sum(n_bins)
         n_inputs = n_numbers + n_extras + len(n_codes)
         self.widths = [n_inputs, *hidden_layer_sizes, n_components]
         first, *others = [*hidden_layer_sizes, n_components]
@@ -95,10 +112,13 @@ class TabularAutoencoder(Autoencoder):
         # Without hidden layers, the linear map is the whole network.
         self.inward = cells(width=first) if hidden_layer_sizes else None
         self.encoder = _linears([first, *others])
-        outward = [n_components, *reversed(hidden_layer_sizes), self.n_outputs]
+        # Bins take a logit each, and each number how narrow its distribution is.
+        n_last = self.n_outputs + self.n_bins + (n_numbers if n_bins else 0)
+        outward = [n_components, *reversed(hidden_layer_sizes), n_last]
         self.decoder = _linears(outward if hidden_layer_sizes else [n_components])
         self.skip_inward = cells(width=n_components)
-        self.skip_outward = Linear(n_components, self.n_outputs)
+        self.skip_outward = Linear(n_components, n_last)
+        self.bells = Bells(n_bins, bin_centers) if n_bins else None
         self.activate = ACTIVATIONS[activation].module()
         self.drop = Dropout(dropout)
         # One more code of each categorical column stands for a missing value.
@@ -183,13 +203,90 @@ class TabularAutoencoder(Autoencoder):
 
     def decode(self, code: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """Map codes to numbers and logits, (n, n_numbers + sum(n_levels))."""
+        output = self.decode_all(code)
+        return output[:, : self.n_outputs] if self.n_bins else output
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Map rows to logits of the bins of numbers, then of the levels of categories.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, n_inputs)
+            Rows; what is to be predicted is NaN.
+
+        Returns
+        -------
+        Tensor of shape (n, sum(n_bins) + sum(n_levels))
+            Logits of all cells, in their order.
+        """
+        _, levels, bins = self.decode_all(self.encode(x)).tensor_split(
+            [self.n_numbers, self.n_outputs], dim=1
+        )
+        return torch.cat([bins, levels], dim=1)
+
+    def decode_all(self, code: Tensor) -> Tensor:
+        """Map codes to what `decode` gives and logits of bins.
+
+        Returns
+        -------
+        Tensor of shape (n, n_numbers + sum(n_levels) + sum(n_bins))
+            Numbers, logits of levels, logits of bins.
+        """
         hidden = code
         for layer in list(self.decoder)[:-1]:
             hidden = self.drop(self.activate(layer(hidden)))  # (n, width of the layer)
         output: Tensor = self.skip_outward(code)
         for last in self.decoder[-1:]:
             output = output + last(hidden)
-        return output
+        if self.bells is None:
+            return output
+        decoded, logits, sharpness = output.tensor_split(
+            [self.n_outputs, self.n_outputs + self.n_bins], dim=1
+        )
+        bells = self.bells(decoded[:, : self.n_numbers], sharpness)
+        return torch.cat([decoded, logits + bells], dim=1)
+
+
+class Bells(nn.Module):
+    """Logits of bins under normal distributions around predicted numbers.
+
+    The layers could learn them, but only by large weights: a number that others
+    determine has a narrow distribution, whose logits differ much from bin to bin.
+
+    Parameters
+    ----------
+    n_bins : sequence of int
+        Number of bins of each number.
+    centers : sequence of float
+        A number in the middle of each bin.
+    """
+
+    owners: Tensor
+    centers: Tensor
+
+    def __init__(self, n_bins: tuple[int, ...], centers: tuple[float, ...]) -> None:
+        super().__init__()
+        owners = [number for number, n in enumerate(n_bins) for _ in range(n)]
+        if len(owners) != len(centers):
+            raise ValueError("bins have one centre each")
+        near = [min(max(float(center), -_FAR), _FAR) for center in centers]
+        whole: dict[str, Any] = {"device": "cpu", "dtype": torch.int64}
+        self.register_buffer("owners", torch.tensor(owners, **whole), persistent=False)
+        near_centers = torch.tensor(near, **CPU_FLOAT32)
+        self.register_buffer("centers", near_centers, persistent=False)
+
+    def forward(self, numbers: Tensor, sharpness: Tensor) -> Tensor:
+        """Return logits of the bins, (n, sum(n_bins)).
+
+        Parameters
+        ----------
+        numbers, sharpness : Tensor of shape (n, n_numbers)
+            Means of the numbers, and how narrow their distributions are.
+        """
+        precision = (sharpness + _FIRST_SHARPNESS).clamp(max=_SHARPEST).exp()
+        means = numbers.clamp(-_FAR, _FAR)[:, self.owners]  # (n, sum(n_bins))
+        bells = self.centers * (means - self.centers / 2)
+        return precision[:, self.owners] * bells
 
 
 def _linears(widths: list[int]) -> nn.ModuleList:

@@ -291,11 +291,21 @@ class TabularObjective:
         source, batch, target = self.draw(batch, target, generator)
         code, cost = network.code(source, sample_weight, generator)
         # (n, n_cells) each
-        costs, seen = self.costs(network.decode(code, sample_weight), target)
+        costs, seen = self.costs_in_training(network, code, sample_weight, target)
         kept = self._decoded(source) == self._decoded(target)
         weights = seen * _weights(seen, kept, self.corruption_weight)
         loss = weighted_mean(_row_means(costs, weights), sample_weight)
         return loss if cost is None else loss + cost
+
+    def costs_in_training(
+        self,
+        network: Autoencoder,
+        code: Tensor,
+        sample_weight: Tensor | None,
+        target: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Return what `costs` gives of the rows that codes are decoded to."""
+        return self.costs(network.decode(code, sample_weight), target)
 
     def draw(
         self, batch: Tensor, target: Tensor, generator: torch.Generator

@@ -15,8 +15,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import sklearn
 import torch
+from sklearn.frozen import FrozenEstimator
 from sklearn.utils.metadata_routing import MetadataRequest
 
+from .._data.bins import Bins
 from .._data.columns import CategoryColumn, DateColumn, Layout, NumberColumn, Table
 from .._data.frames import Schema
 from .._networks.autoencoder import Autoencoder
@@ -40,7 +42,7 @@ MIGRATIONS: dict[int, Callable[[Document, Arrays], tuple[Document, Arrays]]] = {
 # Classes whose instances are fully described by their attributes.
 _RECORDS: dict[str, type] = {
     kind.__name__: kind
-    for kind in (CategoryColumn, DateColumn, Layout, NumberColumn, Schema, Table)
+    for kind in (Bins, CategoryColumn, DateColumn, Layout, NumberColumn, Schema, Table)
 }
 
 
@@ -328,6 +330,18 @@ def _read_estimator(plain: Document, reader: Reader) -> Savable:
     return estimator
 
 
+def _write_frozen(value: FrozenEstimator, writer: Writer, place: str) -> Document:
+    plain: Document = writer.write(value.estimator, place)
+    return plain
+
+
+def _read_frozen(plain: Document, reader: Reader) -> FrozenEstimator:
+    estimator = reader.read(plain)
+    if not isinstance(estimator, Savable):
+        raise ValueError("it has frozen what is no estimator")
+    return FrozenEstimator(estimator)
+
+
 def _write_requests(value: MetadataRequest, writer: Writer, place: str) -> Document:
     """Convert the metadata requests of the methods."""
     methods = {k: v for k, v in vars(value).items() if hasattr(v, "requests")}
@@ -436,6 +450,7 @@ def _codecs(builder: _Builder | None) -> list[Codec]:
         *FRAME_CODECS,
         Codec("requests", is_a(MetadataRequest), _write_requests, _read_requests, n),
         Codec("estimator", is_a(Savable), _write_estimator, _read_estimator, n),
+        Codec("frozen", is_a(FrozenEstimator), _write_frozen, _read_frozen, n),
         Codec("network", is_a(Autoencoder), _write_network, _read_network, n),
         Codec("record", is_a(*_RECORDS.values()), _write_record, _read_record),
         Codec("builder", callable, _write_builder, (builder or _Builder(None)).read),

@@ -76,6 +76,10 @@ def is_count(value: Any) -> bool:
     return type(value) is int and value > 0
 
 
+def is_seed(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**31
+
+
 def _is_positive(value: Any) -> bool:
     """Whether a value is a positive number of any type."""
     return isinstance(value, Real) and bool(value > 0)  # type: ignore[operator]
@@ -176,6 +180,8 @@ def check_fitted(estimator: Any) -> Any:
         _check_patches(estimator)
     if hasattr(estimator, "_table"):
         check_table(estimator)
+    if hasattr(estimator, "indicator_features_"):
+        _check_imputer(estimator)
     with np.errstate(all="ignore"), warnings.catch_warnings():
         # Overflows of numbers are no reason to refuse an estimator.
         warnings.simplefilter("ignore")
@@ -303,6 +309,16 @@ def _check_patches(estimator: Any) -> None:
     width, inner = math.prod(estimator.patch_size_) * n_channels, estimator.autoencoder_
     _require(inner.__sklearn_is_fitted__(), "autoencoder_")
     _require(inner.n_features_in_ == width, "autoencoder_")
+
+
+def _check_imputer(estimator: Any) -> None:
+    """Make sure that an imputer fits its autoencoder."""
+    inner, width = estimator.autoencoder_, estimator.n_features_in_
+    _require(inner.__sklearn_is_fitted__(), "autoencoder_")
+    _require(inner.n_features_in_ == width, "autoencoder_")
+    told = estimator.indicator_features_
+    is_ascending = bool((np.diff(told) > 0).all())
+    _require(is_ascending and bool(np.isin(told, range(width)).all()), "indicators")
 
 
 def _check_patch_maps(estimator: Any, n_pooled: int) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .._data.bins import EXPONENTS, Bins
 from .._data.columns import CategoryColumn, DateColumn, NumberColumn, Table
 from .hashes import check_hashes_of_pandas
 
@@ -58,6 +59,29 @@ def _is_quantiles(value: Any) -> bool:
     )
 
 
+def _is_bins(value: Any) -> bool:
+    """Whether it is nothing, or bins that follow each other."""
+    if value is None:
+        return True
+    if type(value) is not Bins:
+        return False
+    edges, levels, knots = value.edges, value.levels, value.knots
+    arrays = edges, levels, knots
+    if not all(isinstance(a, np.ndarray) and a.dtype == np.float64 for a in arrays):
+        return False
+    n_bins, n_knots = len(levels) - 1, knots.shape[-1]
+    return (
+        n_bins > 0
+        and n_knots > 1
+        and [a.shape for a in arrays] == [(n_bins - 1,), (n_bins + 1,), (2, n_knots)]
+        and all(bool(np.isfinite(a).all()) for a in arrays)
+        and all(bool((np.diff(a) >= 0).all()) for a in arrays)
+        and all((a[0], a[-1]) == (0, 1) for a in (levels, knots[0]))
+        and (value.exponent is None or type(value.exponent) is int)
+        and value.exponent in (None, *EXPONENTS)
+    )
+
+
 def _is_form(value: Any) -> bool:
     """Whether a value is None or a date format of limited length."""
     if type(value) is not str:
@@ -87,6 +111,7 @@ _FIELDS: dict[type, dict[str, Check]] = {
         "quantiles": _is_quantiles,
         "lowest": _is_bound,
         "highest": _is_bound,
+        "bins": _is_bins,
     },
     DateColumn: {
         "is_text": _is(bool),
@@ -131,10 +156,16 @@ def check_table(estimator: Any) -> None:
     # Everything else follows from the columns. The table in a file may differ from it.
     made = Table(columns)
     _require(table.places == made.places, "places")
-    _require(vars(table.layout) == vars(made.layout), "layout")
+    # A file that is older than a field lacks it; the class has its default.
+    expected = vars(made.layout)
+    _require(vars(table.layout).keys() <= expected.keys(), "layout")
+    same = [getattr(table.layout, name) == expected[name] for name in expected]
+    _require(all(same), "layout")
     config = estimator.network_.config
     for name in ("n_numbers", "n_extras", "n_codes", "n_levels"):
         _require(config[name] == getattr(made.layout, name), name)
+    _require(config.get("n_bins", ()) == made.layout.n_bins, "n_bins")
+    _require(all(map(_is_finite, config.get("bin_centers", ()))), "bin_centers")
     _require(len(estimator._deviances) == len(made.layout.n_codes), "_deviances")
     _require(all(value > 0 for value in estimator._deviances), "_deviances")
     kinds = estimator.column_kinds_

@@ -1,0 +1,123 @@
+"""Distributions of numbers over bins. Torch only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._networks.autoencoder import Autoencoder
+from .._networks.tabular import TabularAutoencoder
+from .losses import Loss
+from .objectives import TabularObjective
+
+
+class BinnedNumbers:
+    """Logits of the bins of numbers, and the bins that numbers are in.
+
+    Parameters
+    ----------
+    edges : sequence of sequence of float
+        Ascending bounds between the bins of each number, in scaled units. A number
+        without any has a single bin, or none.
+    entropies : sequence of float
+        Entropy of the bins of each number, by which its costs are divided.
+    n_bins : sequence of int
+        Number of bins of each number, 0 where nothing was learnt of it.
+    device : torch.device
+        Where its tensors are.
+    """
+
+    def __init__(
+        self,
+        edges: Sequence[Sequence[float]],
+        entropies: Sequence[float],
+        n_bins: Sequence[int],
+        device: torch.device,
+    ) -> None:
+        whole: dict[str, Any] = {"dtype": torch.int64, "device": device}
+        real: dict[str, Any] = {"dtype": torch.float32, "device": device}
+        most = max(1, *n_bins)
+        self.edges = torch.full((len(n_bins), most), torch.inf, **real)
+        for number, bounds in enumerate(edges):
+            self.edges[number, : len(bounds)] = torch.tensor(bounds, **real)
+        self.entropies = torch.tensor(entropies, **real)
+        sizes = torch.tensor(n_bins, **whole)
+        ends = sizes.cumsum(0)
+        numbered = torch.arange(most, **whole)
+        # (n_numbers, most): the logit of each bin, and which of them there are.
+        self.exists = numbered < sizes[:, None]
+        self.places = torch.where(self.exists, (ends - sizes)[:, None] + numbered, 0)
+        self.is_predicted = sizes > 1
+
+    def codes(self, numbers: Tensor) -> Tensor:
+        """Find the bins of scaled numbers, (n, n_numbers); any for NaN."""
+        numbers = numbers.nan_to_num().t().contiguous()  # (n_numbers, n)
+        return torch.searchsorted(self.edges, numbers).t()
+
+    def log_shares(self, logits: Tensor) -> Tensor:
+        """Return log probabilities of the bins, (n, n_numbers, most).
+
+        Parameters
+        ----------
+        logits : Tensor of shape (n, sum(n_bins))
+            Those of all bins of all numbers.
+        """
+        padded = logits[:, self.places.flatten()].view(-1, *self.places.shape)
+        return padded.masked_fill(~self.exists, -torch.inf).log_softmax(dim=2)
+
+    def surprise(self, logits: Tensor, numbers: Tensor) -> Tensor:
+        """Return minus the log probability of the bin of each number, (n, n_numbers).
+
+        Zero where there is nothing to predict.
+        """
+        found = self.log_shares(logits).gather(2, self.codes(numbers).unsqueeze(2))
+        return -found.squeeze(2).masked_fill(~self.is_predicted, 0.0)
+
+
+class DistributionObjective(TabularObjective):
+    """Predict the distribution of each number beside its value.
+
+    Parameters
+    ----------
+    loss : Loss
+        What an error of a number costs.
+    bins : BinnedNumbers
+        The bins of the numbers.
+    weight : float, default=0.5
+        Share of the bins in the cost of a number; the remainder is that of its value.
+    **parameters : dict
+        Those of `TabularObjective`.
+    """
+
+    def __init__(
+        self, loss: Loss, bins: BinnedNumbers, *, weight: float = 0.5, **parameters: Any
+    ) -> None:
+        super().__init__(loss, **parameters)
+        self.bins = bins
+        self.weight = weight
+
+    def costs_in_training(
+        self,
+        network: Autoencoder,
+        code: Tensor,
+        sample_weight: Tensor | None,
+        target: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Return what each cell costs, and whether it is there, (n, n_cells)."""
+        assert isinstance(network, TabularAutoencoder)
+        output, logits = network.decode_all(code).tensor_split(
+            [network.n_outputs], dim=1
+        )
+        costs, seen = self.costs(output, target)
+        return self._with_bins(costs, logits, target), seen
+
+    def _with_bins(self, costs: Tensor, logits: Tensor, target: Tensor) -> Tensor:
+        """Put the cost of its bin beside that of each number, (n, n_cells)."""
+        numbers = target[:, : len(self.bins.entropies)]
+        shares = self.bins.surprise(logits, numbers) / self.bins.entropies
+        weight = torch.where(self.bins.is_predicted, self.weight, 0.0)
+        values, others = costs.tensor_split([numbers.shape[1]], dim=1)
+        return torch.cat([torch.lerp(values, shares, weight), others], dim=1)
