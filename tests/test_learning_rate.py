@@ -1,7 +1,6 @@
 """Learning rates that depend on the network, and the choice of the best weights."""
 
 import copy
-import itertools
 import sys
 import warnings
 from pathlib import Path
@@ -297,6 +296,7 @@ def test_an_exact_pca_is_kept(flat_rows, estimator):
         {"corruption_rate": 0.3},
         {"early_stopping": True},
         {"contractive_penalty": 0.1},
+        {"n_neighbors": 3},
         {"linear_skip": False},
         {"max_iter": 1},
     ],
@@ -305,9 +305,8 @@ def test_an_exact_pca_is_kept(flat_rows, estimator):
 def test_fits_that_are_not_only_about_reconstruction_do_not_become_pca(
     flat_rows, monkeypatch, parameters
 ):
-    """Even where PCA, which is tried last, has the lowest loss."""
-    losses = itertools.count(0.04, -0.001)
-    monkeypatch.setattr(Run, "_validate", lambda run, rows: next(losses))
+    """PCA reconstructs these rows exactly, and learns nothing else."""
+    monkeypatch.setattr(Run, "_go_back_to_pca", None)
     parameters = {"max_iter": 2, "random_state": 0} | parameters
     estimator = AutoencoderTransformer(4, **parameters).fit(flat_rows)
     assert estimator.loss_ in estimator.loss_curve_

@@ -17,6 +17,7 @@ from .._data.rows import N_SAMPLE, Rows, TrainingData
 from .._networks.autoencoder import Autoencoder
 from .._networks.layers import bind_generator
 from .._networks.weights import copy_weights, same_shapes
+from .._objectives.objectives import Objective
 from .._preparation.neighbors import diffuse
 from .._preparation.whitening import learn_code_whitening
 from .._training.batches import Batches
@@ -160,7 +161,7 @@ def set_up(
         validation=None if held_out is None else side.rows(held_out),
         generator=streams.weights,
         work=work,
-        axes=axes if step.objective.is_squared_error else None,
+        axes=axes if targets is None and _only_reconstructs(step.objective) else None,
     )
     return Training(plan, side, run)
 
@@ -310,6 +311,14 @@ def _initialise(network: Autoencoder, rows: Rows, streams: Streams) -> Tensor | 
         return None
     axes: Tensor = skip.weight.detach().clone()
     return axes
+
+
+def _only_reconstructs(objective: Objective) -> bool:
+    """Whether rows are reconstructed as they are, which PCA may do exactly.
+
+    PCA would undo what a network learns from corrupted rows.
+    """
+    return objective.is_squared_error and not objective.is_random
 
 
 def _targets(plan: Plan, rows: Rows) -> NDArray[np.float32] | None:

@@ -218,7 +218,7 @@ class Run:
         loss = self._validate(self.rows)
         self.step.network.become_pca(axes)
         pca = self._validate(self.rows)
-        if pca < loss - (_NOISE if self.step.objective.is_random else 0):
+        if pca < loss:
             self.went_back, self.stopping.best_loss = True, pca
         else:
             _copy_into(tensors, trained)
