@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 _SIZES = (8, 16, 32, 64)
 _NUMPY_TYPES = {
     *(np.dtype(f"{kind}{size}") for kind in ("int", "uint") for size in _SIZES),
-    *(np.dtype(f"float{size}") for size in (32, 64)),
+    *(np.dtype(f"float{size}") for size in (16, 32, 64)),
 }
 _POLARS_TYPES = {
     *(f"{kind}{size}" for kind in ("Int", "UInt") for size in _SIZES),
@@ -85,6 +85,9 @@ def is_exact(values: NDArray[np.float64]) -> bool:
 
 def read_plain(data: Any, places: list[int]) -> PlainNumbers:
     """Convert the columns of plain numbers at the given positions."""
+    if not places:
+        # Frames of old polars without columns are no arrays.
+        return PlainNumbers({}, np.empty((len(data), 0)))
     if len(places) == data.shape[1]:
         chosen = data
     elif isinstance(data, np.ndarray):
