@@ -475,8 +475,9 @@ QUICK = [
     *(each for each in ARRAYS if each.data == "wide" and each.width <= 128),
     rates.Combination("wide", "logistic", False, 2, 32, "layer", 128),
 ]
-# Wide layers on many rows take minutes per combination.
-SLOW = [each for each in ARRAYS if each not in QUICK]
+# A combination with layers of 2,048 units takes up to a minute.
+DEAR = [each for each in ARRAYS if each.width > 512 or each.data == "digits"]
+SLOW = [each for each in ARRAYS if each not in QUICK + DEAR]
 
 
 # Known to miss, with the ratio; all without a linear skip. See docs/benchmarks.md.
@@ -486,20 +487,22 @@ MISSES = {
 }
 
 
-def mark_misses(each):
+def mark(each):
+    """Mark combinations that are known to miss, and those that take long."""
     miss = MISSES.get(describe(each))
     reason = f"ends at {miss} times the best"
-    marks = pytest.mark.xfail(reason=reason, strict=False) if miss else ()
+    marks = [pytest.mark.xfail(reason=reason, strict=False)] if miss else []
+    if each not in QUICK:
+        marks.append(pytest.mark.slow if each in SLOW else pytest.mark.nightly)
     return pytest.param(each, marks=marks, id=describe(each))
 
 
-@pytest.mark.parametrize("each", [mark_misses(each) for each in QUICK])
+@pytest.mark.parametrize("each", [mark(each) for each in QUICK])
 def test_auto_keeps_up_with_the_best_of_four_rates(each):
     assert rates.ratio(rates.compare(each)) < rates.BAR
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("each", [mark_misses(each) for each in SLOW])
+@pytest.mark.parametrize("each", [mark(each) for each in SLOW + DEAR])
 def test_auto_keeps_up_with_the_best_of_four_rates_anywhere(each):
     assert rates.ratio(rates.compare(each, n_rows=300)) < rates.BAR
 
