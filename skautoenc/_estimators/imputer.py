@@ -333,8 +333,8 @@ class AutoencoderImputer(TransformerMixin, ModelHolder, Parameters):
         Returns
         -------
         ndarray of str objects
-            Names of the columns that are kept, and "missingindicator_" with the name of
-            a column for each indicator.
+            Names of the columns that are kept, and ``missingindicator_`` with the name
+            of a column for each indicator.
         """
         check_is_fitted(self)
         names = _check_feature_names_in(self, input_features)
