@@ -507,8 +507,8 @@ def test_workers_find_the_fits_of_a_script_in_any_place(tmp_path):
 class Mine(AutoencoderTransformer):
     rate = 0.5
 
-    def _build_network(self, n_features):
-        return super()._build_network(n_features)
+    def _build_network(self, n_features, **sizes):
+        return super()._build_network(n_features, **sizes)
 
 
 def test_a_subclass_is_identified_by_its_code(quick, X, monkeypatch):

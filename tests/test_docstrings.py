@@ -43,7 +43,7 @@ D, C, T, P, V = (
     "PatchAutoencoderTransformer",
     "VariationalAutoencoder",
 )
-OUTLIERS = "AutoencoderOutlierDetector"
+OUTLIERS, IMPUTER = "AutoencoderOutlierDetector", "AutoencoderImputer"
 # Classes that have their own text for a parameter or an attribute, and the reason.
 OWN_TEXT = {
     # "auto" or the default suits the data and the network of the class.
@@ -63,12 +63,13 @@ OWN_TEXT = {
     "normalization": ([D, C], "channels, or hidden layers that may be missing"),
     "corruption": ([T], "cells of a table may be missing"),
     "corruption_rate": ([T], "rates by column and kind of column"),
+    "corruption_weight": ([T], "another 'auto'"),
     "loss": ([T], "categories have a loss of their own"),
     "features": ([T], "a table has no sparse code"),
     "whiten_code": ([P], "whitens the pooled codes"),
     "whiten_regularization": ([P], "also a ridge penalty"),
-    "random_state": ([P, OUTLIERS], "draws rows, and seeds of the autoencoders"),
-    "autoencoder": ([OUTLIERS], "one for each sample, of any kind"),
+    "random_state": ([P, OUTLIERS, IMPUTER], "draws, and seeds of autoencoders"),
+    "autoencoder": ([OUTLIERS, IMPUTER], "of any kind, or of tables"),
     # Fitted attributes.
     "n_components_": ([P], "of the pooled codes"),
     "mean_": ([P], "of all pixels"),
@@ -79,6 +80,7 @@ OWN_TEXT = {
     "loss_": ([V], "nats"),
     "validation_scores_": ([V], "nats"),
     "hidden_layer_sizes_": ([V], "never None"),
+    "autoencoder_": ([P], "of patches"),
 }
 
 

@@ -26,6 +26,7 @@ from test_files_fuzz import bounded_memory, nodes
 
 import skautoenc
 from skautoenc import (
+    AutoencoderImputer,
     AutoencoderTransformer,
     ConvAutoencoderTransformer,
     PatchAutoencoderTransformer,
@@ -423,7 +424,9 @@ def originals():
         path = Path(folder) / "file"
         for number, estimator in enumerate(ESTIMATORS):
             small = clone(estimator)
-            if "autoencoder" in small.get_params():
+            if isinstance(small, AutoencoderImputer):
+                small.set_params(autoencoder=TabularAutoencoderTransformer(max_iter=1))
+            elif "autoencoder" in small.get_params():
                 small.set_params(autoencoder=AutoencoderTransformer(5, max_iter=1))
             else:
                 small.set_params(max_iter=1)
@@ -504,6 +507,9 @@ def load_within_bounds(path, data):
 def use(estimator):
     """Call each public method that applies the estimator, on one row."""
     if not estimator.__sklearn_is_fitted__():
+        return
+    if isinstance(estimator, AutoencoderImputer):
+        use(estimator.autoencoder_)
         return
     if not hasattr(estimator, "transform"):
         use_detector(estimator)

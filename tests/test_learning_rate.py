@@ -265,53 +265,6 @@ def test_narrow_codes_of_wide_tables_start_as_pca_and_end_above_it(shape, activa
     assert estimator.loss_ < 1.2 * estimator.best_loss_
 
 
-@pytest.fixture(scope="module")
-def flat_rows():
-    """Draw rows on a plane, so that PCA is exact."""
-    draw = np.random.default_rng(0).normal
-    return draw(size=(60, 3)) @ draw(size=(3, 64)) + 5
-
-
-@pytest.mark.parametrize(
-    "estimator",
-    [
-        AutoencoderTransformer(4),
-        AutoencoderTransformer(4, tied_weights=True, normalization="batch"),
-        ConvAutoencoderTransformer(4, image_shape=(8, 8)),
-    ],
-    ids=["dense", "tied", "convolutional"],
-)
-def test_an_exact_pca_is_kept(flat_rows, estimator):
-    estimator = clone(estimator).set_params(max_iter=3, random_state=0).fit(flat_rows)
-    assert min(estimator.loss_curve_) > 1e-4
-    assert estimator.loss_ == estimator.best_loss_ < 1e-8
-    assert error(estimator, flat_rows) == pytest.approx(estimator.loss_, abs=1e-8)
-    later = clone(estimator).set_params(warm_start=True).fit(flat_rows)
-    assert later.fit(flat_rows).loss_ < 0.1
-
-
-@pytest.mark.parametrize(
-    "parameters",
-    [
-        {"corruption_rate": 0.3},
-        {"early_stopping": True},
-        {"contractive_penalty": 0.1},
-        {"n_neighbors": 3},
-        {"linear_skip": False},
-        {"max_iter": 1},
-    ],
-    ids=lambda parameters: next(iter(parameters)),
-)
-def test_fits_that_are_not_only_about_reconstruction_do_not_become_pca(
-    flat_rows, monkeypatch, parameters
-):
-    """PCA reconstructs these rows exactly, and learns nothing else."""
-    monkeypatch.setattr(Run, "_go_back_to_pca", None)
-    parameters = {"max_iter": 2, "random_state": 0} | parameters
-    estimator = AutoencoderTransformer(4, **parameters).fit(flat_rows)
-    assert estimator.loss_ in estimator.loss_curve_
-
-
 def test_a_fit_that_ends_far_above_its_best_epoch_goes_back(wide_rows):
     """At this rate the first step leaves PCA permanently."""
     parameters = {"learning_rate_init": 0.1, "learning_rate": "constant"}

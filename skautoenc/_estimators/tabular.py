@@ -271,11 +271,10 @@ class TabularAutoencoderTransformer(TableAutoencoder):
     loss_ : float
         Last value of `loss_curve_`. If the loss of the last epoch was a fifth or more
         above the lowest, the fit restored the weights of the best epoch, and this is
-        the lowest value. If it started as a PCA that explains 99 % of the variance and
-        training made that worse, the fit restored PCA, and this is the loss of PCA.
+        the lowest value.
 
     best_loss_ : float
-        Lowest value of `loss_curve_`, or `loss_` where that is lower.
+        Lowest value of `loss_curve_`.
 
     validation_scores_ : list of float or None
         Explained share of the variance (R²) or deviance (D²) of the held-out rows,

@@ -277,7 +277,7 @@ class VariationalAutoencoder(MatrixAutoencoder):
         of that epoch, because the training loss had risen since.
 
     best_loss_ : float
-        Lowest value of `loss_curve_`, or `loss_` where that is lower.
+        Lowest value of `loss_curve_`.
 
     validation_scores_ : list of float or None
         Bound of the mean log-likelihood of the held-out rows, in nats, after each epoch

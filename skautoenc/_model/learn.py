@@ -17,7 +17,6 @@ from .._data.rows import N_SAMPLE, Rows, TrainingData
 from .._networks.autoencoder import Autoencoder
 from .._networks.layers import bind_generator
 from .._networks.weights import copy_weights, same_shapes
-from .._objectives.objectives import Objective
 from .._preparation.neighbors import diffuse
 from .._preparation.whitening import learn_code_whitening
 from .._training.batches import Batches
@@ -37,8 +36,6 @@ from .plan import Budget, CodePlan, Plan
 _CPU = torch.device("cpu")
 # Number of rows that the shares of ordered components are measured on.
 _N_ORDERED = 512
-# PCA is nearly exact where it leaves less than this share of the variance.
-_LITTLE_LEFT = 0.01
 
 
 @dataclass(frozen=True)
@@ -126,7 +123,7 @@ def set_up(
     with one_thread(_CPU):
         # What is learnt in closed form is learnt from held-out rows too.
         seen = data if seen is None else seen
-        side, rows, axes = _start(plan, network, seen, before, streams)
+        side, rows = _start(plan, network, seen, before, streams)
         rows = rows if seen is data else side.rows(data)
         targets = _targets(plan, rows)
     bind_generator(network.to(device), streams.noise)
@@ -161,7 +158,6 @@ def set_up(
         validation=None if held_out is None else side.rows(held_out),
         generator=streams.weights,
         work=work,
-        axes=axes if targets is None and _only_reconstructs(step.objective) else None,
     )
     return Training(plan, side, run)
 
@@ -277,48 +273,23 @@ def _start(
     data: TrainingData,
     before: Model[Any] | None,
     streams: Streams,
-) -> tuple[Side, Rows, Tensor | None]:
-    """Learn the input side, and choose the first weights if there are none.
-
-    The axes are those of a nearly exact PCA that an ordinary fit starts as.
-    """
+) -> tuple[Side, Rows]:
+    """Learn the input side, and choose the first weights if there are none."""
     side = plan.learn_side(data) if before is None else _continued(plan, before)
-    rows, axes = side.rows(data), None
+    rows = side.rows(data)
     if before is None:
-        axes = _initialise(network, rows, streams)
+        _initialise(network, rows, streams)
         if plan.start is not None:
             plan.start(network, rows, data.count, streams.weights)
-            axes = None
-    # A single epoch may be that of a part of a stream, which others follow.
-    return side, rows, axes if plan.budget.max_iter > 1 else None
+    return side, rows
 
 
-def _initialise(network: Autoencoder, rows: Rows, streams: Streams) -> Tensor | None:
-    """Initialise the weights by a sample of the rows, on the CPU.
-
-    Returns
-    -------
-    Tensor of shape (n_components, n_features) or None
-        The axes of PCA, if the network starts there and PCA explains so much that
-        training may only make it worse.
-    """
+def _initialise(network: Autoencoder, rows: Rows, streams: Streams) -> None:
+    """Initialise the weights by a sample of the rows, on the CPU."""
     n_rows = min(max(2048, 4 * network.widths[-1]), 2**24 // network.widths[0] + 1)
     order = torch.randperm(len(rows), generator=streams.weights, device="cpu")
     batch, _, weights = rows.take(np.sort(order[:n_rows].numpy()))
     network.initialise(streams.weights, batch, weights)
-    skip = getattr(network, "projection", None)
-    if skip is None or skip.unexplained(batch, weights) > _LITTLE_LEFT:
-        return None
-    axes: Tensor = skip.weight.detach().clone()
-    return axes
-
-
-def _only_reconstructs(objective: Objective) -> bool:
-    """Whether rows are reconstructed as they are, which PCA may do exactly.
-
-    PCA would undo what a network learns from corrupted rows.
-    """
-    return objective.is_squared_error and not objective.is_random
 
 
 def _targets(plan: Plan, rows: Rows) -> NDArray[np.float32] | None:

@@ -187,17 +187,6 @@ class Autoencoder(nn.Module, ABC):
         """Whether the initial weights already reconstruct as PCA does."""
         return getattr(self, "projection", None) is not None
 
-    @torch.no_grad()
-    def become_pca(self, axes: Tensor) -> None:
-        """Leave the reconstruction to the linear skip alone.
-
-        Parameters
-        ----------
-        axes : Tensor of shape (n_components, n_features)
-            New weights of the linear skip.
-        """
-        raise NotImplementedError
-
     def unit_weights(self) -> list[tuple[Tensor, int]]:
         """List the weights of single units, each with the dimension of the units."""
         return []

@@ -212,12 +212,6 @@ class ConvolutionalAutoencoder(Autoencoder):
         if self.projection is not None:
             self.projection.initialise(generator, rows, sample_weight)
 
-    @torch.no_grad()
-    def become_pca(self, axes: Tensor) -> None:
-        """Leave the reconstruction to the linear skip alone."""
-        assert self.projection is not None
-        self.projection.become(axes, self.to_code, self.decoder[-1])
-
     def encode(self, x: Tensor) -> Tensor:
         """Map standardised rows, (n, n_features), to codes, (n, n_components)."""
         maps = self.encoder(x.view(-1, *self.shapes[0]))  # (n, *shapes[-1])

@@ -143,12 +143,6 @@ class DenseAutoencoder(Autoencoder):
             if isinstance(last, Linear):
                 last.weight.mul_(RESIDUAL_INIT_SCALE / scale)
 
-    @torch.no_grad()
-    def become_pca(self, axes: Tensor) -> None:
-        """Leave the reconstruction to the linear skip alone."""
-        assert self.projection is not None
-        self.projection.become(axes, self.encoder[-1], self.decoder[-1])
-
     @property
     def _gain(self) -> float:
         """How much larger than usual the decoder's activations are.

@@ -224,21 +224,6 @@ class LinearSkip(nn.Module):
         axes = principal_axes(rows, len(self.weight), generator)
         self.weight[: len(axes)] = axes
 
-    @torch.no_grad()
-    def unexplained(self, rows: Tensor, sample_weight: Tensor | None) -> float:
-        """Return the mean squared error of `rows` by this map alone."""
-        errors = (rows - self.decode(self.encode(rows))).square().mean(dim=1)  # (n,)
-        if sample_weight is not None:
-            errors = errors * (sample_weight / sample_weight.mean())
-        return float(errors.mean())
-
-    @torch.no_grad()
-    def become(self, axes: Tensor, *others: nn.Module) -> None:
-        """Take `axes` as weights, and zero the layers whose outputs are added."""
-        self.weight.copy_(axes)
-        for parameter in (p for layer in others for p in layer.parameters()):
-            parameter.zero_()
-
     def encode(self, x: Tensor) -> Tensor:
         """Map rows, (n, n_features), to codes, (n, n_components)."""
         return nn.functional.linear(x, self.weight)

@@ -52,9 +52,6 @@ class Run:
         Draws the rows that dead units are reinitialised for; on the CPU.
     work : float
         Approximate number of floating point operations of one step.
-    axes : Tensor of shape (n_components, n_features), optional
-        Axes of a nearly exact PCA. Without held-out rows, the run restores PCA if
-        training has made it worse.
 
     Attributes
     ----------
@@ -66,7 +63,7 @@ class Run:
         Whether all epochs are trained or the run was stopped.
     went_back : bool
         Whether the run has restored the weights of its best epoch, because the last
-        training loss was far higher, or PCA.
+        training loss was far higher.
     """
 
     def __init__(
@@ -80,7 +77,6 @@ class Run:
         validation: Rows | None,
         generator: torch.Generator,
         work: float,
-        axes: Tensor | None = None,
     ) -> None:
         self.step = step
         self.rows = rows
@@ -90,7 +86,6 @@ class Run:
         self.validation = validation
         self.generator = generator
         self.work = work
-        self.axes = axes
         self.losses: list[float] = []
         self.validation_losses: list[float] = []
         self.finished = schedule.max_iter == 0
@@ -182,9 +177,6 @@ class Run:
         if better:
             with compute(self.work, self.rows.device):
                 self._go_back(better)
-        if self.axes is not None and self.validation is None and self.losses:
-            with compute(self.work, self.rows.device):
-                self._go_back_to_pca(self.axes)
 
     @torch.no_grad()
     def _go_back(self, weights: list[list[Tensor]]) -> None:
@@ -205,23 +197,6 @@ class Run:
             best = 0
         _copy_into(tensors, candidates[best])
         self.went_back = best > 0
-
-    @torch.no_grad()
-    def _go_back_to_pca(self, axes: Tensor) -> None:
-        """End as PCA, if that is better than what training came to.
-
-        The initial weights are not quite PCA: the hidden layers start small, not at
-        zero.
-        """
-        tensors = self.step.tensors()
-        trained = [tensor.clone() for tensor in tensors]
-        loss = self._validate(self.rows)
-        self.step.network.become_pca(axes)
-        pca = self._validate(self.rows)
-        if pca < loss:
-            self.went_back, self.stopping.best_loss = True, pca
-        else:
-            _copy_into(tensors, trained)
 
     def summary(self) -> str:
         """Return a line about the last epoch."""
