@@ -316,7 +316,6 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
         if goes_on:
             scores = (self.validation_scores_ or []) + scores
         last = losses[-1] if losses else math.nan
-        loss = run.stopping.best_loss if run.went_back else last
         return {
             **model.side.attributes(),
             "network_": model.network,
@@ -324,8 +323,8 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
             "features_": model.code.features,
             "loss_curve_": losses,
             "n_iter_": len(losses),
-            "loss_": loss,
-            "best_loss_": min([*losses, loss]),
+            "loss_": run.stopping.best_loss if run.went_back else last,
+            "best_loss_": min(losses, default=math.nan),
             "validation_scores_": scores or None,
             "best_validation_score_": (
                 None
