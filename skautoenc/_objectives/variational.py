@@ -15,9 +15,8 @@ from .._networks.variational import VariationalNetwork
 from .likelihoods import Likelihood
 from .objectives import weighted_mean
 
-# Draws per held-out row: this number for all rows, between the limits per row.
-_N_DRAWS = 4096
-_FEWEST, _MOST = 1, 16
+# Draws per held-out row.
+_N_DRAWS = 16
 # Maximum width for which there are Sobol points.
 _WIDEST_SOBOL = 21201
 # Approximate number of turns of the torus for one standardised unit.
@@ -135,20 +134,15 @@ class VariationalObjective:
         Likelihood of the rows.
     kl_weight : float, default=1.0
         Weight of the divergence of the posteriors from the prior.
-    n_held_out : int, default=0
-        Approximate number of held-out rows; few rows get more draws each.
     """
 
     is_random = False
     is_squared_error = False
     score_of_zero_loss = 0.0
 
-    def __init__(
-        self, likelihood: Likelihood, *, kl_weight: float = 1.0, n_held_out: int = 0
-    ) -> None:
+    def __init__(self, likelihood: Likelihood, *, kl_weight: float = 1.0) -> None:
         self.likelihood = likelihood
         self.kl_weight = kl_weight
-        self.n_draws = min(max(_N_DRAWS // max(n_held_out, 1), _FEWEST), _MOST)
         self._noise: Noise | None = None
 
     def __call__(
@@ -180,6 +174,6 @@ class VariationalObjective:
         n_features = batch.shape[1]
         if self._noise is None or self._noise.turns.device != batch.device:
             width = network.widths[-1]
-            self._noise = Noise(self.n_draws, n_features, width, batch.device)
+            self._noise = Noise(_N_DRAWS, n_features, width, batch.device)
         bound = importance_bound(network, self.likelihood, batch, self._noise)
         return -bound - self.likelihood.unit(n_features)
