@@ -266,10 +266,16 @@ class OutlierModel:
         Of a matrix that is the mean over its cells. Of a table it is the most
         surprising cell: errors of typing and copying are in single cells.
         """
+        surprise = self._surprise(self._cell_costs(rows, unseen))
+        return _largest_known(surprise) if self._is_table else _mean_of_known(surprise)
+
+    def _cell_costs(
+        self, rows: NDArray[Any], unseen: NDArray[np.bool_]
+    ) -> NDArray[Any]:
+        """Return the costs of cells, (n, n_cells), that rows are scored by."""
         if self._is_table:
-            costs, _ = self._hide_cells(rows, unseen, _TABLE_GROUPS)
-            return _largest_known(self._surprise(costs))
-        return _mean_of_known(self._surprise(self._mean_costs(rows, unseen)))
+            return self._hide_cells(rows, unseen, _TABLE_GROUPS)[0]
+        return self._mean_costs(rows, unseen)
 
     def explain(self, matrix: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return the surprise of each cell, in nats, and votes for expected values."""
@@ -348,9 +354,7 @@ class OutlierModel:
             None if weights is None else weights[:n_for_cells],
         )
         found = [
-            self._hide_cells(rows, unseen, _TABLE_GROUPS)[0]
-            if self._is_table
-            else self._mean_costs(rows, unseen)
+            self._cell_costs(rows, unseen)
             for _, rows, unseen in self._blocks(few.matrix)
         ]
         costs = np.vstack(found).astype(np.float64)
