@@ -32,6 +32,7 @@ from .._persistence.fingerprint import describe_fit
 from .._training.fitting import Fit, train_alone, training_strategy
 from .._training.resources import compute, is_out_of_memory
 from .._training.run import Run
+from .._training.seeds import draw_seed
 from .._warnings import warn
 from .engine import EngineParameters
 from .fitted import FittedEstimator
@@ -295,7 +296,7 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
             return nullcontext()
         seed = None
         if self.random_state is None:
-            seed = check_random_state(None).randint(np.iinfo(np.int32).max)
+            seed = draw_seed(check_random_state(None))
         first_fit = None
         if before is not None:
             weights = before.network.state()["weights"]

@@ -26,11 +26,10 @@ from .._model.model import Model
 from .._model.sampling import can_draw, draw_cells
 from .._model.table import TableSide
 from .._persistence.schemas import ANY_ESTIMATOR, array, is_a, is_seed
+from .._training.seeds import draw_seed
 from .fitted import ModelHolder
 from .parameters import Parameters
 from .tabular import TabularAutoencoderTransformer
-
-_SEEDS = np.iinfo(np.int32).max
 
 
 class AutoencoderImputer(TransformerMixin, ModelHolder, Parameters):
@@ -202,7 +201,7 @@ class AutoencoderImputer(TransformerMixin, ModelHolder, Parameters):
         if self.sample_posterior:
             _check_draws(fitted._model)
         self.autoencoder_ = fitted
-        self._seed = int(random_state.randint(_SEEDS))
+        self._seed = draw_seed(random_state)
         gaps = self._gaps(self._read(X))
         self.indicator_features_ = np.flatnonzero(gaps.any(axis=0)).astype(np.int64)
         self._model = fitted._model
@@ -228,7 +227,7 @@ class AutoencoderImputer(TransformerMixin, ModelHolder, Parameters):
             chosen = TabularAutoencoderTransformer(number_output="distribution")
         unfitted = clone(chosen)
         if unfitted.random_state is None:
-            unfitted.set_params(random_state=random_state.randint(_SEEDS))
+            unfitted.set_params(random_state=draw_seed(random_state))
         return None, unfitted
 
     def _make_model(self) -> Model[TableSide]:

@@ -43,6 +43,7 @@ from .._persistence.schemas import (
     list_of,
     or_none,
 )
+from .._training.seeds import draw_seed
 from .base import BaseAutoencoder
 from .dense import AutoencoderTransformer
 from .fitted import ModelHolder
@@ -56,7 +57,6 @@ _N_FOR_TABLES = 4096
 _N_FOR_CELLS = 2048
 # Maximum number of values of these rows, which are a dense array.
 _N_VALUES = 2**25
-_SEEDS = np.iinfo(np.int32).max
 # The part of an autoencoder's `fit` after validation.
 _fit_with_callbacks = with_callbacks(BaseAutoencoder._fit_rows)
 _RAW_LOSSES = ("binary_cross_entropy", "poisson")
@@ -349,7 +349,7 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
         estimators, samples = [], []
         for chosen in drawn:
             estimator = clone(template)
-            estimator.set_params(random_state=random_state.randint(_SEEDS))
+            estimator.set_params(random_state=draw_seed(random_state))
             for name in ("n_features_in_", "feature_names_in_", "image_shape_"):
                 if hasattr(template, name):
                     setattr(estimator, name, getattr(template, name))

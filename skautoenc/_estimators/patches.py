@@ -40,6 +40,7 @@ from .._persistence.schemas import (
 from .._preparation.compression import Compression, learn_compression
 from .._preparation.patches import normalize_patches
 from .._training.resources import one_thread
+from .._training.seeds import draw_seed
 from .dense import AutoencoderTransformer
 from .fitted import FittedEstimator
 from .images import IMAGE_SHAPE_CONSTRAINT, ImageInput
@@ -327,7 +328,7 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
         )
         autoencoder = clone(self.autoencoder) if self.autoencoder else _default()
         if autoencoder.random_state is None:
-            seed = random_state.randint(np.iinfo(np.int32).max)
+            seed = draw_seed(random_state)
             autoencoder.set_params(random_state=seed)
         inner = context.subcontext("fit-autoencoder")
         with inner.propagate_callback_context(autoencoder):

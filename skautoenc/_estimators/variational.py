@@ -37,6 +37,7 @@ from .._objectives.likelihoods import LIKELIHOODS
 from .._objectives.objectives import Objective
 from .._objectives.variational import VariationalObjective
 from .._persistence.schemas import MATRIX_AUTOENCODER, is_a, is_among
+from .._training.seeds import draw_seed
 from .._warnings import warn
 from .base import can_stream
 from .matrix import MatrixAutoencoder
@@ -780,7 +781,7 @@ class VariationalAutoencoder(MatrixAutoencoder):
         """
         check_is_fitted(self)
         check_scalar(n_samples, "n_samples", Integral, min_val=1)
-        seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
+        seed = draw_seed(check_random_state(random_state))
         rows = draw(self._model, int(n_samples), seed, add_noise=add_noise)
         return self._as_frame(rows, rows)
 

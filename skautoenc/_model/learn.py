@@ -26,7 +26,7 @@ from .._training.resources import compute, one_thread, resolve_device, step_work
 from .._training.revival import dead_layer, dead_units
 from .._training.run import Run
 from .._training.schedule import Schedule
-from .._training.seeds import Streams, spawn_streams
+from .._training.seeds import Streams, draw_seed, spawn_streams
 from .._training.step import Step
 from .._training.stopping import Stopping
 from .._warnings import warn
@@ -119,7 +119,7 @@ def set_up(
     n_samples, batch_size = data.shape[0], plan.budget.batch_size
     work = step_work(network.n_multiplications, min(batch_size, n_samples))
     device = resolve_device(plan.device, work)
-    streams = spawn_streams(random_state.randint(np.iinfo(np.int32).max), device)
+    streams = spawn_streams(draw_seed(random_state), device)
     with one_thread(_CPU):
         # What is learnt in closed form is learnt from held-out rows too.
         seen = data if seen is None else seen

@@ -25,6 +25,11 @@ class Streams:
     noise: torch.Generator
 
 
+def draw_seed(random_state: np.random.RandomState) -> int:
+    """Draw the seed of another generator."""
+    return int(random_state.randint(np.iinfo(np.int32).max))
+
+
 def spawn_streams(seed: int, device: torch.device) -> Streams:
     """Derive the generators of a fit from one integer."""
     weights, order, noise = (
