@@ -189,7 +189,7 @@ def _fit_of_pythae(X: Values, n_epochs: int) -> Callable[[], object]:
         layers = [(nn.Linear(*pair), nn.SiLU()) for pair in pairwise(widths)]
         return nn.Sequential(*(module for pair in layers for module in pair))
 
-    class Encoder(nets.BaseEncoder):  # type: ignore[misc]
+    class Encoder(nets.BaseEncoder):
         def __init__(self) -> None:
             super().__init__()
             self.layers = stack(64, 128, 64)
@@ -201,7 +201,7 @@ def _fit_of_pythae(X: Values, n_epochs: int) -> Callable[[], object]:
                 embedding=self.mean(hidden), log_covariance=self.log_variance(hidden)
             )
 
-    class Decoder(nets.BaseDecoder):  # type: ignore[misc]
+    class Decoder(nets.BaseDecoder):
         def __init__(self) -> None:
             super().__init__()
             self.layers = nn.Sequential(stack(8, 64, 128), nn.Linear(128, 64))
