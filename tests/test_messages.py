@@ -517,15 +517,15 @@ class Wave(torch.nn.Module):
         self.decode = torch.nn.Linear(n_components, n_features)
 
 
-@pytest.mark.parametrize("network", [Wave, partial(Wave, width=5)])
-def test_parameters_of_a_network_are_bound(X, network):
-    estimator = AutoencoderTransformer(2, network=network, max_iter=1, random_state=0)
-    with says(
-        ValueError, "network__width", "functools.partial(", "width=...", "search"
-    ):
-        make_pipeline(estimator).set_params(autoencodertransformer__network__width=8)
-    bound = estimator.set_params(network=partial(Wave, width=8)).fit(X)
-    assert bound.network_.module.encode[0].out_features == 8
+def test_arguments_that_a_network_does_not_have_are_named():
+    own = AutoencoderTransformer(2, network=partial(Wave, width=5))
+    with says(ValueError, "network__widht", "Wave has no", "Did you mean", "__width?"):
+        own.set_params(network__widht=8)
+    with says(ValueError, "network__n_components", "passes", "set n_components"):
+        own.set_params(network__n_components=8)
+    with says(ValueError, "network__width", "network is None", "class of a network"):
+        AutoencoderTransformer().set_params(network__width=8)
+    assert own.network.keywords == {"width": 5}
 
 
 def test_parameters_of_what_has_none_are_refused():

@@ -162,6 +162,11 @@ class AutoencoderTransformer(MatrixAutoencoder):
         `sparsity_rate`, `sparsity_penalty`, `hidden_layer_sizes`, `activation`,
         `tied_weights`, `linear_skip`, `normalization` and `dropout`.
 
+        Further arguments of the class or function are parameters of the estimator:
+        ``set_params(network__width=8)``, or ``network__width`` in a search, calls it
+        with ``width=8``. To set one at the start, pass ``functools.partial(Net,
+        width=8)``.
+
         Pass a class or function defined at module level, so that pickles can refer to
         it, never an instance: clones would share its trained weights. Random numbers
         that it draws in training come from torch's global generator and are not covered
