@@ -7,8 +7,8 @@ The data is that of `skautoenc.datasets`: a folder with the four IDX files::
     python -m benchmarks.density_images samples --data mnist
 
 "bound" fits zeros and ones that are drawn anew in each epoch, and bounds the
-log-likelihood of the first 2,000 test images, drawn once, with 50 samples: as in Burda et
-al., "Importance weighted autoencoders", 2016.
+log-likelihood of the first 2,000 test images, drawn once, with 50 samples, as in Burda
+et al., "Importance weighted autoencoders", 2016.
 
 "density" adds uniform noise to the 256 grey values, which makes them a density, and
 compares held-out log-likelihoods with `PCA`, in nats, default parameters on both sides.
