@@ -6,7 +6,7 @@ from numbers import Integral
 from typing import Any, NoReturn
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
@@ -185,24 +185,28 @@ def check_whole(data: TrainingData, highest: float, likelihood: str) -> None:
             )
 
 
-def check_codes(estimator: Any, X: Any, *widths: int) -> NDArray[np.float32]:
+def check_codes(
+    estimator: Any, X: Any, *widths: int, dtype: DTypeLike = np.float32
+) -> NDArray[Any]:
     """Validate the input of `inverse_transform`.
 
     Parameters
     ----------
+    estimator : BaseEstimator
         Estimator that the error names.
-        Named in the error.
     X : array-like or frame of shape (n_samples, n_features_out)
         The codes.
-        Valid numbers of columns, that of `transform` last.
+    *widths : int
         Numbers of columns that are accepted, that of `transform` last.
+    dtype : dtype, default=float32
+        Type of the result.
 
     Raises
     ------
     ValueError
         If `X` has another number of columns, or values that are not finite.
     """
-    codes = _check_code_values(X)
+    codes = _check_code_values(X, dtype)
     if codes.shape[1] not in widths:
         raise ValueError(
             f"X has {codes.shape[1]} columns, but transform of this "
@@ -211,11 +215,11 @@ def check_codes(estimator: Any, X: Any, *widths: int) -> NDArray[np.float32]:
     return codes
 
 
-def _check_code_values(X: Any) -> NDArray[np.float32]:
-    """Return codes as float32; an error names the first cell that is not a number."""
+def _check_code_values(X: Any, dtype: DTypeLike) -> NDArray[Any]:
+    """Return codes as an array; an error names the first cell that is not a number."""
     try:
         refuse_misread(X)
-        codes: NDArray[np.float32] = check_array(X, dtype=np.float32, input_name="X")
+        codes: NDArray[Any] = check_array(X, dtype=dtype, input_name="X")
     except (ValueError, TypeError, OverflowError) as error:
         better = explain_codes(X)
         if better is None:
