@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils._set_output import ADAPTERS_MANAGER, _get_output_config
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from .array_api import to_numpy
 from .explain import (
     advise_on_missing,
     explain,
@@ -66,6 +67,7 @@ def check_rows(
     if not reset and _is_as_in_fit(estimator, X, min_rows):
         _check_finite(X, None, first_row)
         return X
+    X = to_numpy(X)
     refuse_unread(X)
     refuse_misread(X, first_row)
     try:
@@ -217,6 +219,7 @@ def check_codes(
 
 def _check_code_values(X: Any, dtype: DTypeLike) -> NDArray[Any]:
     """Return codes as an array; an error names the first cell that is not a number."""
+    X = to_numpy(X)
     try:
         refuse_misread(X)
         codes: NDArray[Any] = check_array(X, dtype=dtype, input_name="X")
@@ -236,6 +239,7 @@ def check_weights(sample_weight: ArrayLike | None, matrix: Any) -> NDArray[Any] 
     """
     if sample_weight is None:
         return None
+    sample_weight = to_numpy(sample_weight)
     fault = explain_weights(sample_weight)
     if fault is not None:
         raise fault

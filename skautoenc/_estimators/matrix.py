@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
+from .._data.array_api import as_given
 from .._data.blocks import Blocks, as_matrix
 from .._data.ranges import restored_type
 from .._data.rows import TrainingData
@@ -217,6 +218,10 @@ class MatrixAutoencoder(BaseAutoencoder):
             else _check_feature_names_in(self, input_features)
         )
         return names
+
+    def _negative_errors(self, X: Any) -> NDArray[np.float64]:
+        found: NDArray[np.float64] = as_given(-self._errors(X), X)
+        return found
 
     def _inverse_transform(self, X: Any) -> Any:
         check_is_fitted(self)
