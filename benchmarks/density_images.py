@@ -43,7 +43,7 @@ def read(folder: Path, part: str) -> tuple[Images, NDArray[np.int64]]:
     """Return images, (n, 784), between 0 and 1, and their labels."""
     images = load_idx(folder / f"{part}-images-idx3-ubyte")
     labels = load_idx(folder / f"{part}-labels-idx1-ubyte")
-    rows = images.reshape(len(images), -1).astype(np.float32) / 255
+    rows = (images.reshape(len(images), -1) / 255).astype(np.float32)
     return rows, labels.astype(np.int64)
 
 
