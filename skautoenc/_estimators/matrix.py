@@ -9,11 +9,12 @@ from numbers import Real
 from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from .._data.blocks import Blocks, as_matrix
-from .._data.rows import TrainingData
+from .._data.rows import TrainingData, canonical
 from .._data.streamed import StreamedMatrix
 from .._data.totals import as_exposures
 from .._data.validation import (
@@ -100,6 +101,9 @@ class MatrixAutoencoder(BaseAutoencoder):
             matrix = self._check_blocks(X, reset=reset, min_rows=min_rows)
         else:
             matrix = self._check_rows(X, reset=reset, min_rows=min_rows)
+        if sparse.issparse(matrix):
+            # Sorted once, not in each batch of each epoch.
+            matrix = canonical(matrix)
         data = TrainingData(matrix, check_weights(sample_weight, matrix))
         total = None if before is None else before.side.row_total
         if total is not None or (reset and self.normalize_rows == "total"):
