@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from .._data.array_api import as_given
 from .._data.blocks import Blocks, as_matrix
 from .._data.ranges import restored_type
-from .._data.rows import TrainingData
+from .._data.rows import TrainingData, canonical
 from .._data.streamed import StreamedMatrix
 from .._data.totals import as_exposures
 from .._data.validation import (
@@ -122,6 +123,9 @@ class MatrixAutoencoder(BaseAutoencoder):
             matrix = self._check_blocks(X, reset=reset, min_rows=min_rows)
         else:
             matrix = self._check_rows(X, reset=reset, min_rows=min_rows)
+        if sparse.issparse(matrix):
+            # Sorted once, not in each batch of each epoch.
+            matrix = canonical(matrix)
         data = TrainingData(matrix, check_weights(sample_weight, matrix))
         total = None if before is None else before.side.row_total
         if total is not None or (reset and self.normalize_rows == "total"):
