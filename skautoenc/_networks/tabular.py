@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from itertools import accumulate, pairwise
 from typing import Any
@@ -223,6 +224,30 @@ class TabularAutoencoder(Autoencoder):
             [self.n_numbers, self.n_outputs], dim=1
         )
         return torch.cat([bins, levels], dim=1)
+
+    @torch.no_grad()
+    def divide_logits(self, temperatures: Sequence[float]) -> None:
+        """Divide the logits of each cell by its temperature, in the last weights.
+
+        Parameters
+        ----------
+        temperatures : sequence of float of length n_cells
+            Those of numbers, then of categories.
+        """
+        weight = self.skip_outward.weight
+        divisors = weight.new_tensor(temperatures)
+        numbers, categories = divisors.tensor_split([self.n_numbers], dim=0)
+        levels = weight.new_tensor(self.config["n_levels"], dtype=torch.int64)
+        parts = [torch.ones_like(numbers), categories.repeat_interleave(levels)]
+        if self.bells is not None:
+            parts += [numbers[self.bells.owners], torch.ones_like(numbers)]
+        whole = torch.cat(parts)  # (n_last,)
+        for last in (*self.decoder[-1:], self.skip_outward):
+            assert isinstance(last, Linear)
+            last.weight.div_(whole[:, None])
+            last.bias.div_(whole)
+        if self.bells is not None:
+            self.skip_outward.bias[-self.n_numbers :] -= numbers.log()
 
     def decode_all(self, code: Tensor) -> Tensor:
         """Map codes to what `decode` gives and logits of bins.
