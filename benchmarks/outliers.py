@@ -28,7 +28,9 @@ Detectors
     they need ``pip install pyod tqdm``, which this package does not depend on. All
     others have the defaults of scikit-learn.
 
-A run can be cut into several, of some detectors or seeds each::
+A run can be cut into several, of some sets, detectors or seeds each. What stands in the
+output file is not measured again, so an interrupted run is continued by the same
+command::
 
     python -m benchmarks.outliers --data-dir DIR --half odd --output ours.csv
     python -m benchmarks.outliers --data-dir DIR --half odd --output pyod.csv \
@@ -38,7 +40,7 @@ A run can be cut into several, of some detectors or seeds each::
 
 import argparse
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -62,6 +64,9 @@ Values = NDArray[Any]
 Split = tuple[Values, Values, Values]
 OURS = "AutoencoderOutlierDetector"
 N_BOOTSTRAP = 10_000
+SETTINGS = ("unsupervised", "novelty")
+# What identifies a line of the results.
+KEYS = ("set", "setting", "seed", "detector")
 PYOD_MODULES = {"AutoEncoder": "auto_encoder", "VAE": "vae", "DeepSVDD": "deep_svdd"}
 
 
@@ -83,9 +88,14 @@ def split(X: Values, y: Values, setting: str, seed: int) -> Split:
     return X[inliers[:n_training]], X[test], y[test]
 
 
+def fit_ours(train: Values, seed: int) -> AutoencoderOutlierDetector:
+    detector = AutoencoderOutlierDetector(random_state=seed)
+    detector.fit(train)
+    return detector
+
+
 def score_ours(train: Values, test: Values, seed: int) -> Values:
-    detector = AutoencoderOutlierDetector(random_state=seed).fit(train)
-    return -np.asarray(detector.score_samples(test))
+    return -np.asarray(fit_ours(train, seed).score_samples(test))
 
 
 def score_forest(train: Values, test: Values, seed: int) -> Values:
@@ -161,18 +171,21 @@ DETECTORS = OF_SCIKIT_LEARN | OF_PYOD
 
 
 def measure_set(
-    path: Path, n_rows: int, seed: int, detectors: Sequence[str]
-) -> list[dict[str, Any]]:
-    """Score a set by detectors in both settings."""
-    lines = []
-    for setting in ("unsupervised", "novelty"):
+    path: Path, n_rows: int, seed: int, detectors: Mapping[str, Sequence[str]]
+) -> Iterator[dict[str, Any]]:
+    """Score a set by the detectors of each setting."""
+    for setting, names in detectors.items():
         train, test, truth = split(*load(path, n_rows, seed), setting, seed)
         scaler = StandardScaler().fit(train)
         scaled = scaler.transform(train)
         other = scaled if test is train else scaler.transform(test)
-        for name in detectors:
+        for name in names:
             begin = time.perf_counter()
-            found = DETECTORS[name](scaled, other, seed)
+            if name == OURS:
+                detector = fit_ours(scaled, seed)
+                found = -detector.score_samples(other)
+            else:
+                found = DETECTORS[name](scaled, other, seed)
             line = {
                 "set": path.stem,
                 "setting": setting,
@@ -183,15 +196,9 @@ def measure_set(
                 "seconds": time.perf_counter() - begin,
             }
             if name == OURS and setting == "novelty":
-                line["false alarms"] = false_alarms(scaled, other[~truth], seed)
-            lines.append(line)
-    return lines
-
-
-def false_alarms(train: Values, inliers: Values, seed: int) -> float:
-    """Return the share of new inliers that are taken for outliers."""
-    detector = AutoencoderOutlierDetector(random_state=seed).fit(train)
-    return float((detector.predict(inliers) == -1).mean())
+                # New inliers that `predict` labels as outliers.
+                line["false alarms"] = (-found[~truth] < detector.offset_).mean()
+            yield line
 
 
 def difference(table: pd.DataFrame, rival: str) -> str:
@@ -213,13 +220,13 @@ def summarise(lines: pd.DataFrame) -> pd.DataFrame:
         of_sets = chosen.groupby(["setting", "set"])[["AUROC", "AP"]].mean()
         by_setting = of_sets.groupby("setting").mean()
         row: dict[str, Any] = {}
-        for setting in ("unsupervised", "novelty"):
+        for setting in SETTINGS:
             auroc, precision = by_setting.loc[setting].to_numpy(float)
             row[f"{setting} AUROC"] = f"{auroc:.3f}"
             row[f"{setting} AP"] = f"{precision:.3f}"
         row["mean AUROC"] = f"{by_setting['AUROC'].mean():.4f}"
         if OURS in names and name != OURS:
-            for setting in ("unsupervised", "novelty"):
+            for setting in SETTINGS:
                 of_setting = lines[lines["setting"] == setting]
                 row[f"ours - it, {setting}"] = difference(of_setting, name)
             row["ours - it, mean"] = difference(lines, name)
@@ -234,16 +241,28 @@ def choose(names: Sequence[str], half: str) -> list[str]:
 
 
 def measure(arguments: argparse.Namespace) -> pd.DataFrame:
-    """Run the detectors on the sets of a folder."""
-    lines = []
+    """Run the detectors on the sets of a folder, but for what the output file has."""
+    lines: list[dict[Any, Any]] = []
+    if arguments.output is not None and arguments.output.exists():
+        lines = pd.read_csv(arguments.output).to_dict("records")
+    done = {tuple(line[key] for key in KEYS) for line in lines}
     names = [path.stem for path in arguments.data_dir.glob("*.npz")]
-    for name in choose(names, arguments.half):
+    for name in arguments.sets or choose(names, arguments.half):
         path = arguments.data_dir / f"{name}.npz"
         for seed in arguments.seeds:
-            lines += measure_set(path, arguments.rows, seed, arguments.detectors)
+            missing = {
+                setting: [
+                    detector
+                    for detector in arguments.detectors
+                    if (name, setting, seed, detector) not in done
+                ]
+                for setting in SETTINGS
+            }
+            for line in measure_set(path, arguments.rows, seed, missing):
+                lines.append(line)
+                if arguments.output is not None:
+                    pd.DataFrame(lines).to_csv(arguments.output, index=False)
         print(f"{name} done", flush=True)
-        if arguments.output is not None:
-            pd.DataFrame(lines).to_csv(arguments.output, index=False)
     return pd.DataFrame(lines)
 
 
@@ -256,6 +275,7 @@ def main() -> None:
         "--results", type=Path, nargs="+", help="outputs of earlier runs to summarise"
     )
     parser.add_argument("--half", choices=["odd", "even", "all"], default="odd")
+    parser.add_argument("--sets", nargs="+", help="names of sets, instead of a half")
     parser.add_argument("--rows", type=int, default=2000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument(

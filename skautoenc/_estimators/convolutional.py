@@ -624,7 +624,7 @@ class ConvAutoencoderTransformer(ImageInput, MatrixAutoencoder):
             If the columns of `X` differ from those of `fit`, or if a value is not
             finite.
         """
-        return -self._errors(X)
+        return self._negative_errors(X)
 
     def score(
         self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None

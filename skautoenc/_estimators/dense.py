@@ -40,7 +40,7 @@ from .matrix import MatrixAutoencoder
 # Largest hidden layers by default, of most data and of wide sparse rows, where larger
 # ones take longer and reconstruct no better.
 _SIZES = (256, 128)
-_NARROW_SIZES = (64, 32)
+_NARROW_SIZES = (32, 32)
 
 
 class AutoencoderTransformer(MatrixAutoencoder):
@@ -111,7 +111,7 @@ class AutoencoderTransformer(MatrixAutoencoder):
         then (nearly) the best k, and `explained_variance_ratio_` holds the contribution
         of each.
 
-    features : {"code", "sparse", "stack"}, default="code"
+    features : {"code", "sparse", "stack", "reconstruction"}, default="code"
         What `transform` returns.
 
         - "code" is the code before the sparsity rule.
@@ -119,6 +119,8 @@ class AutoencoderTransformer(MatrixAutoencoder):
           a rule it equals "code".
         - "stack" is all hidden activations and the code. It is not available with a
           `network` of your own.
+        - "reconstruction" is the output of `inverse_transform`: the rows, denoised,
+          with the names of their columns. Use it to denoise inside a pipeline.
 
     whiten_code : bool, default=False
         Whether `transform` returns uncorrelated components of variance one (less for
@@ -161,6 +163,11 @@ class AutoencoderTransformer(MatrixAutoencoder):
         network, and the parameters of that network have no effect: `sparsity`,
         `sparsity_rate`, `sparsity_penalty`, `hidden_layer_sizes`, `activation`,
         `tied_weights`, `linear_skip`, `normalization` and `dropout`.
+
+        Further arguments of the class or function are parameters of the estimator:
+        ``set_params(network__width=8)``, or ``network__width`` in a search, calls it
+        with ``width=8``. To set one at the start, pass ``functools.partial(Net,
+        width=8)``.
 
         Pass a class or function defined at module level, so that pickles can refer to
         it, never an instance: clones would share its trained weights. Random numbers
@@ -530,7 +537,7 @@ class AutoencoderTransformer(MatrixAutoencoder):
         "corruption_weight": [Interval(Real, 0, None, closed="left")],
         "n_neighbors": [None, Interval(Integral, 1, None, closed="left")],
         "n_diffusion_steps": [Interval(Integral, 1, None, closed="left")],
-        "features": [StrOptions({"code", "sparse", "stack"})],
+        "features": [StrOptions({"code", "sparse", "stack", "reconstruction"})],
         "whiten": [StrOptions({"zca", "pca"}), None],
         "whiten_regularization": [Interval(Real, 0, None, closed="left")],
         "whiten_code": ["boolean"],
@@ -565,7 +572,7 @@ class AutoencoderTransformer(MatrixAutoencoder):
         loss: Literal[
             "auto", "squared_error", "huber", "binary_cross_entropy", "poisson"
         ] = "auto",
-        features: Literal["code", "sparse", "stack"] = "code",
+        features: Literal["code", "sparse", "stack", "reconstruction"] = "code",
         normalize_rows: float | Literal["total"] | None = None,
         whiten: Literal["zca", "pca"] | None = None,
         whiten_regularization: float = 0.1,
@@ -638,7 +645,13 @@ class AutoencoderTransformer(MatrixAutoencoder):
         if isinstance(self.network, torch.nn.Module):
             refuse(self, "network", "a class or a function, never an instance")
         if self.network is not None and self.features == "stack":
-            refuse(self, "features", "'code' or 'sparse' with a network of your own")
+            refuse(
+                self,
+                "features",
+                "'code', 'sparse' or 'reconstruction' with a network of your own",
+            )
+        if self.whiten_code and self.features == "reconstruction":
+            refuse(self, "whiten_code", "False for features='reconstruction'")
         if self.n_neighbors is not None and self.early_stopping:
             refuse(
                 self,
@@ -853,7 +866,9 @@ class AutoencoderTransformer(MatrixAutoencoder):
         -------
         ndarray or frame of shape (n_samples, n_features_out), float32
             The code, with one column per component. With ``features="stack"``, the
-            activations of all hidden layers, in order, precede it.
+            activations of all hidden layers, in order, precede it. With
+            ``features="reconstruction"``, the reconstructed rows, float32 or float64 as
+            from :meth:`inverse_transform`.
 
         Raises
         ------
@@ -872,7 +887,8 @@ class AutoencoderTransformer(MatrixAutoencoder):
         ----------
         X : array-like or frame of shape (n_samples, n_features_out)
             Output of :meth:`transform`. With ``features="stack"``, the code alone (the
-            last `n_components` columns) is enough.
+            last `n_components` columns) is enough. With ``features="reconstruction"``,
+            rows of the data, which are returned as they are.
 
         Returns
         -------
@@ -916,7 +932,7 @@ class AutoencoderTransformer(MatrixAutoencoder):
             If the columns of `X` differ from those of `fit`, or if a value is not
             finite.
         """
-        return -self._errors(X)
+        return self._negative_errors(X)
 
     def score(
         self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None

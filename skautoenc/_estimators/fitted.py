@@ -12,6 +12,7 @@ from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
+from .._data.array_api import as_given
 from .._data.blocks import Blocks
 from .._data.validation import as_configured_frame, check_rows
 from .._networks.autoencoder import Autoencoder
@@ -104,13 +105,14 @@ class FittedEstimator(
 
     def _transform(self, X: Any) -> NDArray[np.float32]:
         check_is_fitted(self)
-        features: NDArray[np.float32] = self._model.encode(self._read_rows(X))
-        return features
+        features = self._model.encode(self._read_rows(X))
+        found: NDArray[np.float32] = as_given(features, X)
+        return found
 
     def _as_frame(self, values: NDArray[Any], original: Any) -> Any:
-        """Return rows as the frame that `set_output` requests, if it requests one."""
+        """Return rows as the frame or the array that the user expects."""
         columns = getattr(self, "feature_names_in_", None)
-        return as_configured_frame(self, values, columns, original)
+        return as_given(as_configured_frame(self, values, columns, original), original)
 
     @property
     def _n_features_out(self) -> int:

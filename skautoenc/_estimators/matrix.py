@@ -8,12 +8,16 @@ from functools import partial
 from numbers import Real
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
+from .._data.array_api import as_given
 from .._data.blocks import Blocks, as_matrix
-from .._data.rows import TrainingData
+from .._data.ranges import restored_type
+from .._data.rows import TrainingData, canonical
 from .._data.streamed import StreamedMatrix
 from .._data.totals import as_exposures
 from .._data.validation import (
@@ -100,6 +104,9 @@ class MatrixAutoencoder(BaseAutoencoder):
             matrix = self._check_blocks(X, reset=reset, min_rows=min_rows)
         else:
             matrix = self._check_rows(X, reset=reset, min_rows=min_rows)
+        if sparse.issparse(matrix):
+            # Sorted once, not in each batch of each epoch.
+            matrix = canonical(matrix)
         data = TrainingData(matrix, check_weights(sample_weight, matrix))
         total = None if before is None else before.side.row_total
         if total is not None or (reset and self.normalize_rows == "total"):
@@ -191,9 +198,42 @@ class MatrixAutoencoder(BaseAutoencoder):
 
     # Applying
 
+    def get_feature_names_out(
+        self, input_features: ArrayLike | None = None
+    ) -> NDArray[np.object_]:
+        """Return the names of the columns that `transform` returns.
+
+        Parameters
+        ----------
+        input_features : array-like of str or None, default=None
+            With ``features="reconstruction"``, names of the columns of the data, if
+            `fit` has seen none. Otherwise ignored.
+
+        Returns
+        -------
+        ndarray of str objects
+            The class in lower case with a number, or names of columns of the data.
+        """
+        check_is_fitted(self)
+        is_code = self._model.code.features != "reconstruction"
+        names: NDArray[np.object_] = (
+            super().get_feature_names_out(input_features)
+            if is_code
+            else _check_feature_names_in(self, input_features)
+        )
+        return names
+
+    def _negative_errors(self, X: Any) -> NDArray[np.float64]:
+        found: NDArray[np.float64] = as_given(-self._errors(X), X)
+        return found
+
     def _inverse_transform(self, X: Any) -> Any:
         check_is_fitted(self)
         model = self._model
+        if model.code.features == "reconstruction":
+            dtype = restored_type(model.side.mean, model.side.scale)
+            given = check_codes(self, X, model.n_features_out, dtype=dtype)
+            return self._as_frame(given, X)
         code = check_codes(self, X, model.n_components, model.n_features_out)
         rows: NDArray[Any] = model.side.restore(model.decode(code))
         return self._as_frame(rows, X)

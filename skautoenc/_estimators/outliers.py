@@ -16,6 +16,7 @@ from sklearn.utils import Tags, check_random_state, check_scalar, get_tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from .._data.array_api import as_given
 from .._data.blocks import Blocks
 from .._data.frames import Columns, frame_like
 from .._data.row_keys import DistinctRows, distinct_rows
@@ -454,6 +455,10 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
         ValueError
             If `X` has other columns than in `fit`, or values that are not usable.
         """
+        found: NDArray[np.float64] = as_given(self._scores(X), X)
+        return found
+
+    def _scores(self, X: Any) -> NDArray[np.float64]:
         matrix = self._read(X)
         scores = self._model.scores(matrix)
         scores[~np.isfinite(scores)] = self.calibration_scores_[0]
@@ -479,7 +484,8 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
         ValueError
             If `X` has other columns than in `fit`, or values that are not usable.
         """
-        return self.score_samples(X) - self.offset_
+        found: NDArray[np.float64] = as_given(self._scores(X) - self.offset_, X)
+        return found
 
     def predict(self, X: Any) -> NDArray[np.int64]:
         """Label rows as outliers or inliers.
@@ -501,7 +507,9 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
         ValueError
             If `X` has other columns than in `fit`, or values that are not usable.
         """
-        return np.where(self.decision_function(X) < 0, -1, 1)
+        labels = np.where(self._scores(X) - self.offset_ < 0, -1, 1)
+        found: NDArray[np.int64] = as_given(labels, X)
+        return found
 
     def p_values(self, X: Any) -> NDArray[np.float64]:
         """Return conformal p-values: the share of inliers with such a low score.
@@ -533,7 +541,10 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
         The statement holds on average over training sets. It is approximate, because a
         training row is scored by fewer members than a new one.
         """
-        scores = self.score_samples(X)
+        return as_given(self._p_values(X), X)  # type: ignore[no-any-return]
+
+    def _p_values(self, X: Any) -> NDArray[np.float64]:
+        scores = self._scores(X)
         counts = np.ones(len(self.calibration_scores_))
         if self._calibration_weights is not None:
             counts = self._calibration_weights
@@ -579,7 +590,7 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
             max_val=1,
             include_boundaries="neither",
         )
-        adjusted = false_discovery_control(self.p_values(X), method="bh")
+        adjusted = false_discovery_control(self._p_values(X), method="bh")
         selected: NDArray[np.bool_] = adjusted <= false_discovery_rate
         return selected
 

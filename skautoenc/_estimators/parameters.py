@@ -16,6 +16,7 @@ from sklearn.utils._param_validation import (
 )
 
 from .._links import CLASS_PAGE
+from .network_parameters import bind, network_parameters
 
 # Names that other packages use, in lower case without punctuation.
 _SYNONYMS = {
@@ -187,7 +188,8 @@ class Parameters(BaseEstimator):
         ----------
         **params : dict
             Values by name; ``<parameter>__<name>`` is a parameter of the estimator in
-            ``<parameter>``.
+            ``<parameter>``. ``network__<name>`` is an argument of the class or function
+            in ``network``, which a ``functools.partial`` binds to the value.
 
         Returns
         -------
@@ -200,6 +202,7 @@ class Parameters(BaseEstimator):
             If a parameter does not exist, or if its value has no parameters.
         """
         known = self.get_params(deep=False)
+        params = self._with_bound_network(params, known.get("network"))
         for key in params:
             name, _, inner = key.partition("__")
             value = params.get(name, known.get(name))
@@ -210,6 +213,40 @@ class Parameters(BaseEstimator):
                 raise ValueError(_without_parameters(self, name, inner, value))
         super().set_params(**params)
         return self
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether to include the parameters of estimators in parameters, and
+            the arguments of a `network` of your own.
+
+        Returns
+        -------
+        dict
+            Values by name.
+        """
+        params: dict[str, Any] = super().get_params(deep=deep)
+        network = params.get("network") if deep else None
+        if callable(network):
+            found = network_parameters(network).items()
+            params.update({f"network__{name}": value for name, value in found})
+        return params
+
+    def _with_bound_network(
+        self, params: dict[str, Any], network: Any
+    ) -> dict[str, Any]:
+        """Replace ``network__<name>`` by a network with these arguments."""
+        network = params.get("network", network)
+        prefix = "network__"
+        named = [name for name in params if name.startswith(prefix)]
+        values = {name.removeprefix(prefix): params[name] for name in named}
+        if not values or not callable(network):
+            return params
+        others = {k: v for k, v in params.items() if k not in named}
+        return {**others, "network": bind(network, values, type(self).__name__)}
 
 
 class _Sorted(StrOptions):
@@ -262,11 +299,6 @@ def _without_parameters(
     told = f"{name}__{inner} of {type(estimator).__name__} cannot be set:"
     if name == "autoencoder":
         return f"{told} autoencoder is {value!r}. Pass an AutoencoderTransformer first."
-    if callable(value):
-        code = getattr(value, "__name__", None) or type(value).__name__
-        return (
-            f"{told} {name} is {code}, which has no parameters of its own. Bind them, "
-            f"{name}=functools.partial({code}, {inner}=...); a search may run over "
-            f"several such values of {name}."
-        )
+    if name == "network":
+        return f"{told} network is {value!r}. Pass the class of a network first."
     return f"{told} {name} is {value!r}, which has no parameters of its own."

@@ -360,6 +360,11 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
                 refuse(self, name, f"{what} or a pair of them")
 
         inner = self.autoencoder
+        if getattr(inner, "features", None) == "reconstruction":
+            raise ValueError(
+                "autoencoder__features='reconstruction' has no codes of patches. Set "
+                "autoencoder__features='code'."
+            )
         if inner is not None and inner.loss in ("binary_cross_entropy", "poisson"):
             raise ValueError(
                 f"autoencoder__loss={inner.loss!r} is for raw values, but patches are "

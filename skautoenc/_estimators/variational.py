@@ -17,6 +17,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from .._data.array_api import as_given
 from .._data.rows import Rows, TrainingData
 from .._data.validation import (
     as_widths,
@@ -810,8 +811,10 @@ class VariationalAutoencoder(MatrixAutoencoder):
             finite.
         """
         check_is_fitted(self)
-        matrix = self._read_rows(X)
-        return self._log_likelihood(matrix)
+        found: NDArray[np.float64] = as_given(
+            self._log_likelihood(self._read_rows(X)), X
+        )
+        return found
 
     def score(
         self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None

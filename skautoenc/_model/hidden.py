@@ -54,6 +54,7 @@ def guess(
     hidden: NDArray[np.bool_],
     *,
     limit: float = math.inf,
+    with_votes: bool = True,
 ) -> Guesses:
     """Predict some cells from the others.
 
@@ -68,14 +69,16 @@ def guess(
     limit : float, default=inf
         Numbers are clipped to this many standard deviations before the network, because
         networks extrapolate badly. Costs are computed with the original numbers.
+    with_votes : bool, default=True
+        Whether votes are needed. Otherwise they have a width of zero, to save time.
     """
     here = model._where_the_network_is()
-    predict, n_costs, width = _predictor(here, hidden, limit)
+    predict, n_costs, width = _predictor(here, hidden, limit, with_votes)
     # Hidden cells have no effect on rounding, so one test of blocks is enough.
     found = here._blockwise.apply("guess", predict, here.side.new_rows(matrix), width)
     costs, votes = found[:, :n_costs], found[:, n_costs:]
     side = model.side
-    if isinstance(side, MatrixSide):
+    if with_votes and isinstance(side, MatrixSide):
         votes = votes * np.float32(side.scale) + side.mean[hidden].astype(np.float32)
     return Guesses(costs, votes)
 
@@ -84,7 +87,7 @@ def check_guess(model: Model[Any], hidden: NDArray[np.bool_]) -> None:
     """Predict cells of a single row, to detect parts that do not fit each other."""
     here = model._where_the_network_is()
     device = here.side.device
-    predict, _, width = _predictor(here, hidden, math.inf)
+    predict, _, width = _predictor(here, hidden)
     row = torch.zeros(1, n_columns(here.side), dtype=torch.float32, device=device)
     with one_thread(device), torch.inference_mode():
         shape = tuple(predict(row).shape)
@@ -98,7 +101,10 @@ def n_columns(side: MatrixSide | TableSide) -> int:
 
 
 def _predictor(
-    model: Model[Any], hidden: NDArray[np.bool_], limit: float
+    model: Model[Any],
+    hidden: NDArray[np.bool_],
+    limit: float = math.inf,
+    with_votes: bool = True,
 ) -> tuple[RowMap, int, int]:
     """Return a function that predicts hidden cells.
 
@@ -112,25 +118,28 @@ def _predictor(
         Number of costs and votes.
     """
     side, network = model.side, model.network
-    mask = torch.tensor(hidden, device=side.device)
-    votes_about = torch.tensor(hidden[vote_cells(side)], device=side.device)
-    n_costs = int(hidden.sum())
+    cells = torch.tensor(np.flatnonzero(hidden), device=side.device)
+    is_voted_on = hidden[vote_cells(side)] & with_votes
+    votes_about = torch.tensor(np.flatnonzero(is_voted_on), device=side.device)
 
     def predict(batch: Tensor) -> Tensor:
         if isinstance(side, TableSide):
-            costs, votes = _guess_table(side, network, batch, mask, limit)
+            costs, votes = _guess_table(side, network, batch, hidden, limit)
         else:
-            costs, votes = _guess_matrix(side, network, batch, mask, limit)
-        return torch.cat([costs[:, mask], votes[:, votes_about]], dim=1)
+            costs, votes = _guess_matrix(side, network, batch, cells, limit)
+        costs = costs.index_select(1, cells)  # (n, n_hidden)
+        if not with_votes:
+            return costs
+        return torch.cat([costs, votes.index_select(1, votes_about)], dim=1)
 
-    return predict, n_costs, n_costs + int(votes_about.sum())
+    return predict, len(cells), len(cells) + len(votes_about)
 
 
 def _guess_matrix(
-    side: MatrixSide, network: Any, batch: Tensor, hidden: Tensor, limit: float
+    side: MatrixSide, network: Any, batch: Tensor, cells: Tensor, limit: float
 ) -> tuple[Tensor, Tensor]:
     """Return costs and votes, (n, n_features); hidden values are set to the mean."""
-    source = batch.masked_fill(hidden, 0.0)
+    source = batch.index_fill(1, cells, 0.0)
     if limit < math.inf:
         source = source.clamp(-limit, limit)
     output = network(side.prepare(source))
@@ -139,12 +148,16 @@ def _guess_matrix(
 
 
 def _guess_table(
-    side: TableSide, network: Any, batch: Tensor, hidden: Tensor, limit: float
+    side: TableSide,
+    network: Any,
+    batch: Tensor,
+    hidden: NDArray[np.bool_],
+    limit: float,
 ) -> tuple[Tensor, Tensor]:
     """Return costs, (n, n_cells), and votes, (n, n_votes)."""
     layout = side.table.layout
-    inputs = hidden[torch.tensor(layout.cells, device=batch.device)]
-    source = batch.masked_fill(inputs, torch.nan)
+    inputs = np.flatnonzero(hidden[list(layout.cells)])
+    source = batch.index_fill(1, torch.tensor(inputs, device=batch.device), torch.nan)
     source[:, : layout.n_numbers].clamp_(-limit, limit)
     output = network(source)
     costs, seen = side.objective().surprise(output, batch)

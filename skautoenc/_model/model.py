@@ -31,8 +31,8 @@ class CodeMap:
 
     Parameters
     ----------
-    features : {"code", "sparse", "stack"}
-        Activations of the network that are the features.
+    features : {"code", "sparse", "stack", "reconstruction"}
+        Activations of the network that are the features, or the decoded rows.
     whitening : Whitening or None, default=None
         Map of the code.
     scale : float or None, default=None
@@ -55,6 +55,7 @@ class CodeMap:
             "code": network.encode,
             "sparse": network.sparse,
             "stack": network.stack,
+            "reconstruction": network.encode,
         }
         return by_name[self.features]
 
@@ -123,22 +124,34 @@ class Model(Generic[SideT]):
     @property
     def n_features_out(self) -> int:
         """Number of features that `encode` returns."""
+        if self.code.features == "reconstruction":
+            return self.side.width
+        return self._n_activations
+
+    @property
+    def _n_activations(self) -> int:
+        """Number of activations that features or reconstructions are made of."""
         if self.code.features == "stack":
             return int(sum(self.network.widths[1:]))
         return self.n_components
 
-    def encode(self, matrix: Any) -> NDArray[np.float32]:
-        """Return the features of rows, (n_samples, n_features_out).
+    def encode(self, matrix: Any) -> NDArray[Any]:
+        """Return the features of rows, (n_samples, n_features_out), float32.
+
+        Reconstructions are features in the units of the data, see `side.restore`.
 
         Parameters
         ----------
         matrix : ndarray or CSR matrix of shape (n_samples, n_columns)
             Validated rows; for a table, encoded ones.
         """
-        here, width = self._where_the_network_is(), self.n_features_out
+        here, width = self._where_the_network_is(), self._n_activations
         features, _ = here._apply("encode", here._encode, matrix, width)
         if self.code.scale is not None:
             features /= np.float32(self.code.scale)
+        if self.code.features == "reconstruction":
+            assert isinstance(self.side, MatrixSide)
+            return self.side.restore(self.decode(features))
         return features
 
     def decode(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -211,7 +224,7 @@ class Model(Generic[SideT]):
             if isinstance(side, TableSide):
                 side.cell_errors(self.network, row)
         shapes = [tuple(values.shape) for values in (features, decoded, errors)]
-        if shapes != [(1, self.n_features_out), (1, side.width), (1, 1)]:
+        if shapes != [(1, self._n_activations), (1, side.width), (1, 1)]:
             raise ValueError(f"Rows of shapes {shapes} came out")
 
     def _encode(self, batch: Tensor) -> Tensor:
@@ -259,6 +272,12 @@ class Model(Generic[SideT]):
             source, divisors[chosen] = self.side.scaled_down(take(matrix, chosen))
             found[chosen] = self._blockwise.apply(name, function, source, width)
         return found, divisors
+
+    def share_trials(self, other: Model[Any]) -> None:
+        """Use the sizes of blocks that are found for a model of the same shapes."""
+        is_alike = type(self.network) is type(other.network)
+        if is_alike and self.network.config == other.network.config:
+            self._blockwise.share_sizes(other._blockwise)
 
     @cached_property
     def _blockwise(self) -> Blockwise:

@@ -200,6 +200,11 @@ class OutlierModel:
     members: Sequence[Member]
     units: Units
 
+    def __post_init__(self) -> None:
+        first = self.members[0].model
+        for member in self.members[1:]:
+            member.model.share_trials(first)
+
     @cached_property
     def _hidden(self) -> list[NDArray[np.bool_]]:
         """Cells that are hidden from each member, one mask of (n_cells,) per member.
@@ -233,11 +238,17 @@ class OutlierModel:
     def _part_weights(self) -> Sequence[float]:
         return _TABLE_WEIGHTS if self._is_table else _WEIGHTS
 
-    def parts(self, matrix: Any) -> Doubles:
-        """Return the parts of the scores, larger for outliers, (n_samples, 3)."""
+    def parts(self, matrix: Any, costs: NDArray[Any] | None = None) -> Doubles:
+        """Return the parts of the scores, larger for outliers, (n_samples, 3).
+
+        The costs of cells are not computed if they are given.
+        """
         found = np.empty((matrix.shape[0], len(PARTS)))
         for block, rows, unseen in self._blocks(matrix):
-            found[block, 0] = self._row_surprise(rows, unseen)
+            known = None if costs is None else costs[block]
+            found[block, 0] = self._row_surprise(
+                self._cell_costs(rows, unseen) if known is None else known
+            )
             found[block, 1:] = self._row_places(rows, unseen).T
         return found
 
@@ -260,13 +271,13 @@ class OutlierModel:
             total[1] = nearest
         return total
 
-    def _row_surprise(self, rows: NDArray[Any], unseen: NDArray[np.bool_]) -> Doubles:
+    def _row_surprise(self, costs: NDArray[Any]) -> Doubles:
         """Return how surprising each row is given itself, (n,).
 
         Of a matrix that is the mean over its cells. Of a table it is the most
         surprising cell: errors of typing and copying are in single cells.
         """
-        surprise = self._surprise(self._cell_costs(rows, unseen))
+        surprise = self._surprise(costs)
         return _largest_known(surprise) if self._is_table else _mean_of_known(surprise)
 
     def _cell_costs(
@@ -348,30 +359,33 @@ class OutlierModel:
         self, data: TrainingData, n_for_cells: int
     ) -> tuple[OutlierModel, Doubles]:
         """Return the model with units from the training rows, and their scores."""
-        weights = data.weights
-        few = TrainingData(
-            take(data.matrix, slice(0, n_for_cells), data.index),
+        rows, weights = take(data.matrix, slice(None), data.index), data.weights
+        first, others = rows[:n_for_cells], rows[n_for_cells:]
+        found = [
+            self._cell_costs(block, unseen) for _, block, unseen in self._blocks(first)
+        ]
+        costs = np.vstack(found)
+        cells = self._cell_scales(
+            costs.astype(np.float64),
             None if weights is None else weights[:n_for_cells],
         )
-        found = [
-            self._cell_costs(rows, unseen)
-            for _, rows, unseen in self._blocks(few.matrix)
-        ]
-        costs = np.vstack(found).astype(np.float64)
-        cells = np.array([_cost_scale(column, few.weights) for column in costs.T])
-        side = self.members[0].model.side
-        if isinstance(side, TableSide):
-            # Costs of categories are shares of their deviance, in nats.
-            cells[side.table.layout.n_numbers :] = 1 / np.array(side.deviances)
-        width = len(cells)
-        model = replace(self, units=replace(Units.none(width), cells=cells))
-        parts = model.parts(take(data.matrix, slice(None), data.index))
+        model = replace(self, units=replace(Units.none(len(cells)), cells=cells))
+        parts = np.vstack([model.parts(first, costs), model.parts(others)])
         quartiles = np.array([_quartiles(part, weights) for part in parts.T])
         spread = quartiles[:, 2] - quartiles[:, 0]
         # Rows may be all alike, or so few that most of them are.
         fallback = np.maximum(parts.std(axis=0), 1e-12)
         units = Units(cells, quartiles[:, 1], np.where(spread > 1e-9, spread, fallback))
         return replace(self, units=units), units.scores(parts, self._part_weights)
+
+    def _cell_scales(self, costs: Doubles, weights: Doubles | None) -> Doubles:
+        """Return the scales of the costs of cells, (n_cells,), from those of rows."""
+        scales = np.array([_cost_scale(column, weights) for column in costs.T])
+        side = self.members[0].model.side
+        if isinstance(side, TableSide):
+            # Costs of categories are shares of their deviance, in nats.
+            scales[side.table.layout.n_numbers :] = 1 / np.array(side.deviances)
+        return scales
 
     def _mean_costs(self, rows: NDArray[Any], unseen: NDArray[np.bool_]) -> Doubles:
         """Return mean costs of hidden cells, (n, n_cells); NaN where none is hidden."""
@@ -380,7 +394,7 @@ class OutlierModel:
         for member, hidden, is_unseen in zip(
             self.members, self._hidden, unseen.T, strict=True
         ):
-            costs = guess(member.model, rows, hidden).costs
+            costs = guess(member.model, rows, hidden, with_votes=False).costs
             total[:, hidden] += np.where(is_unseen[:, None], costs, 0)
             counts[:, hidden] += is_unseen[:, None]
         with np.errstate(invalid="ignore"):
@@ -456,7 +470,7 @@ def _place_parts(member: Member, rows: NDArray[Any]) -> Doubles:
         own = block.square().sum(dim=1, keepdim=True)
         squares = torch.addmm(lengths, block, references.t(), alpha=-2)
         squares += own  # (n, n_references)
-        smallest = squares.min(dim=1, keepdim=True).values
+        smallest = squares.amin(dim=1, keepdim=True)
         density = squares.sub_(smallest).mul_(exponent).exp_() @ weights
         nearest = smallest.squeeze(1).clamp(min=0)
         strangeness = -exponent * nearest - density.log()

@@ -50,7 +50,7 @@ class CodePlan:
 
     Parameters
     ----------
-    features : {"code", "sparse", "stack"}
+    features : {"code", "sparse", "stack", "reconstruction"}
         Output of `transform`.
     whiten : bool, default=False
         Whether the code is whitened.

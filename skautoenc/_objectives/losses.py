@@ -290,6 +290,15 @@ class Poisson(Loss):
         log_rate = torch.where(shifted < _EXPONENTIAL, shifted, log_rate)
         return log_rate + 2 * self._growth(output).log1p()
 
+    def log_slope(self, output: Tensor) -> Tensor:
+        """Return the derivatives of `log_rate`."""
+        shifted = self.shift + output.clamp(max=self.bend)
+        # Where softplus is an exponential, the derivative of its logarithm is one.
+        clamped = shifted.clamp(min=_EXPONENTIAL)
+        below = clamped.sigmoid() / nn.functional.softplus(clamped)
+        beyond = 2 * self.slope / (1 + self._growth(output))
+        return torch.where(output < self.bend, below, beyond)
+
     def mean(self, output: Tensor) -> Tensor:
         """Return the rates as standardised values."""
         return self.rate(output) - self.center / self.scale

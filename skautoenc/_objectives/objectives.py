@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .._networks.autoencoder import Autoencoder
+from .._networks.gradients import Backward, closed_form_gradients
 from .losses import Loss, SquaredError
 
 # Maps a batch and a generator to a randomly changed copy.
@@ -58,6 +59,19 @@ class Objective(Protocol):
 
     def evaluate(self, network: Autoencoder, batch: Tensor) -> Tensor:
         """Return the loss of each row in evaluation mode, without noise, (n,)."""
+
+    def closed_form(
+        self, networks: Sequence[Autoencoder], generator: torch.Generator
+    ) -> Backward | None:
+        """Return a function that computes loss and gradients, or None for autograd.
+
+        Parameters
+        ----------
+        networks : sequence of Autoencoder
+            Those of `closed_form_gradients`.
+        generator : torch.Generator
+            Source of the noise that `draw` has not drawn.
+        """
 
     def draw(
         self, batch: Tensor, target: Tensor, generator: torch.Generator
@@ -222,6 +236,12 @@ class ReconstructionObjective:
         """Return the loss of each clean row, (n,), without any penalty."""
         return self.loss.rows(network(batch), batch)
 
+    def closed_form(
+        self, networks: Sequence[Autoencoder], generator: torch.Generator
+    ) -> Backward | None:
+        """Return the closed form of the squared error; see `Objective`."""
+        return closed_form_gradients(networks) if self.is_squared_error else None
+
 
 class TabularObjective:
     """Reconstruct the cells of a table, including those that were hidden.
@@ -323,6 +343,12 @@ class TabularObjective:
             n, chance.shape, generator=generator, device=batch.device
         )[:, self.cells]
         return torch.where(changed, batch.gather(0, donors), batch), batch, target
+
+    def closed_form(
+        self, networks: Sequence[Autoencoder], generator: torch.Generator
+    ) -> Backward | None:
+        """Return None: gradients come from autograd."""
+        return None
 
     def evaluate(self, network: Autoencoder, batch: Tensor) -> Tensor:
         """Return the mean cost of each row's cells, (n,)."""

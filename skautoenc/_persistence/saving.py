@@ -7,6 +7,7 @@ Nothing in it can name code to be run: classes are looked up among those of the 
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -36,6 +37,8 @@ Builder = Callable[..., torch.nn.Module]
 
 # Incremented when `load` could no longer read what `save` writes.
 FORMAT_VERSION = 1
+# Longest description of a builder.
+_MOST_TOLD = 200
 # Functions that convert a file of format n, the key, to format n + 1.
 MIGRATIONS: dict[int, Callable[[Document, Arrays], tuple[Document, Arrays]]] = {}
 
@@ -245,7 +248,7 @@ def _restore(
         # Classes may raise any error for arguments that `save` would not have written.
         reason, *_ = f"{type(error).__name__}: {error}".splitlines()
         raise ValueError(
-            f"its parts do not make an estimator ({reason:.200})"
+            f"its parts do not make an estimator ({reason:.200}){builder.told}"
         ) from error
     if reader.arrays:
         raise ValueError(f"it holds an array of no use, {min(reader.arrays)!r:.80}")
@@ -365,9 +368,12 @@ class _Builder:
     def __init__(self, network: Builder | None) -> None:
         self.network = network
         self.is_needed = False
+        # What follows in a message about a network that does not fit.
+        self.told = ""
 
     def read(self, name: str, reader: Reader) -> Builder:
         self.is_needed = True
+        self.told = f". It was saved with network={name:.200}"
         if self.network is None:
             raise _Refusal(
                 "it holds the weights of a network of your own, which "
@@ -377,6 +383,12 @@ class _Builder:
 
 
 def _write_builder(value: Any, writer: Writer, place: str) -> str:
+    """Describe a builder, for the message of a `load` that lacks it."""
+    if isinstance(value, functools.partial):
+        function = _write_builder(value.func, writer, place)
+        bound = [f"{name}={given!r}" for name, given in value.keywords.items()]
+        told = ", ".join([function, *map(repr, value.args), *bound])
+        return f"functools.partial({told})"[:_MOST_TOLD]
     kind = value if hasattr(value, "__qualname__") else type(value)
     return f"{kind.__module__}.{kind.__qualname__}"
 

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from .._networks.autoencoder import Autoencoder
-from .._networks.gradients import closed_form_gradients
 from .._networks.weights import owners_of_untrained
 from .._objectives.objectives import Objective
 from .optimizers import Optimizer
@@ -57,8 +56,7 @@ class Step:
 
     def _select_gradients(self) -> None:
         """Use closed-form gradients for the present memory, if there are any."""
-        known = self.objective.is_squared_error
-        self._gradients = closed_form_gradients([self.network]) if known else None
+        self._gradients = self.objective.closed_form([self.network], self.generator)
         self._version = self.optimizer.version
 
     def tensors(self) -> list[Tensor]:

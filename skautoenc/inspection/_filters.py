@@ -210,6 +210,11 @@ class FilterDisplay:
                 n_channels = estimator.image_shape_[2]
                 image_shape = drawable((*estimator.patch_size_, n_channels))
             estimator = estimator.autoencoder_
+        if getattr(estimator, "features_", None) == "reconstruction":
+            raise ValueError(
+                "FilterDisplay needs the code, which transform does not return with "
+                "features='reconstruction'. Fit with features='code'."
+            )
         directions = _decoder_directions(estimator)
         activity = np.abs(np.asarray(estimator.transform(X))).mean(axis=0)
         contributions = activity * np.linalg.norm(directions, axis=1)
