@@ -26,9 +26,12 @@ _FEW = 30.0
 def calibrate(
     network: TabularAutoencoder, objective: DistributionObjective, held_out: Rows
 ) -> None:
-    """Divide the logits of each cell by the temperature that held-out cells like best.
+    """Draw each distribution towards that of its column, or away from it.
 
-    The weights of the last layer are divided, so nothing else has to know.
+    The differences of logits from those of a row without any value are divided by a
+    temperature, for each cell the one that held-out cells like best. With nothing
+    given, a distribution stays as it is. The weights of the last layer are divided, so
+    nothing else has to know.
 
     Parameters
     ----------
@@ -48,7 +51,7 @@ def calibrate(
         return
     common = weights @ means / weights.sum()  # (n_temperatures,)
     best = (costs + _FEW * common).argmin(axis=1)
-    network.divide_logits(_TEMPERATURES[best].tolist())
+    network.temper(_TEMPERATURES[best].tolist())
 
 
 def _costs(
@@ -61,6 +64,7 @@ def _costs(
     """
     widths = objective.logit_counts
     costs, counts = np.zeros((len(widths), len(_TEMPERATURES))), np.zeros(len(widths))
+    nothing = network.logits_of_nothing()
     bounds = list(pairwise(accumulate(widths, initial=0)))
     for batch, weights in held_out.batches(max(*network.widths, sum(widths))):
         given, targets = objective.split(batch)
@@ -71,16 +75,20 @@ def _costs(
             rows = is_known[:, cell].nonzero()[:, 0]
             if stop - start > 1 and len(rows):
                 share = shares[rows].double()
-                of_cell = logits[rows, start:stop].double()
-                costs[cell] += _costs_of_cell(of_cell, codes[rows, cell], share)
+                base = nothing[:, start:stop].double()
+                of_cell = logits[rows, start:stop].double() - base
+                costs[cell] += _costs_of_cell(of_cell, base, codes[rows, cell], share)
                 counts[cell] += float(share.sum())
     return costs, counts
 
 
-def _costs_of_cell(logits: Tensor, codes: Tensor, weights: Tensor) -> Floats:
+def _costs_of_cell(
+    differences: Tensor, base: Tensor, codes: Tensor, weights: Tensor
+) -> Floats:
     """Return the weighted sum of costs at each temperature, (n_temperatures,)."""
     found = [
-        weights @ cross_entropy(logits / temperature, codes, reduction="none")
-        for temperature in _TEMPERATURES
+        weights @ cross_entropy(differences / each + base, codes, reduction="none")
+        for each in _TEMPERATURES
     ]
-    return torch.stack(found).cpu().numpy()
+    costs: Floats = torch.stack(found).cpu().numpy()
+    return costs
