@@ -22,7 +22,7 @@ def words():
 
 def test_hidden_layers_are_narrow(words):
     fitted = AutoencoderTransformer(3, max_iter=1, random_state=0).fit(words)
-    assert fitted.hidden_layer_sizes_ == (64, 32)
+    assert fitted.hidden_layer_sizes_ == (32, 32)
     assert fitted.fit(words.toarray()).hidden_layer_sizes_ == (256, 128)
     assert fitted.fit(words[:, :900]).hidden_layer_sizes_ == (256, 128)
     # Without the skip, a code would have to pass the narrow layers.
@@ -47,7 +47,7 @@ def test_reconstructs_as_well_as_a_truncated_svd(words, n_components):
 def test_later_parts_need_not_be_sparse(words):
     fitted = AutoencoderTransformer(3, random_state=0).partial_fit(words)
     fitted.partial_fit(words.toarray())
-    assert fitted.hidden_layer_sizes_ == (64, 32)
+    assert fitted.hidden_layer_sizes_ == (32, 32)
     fitted = AutoencoderTransformer(3, random_state=0).partial_fit(words.toarray())
     fitted.partial_fit(words)
     assert fitted.hidden_layer_sizes_ == (256, 128)

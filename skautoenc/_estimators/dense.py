@@ -40,7 +40,7 @@ from .matrix import MatrixAutoencoder
 # Largest hidden layers by default, of most data and of wide sparse rows, where larger
 # ones take longer and reconstruct no better.
 _SIZES = (256, 128)
-_NARROW_SIZES = (64, 32)
+_NARROW_SIZES = (32, 32)
 
 
 class AutoencoderTransformer(MatrixAutoencoder):

@@ -166,7 +166,8 @@ class DenseAutoencoder(Autoencoder):
             return self.learning_rate, {}
         kind = self.config["activation"], self.config["normalization"]
         has_skip = self.projection is not None
-        width = full_width(*kind, has_skip=has_skip)
+        n_layers = len(self.config["hidden_layer_sizes"])
+        width = full_width(*kind, has_skip=has_skip, n_layers=n_layers)
         factors = rate_factors(self._numbers_of_inputs(), width)
         return base_rate(*kind, has_skip=has_skip), factors
 
