@@ -55,7 +55,8 @@ def write(value: Any) -> str:
     if isinstance(value, bool | np.bool_):
         return str(value)
     if isinstance(value, int | float | np.number):
-        return f"{value:.0f}" if 1e3 <= abs(value) < 1e7 else f"{value:.3g}"
+        is_long = 1e3 <= abs(float(value)) < 1e7
+        return f"{value:.0f}" if is_long else f"{value:.3g}"
     return str(value).removesuffix(" 00:00:00")
 
 
