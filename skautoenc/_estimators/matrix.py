@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Callable
 from functools import partial
 from numbers import Real
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -33,6 +34,24 @@ from .._networks.autoencoder import Autoencoder
 from .._objectives.losses import LOSSES
 from .._objectives.objectives import Objective
 from .base import BaseAutoencoder
+
+
+class Parts(NamedTuple):
+    """What depends on the kind of autoencoder in a plan.
+
+    Parameters
+    ----------
+    loss : str
+        Key of `LOSSES`.
+    build_network : callable
+        Returns a network that is not initialised yet.
+    make_objective : callable
+        Returns the objective for an input side.
+    """
+
+    loss: str
+    build_network: Callable[[], Autoencoder]
+    make_objective: Callable[[MatrixSide], Objective]
 
 
 class MatrixAutoencoder(BaseAutoencoder):
@@ -143,19 +162,19 @@ class MatrixAutoencoder(BaseAutoencoder):
         *,
         in_parts: bool,
     ) -> Plan:
-        loss = self._resolve_loss(data, before, in_parts=in_parts)
+        parts = self._resolve_parts(data, before, in_parts=in_parts)
         by_totals = self.normalize_rows == "total"
         return Plan(
-            build_network=partial(self._build_network, data.matrix.shape[1]),
+            build_network=parts.build_network,
             learn_side=partial(
                 learn_matrix_side,
-                loss=loss,
+                loss=parts.loss,
                 normalize_rows=None if by_totals else self.normalize_rows,
                 row_total=form,
                 whiten=self.whiten,
                 whiten_regularization=self.whiten_regularization,
             ),
-            make_objective=self._make_objective,
+            make_objective=parts.make_objective,
             budget=self._budget(data, in_parts=in_parts),
             solver=self._solver(),
             code=CodePlan(
@@ -170,6 +189,16 @@ class MatrixAutoencoder(BaseAutoencoder):
             n_neighbors=self.n_neighbors,
             n_diffusion_steps=self.n_diffusion_steps,
             single_row=in_parts and before is not None,
+        )
+
+    def _resolve_parts(
+        self, data: TrainingData, before: Model[Any] | None, *, in_parts: bool
+    ) -> Parts:
+        """Choose loss, network and objective for the data; see `_plan`."""
+        return Parts(
+            self._resolve_loss(data, before, in_parts=in_parts),
+            partial(self._build_network, data.matrix.shape[1]),
+            self._make_objective,
         )
 
     def _resolve_loss(

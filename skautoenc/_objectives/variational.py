@@ -138,15 +138,23 @@ class VariationalObjective:
         Likelihood of the rows.
     kl_weight : float, default=1.0
         Weight of the divergence of the posteriors from the prior.
+    binarizes : bool, default=False
+        Whether rows hold the probabilities of zeros and ones, which `draw` draws.
     """
 
-    is_random = False
     is_squared_error = False
     score_of_zero_loss = 0.0
 
-    def __init__(self, likelihood: Likelihood, *, kl_weight: float = 1.0) -> None:
+    def __init__(
+        self,
+        likelihood: Likelihood,
+        *,
+        kl_weight: float = 1.0,
+        binarizes: bool = False,
+    ) -> None:
         self.likelihood = likelihood
         self.kl_weight = kl_weight
+        self.is_random = binarizes
         self._noise: Noise | None = None
 
     def __call__(
@@ -159,6 +167,7 @@ class VariationalObjective:
     ) -> Tensor:
         """Return the loss of a training batch, a scalar; see `Objective`."""
         assert isinstance(network, VariationalNetwork)
+        batch, _, target = self.draw(batch, target, generator)
         code, cost = network.code(batch, sample_weight, generator)
         output, dispersion = network.decode_dispersed(code)
         given_code = self.likelihood.rows(output, target, dispersion)
@@ -169,8 +178,17 @@ class VariationalObjective:
     def draw(
         self, batch: Tensor, target: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the rows unchanged: only codes are random."""
+        """Draw zeros and ones if rows hold their probabilities."""
+        if self.is_random:
+            batch = target = self._zeros_and_ones(batch, generator)
         return batch, batch, target
+
+    def _zeros_and_ones(self, batch: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw standardised zeros and ones, (n, n_features)."""
+        loss = self.likelihood.loss
+        uniform = torch.empty_like(batch).uniform_(generator=generator)
+        ones = (uniform < loss.data(batch)).to(batch.dtype)
+        return ones.sub_(loss.center).div_(loss.scale)
 
     def closed_form(
         self, networks: Sequence[Autoencoder], generator: torch.Generator
@@ -195,6 +213,9 @@ class VariationalObjective:
         """Return the negative bound of each row, (n,), the same in each call."""
         assert isinstance(network, VariationalNetwork)
         n_features = batch.shape[1]
+        if self.is_random:
+            generator = torch.Generator(batch.device).manual_seed(0)
+            batch = self._zeros_and_ones(batch, generator)
         if self._noise is None or self._noise.turns.device != batch.device:
             width = network.widths[-1]
             self._noise = Noise(_N_DRAWS, n_features, width, batch.device)

@@ -33,6 +33,14 @@ class _Posterior(NamedTuple):
     code: Tensor
 
 
+class _Skip:
+    """Weight of a linear skip, (n_components, n_features), and its gradient."""
+
+    def __init__(self, weight: Tensor, gradient: Tensor | None) -> None:
+        self.weight, self.transposed = weight, weight.t()
+        self.gradient = gradient
+
+
 class BoundBackward:
     """The negative evidence lower bound and its gradients, without autograd.
 
@@ -57,7 +65,6 @@ class BoundBackward:
         kl_weight: float,
         generator: torch.Generator,
     ) -> None:
-        self.network = network
         self.likelihood = likelihood
         self.kl_weight = kl_weight
         self.generator = generator
@@ -65,6 +72,14 @@ class BoundBackward:
         activation = network.config["activation"]
         self.encoder = ClosedFormStack([network.encoder], activation)
         self.decoder = ClosedFormStack([network.decoder], activation)
+        self.skips = [
+            None if skip is None else _Skip(skip.detach(), skip.grad)
+            for skip in (network.skip_in, network.skip_out)
+        ]
+        # Modules look their attributes up slowly.
+        self.varies, self.floor = network.config["varies"], network.floor
+        self.log_dispersion = network.log_dispersion.detach()
+        self.log_dispersion_gradient = network.log_dispersion.grad
 
     def __call__(
         self, source: Tensor, target: Tensor, sample_weight: Tensor | None
@@ -86,8 +101,8 @@ class BoundBackward:
     def _draw(self, encoded: Tensor, source: Tensor) -> _Posterior:
         """Draw codes from the posteriors of a batch."""
         mean, unclamped = encoded.chunk(2, dim=1)
-        if self.network.skip_in is not None:
-            mean = torch.addmm(mean, source, self.network.skip_in.t())
+        if self.skips[0] is not None:
+            mean = torch.addmm(mean, source, self.skips[0].transposed)
         log_variance = unclamped.clamp(LOWEST_LOG_VARIANCE, HIGHEST_LOG_VARIANCE)
         spread = (0.5 * log_variance).exp_()
         noise = torch.empty_like(mean).normal_(generator=self.generator)
@@ -101,43 +116,43 @@ class BoundBackward:
 
         The gradient by the dispersions is stored.
         """
-        network, n_features = self.network, self.n_features
-        output = decoded[:, :n_features]
-        if network.skip_out is not None:
-            output.addmm_(code, network.skip_out)
-        logarithms: Tensor = network.log_dispersion
-        if network.config["varies"]:
+        n_features = self.n_features
+        output = decoded[:, :n_features] if self.varies else decoded
+        if self.skips[1] is not None:
+            output.addmm_(code, self.skips[1].weight)
+        logarithms = self.log_dispersion
+        if self.varies:
             logarithms = logarithms + decoded[:, n_features:]  # (n, n_features)
             clamped = logarithms.clamp(LOWEST_LOG_VARIANCE, HIGHEST_LOG_VARIANCE)
         else:
             clamped = logarithms
         above_floor = clamped.exp()
-        slopes = self.likelihood.slopes(output, target, above_floor + network.floor)
+        slopes = self.likelihood.slopes(output, target, above_floor + self.floor)
         by_output, by_dispersion = slopes.by_output.mul_(factor), slopes.by_dispersion
         if by_dispersion is None:
             return slopes.rows, by_output
         # (n, n_dispersions)
         by_logarithm = by_dispersion.mul_(factor).mul_(above_floor)
         direct = by_output
-        if network.config["varies"]:
+        if self.varies:
             by_logarithm = _aten.hardtanh_backward(
                 by_logarithm, logarithms, LOWEST_LOG_VARIANCE, HIGHEST_LOG_VARIANCE
             )
             direct = torch.cat([by_output, by_logarithm], dim=1)
-        torch.sum(by_logarithm, 0, out=network.log_dispersion.grad)
+        torch.sum(by_logarithm, 0, out=self.log_dispersion_gradient)
         return slopes.rows, direct
 
     def _backward_decoder(
         self, direct: Tensor, code: Tensor, outward: Passes
     ) -> Tensor:
         """Store the gradients of the decoder; return that by the codes."""
-        skip = self.network.skip_out
+        skip = self.skips[1]
         gradient = self.decoder.backward(direct, outward)
         by_code = self.decoder.to_input(gradient)  # (n, n_components)
         if skip is not None:
             by_output = direct[:, : self.n_features]
-            torch.mm(code.t(), by_output, out=skip.grad)
-            by_code.addmm_(by_output, skip.t())
+            torch.mm(code.t(), by_output, out=skip.gradient)
+            by_code.addmm_(by_output, skip.transposed)
         return by_code
 
     def _backward_encoder(
@@ -154,9 +169,9 @@ class BoundBackward:
         by_log_variance = _aten.hardtanh_backward(
             by_log_variance, unclamped, LOWEST_LOG_VARIANCE, HIGHEST_LOG_VARIANCE
         )
-        skip = self.network.skip_in
+        skip = self.skips[0]
         if skip is not None:
-            torch.mm(by_mean.t(), inward[0][0], out=skip.grad)
+            torch.mm(by_mean.t(), inward[0][0], out=skip.gradient)
         # (n, 2 * n_components)
         self.encoder.backward(torch.cat([by_mean, by_log_variance], dim=1), inward)
         return divergence
