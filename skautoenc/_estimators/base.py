@@ -138,6 +138,18 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
         """Whether some of the rows are held out to validate by."""
         return bool(self.early_stopping)
 
+    def _hold_out(
+        self,
+        data: TrainingData,
+        form: Any,
+        before: Model[Any] | None,
+        random_state: np.random.RandomState,
+    ) -> tuple[TrainingData, TrainingData | None]:
+        """Return the rows to train on, and those to validate by."""
+        if not self._holds_out(data):
+            return data, None
+        return data.split(self.validation_fraction, random_state)
+
     def _columns_of(self, form: Any) -> Any:
         """Return what distinguishes these columns from others with equal rows.
 
@@ -199,9 +211,7 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
         if checkpoint is not None and seed is None:
             seed = checkpoint.seed
         random_state = check_random_state(seed)
-        held_out = None
-        if self._holds_out(data):
-            data, held_out = data.split(self.validation_fraction, random_state)
+        data, held_out = self._hold_out(data, form, before, random_state)
         # A user's network builder may itself call `fit`. Train such nested fits
         # immediately; queueing them would deadlock the outer one.
         token = training_strategy.set(train_alone)

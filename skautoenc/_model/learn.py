@@ -50,11 +50,14 @@ class Training:
         The input side, on the device of the run.
     run : Run
         The run.
+    held_out : Rows or None, default=None
+        Rows that are held out.
     """
 
     plan: Plan
     side: Side
     run: Run
+    held_out: Rows | None = None
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ def set_up(
     data : TrainingData
         The training rows.
     held_out : TrainingData or None
-        Rows for validation.
+        Rows for validation and calibration.
     random_state : RandomState
         One number is drawn from it, the seed of all random draws of the fit.
     before : Model, optional
@@ -143,6 +146,7 @@ def set_up(
         n_iter_no_change=plan.n_iter_no_change,
         far=plan.far,
     )
+    others = None if held_out is None else side.rows(held_out)
     run = Run(
         step,
         rows,
@@ -155,11 +159,11 @@ def set_up(
         ),
         schedule,
         stopping,
-        validation=None if held_out is None else side.rows(held_out),
+        validation=others if plan.validates else None,
         generator=streams.weights,
         work=work,
     )
-    return Training(plan, side, run)
+    return Training(plan, side, run, others)
 
 
 def conclude(training: Training) -> Learnt:
@@ -181,6 +185,10 @@ def conclude(training: Training) -> Learnt:
         _report_divergence(run)
     network = run.step.network
     bind_generator(network, None)
+    calibrate = training.plan.calibrate
+    if calibrate is not None and training.held_out is not None:
+        with one_thread(run.rows.device):
+            calibrate(network, run.step.objective, training.held_out)
     # With the weights, the block of memory holds gradients and moments, which are
     # no longer needed. Copies of the weights release it.
     network.zero_grad(set_to_none=True)

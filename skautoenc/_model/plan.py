@@ -15,6 +15,8 @@ from .._training.optimizers import Solver
 
 # Takes a network, standardised training rows, how many rows these are and a generator.
 Start = Callable[[Any, Rows, float, torch.Generator], None]
+# Takes a network, the objective and held-out rows.
+Calibrate = Callable[[Any, Any, Rows], None]
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,11 @@ class Plan:
     continue_side : callable or None, default=None
         Maps the side of an earlier fit, from which training continues, to a side that
         includes the new data; None keeps the side.
+    calibrate : callable or None, default=None
+        Changes the trained network, given the objective and the held-out rows.
+    validates : bool, default=True
+        Whether the loss of held-out rows decides when to stop and which weights to
+        keep.
     single_row : bool, default=False
         Whether the data may be a single row. Networks then normalise it as in
         evaluation mode.
@@ -128,4 +135,6 @@ class Plan:
     start: Start | None = None
     far: float | None = None
     continue_side: Callable[[Any], Any] | None = None
+    calibrate: Calibrate | None = None
+    validates: bool = True
     single_row: bool = False
