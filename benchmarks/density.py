@@ -141,7 +141,12 @@ def print_speed(n_epochs: int = 20) -> None:
     """Time fits of one network to the digits: 64, 128, 64, 8 and back."""
     X = (load_digits().data / 16).astype(np.float32)
     ours = VariationalAutoencoder(
-        8, hidden_layer_sizes=(128, 64), max_iter=n_epochs, early_stopping=False
+        8,
+        covariance_type="spherical",
+        hidden_layer_sizes=(128, 64),
+        linear_skip=False,
+        max_iter=n_epochs,
+        early_stopping=False,
     )
     fits: dict[str, Callable[[], object]] = {"ours": partial(ours.fit, X)}
     for name, make in (("pyod", _fit_of_pyod), ("pythae", _fit_of_pythae)):

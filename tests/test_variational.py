@@ -6,7 +6,13 @@ from onnxruntime import InferenceSession
 from scipy import sparse
 from scipy.stats import multivariate_normal
 from sklearn.base import clone
-from sklearn.datasets import load_breast_cancer, load_digits, load_iris
+from sklearn.datasets import (
+    load_breast_cancer,
+    load_diabetes,
+    load_digits,
+    load_iris,
+    load_wine,
+)
 from sklearn.decomposition import PCA, FactorAnalysis
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
@@ -146,6 +152,20 @@ def test_training_does_not_end_below_pca():
     X_test = np.random.default_rng(1).normal(size=(500, 6))
     expected = PCA(2).fit(X).score_samples(X_test)
     np.testing.assert_allclose(fitted.score_samples(X_test), expected, atol=1e-4)
+
+
+@pytest.mark.slow  # whole fits at defaults
+@pytest.mark.parametrize(
+    "load", [load_iris, load_diabetes, load_breast_cancer, load_wine, load_digits]
+)
+def test_defaults_do_not_end_below_pca(load):
+    X = load().data if load is load_digits else standardised(load)
+    X_train, X_test = train_test_split(X, random_state=0)
+    fitted = VariationalAutoencoder(random_state=0).fit(X_train)
+    linear = PCA(fitted.n_components_).fit(X_train).score(X_test)
+    assert fitted.score(X_test) >= linear - 1e-4
+    if load is load_digits:
+        assert fitted.score(X_test) > linear + 30
 
 
 def test_bound_of_a_linear_model_is_tight(linear):

@@ -12,10 +12,8 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.callback import with_callbacks
 from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from .._data.columns import KINDS, Table
@@ -38,6 +36,7 @@ from .._persistence.schemas import (
     list_of,
 )
 from .base import can_stream
+from .decorators import available_if, with_callbacks
 from .table import TableAutoencoder
 
 
@@ -359,6 +358,9 @@ class TabularAutoencoderTransformer(TableAutoencoder):
     """
 
     __module__ = "skautoenc"
+
+    column_kinds_: dict[str, str]
+    features_scale_: float
 
     _fitted_schema = {
         **ANY_AUTOENCODER,
