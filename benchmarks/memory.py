@@ -39,8 +39,8 @@ def memory_mapped(n_rows: int) -> Any:
 
 
 def thin(n_rows: int) -> Any:
-    return sparse.random_array(
-        (n_rows, 5_000), density=0.01, format="csr", dtype=np.float32, rng=0
+    return sparse.random(
+        n_rows, 5_000, density=0.01, format="csr", dtype=np.float32, random_state=0
     )
 
 
