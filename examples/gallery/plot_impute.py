@@ -67,5 +67,5 @@ plt.show()
 # more than their values. ``AutoencoderImputer(add_indicator=True)`` adds columns that
 # tell.
 #
-# The imputer can also draw values instead of predicting the most plausible ones. Several
-# draws show how uncertain a filled value is (:doc:`/tables`).
+# The imputer can also draw values instead of predicting the most plausible ones.
+# Several draws show how uncertain a filled value is (:doc:`/tables`).

@@ -30,7 +30,7 @@ drawn = model.sample(333, random_state=0)
 drawn.head()
 
 # %%
-# The drawn rows look like the real ones, species by species.
+# Most drawn rows lie where the real ones of their species do.
 figure, axes = plt.subplots(
     1, 2, figsize=(8, 3.4), sharex=True, sharey=True, layout="constrained"
 )
