@@ -243,7 +243,8 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
         except KeyboardInterrupt:
             warn("Training interrupted by user.")
         self.__dict__.update(self._attributes(conclude(training), run, goes_on=goes_on))
-        report_dead_layer(training)
+        if run.step.network.rectifiers():
+            report_dead_layer(training)
         context.call_on_fit_task_end(**task, reconstruction_attributes={})
 
     def _epochs(
@@ -336,7 +337,7 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
         """Return the fitted attributes."""
         model = learnt.model
         losses = [*(self.loss_curve_ if goes_on else []), *run.losses]
-        scores = run.validation_scores
+        scores = [] if run.validation is None else run.validation_scores
         if goes_on:
             scores = (self.validation_scores_ or []) + scores
         last = losses[-1] if losses else math.nan

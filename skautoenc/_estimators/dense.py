@@ -650,7 +650,8 @@ class AutoencoderTransformer(MatrixAutoencoder):
 
     def _validate_params(self) -> None:
         super()._validate_params()
-        check_layer_sizes(self)
+        if not isinstance(self.hidden_layer_sizes, str):
+            check_layer_sizes(self)
         if isinstance(self.network, torch.nn.Module):
             refuse(self, "network", "a class or a function, never an instance")
         if self.network is not None and self.features == "stack":
