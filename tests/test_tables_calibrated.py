@@ -99,3 +99,64 @@ def test_early_stopping_calibrates_by_the_rows_that_are_held_out(noisy):
     ).fit(train)
     assert len(transformer.validation_scores_) == transformer.n_iter_
     assert 0.8 < share_covered(transformer, test) < 0.97
+
+
+# Log-likelihoods of cells
+
+
+@pytest.fixture(scope="module")
+def fitted(noisy):
+    return TabularAutoencoderTransformer(
+        number_output="distribution", random_state=0
+    ).fit(noisy[0])
+
+
+def test_cells_are_likelier_given_their_own_row(noisy, fitted):
+    _, test = noisy
+    nats = fitted.cell_log_likelihood(test)
+    assert nats.shape == test.shape
+    assert (nats <= 0).all()
+    mixed = test.copy()
+    mixed["b"] = test["b"].sample(frac=1, random_state=0).to_numpy()
+    swapped = fitted.cell_log_likelihood(mixed)
+    assert swapped[:, 1].mean() < nats[:, 1].mean() - 0.2
+    # Better than a column alone, whose bins have equal shares.
+    n_bins = fitted._model.side.table.layout.n_bins[1]
+    assert nats[:, 1].mean() > -np.log(n_bins)
+
+
+def test_a_cell_is_not_known_when_its_own_likelihood_is_told(noisy, fitted):
+    train, test = noisy
+    words = [test.assign(word=word) for word in ("yes", "no")]
+    nats = [fitted.cell_log_likelihood(each)[:, -1] for each in words]
+    np.testing.assert_allclose(np.exp(nats).sum(axis=0), 1, rtol=1e-5)
+    values = np.linspace(train["b"].min(), train["b"].max(), 2000)
+    row = test.iloc[[0] * len(values)].assign(b=values)
+    likelihoods = np.unique(fitted.cell_log_likelihood(row)[:, 1].round(4))
+    assert np.exp(likelihoods).sum() < 1.001
+
+
+def test_missing_unknown_and_far_cells(noisy, fitted):
+    _, test = noisy
+    row = test.iloc[[0, 0, 0, 0]].copy()
+    row.iloc[1, 1] = np.nan
+    row.iloc[2, 1] = 100.0
+    row.iloc[3, -1] = "perhaps"
+    nats = fitted.cell_log_likelihood(row)
+    assert np.isnan(nats[1, 1])
+    assert np.isfinite(np.delete(nats[1], 1)).all()
+    assert nats[2, 1] < -20
+    assert nats[3, -1] == pytest.approx(
+        min(
+            fitted.cell_log_likelihood(row.iloc[[0]].assign(word=w))[0, -1]
+            for w in ("yes", "no")
+        ),
+        rel=1e-4,
+    )
+    alone = fitted.cell_log_likelihood(test.iloc[[3]])
+    np.testing.assert_array_equal(alone, fitted.cell_log_likelihood(test)[[3]])
+
+
+def test_means_alone_have_no_likelihoods(noisy):
+    transformer = TabularAutoencoderTransformer(max_iter=1).fit(noisy[0])
+    assert not hasattr(transformer, "cell_log_likelihood")

@@ -67,9 +67,10 @@ def check_rows(
     if not reset and _is_as_in_fit(estimator, X, min_rows):
         _check_finite(X, None, first_row)
         return X
-    X = to_numpy(X)
-    refuse_unread(X)
-    refuse_misread(X, first_row)
+    if type(X) is not np.ndarray or X.dtype.kind not in "biuf":
+        X = to_numpy(X)
+        refuse_unread(X)
+        refuse_misread(X, first_row)
     try:
         # Values of longdouble that float64 does not hold become infinite.
         with np.errstate(over="ignore"):

@@ -8,9 +8,7 @@ from typing import Any, Literal, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.callback import with_callbacks
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.metaestimators import available_if
 from torch import Tensor
 
 from .._data.validation import as_widths, refuse
@@ -22,6 +20,7 @@ from .._objectives.augmentation import shift
 from .._objectives.objectives import Change, Objective, ReconstructionObjective
 from .._persistence.schemas import MATRIX_AUTOENCODER, counts, is_a
 from .base import can_stream
+from .decorators import available_if, with_callbacks
 from .images import IMAGE_SHAPE_CONSTRAINT, ImageInput
 from .matrix import MatrixAutoencoder
 

@@ -10,9 +10,7 @@ from typing import Any, Literal, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.callback import with_callbacks
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
-from sklearn.utils.metaestimators import available_if
 
 from .._data.rows import TrainingData
 from .._data.validation import as_widths, check_layer_sizes, refuse
@@ -35,6 +33,7 @@ from .._persistence.schemas import (
 )
 from .._preparation.explained_variance import count_components
 from .base import can_stream
+from .decorators import available_if, with_callbacks
 from .matrix import MatrixAutoencoder
 
 # Largest hidden layers by default, of most data and of wide sparse rows, where larger
@@ -503,6 +502,16 @@ class AutoencoderTransformer(MatrixAutoencoder):
 
     __module__ = "skautoenc"
 
+    hidden_layer_sizes_: tuple[int, ...] | None
+    sparsity_: str | None
+    sparsity_rate_: float | None
+    explained_variance_ratio_: NDArray[np.float64] | None
+    whitening_: NDArray[np.float32] | None
+    dewhitening_: NDArray[np.float32] | None
+    code_mean_: NDArray[np.float32] | None
+    code_whitening_: NDArray[np.float32] | None
+    code_dewhitening_: NDArray[np.float32] | None
+
     _fitted_schema = {
         **MATRIX_AUTOENCODER,
         "network_": is_a(DenseAutoencoder, CustomAutoencoder),
@@ -641,7 +650,8 @@ class AutoencoderTransformer(MatrixAutoencoder):
 
     def _validate_params(self) -> None:
         super()._validate_params()
-        check_layer_sizes(self)
+        if not isinstance(self.hidden_layer_sizes, str):
+            check_layer_sizes(self)
         if isinstance(self.network, torch.nn.Module):
             refuse(self, "network", "a class or a function, never an instance")
         if self.network is not None and self.features == "stack":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,14 @@ class ModelHolder(CallbackSupportMixin, Savable, ABC):
     # The attribute that a fit sets last: an estimator that has it is fitted.
     _last_attribute: ClassVar[str]
     _model: Any
+
+    n_features_in_: int
+    feature_names_in_: NDArray[np.object_]
+
+    if TYPE_CHECKING:
+        # scikit-learn's methods have no types, and chains would lose their class.
+        def set_callbacks(self, *callbacks: Any) -> Self: ...
+        def set_fit_request(self, **requests: bool | str | None) -> Self: ...
 
     @abstractmethod
     def _make_model(self) -> Any:
@@ -63,6 +71,12 @@ class FittedEstimator(
     ABC,
 ):
     """A transformer whose fitted attributes describe a model."""
+
+    if TYPE_CHECKING:
+
+        def set_output(
+            self, *, transform: Literal["default", "pandas", "polars"] | None = None
+        ) -> Self: ...
 
     # Validates a matrix. Estimators of images also determine the image shape in it.
     _check_rows = check_rows

@@ -64,6 +64,10 @@ class MatrixAutoencoder(BaseAutoencoder):
     _side = MatrixSide
     _model: Model[MatrixSide]
 
+    mean_: NDArray[np.float64]
+    scale_: float
+    row_total_: float
+
     # Values of parameters that a subclass does not offer.
     ordered: Any = False
     n_neighbors: Any = None

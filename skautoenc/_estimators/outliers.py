@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import false_discovery_control
 from sklearn.base import OutlierMixin, clone
-from sklearn.callback import with_callbacks
 from sklearn.utils import Tags, check_random_state, check_scalar, get_tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
@@ -46,6 +45,7 @@ from .._persistence.schemas import (
 )
 from .._training.seeds import draw_seed
 from .base import BaseAutoencoder
+from .decorators import with_callbacks
 from .dense import AutoencoderTransformer
 from .fitted import ModelHolder
 from .parameters import Parameters
@@ -194,6 +194,13 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
     """
 
     __module__ = "skautoenc"
+
+    estimators_: list[BaseAutoencoder]
+    offset_: float
+    max_samples_: int
+    calibration_scores_: NDArray[np.float64]
+    column_center_: NDArray[np.float64] | None
+    column_scale_: NDArray[np.float64] | None
 
     _last_attribute = "calibration_scores_"
     _model: OutlierModel

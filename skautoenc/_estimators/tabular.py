@@ -12,16 +12,15 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.callback import with_callbacks
 from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from .._data.columns import KINDS, Table
 from .._data.conditions import nothing_given, read_conditions
 from .._data.frames import Schema
 from .._data.validation import as_widths, check_codes, check_layer_sizes, refuse
+from .._model.likelihood import cell_log_likelihoods
 from .._model.sampling import draw_cells
 from .._model.table import TableSide
 from .._networks.autoencoder import Autoencoder
@@ -37,6 +36,7 @@ from .._persistence.schemas import (
     list_of,
 )
 from .base import can_stream
+from .decorators import available_if, with_callbacks
 from .table import TableAutoencoder
 
 
@@ -59,7 +59,8 @@ class TabularAutoencoderTransformer(TableAutoencoder):
     - :meth:`impute` fills missing values.
     - :meth:`sample` draws new rows, with ``number_output="distribution"``.
     - :meth:`inverse_transform` returns a frame like that of `fit`.
-    - :meth:`reconstruction_error` tells which cells are implausible.
+    - :meth:`reconstruction_error` tells which cells are implausible, and
+      :meth:`cell_log_likelihood` how likely they are given the rest of the row.
 
     Parameters
     ----------
@@ -357,6 +358,9 @@ class TabularAutoencoderTransformer(TableAutoencoder):
     """
 
     __module__ = "skautoenc"
+
+    column_kinds_: dict[str, str]
+    features_scale_: float
 
     _fitted_schema = {
         **ANY_AUTOENCODER,
@@ -865,6 +869,58 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         check_is_fitted(self)
         errors: NDArray[np.float32] = self._model.cell_errors(self._read_rows(X))
         return errors
+
+    @available_if(can_draw)
+    def cell_log_likelihood(self, X: Any) -> NDArray[np.float32]:
+        """Return the log-likelihood of each cell, given the others of its row.
+
+        Parameters
+        ----------
+        X : frame or array-like of shape (n_samples, n_features)
+            Rows to score.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features), float32
+            Natural logarithms (nats) of the probability of the category, or of the bin
+            that a number or a date lies in, if only the other cells of the row are
+            known. Bins hold about equal shares of the rows of `fit`, so values of
+            different columns can be compared. Beyond the range of `fit` a nat is
+            subtracted for each standard deviation. A category that is rare, or was not
+            in `fit`, is as likely as the least likely one. NaN for missing cells, and
+            for columns without any value in `fit`.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If a column differs from that of `fit`.
+        AttributeError
+            If `number_output` is not "distribution".
+
+        Notes
+        -----
+        Each cell is hidden in turn, so this takes as many passes as there are columns.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import pandas as pd
+        >>> from skautoenc import TabularAutoencoderTransformer
+        >>> rng = np.random.default_rng(0)
+        >>> size = rng.normal(170, 10, 400).round()
+        >>> frame = pd.DataFrame({"size": size, "fits": np.where(size > 175, "L", "S")})
+        >>> transformer = TabularAutoencoderTransformer(
+        ...     number_output="distribution", random_state=0
+        ... ).fit(frame)
+        >>> rows = pd.DataFrame({"size": [190.0, 190.0], "fits": ["L", "S"]})
+        >>> nats = transformer.cell_log_likelihood(rows)
+        >>> bool(nats[0, 1] > -0.2), bool(nats[1, 1] < -2)
+        (True, True)
+        """
+        check_is_fitted(self)
+        return cell_log_likelihoods(self._model, self._read_rows(X))
 
     def score_samples(self, X: Any) -> NDArray[np.float32]:
         """Score each row by how well it is reconstructed.

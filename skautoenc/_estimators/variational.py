@@ -10,11 +10,9 @@ from typing import Any, Literal, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.callback import with_callbacks
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from .._data.array_api import as_given
@@ -43,6 +41,7 @@ from .._persistence.schemas import MATRIX_AUTOENCODER, is_a, is_among
 from .._training.seeds import draw_seed
 from .._warnings import warn
 from .base import can_stream
+from .decorators import available_if, with_callbacks
 from .matrix import MatrixAutoencoder, Parts
 
 # The likelihood is in place of a loss, and of rows as they are.
@@ -351,6 +350,10 @@ class VariationalAutoencoder(MatrixAutoencoder):
     """
 
     __module__ = "skautoenc"
+
+    hidden_layer_sizes_: tuple[int, ...]
+    likelihood_: str
+    n_active_units_: int
 
     _fitted_schema = {
         **MATRIX_AUTOENCODER,

@@ -19,7 +19,7 @@ from .._networks.layers import bind_generator
 from .._networks.weights import copy_weights, same_shapes
 from .._preparation.neighbors import diffuse
 from .._preparation.whitening import learn_code_whitening
-from .._training.batches import Batches
+from .._training.batches import Batches, number_of_batches
 from .._training.optimizers import Solver, make_optimizer
 from .._training.ordering import explained_by_each
 from .._training.resources import compute, one_thread, resolve_device, step_work
@@ -122,8 +122,8 @@ def set_up(
     n_samples, batch_size = data.shape[0], plan.budget.batch_size
     work = step_work(network.n_multiplications, min(batch_size, n_samples))
     device = resolve_device(plan.device, work)
-    streams = spawn_streams(draw_seed(random_state), device)
     with one_thread(_CPU):
+        streams = spawn_streams(draw_seed(random_state), device)
         # What is learnt in closed form is learnt from held-out rows too.
         seen = data if seen is None else seen
         side, rows = _start(plan, network, seen, before, streams)
@@ -199,7 +199,7 @@ def conclude(training: Training) -> Learnt:
 
 
 def report_dead_layer(training: Training) -> None:
-    """Warn of a hidden layer in which most units are dead after training.
+    """Warn of a rectified layer in which most units are dead after training.
 
     Warns
     -----
@@ -207,8 +207,6 @@ def report_dead_layer(training: Training) -> None:
         If most of the rectified units of a hidden layer are zero for all rows.
     """
     network, rows = training.run.step.network, training.run.rows
-    if not network.rectifiers():
-        return
     with one_thread(rows.device):
         found = dead_layer(network, rows[rows.spread(N_SAMPLE)])
     if found is None:
@@ -256,7 +254,8 @@ def _network_to_train(plan: Plan, before: Model[Any] | None) -> Autoencoder:
 
 def _in_batches(data: TrainingData, network: Autoencoder, plan: Plan) -> TrainingData:
     """Return the rows in the form that batches need."""
-    n_samples, n_batches = data.shape[0], plan.budget.n_batches
+    n_samples = data.shape[0]
+    n_batches = number_of_batches(n_samples, plan.budget.batch_size)
     smallest = n_samples // n_batches
     is_single = plan.single_row and n_samples == 1
     if smallest < network.smallest_batch and not is_single:

@@ -27,8 +27,6 @@ class Budget:
     ----------
     batch_size : int
         Minimum number of rows in a batch, if there are enough rows.
-    n_batches : int
-        Number of batches of an epoch.
     max_iter : int
         Maximum number of epochs.
     max_iter_from_pca : int or None
@@ -38,7 +36,6 @@ class Budget:
     """
 
     batch_size: int
-    n_batches: int
     max_iter: int
     max_iter_from_pca: int | None
     learning_rate: str
