@@ -91,11 +91,12 @@ def candidates(method: str, n_features: int, unit: float) -> Iterator[BaseEstima
         for bandwidth in (0.1, 0.2, 0.35, 0.5, 0.7, 1.0):
             yield KernelDensity(bandwidth=bandwidth * unit)
     else:
-        for n in ("auto", n_features - 1):
+        ours = VariationalAutoencoder(random_state=0)
+        for width in ("auto", n_features - 1):
             for kind in ("diag", "heteroscedastic"):
-                for floor in (1e-3, 1e-2):
-                    yield VariationalAutoencoder(
-                        n, covariance_type=kind, reg_covar=floor, random_state=0
+                for share in (1e-3, 1e-2):
+                    yield clone(ours).set_params(
+                        n_components=width, covariance_type=kind, reg_covar=share
                     )
 
 
