@@ -92,9 +92,12 @@ def candidates(method: str, n_features: int, unit: float) -> Iterator[BaseEstima
             yield KernelDensity(bandwidth=bandwidth * unit)
     else:
         ours = VariationalAutoencoder(random_state=0)
-        for kind in ("diag", "heteroscedastic"):
-            for width in ("auto", n_features - 1):
-                yield clone(ours).set_params(n_components=width, covariance_type=kind)
+        for width in ("auto", n_features - 1):
+            for kind in ("diag", "heteroscedastic"):
+                for share in (1e-3, 1e-2):
+                    yield clone(ours).set_params(
+                        n_components=width, covariance_type=kind, reg_covar=share
+                    )
 
 
 def chosen(method: str, train: Values) -> BaseEstimator:

@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks import (
     density,
     density_images,
+    draws,
     features,
     memory,
     outliers,
@@ -309,3 +310,16 @@ def test_density_of_images(monkeypatch, capsys):
     lines = capsys.readouterr().out.splitlines()
     shares = [float(line.split()[-1][:-1]) for line in lines]
     assert min(shares) > 50
+
+
+def test_draws(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(draws, "N_ROWS", 100)
+    monkeypatch.setattr(draws, "N_DRAWS", 5)
+    output = tmp_path / "lines.csv"
+    line = ["draws", "--output", str(output), "--data", "titanic"]
+    monkeypatch.setattr(sys, "argv", line)
+    draws.main()
+    table = pd.read_csv(output)
+    assert len(table) == len(draws.REASONS) * len(draws.IMPUTERS)
+    assert (table["CRPS"] > 0).all()
+    assert "Mean rank" in capsys.readouterr().out

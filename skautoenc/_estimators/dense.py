@@ -86,7 +86,9 @@ class AutoencoderTransformer(MatrixAutoencoder):
           `sparsity_rate` [5]_.
         - None leaves the code dense and linear.
         - "auto" is "lifetime", which leaves no unit unused, if ``n_components >=
-          n_features`` and the code is not `ordered`. Otherwise it is None.
+          n_features`` and the code is not `ordered`. Otherwise it is None. With
+          ``n_components="auto"`` it is "lifetime" for any number of features, except
+          for sparse matrices of more than 1000 columns, whose code is dense.
 
     sparsity_rate : float in (0, 1) or "auto", default="auto"
         Share of the activations of a sparse code that reach the decoder. With "kl" it
@@ -701,7 +703,12 @@ class AutoencoderTransformer(MatrixAutoencoder):
             is_narrow = tuple(sizes) == _NARROW_SIZES
         if is_narrow and self.linear_skip:
             build = partial(build, largest_sizes=_NARROW_SIZES)
-        return replace(plan, build_network=build)
+        if before is None:
+            # On wide sparse rows, a fit of a sparse code would take many times longer.
+            is_dictionary = self.n_components == "auto" and not data.is_wide_sparse
+        else:
+            is_dictionary = before.network.config.get("sparsity") is not None
+        return replace(plan, build_network=partial(build, is_dictionary=is_dictionary))
 
     def _count_components(self, data: TrainingData, before: Model[Any] | None) -> int:
         """Return the width of the code."""
@@ -721,6 +728,7 @@ class AutoencoderTransformer(MatrixAutoencoder):
         largest_sizes: tuple[int, int] = _SIZES,
         *,
         n_components: int = 0,
+        is_dictionary: bool = False,
     ) -> Autoencoder:
         if self.network is not None:
             return CustomAutoencoder(
@@ -730,8 +738,8 @@ class AutoencoderTransformer(MatrixAutoencoder):
             )
         sparsity = self.sparsity
         if sparsity == "auto":
-            dense = self.ordered or n_components < n_features
-            sparsity = None if dense else "lifetime"
+            is_wide = is_dictionary or n_components >= n_features
+            sparsity = "lifetime" if is_wide and not self.ordered else None
         sizes = _resolve_hidden_layer_sizes(
             self.hidden_layer_sizes, n_features, sparsity, largest_sizes
         )
