@@ -45,10 +45,12 @@ from .._persistence.schemas import (
 )
 from .._training.seeds import draw_seed
 from .base import BaseAutoencoder
+from .convolutional import ConvAutoencoderTransformer
 from .dense import AutoencoderTransformer
 from .fitted import ModelHolder
 from .parameters import Parameters
 from .tabular import TabularAutoencoderTransformer
+from .variational import VariationalAutoencoder
 
 # Maximum numbers of rows to learn from: threshold and units of scores; units of cells.
 _N_CALIBRATION = 10_000
@@ -214,7 +216,13 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
         "_part_scales": array(np.float64, 1),
     }
     _parameter_constraints: dict[str, list[Any]] = {
-        "autoencoder": [BaseAutoencoder, None],
+        "autoencoder": [
+            AutoencoderTransformer,
+            ConvAutoencoderTransformer,
+            TabularAutoencoderTransformer,
+            VariationalAutoencoder,
+            None,
+        ],
         "contamination": [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="right")],
         "false_alarm_rate": [Interval(Real, 0, 0.5, closed="right")],
         "n_estimators": [Interval(Integral, 4, MOST_MEMBERS, closed="both")],
@@ -664,7 +672,12 @@ def _small_dense() -> AutoencoderTransformer:
 
 def _small_tabular() -> TabularAutoencoderTransformer:
     return TabularAutoencoderTransformer(
-        32, hidden_layer_sizes=(64,), dropout=0.1, max_iter=60, batch_size=256
+        32,
+        hidden_layer_sizes=(64,),
+        dropout=0.1,
+        max_iter=60,
+        batch_size=256,
+        number_output="distribution",
     )
 
 

@@ -73,7 +73,19 @@ class BinnedNumbers:
 
         Zero where there is nothing to predict.
         """
-        found = self.log_shares(logits).gather(2, self.codes(numbers).unsqueeze(2))
+        return self._surprise(self.log_shares(logits), numbers)
+
+    def gaps(self, logits: Tensor, numbers: Tensor) -> Tensor:
+        """Return how far the bin of each number is from the likeliest, (n, n_numbers).
+
+        That is the difference of two log-likelihoods; see `surprise`.
+        """
+        shares = self.log_shares(logits)
+        likeliest = shares.amax(dim=2).masked_fill(~self.is_predicted, 0.0)
+        return self._surprise(shares, numbers) + likeliest
+
+    def _surprise(self, shares: Tensor, numbers: Tensor) -> Tensor:
+        found = shares.gather(2, self.codes(numbers).unsqueeze(2))
         return -found.squeeze(2).masked_fill(~self.is_predicted, 0.0)
 
 
