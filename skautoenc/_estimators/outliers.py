@@ -353,6 +353,10 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
             is_table = isinstance(template, TabularAutoencoderTransformer)
             wanted = 1024 if is_table else 512
         self.max_samples_ = max(1, min(int(wanted), len(rows) // 2))
+        if self.autoencoder is None and isinstance(
+            template, TabularAutoencoderTransformer
+        ):
+            template.set_params(max_iter=_table_epochs(self.max_samples_))
         drawn = _draw(len(rows), self.max_samples_, self.n_estimators, random_state)
         estimators, samples = [], []
         for chosen in drawn:
@@ -602,9 +606,9 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
         Returns
         -------
         surprise : ndarray or frame of shape (n_samples, n_features)
-            How unlikely each cell is given the rest of its row, by members that have
-            not seen it, in nats: 0 is as expected, and 3 is about as surprising as an
-            event of probability 1/20. Errors of numbers are relative to the usual
+            How much less likely each cell is than the best guess, given the rest of
+            its row, by members that have not seen it, in nats: 0 is as expected, and
+            3 is 20 times less likely. Errors of numbers are relative to the usual
             errors of their column. Missing values are NaN.
         expected : ndarray or frame of shape (n_samples, n_features)
             The predicted values. Both are frames for frames, and images for images.
@@ -675,10 +679,14 @@ def _small_tabular() -> TabularAutoencoderTransformer:
         32,
         hidden_layer_sizes=(64,),
         dropout=0.1,
-        max_iter=60,
         batch_size=256,
         number_output="distribution",
     )
+
+
+def _table_epochs(n_samples: int) -> int:
+    """Return the number of epochs; small samples get as many steps as large ones."""
+    return max(60, min(60 * 1000 // n_samples, 240))
 
 
 def _first(data: TrainingData, n_rows: int) -> TrainingData:
