@@ -13,7 +13,6 @@ from .._networks.tabular import TabularAutoencoder
 from .losses import Loss
 from .objectives import TabularObjective
 
-
 # Maximum difference of log-likelihoods between bins.
 LARGEST_GAP = 4.0
 
