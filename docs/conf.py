@@ -20,6 +20,7 @@ copyright = author
 release = version = skautoenc.__version__
 
 extensions = [
+    "browser_demo",
     "linked_names",
     "repository_links",
     "sphinx.ext.autodoc",
@@ -82,6 +83,7 @@ html_favicon = "_static/logo.svg"
 html_context = {"default_mode": "auto"}
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_js_files = [("demo.js", {"defer": "defer"})]
 html_copy_source = False
 html_show_sourcelink = False
 html_theme_options = {

@@ -31,6 +31,7 @@ def test_rows(digits):
 
 # Tests that only run when their mark is asked for, and why.
 ON_REQUEST = {
+    "integrations": "needs other packages; runs with -m integrations",
     "nightly": "takes many minutes; runs with -m nightly",
     "site": "opens the built documentation; runs with -m site",
 }

@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.datasets import load_digits
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import (
     density,
+    density_images,
+    draws,
     features,
     memory,
     outliers,
@@ -293,3 +296,30 @@ def test_density_compares_methods(monkeypatch, capsys):
     start, trained, *others = [float(value) for value in row[2:8]]
     assert trained >= start
     assert len(set(others)) == 1
+
+
+def test_density_of_images(monkeypatch, capsys):
+    X, y = load_digits(return_X_y=True)
+    rows = (X / 16).astype(np.float32), y
+    monkeypatch.setattr(density_images, "read", lambda folder, part: rows)
+    monkeypatch.setattr(density_images, "_N_SAMPLES", 20)
+    density_images.print_bounds(Path(), [1, 20], seed=0)
+    first, last = capsys.readouterr().out.splitlines()
+    assert float(first.split()[-4]) < float(last.split()[-4])
+    density_images.print_samples(Path(), seed=0, n_epochs=2)
+    lines = capsys.readouterr().out.splitlines()
+    shares = [float(line.split()[-1][:-1]) for line in lines]
+    assert min(shares) > 50
+
+
+def test_draws(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(draws, "N_ROWS", 100)
+    monkeypatch.setattr(draws, "N_DRAWS", 5)
+    output = tmp_path / "lines.csv"
+    line = ["draws", "--output", str(output), "--data", "titanic"]
+    monkeypatch.setattr(sys, "argv", line)
+    draws.main()
+    table = pd.read_csv(output)
+    assert len(table) == len(draws.REASONS) * len(draws.IMPUTERS)
+    assert (table["CRPS"] > 0).all()
+    assert "Mean rank" in capsys.readouterr().out

@@ -10,15 +10,19 @@ import pytest
 import torch
 from torch import nn
 
-from skautoenc import AutoencoderTransformer
+from skautoenc import AutoencoderTransformer, VariationalAutoencoder
 from skautoenc._networks import gradients
 from skautoenc._networks.convolutional import ConvolutionalAutoencoder
 from skautoenc._networks.dense import DenseAutoencoder
 from skautoenc._networks.gradients import closed_form_gradients
 from skautoenc._networks.layers import ACTIVATIONS
-from skautoenc._objectives.losses import SquaredError
+from skautoenc._networks.variational import DenseVariationalAutoencoder
+from skautoenc._objectives import objectives, variational
+from skautoenc._objectives.likelihoods import LIKELIHOODS
+from skautoenc._objectives.losses import LOSSES, SquaredError
 from skautoenc._objectives.objectives import ReconstructionObjective
-from skautoenc._training import optimizers, step
+from skautoenc._objectives.variational import VariationalObjective
+from skautoenc._training import optimizers
 from skautoenc._training.fitting import train_alone, training_strategy
 from skautoenc._training.joint import joint_key
 from skautoenc._training.optimizers import Solver, make_optimizer
@@ -97,6 +101,118 @@ def test_gradients_are_those_of_autograd(shape, weighted, corrupted):
         assert torch.equal(buffer, expected)
 
 
+BOUNDS = [
+    {"likelihood": "gaussian", "n_dispersions": 1},
+    {"likelihood": "gaussian", "n_dispersions": 12},
+    {"likelihood": "gaussian", "n_dispersions": 12, "varies": True},
+    {"likelihood": "bernoulli"},
+    {"likelihood": "poisson"},
+    {"likelihood": "poisson", "has_offset": True},
+    {"likelihood": "negative_binomial", "n_dispersions": 12},
+    {"likelihood": "negative_binomial", "n_dispersions": 12, "has_offset": True},
+]
+
+
+def make_bound(hidden_layer_sizes=(9, 7), linear_skip=True, kl_weight=0.7, **given):
+    """Return a variational network, with rows for it and its objective."""
+    config = {"n_dispersions": 0, "varies": False, "has_offset": False, **given}
+    generator = torch.Generator().manual_seed(0)
+    network = DenseVariationalAutoencoder(
+        n_features=12,
+        n_components=5,
+        hidden_layer_sizes=hidden_layer_sizes,
+        activation="silu",
+        linear_skip=linear_skip,
+        **config,
+    )
+    network.initialise(generator, torch.zeros(1, 12), None)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
+        # Beyond the limits of logarithms, where gradients are zero.
+        network.encoder[-1].bias[6] = 20
+        network.decoder[-1].bias[-1] = 20 if config["varies"] else 0
+    network.floor.fill_(0.01)
+    rows = torch.poisson(torch.full((30, 12), 2.0), generator=generator)
+    if config["likelihood"] == "bernoulli":
+        rows = rows.clamp(max=1)
+    mean, scale = rows.mean(dim=0), float(rows.std(dim=0).mean())
+    kind = LIKELIHOODS[config["likelihood"]]
+    loss = LOSSES[kind.loss_name](mean, scale)
+    likelihood = kind(loss, scale, has_offset=config["has_offset"])
+    objective = VariationalObjective(likelihood, kl_weight=kl_weight)
+    return network.train(), (rows - mean) / scale, objective
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("hidden", [(), (9, 7)])
+@pytest.mark.parametrize("linear_skip", [False, True])
+@pytest.mark.parametrize("config", BOUNDS, ids=repr)
+def test_bounds_have_the_gradients_of_autograd(config, linear_skip, hidden, weighted):
+    network, rows, objective = make_bound(hidden, linear_skip, **config)
+    other = copy.deepcopy(network)
+    generators = [torch.Generator().manual_seed(2) for _ in range(2)]
+    sample_weight = torch.rand(30, generator=GENERATOR) if weighted else None
+    loss = objective(other, rows, rows, sample_weight, generators[0])
+    loss.backward()
+    make_adam(network)
+    for parameter in network.parameters():
+        parameter.grad.fill_(7.0)  # What an earlier step has left.
+    gradients = objective.closed_form([network], generators[1])
+    with torch.no_grad():
+        found = gradients(rows, rows, sample_weight)
+    torch.testing.assert_close(found, loss.detach())
+    for (name, parameter), (_, expected) in zip(
+        network.named_parameters(), other.named_parameters(), strict=True
+    ):
+        gradient = expected.grad
+        if gradient is None:
+            gradient = torch.zeros_like(parameter)
+        torch.testing.assert_close(
+            parameter.grad,
+            gradient,
+            rtol=1e-4,
+            atol=1e-4,
+            msg=lambda m, name=name: f"{name}: {m}",
+        )
+
+
+@pytest.mark.parametrize("fault", [AttributeError, None])
+def test_bounds_whose_kernels_changed_are_left_to_autograd(monkeypatch, fault):
+    def other(gradient, inputs, outputs):
+        if fault is not None:
+            raise fault("no such kernel")
+        return 2 * gradient
+
+    network, _, objective = make_bound(likelihood="gaussian", n_dispersions=1)
+    make_adam(network)
+    monkeypatch.setitem(gradients._DERIVATIVES, "silu", other)
+    variational._agrees_with_autograd.cache_clear()
+    try:
+        assert objective.closed_form([network], GENERATOR) is None
+    finally:
+        monkeypatch.undo()
+        variational._agrees_with_autograd.cache_clear()
+    assert objective.closed_form([network], GENERATOR) is not None
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli", "negative_binomial"])
+def test_a_whole_variational_fit_is_the_same(train_rows, monkeypatch, likelihood):
+    X = train_rows if likelihood == "gaussian" else np.round(3 * abs(train_rows))
+    X = np.minimum(X, 1) if likelihood == "bernoulli" else X
+
+    def fit():
+        estimator = VariationalAutoencoder(
+            4, likelihood=likelihood, max_iter=3, random_state=0
+        )
+        return estimator.fit(X)
+
+    fast = fit()
+    monkeypatch.setattr(VariationalObjective, "closed_form", lambda *arguments: None)
+    slow = fit()
+    np.testing.assert_allclose(fast.loss_curve_, slow.loss_curve_, rtol=1e-3)
+
+
 @pytest.mark.parametrize("fault", ["changed", "gone"])
 def test_kernels_that_changed_are_left_to_autograd(monkeypatch, train_rows, fault):
     def fit():
@@ -163,7 +279,7 @@ def test_a_whole_fit_is_the_same(train_rows, monkeypatch, parameters):
         return estimator.fit(train_rows)
 
     fast = fit()
-    monkeypatch.setattr(step, "closed_form_gradients", lambda networks: None)
+    monkeypatch.setattr(objectives, "closed_form_gradients", lambda networks: None)
     slow = fit()
     np.testing.assert_allclose(fast.loss_curve_, slow.loss_curve_, rtol=1e-4)
     code = slow.transform(train_rows)

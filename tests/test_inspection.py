@@ -18,8 +18,10 @@ from skautoenc import (
     AutoencoderTransformer,
     ConvAutoencoderTransformer,
     PatchAutoencoderTransformer,
+    VariationalAutoencoder,
 )
 from skautoenc.inspection import (
+    DensityDisplay,
     FilterDisplay,
     LatentDisplay,
     LossCurveDisplay,
@@ -718,3 +720,67 @@ def test_outliers_of_what_is_no_detector(rows_and_detector, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match="Displays require matplotlib"):
         OutlierDisplay([0.0], 0, [[1.0]], [[1.0]], [[1.0]]).plot()
+
+
+@pytest.fixture(scope="module")
+def density():
+    X = np.random.default_rng(0).normal(size=(100, 16)) + np.arange(16)
+    return VariationalAutoencoder(3, max_iter=2, random_state=0).fit(X), X
+
+
+def test_density_draws_samples(density):
+    model, _ = density
+    display = DensityDisplay.from_estimator(model, n_images=8, random_state=0)
+    assert display.axes_.shape == (3, 3)
+    assert not display.axes_[2, 2].get_visible()
+    assert display.artists_[2, 2] is None
+    expected = model.sample(8, 0, add_noise=False)
+    artists = display.artists_.flat[:8]
+    drawn = np.stack([artist.get_array().ravel() for artist in artists])
+    np.testing.assert_allclose(drawn, expected, rtol=1e-6)
+    # Equal shades are equal values.
+    limits = {artist.get_clim() for artist in artists}
+    assert limits == {(expected.min(), expected.max())}
+
+
+def test_density_draws_the_plane_of_two_components(density):
+    model, _ = density
+    display = DensityDisplay.from_estimator(
+        model, kind="plane", components=(2, 0), n_images=10, image_shape=(16,)
+    )
+    assert display.axes_.shape == (3, 3)
+    drawn = np.stack([line.get_ydata() for line in display.artists_.flat])
+    codes = model.transform(drawn).reshape(3, 3, 3)
+    assert (np.diff(codes[..., 2], axis=1) > 0).all()
+    assert (np.diff(codes[..., 0], axis=0) < 0).all()
+    centre = model.inverse_transform(np.zeros((1, 3)))[0]
+    np.testing.assert_allclose(drawn[4], centre, rtol=1e-6)
+
+
+def test_density_draws_rows_by_their_log_likelihood(density):
+    model, X = density
+    display = DensityDisplay.from_estimator(model, X, kind="rows", n_images=4)
+    labels = [float(tile.get_xlabel()) for tile in display.axes_.flat]
+    scores = model.score_samples(X)
+    assert labels == sorted(labels, reverse=True)
+    assert labels[0] == pytest.approx(scores.max(), rel=1e-3)
+    assert labels[-1] == pytest.approx(scores.min(), rel=1e-3)
+    likeliest = display.artists_[0, 0].get_array().ravel()
+    np.testing.assert_allclose(likeliest, X[scores.argmax()])
+
+
+def test_density_display_explains_what_it_needs(density):
+    model, X = density
+    with pytest.raises(ValueError, match="needs X"):
+        DensityDisplay.from_estimator(model, kind="rows")
+    with pytest.raises(ValueError, match="kind must be one of"):
+        DensityDisplay.from_estimator(model, kind="grid")
+    for components in [(0, 0), (0, 3), (-1, 0)]:
+        with pytest.raises(ValueError, match="from 0 to 2"):
+            DensityDisplay.from_estimator(model, kind="plane", components=components)
+    with pytest.raises(TypeError, match="expects a VariationalAutoencoder"):
+        DensityDisplay.from_estimator(PCA(2).fit(X))
+    with pytest.raises(NotFittedError):
+        DensityDisplay.from_estimator(VariationalAutoencoder())
+    with pytest.raises(ValueError, match="same length"):
+        DensityDisplay(X[:2], [1.0]).plot()

@@ -257,9 +257,9 @@ NOT_YET = {
     "dataset": (
         lambda X: TensorDataset(torch.tensor(X)),
         "TensorDataset",
-        "Blocks(DataLoader(X",
+        "Blocks(X)",
     ),
-    "stream": (lambda X: Stream(), "Stream", "Blocks(DataLoader(X"),
+    "stream": (lambda X: Stream(), "Stream", "Blocks(X)"),
     "generator": (lambda X: (row for row in X), "generator", "Blocks of a function"),
     "iterator": (lambda X: iter(X), "iterator", "Blocks of a function"),
     "dict": (lambda X: dict(enumerate(X.T)), "dict", "pandas.DataFrame(X)"),
@@ -330,6 +330,40 @@ def test_loaders_are_blocks(quick, X, n_fields, batch_size):
     assert torch.equal(torch.get_rng_state(), before)
     np.testing.assert_array_equal(quick.fit(X).transform(X), code)
     assert next(len(block) for block in blocks) == batch_size
+
+
+class Rows(torch.utils.data.Dataset):
+    """Items of a row and a label."""
+
+    def __init__(self, X):
+        self.X = X
+
+    def __len__(self):
+        return len(self.X)
+
+    def __getitem__(self, n):
+        return self.X[n], 0
+
+
+class Lines(IterableDataset):
+    def __init__(self, X):
+        self.X = X
+
+    def __iter__(self):
+        return iter(self.X)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda X: TensorDataset(torch.tensor(X)), Rows, Lines],
+    ids=["tensors", "items", "stream"],
+)
+def test_data_sets_are_blocks(quick, make):
+    X = np.random.default_rng(0).normal(size=(1100, 3))
+    blocks = Blocks(make(X))
+    assert [len(block) for block in blocks] == [1024, 76]
+    code = quick.fit(blocks).transform(X)
+    np.testing.assert_array_equal(quick.fit(X).transform(X), code)
 
 
 def test_loaders_give_images(X):

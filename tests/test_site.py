@@ -6,6 +6,7 @@ CONTRIBUTING.md has the commands that build it and run these tests.
 import functools
 import html.parser
 import http.server
+import math
 import os
 import shutil
 import threading
@@ -28,6 +29,7 @@ KINDS = (
     "getting_started.html",
     "guide.html",
     "benchmarks.html",
+    "demo.html",
     "generated/skautoenc.AutoencoderTransformer.html",
     "auto_examples/index.html",
     "auto_examples/plot_filters.html",
@@ -208,6 +210,50 @@ def test_every_page_fits_a_phone_without_complaint(pages, address, open_page):
         if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
             wide.append(path)
     assert not wide
+
+
+@pytest.fixture
+def demo(open_page):
+    page = open_page("demo.html")
+    fault = page.evaluate("skautoencDemo.ready.then(x => x.fault || null)")
+    if fault:
+        assert fault in page.inner_text("#demo-status")
+        pytest.skip(f"the demo is left out: {fault}")
+    return page
+
+
+def test_demo_gives_the_classes_of_python(demo):
+    results = demo.evaluate(
+        """async () => {
+          const { samples } = await skautoencDemo.ready;
+          const found = [];
+          for (const row of samples.rows) found.push(await skautoencDemo.apply(row));
+          return { samples, found };
+        }"""
+    )
+    samples, found = results["samples"], results["found"]
+    assert len(found) == 10
+    assert [each["label"] for each in found] == samples["classes"]
+    for each, expected in zip(found, samples["probabilities"], strict=True):
+        assert each["probabilities"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_demo_reads_a_drawing(demo):
+    """A ring is a zero."""
+    box = demo.locator("#demo-drawing").bounding_box()
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    steps = [2 * math.pi * n / 24 for n in range(26)]
+    points = [
+        (middle[0] + 60 * math.sin(a), middle[1] - 90 * math.cos(a)) for a in steps
+    ]
+    demo.mouse.move(*points[0])
+    demo.mouse.down()
+    for point in points:
+        demo.mouse.move(*point)
+    demo.mouse.up()
+    demo.wait_for_function(
+        "document.getElementById('demo-class').textContent.startsWith('0 ')"
+    )
 
 
 CONTRAST = """

@@ -6,7 +6,13 @@ from onnxruntime import InferenceSession
 from scipy import sparse
 from scipy.stats import multivariate_normal
 from sklearn.base import clone
-from sklearn.datasets import load_breast_cancer, load_digits, load_iris
+from sklearn.datasets import (
+    load_breast_cancer,
+    load_diabetes,
+    load_digits,
+    load_iris,
+    load_wine,
+)
 from sklearn.decomposition import PCA, FactorAnalysis
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
@@ -34,7 +40,11 @@ def fitted():
 @pytest.fixture(scope="module")
 def linear():
     return VariationalAutoencoder(
-        2, hidden_layer_sizes=(), max_iter=20, random_state=0
+        2,
+        covariance_type="spherical",
+        hidden_layer_sizes=(),
+        max_iter=20,
+        random_state=0,
     ).fit(curve(400))
 
 
@@ -83,7 +93,9 @@ def test_wide_data_starts_near_probabilistic_pca():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(200, 3)) @ rng.normal(size=(3, 1100))
     X += 0.3 * rng.normal(size=X.shape)
-    start = VariationalAutoencoder(3, max_iter=0, random_state=0).fit(X)
+    start = VariationalAutoencoder(
+        3, covariance_type="spherical", max_iter=0, random_state=0
+    ).fit(X)
     # Unlike scikit-learn's, the noise has as many directions as there are columns.
     variance = start.noise_variance_
     assert variance == pytest.approx(0.09, rel=0.02)
@@ -96,7 +108,7 @@ def test_wide_data_starts_near_probabilistic_pca():
     assert start.score(X) == pytest.approx(expected, abs=0.5)
 
 
-@pytest.mark.parametrize("covariance_type", ["spherical", "diag"])
+@pytest.mark.parametrize("covariance_type", ["spherical", "diag", "heteroscedastic"])
 def test_constant_columns_leave_some_noise(covariance_type):
     X = np.hstack([curve(200), np.zeros((200, 3))])
     start = VariationalAutoencoder(
@@ -140,6 +152,20 @@ def test_training_does_not_end_below_pca():
     X_test = np.random.default_rng(1).normal(size=(500, 6))
     expected = PCA(2).fit(X).score_samples(X_test)
     np.testing.assert_allclose(fitted.score_samples(X_test), expected, atol=1e-4)
+
+
+@pytest.mark.slow  # whole fits at defaults
+@pytest.mark.parametrize(
+    "load", [load_iris, load_diabetes, load_breast_cancer, load_wine, load_digits]
+)
+def test_defaults_do_not_end_below_pca(load):
+    X = load().data if load is load_digits else standardised(load)
+    X_train, X_test = train_test_split(X, random_state=0)
+    fitted = VariationalAutoencoder(random_state=0).fit(X_train)
+    linear = PCA(fitted.n_components_).fit(X_train).score(X_test)
+    assert fitted.score(X_test) >= linear - 1e-4
+    if load is load_digits:
+        assert fitted.score(X_test) > linear + 30
 
 
 def test_bound_of_a_linear_model_is_tight(linear):
@@ -186,16 +212,22 @@ def test_far_rows_have_scores(fitted):
     assert fitted.score(X, sample_weight=[1, 0, 0]) == pytest.approx(scores[0])
 
 
-def test_samples_are_like_the_rows(fitted):
+@pytest.mark.parametrize("covariance_type", ["spherical", "heteroscedastic"])
+def test_samples_are_like_the_rows(fitted, covariance_type):
+    fitted = clone(fitted).set_params(covariance_type=covariance_type, max_iter=80)
+    fitted.fit(curve(1000))
     X, drawn = curve(4000, seed=1), fitted.sample(4000, random_state=0)
-    np.testing.assert_allclose(drawn.mean(axis=0), X.mean(axis=0), atol=0.15)
+    np.testing.assert_allclose(drawn.mean(axis=0), X.mean(axis=0), atol=0.25)
     np.testing.assert_allclose(np.cov(drawn.T), np.cov(X.T), atol=0.6)
     np.testing.assert_array_equal(drawn, fitted.sample(4000, random_state=0))
     assert (drawn != fitted.sample(4000, random_state=1)).any()
     assert (fitted.sample() != fitted.sample()).any()
     smooth = fitted.sample(4000, random_state=0, add_noise=False)
     residual = (drawn - smooth).var(axis=0)
-    np.testing.assert_allclose(residual, fitted.noise_variance_, rtol=0.1)
+    if covariance_type == "spherical":
+        np.testing.assert_allclose(residual, fitted.noise_variance_, rtol=0.1)
+    assert (residual > 0.005).all()
+    assert (residual < 0.3 * X.var(axis=0)).all()
     with pytest.raises(ValueError, match="n_samples"):
         fitted.sample(0)
 
@@ -215,7 +247,9 @@ def test_noise_by_column():
     ).fit(X)
     expected = np.square([0.1, 0.5, 1, 2])
     np.testing.assert_allclose(fitted.noise_variance_, expected, rtol=0.2, atol=0.03)
-    spherical = VariationalAutoencoder(1, max_iter=60, random_state=0).fit(X)
+    spherical = VariationalAutoencoder(
+        1, covariance_type="spherical", max_iter=60, random_state=0
+    ).fit(X)
     assert fitted.score(X) > spherical.score(X) + 0.5
 
 
@@ -228,13 +262,13 @@ def test_noise_that_depends_on_the_code():
     varying = VariationalAutoencoder(1, covariance_type="heteroscedastic", **kwargs)
     constant = VariationalAutoencoder(1, covariance_type="diag", **kwargs)
     start = clone(varying).set_params(max_iter=0).fit(X_train)
-    expected = clone(constant).set_params(max_iter=0).fit(X_train)
+    expected = PCA(1).fit(X_train)
     assert start.score(X_test) == pytest.approx(expected.score(X_test), abs=1e-4)
     gain = varying.fit(X_train).score(X_test) - constant.fit(X_train).score(X_test)
     assert gain > 0.5
     drawn = varying.sample(4000, random_state=0)
     weak, strong = drawn[drawn[:, 0] < -1.5, 1:], drawn[drawn[:, 0] > 0.5, 1:]
-    assert strong.std() > 4 * weak.std()
+    assert strong.std() > 3 * weak.std()
 
 
 def test_posterior_is_exact_at_the_start():
@@ -452,6 +486,32 @@ def test_totals_of_rows_are_an_offset():
     # For the mean total, whatever the row's own total is.
     rates = given.inverse_transform(given.transform(X_test))
     assert rates.sum(axis=1) == pytest.approx(X.sum(axis=1).mean(), rel=0.5)
+
+
+def test_shares_are_drawn_anew():
+    rng = np.random.default_rng(0)
+    group = rng.integers(2, size=(400, 1))
+    shares = np.where(group == np.arange(12) % 2, 0.9, 0.2)
+    zeros_and_ones = (rng.random(shares.shape) < shares).astype(float)
+    kwargs = {"max_iter": 60, "early_stopping": False, "random_state": 0}
+    drawn = VariationalAutoencoder(2, binarize=True, **kwargs).fit(shares)
+    once = VariationalAutoencoder(2, **kwargs).fit(zeros_and_ones)
+    assert drawn.likelihood_ == "bernoulli"
+    X_test = (rng.random(shares.shape) < shares).astype(float)
+    assert drawn.score(X_test) > once.score(X_test)
+    np.testing.assert_allclose(
+        drawn.inverse_transform([[0, 0]]), shares.mean(axis=0)[None], atol=0.3
+    )
+    held_out = clone(drawn).set_params(early_stopping=True, max_iter=3).fit(shares)
+    score = held_out.best_validation_score_
+    assert score == pytest.approx(held_out.score(X_test), abs=1)
+    assert score == clone(held_out).fit(shares).best_validation_score_
+    with pytest.raises(ValueError, match="zeros and ones only"):
+        drawn.score_samples(shares)
+    with pytest.raises(ValueError, match="binarize=True"):
+        clone(drawn).fit(2 * shares)
+    with pytest.raises(ValueError, match=r"likelihood.*binarize=True"):
+        clone(drawn).set_params(likelihood="gaussian").fit(shares)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def words():
 
 def test_hidden_layers_are_narrow(words):
     fitted = AutoencoderTransformer(3, max_iter=1, random_state=0).fit(words)
-    assert fitted.hidden_layer_sizes_ == (64, 32)
+    assert fitted.hidden_layer_sizes_ == (32, 32)
     assert fitted.fit(words.toarray()).hidden_layer_sizes_ == (256, 128)
     assert fitted.fit(words[:, :900]).hidden_layer_sizes_ == (256, 128)
     # Without the skip, a code would have to pass the narrow layers.
@@ -47,7 +47,7 @@ def test_reconstructs_as_well_as_a_truncated_svd(words, n_components):
 def test_later_parts_need_not_be_sparse(words):
     fitted = AutoencoderTransformer(3, random_state=0).partial_fit(words)
     fitted.partial_fit(words.toarray())
-    assert fitted.hidden_layer_sizes_ == (64, 32)
+    assert fitted.hidden_layer_sizes_ == (32, 32)
     fitted = AutoencoderTransformer(3, random_state=0).partial_fit(words.toarray())
     fitted.partial_fit(words)
     assert fitted.hidden_layer_sizes_ == (256, 128)
@@ -68,3 +68,19 @@ def test_moments_are_those_of_dense_rows(words, weighted):
     )
     np.testing.assert_allclose(one.mean_, other.mean_, rtol=1e-10, atol=1e-15)
     np.testing.assert_allclose(one.scale_, other.scale_, rtol=1e-10)
+
+
+def test_the_default_code_of_wide_dense_rows_is_sparse(words):
+    """1,024 units are fewer than the columns, but were not chosen to compress them."""
+    words = words[:30]
+    dense = words.toarray()
+    fitted = AutoencoderTransformer(max_iter=1, random_state=0).fit(dense)
+    assert (fitted.n_components_, fitted.sparsity_) == (1024, "lifetime")
+    assert fitted.hidden_layer_sizes_ == ()
+    # What was chosen by the first rows stays so.
+    assert fitted.set_params(warm_start=True).fit(words).sparsity_ == "lifetime"
+    text = AutoencoderTransformer(random_state=0).partial_fit(words)
+    assert text.partial_fit(dense).sparsity_ is None
+    # A given width is taken at its word.
+    narrow = AutoencoderTransformer(3, max_iter=1, random_state=0).fit(dense)
+    assert narrow.sparsity_ is None

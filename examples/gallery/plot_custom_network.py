@@ -11,6 +11,7 @@ class of your own: scaling, training, early stopping, searches and files work as
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from sklearn.model_selection import GridSearchCV
 
 from skautoenc import AutoencoderTransformer
 
@@ -24,10 +25,12 @@ X = np.exp(width * (np.cos(angle - position) - 1))
 # The class is called with the numbers of columns and components. It needs two methods:
 # `encode` may be any network, and `decode` here draws the bump that the code describes.
 class Bumps(torch.nn.Module):
-    def __init__(self, n_features, n_components):
+    def __init__(self, n_features, n_components, width=64):
         super().__init__()
         self.encode = torch.nn.Sequential(
-            torch.nn.Linear(n_features, 64), torch.nn.Tanh(), torch.nn.Linear(64, 3)
+            torch.nn.Linear(n_features, width),
+            torch.nn.Tanh(),
+            torch.nn.Linear(width, n_components),
         )
         angle = torch.arange(n_features) * 2 * torch.pi / n_features
         self.register_buffer("circle", torch.stack([angle.cos(), angle.sin()]))
@@ -62,6 +65,12 @@ ax.plot(position[1500:], found, ".", markersize=3)
 ax.set_xlabel("true position")
 ax.set_ylabel("position by the code")
 plt.show()
+
+# %%
+# Further arguments of the class are parameters of the estimator: ``network__width`` is
+# the argument ``width``. Searches can run over it.
+search = GridSearchCV(own, {"network__width": [4, 64]}, cv=2).fit(X[:1500])
+print(search.cv_results_["mean_test_score"], search.best_params_)
 
 # %%
 # Pass the class, not an instance of it: clones of the estimator would share the trained

@@ -14,6 +14,8 @@ from .explain import explain_ragged
 from .streamed import StreamedMatrix
 
 _BUFFER_BYTES = 2**28
+# Rows of a data set that are one block.
+_BATCH_SIZE = 1024
 # Samplers whose order differs between passes.
 _RANDOM = (
     data.RandomSampler,
@@ -36,8 +38,9 @@ class Blocks:
         several passes, such as a list of (memory-mapped) arrays, or a function without
         arguments that returns a new iterator. A block is an array, a sparse matrix or a
         frame of shape (n_rows, n_features), with any number of rows. A
-        :class:`torch.utils.data.DataLoader` without shuffling is valid, too. If its
-        batches have several fields, such as rows and labels, the first is the block.
+        :class:`torch.utils.data.DataLoader` without shuffling is valid, too, and so is
+        a :class:`torch.utils.data.Dataset` whose items are rows. If these have several
+        fields, such as rows and labels, the first is used.
 
     buffer_size : int or "auto", default="auto"
         Number of rows held in memory, among which each epoch draws its order. "auto"
@@ -83,8 +86,13 @@ class Blocks:
 
     def __iter__(self) -> Iterator[Any]:
         """Iterate over the blocks, except those without rows."""
-        if isinstance(self.source, data.DataLoader):
-            blocks: Iterable[Any] = _read_loader(self.source)
+        if isinstance(self.source, data.TensorDataset):
+            # Much faster than a loader, which takes single rows.
+            blocks: Iterable[Any] = self.source.tensors[0].split(_BATCH_SIZE)
+        elif isinstance(self.source, data.Dataset):
+            blocks = _read_loader(data.DataLoader(self.source, batch_size=_BATCH_SIZE))
+        elif isinstance(self.source, data.DataLoader):
+            blocks = _read_loader(self.source)
         else:
             blocks = self.source() if callable(self.source) else self.source
         return (block for block in blocks if _shape(block)[:1] != (0,))
@@ -98,7 +106,7 @@ class Blocks:
 
 def _check_source(source: Any) -> None:
     """Raise a TypeError or a ValueError if `source` cannot be read more than once."""
-    if callable(source):
+    if callable(source) or isinstance(source, data.Dataset):
         return
     name = type(source).__name__
     is_iterable = isinstance(source, Iterable)

@@ -45,8 +45,7 @@ def refuse_unread(X: Any) -> None:
     elif isinstance(X, Dataset):
         advice = (
             f"is a {name}. Pass an array of its rows, or, to fit of "
-            "AutoencoderTransformer or ConvAutoencoderTransformer, "
-            "Blocks(DataLoader(X, batch_size=1024))."
+            "AutoencoderTransformer or ConvAutoencoderTransformer, Blocks(X)."
         )
     elif isinstance(X, Iterator):
         advice = (

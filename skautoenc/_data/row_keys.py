@@ -14,7 +14,7 @@ from .rows import TrainingData
 Keys = NDArray[np.uint64]
 
 
-def _mix(values: Keys) -> Keys:
+def mix(values: Keys) -> Keys:
     """Scramble 64 bits (the finalizer of splitmix64)."""
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -33,9 +33,9 @@ def row_keys(rows: NDArray[Any]) -> Keys:
     values = np.ascontiguousarray(rows, dtype=np.float64) + 0.0
     values[np.isnan(values)] = np.nan
     places = np.arange(1, rows.shape[1] + 1, dtype=np.uint64)
-    salts = _mix(places * np.uint64(0x9E3779B97F4A7C15))
-    mixed = _mix(values.view(np.uint64) + salts)  # (n, n_features)
-    keys: Keys = _mix(mixed.sum(axis=1, dtype=np.uint64))
+    salts = mix(places * np.uint64(0x9E3779B97F4A7C15))
+    mixed = mix(values.view(np.uint64) + salts)  # (n, n_features)
+    keys: Keys = mix(mixed.sum(axis=1, dtype=np.uint64))
     return keys
 
 

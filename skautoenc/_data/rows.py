@@ -76,6 +76,15 @@ def computing_type(dtype: np.dtype, mean: NDArray[Any], scale: float) -> np.dtyp
     return dtype if fits else np.dtype(np.float64)
 
 
+def in_float32(
+    mean: NDArray[np.float64], scale: float
+) -> tuple[NDArray[np.float64], float]:
+    """Return mean and scale, in units of the scale if float32 does not hold them."""
+    single = np.dtype(np.float32)
+    fits = computing_type(single, mean, scale) == single
+    return (mean, scale) if fits else (mean / scale, 1.0)
+
+
 def canonical(rows: Any) -> Any:
     """Return CSR rows that have at most one value for each place."""
     if not rows.has_canonical_format:
@@ -95,6 +104,15 @@ def _shape(matrix: Any, index: NDArray[np.int64] | None) -> tuple[int, int]:
     return int(n_rows if index is None else len(index)), int(n_features)
 
 
+def _window(capacity: int, index: NDArray[np.int64] | None) -> int:
+    """Return the number of consecutive selected rows that fit into a buffer."""
+    if index is None:
+        return capacity
+    ends = np.searchsorted(index, index + capacity)
+    sizes = (ends - np.arange(len(index)))[ends < len(index)]
+    return int(sizes.min(initial=len(index)))
+
+
 @dataclass(frozen=True)
 class TrainingData:
     """Rows of a matrix, with their weights; the matrix is not copied.
@@ -112,35 +130,31 @@ class TrainingData:
     ----------
     shape : tuple of int
         (n_samples, n_features).
+    is_wide_sparse : bool
+        Whether the rows are sparse and wide, as counts of words are.
+    window : int
+        Number of consecutive rows that can be loaded in any order.
     """
 
     matrix: Any
     weights: NDArray[Any] | None = None
     index: NDArray[np.int64] | None = None
     shape: tuple[int, int] = field(init=False)
+    is_wide_sparse: bool = field(init=False)
+    window: int = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", _shape(self.matrix, self.index))
+        matrix = self.matrix
+        is_wide = sparse.issparse(matrix) and matrix.shape[1] > _WIDE
+        shape = _shape(matrix, self.index)
+        object.__setattr__(self, "shape", shape)
+        object.__setattr__(self, "is_wide_sparse", is_wide)
+        is_streamed = isinstance(matrix, StreamedMatrix)
+        window = _window(matrix.capacity, self.index) if is_streamed else None
+        object.__setattr__(self, "window", shape[0] if window is None else window)
 
     def __len__(self) -> int:
         return self.shape[0]
-
-    @property
-    def window(self) -> int:
-        """Number of consecutive rows that can be loaded in any order."""
-        if not isinstance(self.matrix, StreamedMatrix):
-            return len(self)
-        capacity = self.matrix.capacity
-        if self.index is None:
-            return capacity
-        ends = np.searchsorted(self.index, self.index + capacity)
-        sizes = (ends - np.arange(len(self)))[ends < len(self)]
-        return int(sizes.min(initial=len(self)))
-
-    @property
-    def is_wide_sparse(self) -> bool:
-        """Whether the rows are sparse and wide, as counts of words are."""
-        return bool(sparse.issparse(self.matrix) and self.matrix.shape[1] > _WIDE)
 
     def in_blocks(self) -> Iterator[NDArray[Any]]:
         """Iterate over the rows in dense blocks."""

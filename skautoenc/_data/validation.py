@@ -6,7 +6,7 @@ from numbers import Integral
 from typing import Any, NoReturn
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils._set_output import ADAPTERS_MANAGER, _get_output_config
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from .array_api import to_numpy
 from .explain import (
     advise_on_missing,
     explain,
@@ -66,8 +67,10 @@ def check_rows(
     if not reset and _is_as_in_fit(estimator, X, min_rows):
         _check_finite(X, None, first_row)
         return X
-    refuse_unread(X)
-    refuse_misread(X, first_row)
+    if type(X) is not np.ndarray or X.dtype.kind not in "biuf":
+        X = to_numpy(X)
+        refuse_unread(X)
+        refuse_misread(X, first_row)
     try:
         # Values of longdouble that float64 does not hold become infinite.
         with np.errstate(over="ignore"):
@@ -185,24 +188,28 @@ def check_whole(data: TrainingData, highest: float, likelihood: str) -> None:
             )
 
 
-def check_codes(estimator: Any, X: Any, *widths: int) -> NDArray[np.float32]:
+def check_codes(
+    estimator: Any, X: Any, *widths: int, dtype: DTypeLike = np.float32
+) -> NDArray[Any]:
     """Validate the input of `inverse_transform`.
 
     Parameters
     ----------
+    estimator : BaseEstimator
         Estimator that the error names.
-        Named in the error.
     X : array-like or frame of shape (n_samples, n_features_out)
         The codes.
-        Valid numbers of columns, that of `transform` last.
+    *widths : int
         Numbers of columns that are accepted, that of `transform` last.
+    dtype : dtype, default=float32
+        Type of the result.
 
     Raises
     ------
     ValueError
         If `X` has another number of columns, or values that are not finite.
     """
-    codes = _check_code_values(X)
+    codes = _check_code_values(X, dtype)
     if codes.shape[1] not in widths:
         raise ValueError(
             f"X has {codes.shape[1]} columns, but transform of this "
@@ -211,11 +218,12 @@ def check_codes(estimator: Any, X: Any, *widths: int) -> NDArray[np.float32]:
     return codes
 
 
-def _check_code_values(X: Any) -> NDArray[np.float32]:
-    """Return codes as float32; an error names the first cell that is not a number."""
+def _check_code_values(X: Any, dtype: DTypeLike) -> NDArray[Any]:
+    """Return codes as an array; an error names the first cell that is not a number."""
+    X = to_numpy(X)
     try:
         refuse_misread(X)
-        codes: NDArray[np.float32] = check_array(X, dtype=np.float32, input_name="X")
+        codes: NDArray[Any] = check_array(X, dtype=dtype, input_name="X")
     except (ValueError, TypeError, OverflowError) as error:
         better = explain_codes(X)
         if better is None:
@@ -232,6 +240,7 @@ def check_weights(sample_weight: ArrayLike | None, matrix: Any) -> NDArray[Any] 
     """
     if sample_weight is None:
         return None
+    sample_weight = to_numpy(sample_weight)
     fault = explain_weights(sample_weight)
     if fault is not None:
         raise fault

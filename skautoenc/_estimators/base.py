@@ -27,6 +27,7 @@ from .._model.learn import (
 )
 from .._model.model import CodeMap, Model, Side
 from .._model.plan import Plan
+from .._networks.autoencoder import Autoencoder
 from .._persistence.checkpoint import Checkpoint, open_checkpoint
 from .._persistence.fingerprint import describe_fit
 from .._training.fitting import Fit, train_alone, training_strategy
@@ -65,6 +66,18 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
     # Input side of the model.
     _side: ClassVar[type[Side]]
     _model: Model[Any]
+
+    network_: Autoencoder
+    n_components_: int
+    features_: str
+    loss_function_: str
+    loss_curve_: list[float]
+    n_iter_: int
+    loss_: float
+    best_loss_: float
+    validation_scores_: list[float] | None
+    best_validation_score_: float | None
+    n_dead_: int | None
 
     # Methods of subclasses
 
@@ -124,6 +137,18 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
     def _holds_out(self, data: TrainingData) -> bool:
         """Whether some of the rows are held out to validate by."""
         return bool(self.early_stopping)
+
+    def _hold_out(
+        self,
+        data: TrainingData,
+        form: Any,
+        before: Model[Any] | None,
+        random_state: np.random.RandomState,
+    ) -> tuple[TrainingData, TrainingData | None]:
+        """Return the rows to train on, and those to validate by."""
+        if not self._holds_out(data):
+            return data, None
+        return data.split(self.validation_fraction, random_state)
 
     def _columns_of(self, form: Any) -> Any:
         """Return what distinguishes these columns from others with equal rows.
@@ -186,9 +211,7 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
         if checkpoint is not None and seed is None:
             seed = checkpoint.seed
         random_state = check_random_state(seed)
-        held_out = None
-        if self._holds_out(data):
-            data, held_out = data.split(self.validation_fraction, random_state)
+        data, held_out = self._hold_out(data, form, before, random_state)
         # A user's network builder may itself call `fit`. Train such nested fits
         # immediately; queueing them would deadlock the outer one.
         token = training_strategy.set(train_alone)
@@ -220,7 +243,8 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
         except KeyboardInterrupt:
             warn("Training interrupted by user.")
         self.__dict__.update(self._attributes(conclude(training), run, goes_on=goes_on))
-        report_dead_layer(training)
+        if run.step.network.rectifiers():
+            report_dead_layer(training)
         context.call_on_fit_task_end(**task, reconstruction_attributes={})
 
     def _epochs(
@@ -313,7 +337,7 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
         """Return the fitted attributes."""
         model = learnt.model
         losses = [*(self.loss_curve_ if goes_on else []), *run.losses]
-        scores = run.validation_scores
+        scores = [] if run.validation is None else run.validation_scores
         if goes_on:
             scores = (self.validation_scores_ or []) + scores
         last = losses[-1] if losses else math.nan

@@ -8,9 +8,7 @@ from typing import Any, Literal, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.callback import with_callbacks
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.metaestimators import available_if
 from torch import Tensor
 
 from .._data.validation import as_widths, refuse
@@ -22,6 +20,7 @@ from .._objectives.augmentation import shift
 from .._objectives.objectives import Change, Objective, ReconstructionObjective
 from .._persistence.schemas import MATRIX_AUTOENCODER, counts, is_a
 from .base import can_stream
+from .decorators import available_if, with_callbacks
 from .images import IMAGE_SHAPE_CONSTRAINT, ImageInput
 from .matrix import MatrixAutoencoder
 
@@ -624,7 +623,7 @@ class ConvAutoencoderTransformer(ImageInput, MatrixAutoencoder):
             If the columns of `X` differ from those of `fit`, or if a value is not
             finite.
         """
-        return -self._errors(X)
+        return self._negative_errors(X)
 
     def score(
         self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None

@@ -10,9 +10,7 @@ from typing import Any, Literal, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.callback import with_callbacks
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
-from sklearn.utils.metaestimators import available_if
 
 from .._data.rows import TrainingData
 from .._data.validation import as_widths, check_layer_sizes, refuse
@@ -35,12 +33,13 @@ from .._persistence.schemas import (
 )
 from .._preparation.explained_variance import count_components
 from .base import can_stream
+from .decorators import available_if, with_callbacks
 from .matrix import MatrixAutoencoder
 
 # Largest hidden layers by default, of most data and of wide sparse rows, where larger
 # ones take longer and reconstruct no better.
 _SIZES = (256, 128)
-_NARROW_SIZES = (64, 32)
+_NARROW_SIZES = (32, 32)
 
 
 class AutoencoderTransformer(MatrixAutoencoder):
@@ -87,7 +86,9 @@ class AutoencoderTransformer(MatrixAutoencoder):
           `sparsity_rate` [5]_.
         - None leaves the code dense and linear.
         - "auto" is "lifetime", which leaves no unit unused, if ``n_components >=
-          n_features`` and the code is not `ordered`. Otherwise it is None.
+          n_features`` and the code is not `ordered`. Otherwise it is None. With
+          ``n_components="auto"`` it is "lifetime" for any number of features, except
+          for sparse matrices of more than 1000 columns, whose code is dense.
 
     sparsity_rate : float in (0, 1) or "auto", default="auto"
         Share of the activations of a sparse code that reach the decoder. With "kl" it
@@ -111,7 +112,7 @@ class AutoencoderTransformer(MatrixAutoencoder):
         then (nearly) the best k, and `explained_variance_ratio_` holds the contribution
         of each.
 
-    features : {"code", "sparse", "stack"}, default="code"
+    features : {"code", "sparse", "stack", "reconstruction"}, default="code"
         What `transform` returns.
 
         - "code" is the code before the sparsity rule.
@@ -119,6 +120,8 @@ class AutoencoderTransformer(MatrixAutoencoder):
           a rule it equals "code".
         - "stack" is all hidden activations and the code. It is not available with a
           `network` of your own.
+        - "reconstruction" is the output of `inverse_transform`: the rows, denoised,
+          with the names of their columns. Use it to denoise inside a pipeline.
 
     whiten_code : bool, default=False
         Whether `transform` returns uncorrelated components of variance one (less for
@@ -501,6 +504,16 @@ class AutoencoderTransformer(MatrixAutoencoder):
 
     __module__ = "skautoenc"
 
+    hidden_layer_sizes_: tuple[int, ...] | None
+    sparsity_: str | None
+    sparsity_rate_: float | None
+    explained_variance_ratio_: NDArray[np.float64] | None
+    whitening_: NDArray[np.float32] | None
+    dewhitening_: NDArray[np.float32] | None
+    code_mean_: NDArray[np.float32] | None
+    code_whitening_: NDArray[np.float32] | None
+    code_dewhitening_: NDArray[np.float32] | None
+
     _fitted_schema = {
         **MATRIX_AUTOENCODER,
         "network_": is_a(DenseAutoencoder, CustomAutoencoder),
@@ -535,7 +548,7 @@ class AutoencoderTransformer(MatrixAutoencoder):
         "corruption_weight": [Interval(Real, 0, None, closed="left")],
         "n_neighbors": [None, Interval(Integral, 1, None, closed="left")],
         "n_diffusion_steps": [Interval(Integral, 1, None, closed="left")],
-        "features": [StrOptions({"code", "sparse", "stack"})],
+        "features": [StrOptions({"code", "sparse", "stack", "reconstruction"})],
         "whiten": [StrOptions({"zca", "pca"}), None],
         "whiten_regularization": [Interval(Real, 0, None, closed="left")],
         "whiten_code": ["boolean"],
@@ -570,7 +583,7 @@ class AutoencoderTransformer(MatrixAutoencoder):
         loss: Literal[
             "auto", "squared_error", "huber", "binary_cross_entropy", "poisson"
         ] = "auto",
-        features: Literal["code", "sparse", "stack"] = "code",
+        features: Literal["code", "sparse", "stack", "reconstruction"] = "code",
         normalize_rows: float | Literal["total"] | None = None,
         whiten: Literal["zca", "pca"] | None = None,
         whiten_regularization: float = 0.1,
@@ -639,11 +652,18 @@ class AutoencoderTransformer(MatrixAutoencoder):
 
     def _validate_params(self) -> None:
         super()._validate_params()
-        check_layer_sizes(self)
+        if not isinstance(self.hidden_layer_sizes, str):
+            check_layer_sizes(self)
         if isinstance(self.network, torch.nn.Module):
             refuse(self, "network", "a class or a function, never an instance")
         if self.network is not None and self.features == "stack":
-            refuse(self, "features", "'code' or 'sparse' with a network of your own")
+            refuse(
+                self,
+                "features",
+                "'code', 'sparse' or 'reconstruction' with a network of your own",
+            )
+        if self.whiten_code and self.features == "reconstruction":
+            refuse(self, "whiten_code", "False for features='reconstruction'")
         if self.n_neighbors is not None and self.early_stopping:
             refuse(
                 self,
@@ -683,7 +703,12 @@ class AutoencoderTransformer(MatrixAutoencoder):
             is_narrow = tuple(sizes) == _NARROW_SIZES
         if is_narrow and self.linear_skip:
             build = partial(build, largest_sizes=_NARROW_SIZES)
-        return replace(plan, build_network=build)
+        if before is None:
+            # On wide sparse rows, a fit of a sparse code would take many times longer.
+            is_dictionary = self.n_components == "auto" and not data.is_wide_sparse
+        else:
+            is_dictionary = before.network.config.get("sparsity") is not None
+        return replace(plan, build_network=partial(build, is_dictionary=is_dictionary))
 
     def _count_components(self, data: TrainingData, before: Model[Any] | None) -> int:
         """Return the width of the code."""
@@ -703,6 +728,7 @@ class AutoencoderTransformer(MatrixAutoencoder):
         largest_sizes: tuple[int, int] = _SIZES,
         *,
         n_components: int = 0,
+        is_dictionary: bool = False,
     ) -> Autoencoder:
         if self.network is not None:
             return CustomAutoencoder(
@@ -712,8 +738,8 @@ class AutoencoderTransformer(MatrixAutoencoder):
             )
         sparsity = self.sparsity
         if sparsity == "auto":
-            dense = self.ordered or n_components < n_features
-            sparsity = None if dense else "lifetime"
+            is_wide = is_dictionary or n_components >= n_features
+            sparsity = "lifetime" if is_wide and not self.ordered else None
         sizes = _resolve_hidden_layer_sizes(
             self.hidden_layer_sizes, n_features, sparsity, largest_sizes
         )
@@ -858,7 +884,9 @@ class AutoencoderTransformer(MatrixAutoencoder):
         -------
         ndarray or frame of shape (n_samples, n_features_out), float32
             The code, with one column per component. With ``features="stack"``, the
-            activations of all hidden layers, in order, precede it.
+            activations of all hidden layers, in order, precede it. With
+            ``features="reconstruction"``, the reconstructed rows, float32 or float64 as
+            from :meth:`inverse_transform`.
 
         Raises
         ------
@@ -877,7 +905,8 @@ class AutoencoderTransformer(MatrixAutoencoder):
         ----------
         X : array-like or frame of shape (n_samples, n_features_out)
             Output of :meth:`transform`. With ``features="stack"``, the code alone (the
-            last `n_components` columns) is enough.
+            last `n_components` columns) is enough. With ``features="reconstruction"``,
+            rows of the data, which are returned as they are.
 
         Returns
         -------
@@ -921,7 +950,7 @@ class AutoencoderTransformer(MatrixAutoencoder):
             If the columns of `X` differ from those of `fit`, or if a value is not
             finite.
         """
-        return -self._errors(X)
+        return self._negative_errors(X)
 
     def score(
         self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None

@@ -92,16 +92,17 @@ class EngineParameters:
         """Resolve duration and schedule of training for these rows."""
         is_auto = self.max_iter == "auto"
         batch_size = 128 if self.batch_size == "auto" else int(self.batch_size)
-        n_batches = number_of_batches(data.shape[0], batch_size)
         if in_parts:
             # The length of a stream is unknown.
-            return Budget(batch_size, n_batches, 1, None, "constant")
+            return Budget(batch_size, 1, None, "constant")
+        if is_auto:
+            n_batches = number_of_batches(data.shape[0], batch_size)
+            max_iter = self._default_max_iter(n_batches)
+        else:
+            max_iter = int(self.max_iter)
         return Budget(
             batch_size=batch_size,
-            n_batches=n_batches,
-            max_iter=(
-                self._default_max_iter(n_batches) if is_auto else int(self.max_iter)
-            ),
+            max_iter=max_iter,
             max_iter_from_pca=(
                 _WIDE_SPARSE_EPOCHS if is_auto and data.is_wide_sparse else None
             ),

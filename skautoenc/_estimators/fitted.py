@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
+from .._data.array_api import as_given
 from .._data.blocks import Blocks
 from .._data.validation import as_configured_frame, check_rows
 from .._networks.autoencoder import Autoencoder
@@ -30,6 +31,14 @@ class ModelHolder(CallbackSupportMixin, Savable, ABC):
     # The attribute that a fit sets last: an estimator that has it is fitted.
     _last_attribute: ClassVar[str]
     _model: Any
+
+    n_features_in_: int
+    feature_names_in_: NDArray[np.object_]
+
+    if TYPE_CHECKING:
+        # scikit-learn's methods have no types, and chains would lose their class.
+        def set_callbacks(self, *callbacks: Any) -> Self: ...
+        def set_fit_request(self, **requests: bool | str | None) -> Self: ...
 
     @abstractmethod
     def _make_model(self) -> Any:
@@ -62,6 +71,12 @@ class FittedEstimator(
     ABC,
 ):
     """A transformer whose fitted attributes describe a model."""
+
+    if TYPE_CHECKING:
+
+        def set_output(
+            self, *, transform: Literal["default", "pandas", "polars"] | None = None
+        ) -> Self: ...
 
     # Validates a matrix. Estimators of images also determine the image shape in it.
     _check_rows = check_rows
@@ -104,13 +119,14 @@ class FittedEstimator(
 
     def _transform(self, X: Any) -> NDArray[np.float32]:
         check_is_fitted(self)
-        features: NDArray[np.float32] = self._model.encode(self._read_rows(X))
-        return features
+        features = self._model.encode(self._read_rows(X))
+        found: NDArray[np.float32] = as_given(features, X)
+        return found
 
     def _as_frame(self, values: NDArray[Any], original: Any) -> Any:
-        """Return rows as the frame that `set_output` requests, if it requests one."""
+        """Return rows as the frame or the array that the user expects."""
         columns = getattr(self, "feature_names_in_", None)
-        return as_configured_frame(self, values, columns, original)
+        return as_given(as_configured_frame(self, values, columns, original), original)
 
     @property
     def _n_features_out(self) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils._param_validation import StrOptions
 
+from .._data.array_api import to_numpy
 from .._data.validation import check_rows, refuse
 
 IMAGE_SHAPE_CONSTRAINT = [StrOptions({"auto"}), tuple, list]
@@ -36,6 +37,7 @@ class ImageInput:
         self, X: Any, *, reset: bool, min_rows: int = 1, first_row: int = 0
     ) -> Any:
         """Validate images; with `reset`, determine their shape."""
+        X = to_numpy(X)
         if isinstance(X, list | tuple) or hasattr(X, "__array__"):
             # Frames are not converted; masked arrays are refused later.
             X = X if hasattr(X, "columns") else _as_array(X)

@@ -8,7 +8,6 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import TransformerMixin, clone
-from sklearn.callback import with_callbacks
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags, check_random_state, check_scalar
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
@@ -27,6 +26,7 @@ from .._model.sampling import can_draw, draw_cells
 from .._model.table import TableSide
 from .._persistence.schemas import ANY_ESTIMATOR, array, is_a, is_seed
 from .._training.seeds import draw_seed
+from .decorators import with_callbacks
 from .fitted import ModelHolder
 from .parameters import Parameters
 from .tabular import TabularAutoencoderTransformer
@@ -123,6 +123,9 @@ class AutoencoderImputer(TransformerMixin, ModelHolder, Parameters):
     """
 
     __module__ = "skautoenc"
+
+    autoencoder_: TabularAutoencoderTransformer
+    indicator_features_: NDArray[np.int64]
 
     _last_attribute = "indicator_features_"
     _model: Model[TableSide]

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Callable
 from functools import partial
 from numbers import Real
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
+from .._data.array_api import as_given
 from .._data.blocks import Blocks, as_matrix
-from .._data.rows import TrainingData
+from .._data.ranges import restored_type
+from .._data.rows import TrainingData, canonical
 from .._data.streamed import StreamedMatrix
 from .._data.totals import as_exposures
 from .._data.validation import (
@@ -31,6 +36,24 @@ from .._objectives.objectives import Objective
 from .base import BaseAutoencoder
 
 
+class Parts(NamedTuple):
+    """What depends on the kind of autoencoder in a plan.
+
+    Parameters
+    ----------
+    loss : str
+        Key of `LOSSES`.
+    build_network : callable
+        Returns a network that is not initialised yet.
+    make_objective : callable
+        Returns the objective for an input side.
+    """
+
+    loss: str
+    build_network: Callable[[], Autoencoder]
+    make_objective: Callable[[MatrixSide], Objective]
+
+
 class MatrixAutoencoder(BaseAutoencoder):
     """An autoencoder of rows of numbers.
 
@@ -40,6 +63,10 @@ class MatrixAutoencoder(BaseAutoencoder):
 
     _side = MatrixSide
     _model: Model[MatrixSide]
+
+    mean_: NDArray[np.float64]
+    scale_: float
+    row_total_: float
 
     # Values of parameters that a subclass does not offer.
     ordered: Any = False
@@ -100,6 +127,9 @@ class MatrixAutoencoder(BaseAutoencoder):
             matrix = self._check_blocks(X, reset=reset, min_rows=min_rows)
         else:
             matrix = self._check_rows(X, reset=reset, min_rows=min_rows)
+        if sparse.issparse(matrix):
+            # Sorted once, not in each batch of each epoch.
+            matrix = canonical(matrix)
         data = TrainingData(matrix, check_weights(sample_weight, matrix))
         total = None if before is None else before.side.row_total
         if total is not None or (reset and self.normalize_rows == "total"):
@@ -136,19 +166,19 @@ class MatrixAutoencoder(BaseAutoencoder):
         *,
         in_parts: bool,
     ) -> Plan:
-        loss = self._resolve_loss(data, before, in_parts=in_parts)
+        parts = self._resolve_parts(data, before, in_parts=in_parts)
         by_totals = self.normalize_rows == "total"
         return Plan(
-            build_network=partial(self._build_network, data.matrix.shape[1]),
+            build_network=parts.build_network,
             learn_side=partial(
                 learn_matrix_side,
-                loss=loss,
+                loss=parts.loss,
                 normalize_rows=None if by_totals else self.normalize_rows,
                 row_total=form,
                 whiten=self.whiten,
                 whiten_regularization=self.whiten_regularization,
             ),
-            make_objective=self._make_objective,
+            make_objective=parts.make_objective,
             budget=self._budget(data, in_parts=in_parts),
             solver=self._solver(),
             code=CodePlan(
@@ -163,6 +193,16 @@ class MatrixAutoencoder(BaseAutoencoder):
             n_neighbors=self.n_neighbors,
             n_diffusion_steps=self.n_diffusion_steps,
             single_row=in_parts and before is not None,
+        )
+
+    def _resolve_parts(
+        self, data: TrainingData, before: Model[Any] | None, *, in_parts: bool
+    ) -> Parts:
+        """Choose loss, network and objective for the data; see `_plan`."""
+        return Parts(
+            self._resolve_loss(data, before, in_parts=in_parts),
+            partial(self._build_network, data.matrix.shape[1]),
+            self._make_objective,
         )
 
     def _resolve_loss(
@@ -191,9 +231,42 @@ class MatrixAutoencoder(BaseAutoencoder):
 
     # Applying
 
+    def get_feature_names_out(
+        self, input_features: ArrayLike | None = None
+    ) -> NDArray[np.object_]:
+        """Return the names of the columns that `transform` returns.
+
+        Parameters
+        ----------
+        input_features : array-like of str or None, default=None
+            With ``features="reconstruction"``, names of the columns of the data, if
+            `fit` has seen none. Otherwise ignored.
+
+        Returns
+        -------
+        ndarray of str objects
+            The class in lower case with a number, or names of columns of the data.
+        """
+        check_is_fitted(self)
+        is_code = self._model.code.features != "reconstruction"
+        names: NDArray[np.object_] = (
+            super().get_feature_names_out(input_features)
+            if is_code
+            else _check_feature_names_in(self, input_features)
+        )
+        return names
+
+    def _negative_errors(self, X: Any) -> NDArray[np.float64]:
+        found: NDArray[np.float64] = as_given(-self._errors(X), X)
+        return found
+
     def _inverse_transform(self, X: Any) -> Any:
         check_is_fitted(self)
         model = self._model
+        if model.code.features == "reconstruction":
+            dtype = restored_type(model.side.mean, model.side.scale)
+            given = check_codes(self, X, model.n_features_out, dtype=dtype)
+            return self._as_frame(given, X)
         code = check_codes(self, X, model.n_components, model.n_features_out)
         rows: NDArray[Any] = model.side.restore(model.decode(code))
         return self._as_frame(rows, X)

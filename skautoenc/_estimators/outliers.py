@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import false_discovery_control
 from sklearn.base import OutlierMixin, clone
-from sklearn.callback import with_callbacks
 from sklearn.utils import Tags, check_random_state, check_scalar, get_tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from .._data.array_api import as_given
 from .._data.blocks import Blocks
 from .._data.frames import Columns, frame_like
 from .._data.row_keys import DistinctRows, distinct_rows
@@ -46,6 +46,7 @@ from .._persistence.schemas import (
 from .._training.seeds import draw_seed
 from .base import BaseAutoencoder
 from .convolutional import ConvAutoencoderTransformer
+from .decorators import with_callbacks
 from .dense import AutoencoderTransformer
 from .fitted import ModelHolder
 from .parameters import Parameters
@@ -195,6 +196,13 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
     """
 
     __module__ = "skautoenc"
+
+    estimators_: list[BaseAutoencoder]
+    offset_: float
+    max_samples_: int
+    calibration_scores_: NDArray[np.float64]
+    column_center_: NDArray[np.float64] | None
+    column_scale_: NDArray[np.float64] | None
 
     _last_attribute = "calibration_scores_"
     _model: OutlierModel
@@ -466,6 +474,10 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
         ValueError
             If `X` has other columns than in `fit`, or values that are not usable.
         """
+        found: NDArray[np.float64] = as_given(self._scores(X), X)
+        return found
+
+    def _scores(self, X: Any) -> NDArray[np.float64]:
         matrix = self._read(X)
         scores = self._model.scores(matrix)
         scores[~np.isfinite(scores)] = self.calibration_scores_[0]
@@ -491,7 +503,8 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
         ValueError
             If `X` has other columns than in `fit`, or values that are not usable.
         """
-        return self.score_samples(X) - self.offset_
+        found: NDArray[np.float64] = as_given(self._scores(X) - self.offset_, X)
+        return found
 
     def predict(self, X: Any) -> NDArray[np.int64]:
         """Label rows as outliers or inliers.
@@ -513,7 +526,9 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
         ValueError
             If `X` has other columns than in `fit`, or values that are not usable.
         """
-        return np.where(self.decision_function(X) < 0, -1, 1)
+        labels = np.where(self._scores(X) - self.offset_ < 0, -1, 1)
+        found: NDArray[np.int64] = as_given(labels, X)
+        return found
 
     def p_values(self, X: Any) -> NDArray[np.float64]:
         """Return conformal p-values: the share of inliers with such a low score.
@@ -545,7 +560,10 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
         The statement holds on average over training sets. It is approximate, because a
         training row is scored by fewer members than a new one.
         """
-        scores = self.score_samples(X)
+        return as_given(self._p_values(X), X)  # type: ignore[no-any-return]
+
+    def _p_values(self, X: Any) -> NDArray[np.float64]:
+        scores = self._scores(X)
         counts = np.ones(len(self.calibration_scores_))
         if self._calibration_weights is not None:
             counts = self._calibration_weights
@@ -591,7 +609,7 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
             max_val=1,
             include_boundaries="neither",
         )
-        adjusted = false_discovery_control(self.p_values(X), method="bh")
+        adjusted = false_discovery_control(self._p_values(X), method="bh")
         selected: NDArray[np.bool_] = adjusted <= false_discovery_rate
         return selected
 

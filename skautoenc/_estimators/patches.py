@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
-from sklearn.callback import with_callbacks
 from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
@@ -41,6 +40,7 @@ from .._preparation.compression import Compression, learn_compression
 from .._preparation.patches import normalize_patches
 from .._training.resources import one_thread
 from .._training.seeds import draw_seed
+from .decorators import with_callbacks
 from .dense import AutoencoderTransformer
 from .fitted import FittedEstimator
 from .images import IMAGE_SHAPE_CONSTRAINT, ImageInput
@@ -205,6 +205,19 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
 
     __module__ = "skautoenc"
 
+    autoencoder_: AutoencoderTransformer
+    image_shape_: tuple[int, int, int]
+    patch_size_: tuple[int, int]
+    padding_: tuple[int, int]
+    grid_: tuple[int, int]
+    mean_: float
+    scale_: float
+    n_components_: int | None
+    code_mean_: NDArray[np.float32] | None
+    code_map_: NDArray[np.float32] | None
+    decoder_map_: NDArray[np.float32]
+    decoder_mean_: NDArray[np.float32]
+
     _last_attribute = "decoder_mean_"
     _model: PatchModel
 
@@ -360,6 +373,11 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
                 refuse(self, name, f"{what} or a pair of them")
 
         inner = self.autoencoder
+        if getattr(inner, "features", None) == "reconstruction":
+            raise ValueError(
+                "autoencoder__features='reconstruction' has no codes of patches. Set "
+                "autoencoder__features='code'."
+            )
         if inner is not None and inner.loss in ("binary_cross_entropy", "poisson"):
             raise ValueError(
                 f"autoencoder__loss={inner.loss!r} is for raw values, but patches are "

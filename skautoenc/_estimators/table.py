@@ -14,6 +14,7 @@ from sklearn.utils import Tags
 
 from .._data.columns import Table
 from .._data.frames import Columns
+from .._data.held_out import hold_out_cells, hold_out_of_rows
 from .._data.rows import TrainingData
 from .._data.table_reading import (
     check_columns,
@@ -22,6 +23,7 @@ from .._data.table_reading import (
     names_columns,
 )
 from .._data.validation import check_weights, refuse
+from .._model.calibration import calibrate
 from .._model.model import Model
 from .._model.plan import CodePlan, Plan
 from .._model.table import TableSide, learn_table_side
@@ -100,7 +102,7 @@ class TableAutoencoder(BaseAutoencoder):
             min_frequency=self.min_frequency,
             max_categories=self.max_categories,
             handle_unknown=self.handle_unknown,
-            max_bins=_MAX_BINS if self.number_output == "distribution" else None,
+            max_bins=_MAX_BINS if self._predicts_distributions else None,
         )
 
     def _columns_of(self, form: Any) -> Any:
@@ -128,6 +130,25 @@ class TableAutoencoder(BaseAutoencoder):
             ),
         )
 
+    @property
+    def _predicts_distributions(self) -> bool:
+        return self.number_output == "distribution"
+
+    def _hold_out(
+        self,
+        data: TrainingData,
+        form: Any,
+        before: Model[Any] | None,
+        random_state: np.random.RandomState,
+    ) -> tuple[TrainingData, TrainingData | None]:
+        if not self._predicts_distributions:
+            return super()._hold_out(data, form, before, random_state)
+        cells = form[0].layout.cells
+        if not self._holds_out(data):
+            return hold_out_cells(data, cells)
+        data, held_out = data.split(self.validation_fraction, random_state)
+        return data, hold_out_of_rows(held_out, cells)
+
     # From parameters to a plan
 
     def _plan(
@@ -152,6 +173,8 @@ class TableAutoencoder(BaseAutoencoder):
             n_iter_no_change=self.n_iter_no_change,
             shuffle=self.shuffle,
             device=self.device,
+            calibrate=calibrate if self._predicts_distributions else None,
+            validates=bool(self.early_stopping),
             single_row=in_parts and before is not None,
         )
 

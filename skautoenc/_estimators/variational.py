@@ -10,19 +10,20 @@ from typing import Any, Literal, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.callback import with_callbacks
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from .._data.array_api import as_given
 from .._data.rows import Rows, TrainingData
 from .._data.validation import (
     as_widths,
     check_layer_sizes,
+    check_range,
     check_weights,
     check_whole,
+    refuse,
 )
 from .._model.density import draw, likelihood_of, log_likelihood, posterior
 from .._model.learn import Learnt
@@ -40,7 +41,8 @@ from .._persistence.schemas import MATRIX_AUTOENCODER, is_a, is_among
 from .._training.seeds import draw_seed
 from .._warnings import warn
 from .base import can_stream
-from .matrix import MatrixAutoencoder
+from .decorators import available_if, with_callbacks
+from .matrix import MatrixAutoencoder, Parts
 
 # The likelihood is in place of a loss, and of rows as they are.
 _NOT_OFFERED = {"loss", "corruption", "corruption_rate", "normalize_rows"}
@@ -91,8 +93,7 @@ class VariationalAutoencoder(MatrixAutoencoder):
 
         - "gaussian" is for numbers: normal noise.
         - "bernoulli" is for zeros and ones. Shares between them are not taken: their
-          cross-entropy is no log-likelihood. Use "gaussian", or draw zeros and ones:
-          ``rng.random(X.shape) < X``.
+          cross-entropy is no log-likelihood. Use "gaussian", or `binarize`.
         - "poisson" is for counts.
         - "negative_binomial" is for counts that vary more, such as those of single
           cells: each column has an overdispersion, which is learnt.
@@ -105,14 +106,23 @@ class VariationalAutoencoder(MatrixAutoencoder):
         given the total. `sample` and `inverse_transform` refer to the mean total. It
         has no effect for other likelihoods.
 
-    covariance_type : {"spherical", "diag", "heteroscedastic"}, default="spherical"
+    binarize : bool, default=False
+        Whether shares between 0 and 1, such as grey values, are the probabilities of
+        zeros and ones, which are drawn anew each time that a row is trained on. The
+        likelihood is then "bernoulli". New draws are new data: the model is overfit
+        less than to zeros and ones that are drawn once. Log-likelihoods are those of
+        zeros and ones, so :meth:`score_samples` takes no shares.
+
+    covariance_type : {"spherical", "diag", "heteroscedastic"}, \
+            default="heteroscedastic"
         Noise of the "gaussian" likelihood.
 
         - "spherical": one variance for all columns, as in PCA.
-        - "diag": one variance for each column, as in factor analysis.
+        - "diag": one variance for each column, as in factor analysis, from which the
+          fit starts. It suits tables of few rows.
         - "heteroscedastic": variances for each column that depend on the code, decoded
-          by the network. It gives by far the highest likelihoods where columns have
-          their own units, or where some groups of rows vary more than others.
+          by the network. The fit starts at one variance, as in PCA. It gives by far the
+          highest likelihoods in most data.
 
     reg_covar : float in (0, 1), default=0.01
         Smallest variance of the noise, as a share of that of probabilistic PCA. The
@@ -299,8 +309,8 @@ class VariationalAutoencoder(MatrixAutoencoder):
     Parameters by group:
 
     - code: `n_components`
-    - likelihood: `likelihood`, `offset`, `covariance_type`, `reg_covar`, `kl_weight`,
-      `n_importance_samples`
+    - likelihood: `likelihood`, `offset`, `binarize`, `covariance_type`, `reg_covar`,
+      `kl_weight`, `n_importance_samples`
     - network: `hidden_layer_sizes`, `activation`, `linear_skip`
     - solver: `solver`, `alpha`, `batch_size`, `learning_rate`, `learning_rate_init`,
       `momentum`, `max_grad_norm`, `max_iter`, `shuffle`, `tol`, `n_iter_no_change`,
@@ -341,6 +351,10 @@ class VariationalAutoencoder(MatrixAutoencoder):
 
     __module__ = "skautoenc"
 
+    hidden_layer_sizes_: tuple[int, ...]
+    likelihood_: str
+    n_active_units_: int
+
     _fitted_schema = {
         **MATRIX_AUTOENCODER,
         "network_": is_a(DenseVariationalAutoencoder),
@@ -360,6 +374,7 @@ class VariationalAutoencoder(MatrixAutoencoder):
         ],
         "likelihood": [StrOptions({"auto", *LIKELIHOODS})],
         "offset": [StrOptions({"total"}), None],
+        "binarize": ["boolean"],
         "covariance_type": [StrOptions({"spherical", "diag", "heteroscedastic"})],
         "reg_covar": [Interval(Real, 0, 1, closed="neither")],
         "kl_weight": [Interval(Real, 0, None, closed="left")],
@@ -387,7 +402,10 @@ class VariationalAutoencoder(MatrixAutoencoder):
             "auto", "gaussian", "bernoulli", "poisson", "negative_binomial"
         ] = "auto",
         offset: Literal["total"] | None = None,
-        covariance_type: Literal["spherical", "diag", "heteroscedastic"] = "spherical",
+        binarize: bool = False,
+        covariance_type: Literal[
+            "spherical", "diag", "heteroscedastic"
+        ] = "heteroscedastic",
         reg_covar: float = 0.01,
         kl_weight: float = 1.0,
         n_importance_samples: int = 50,
@@ -416,6 +434,7 @@ class VariationalAutoencoder(MatrixAutoencoder):
         self.n_components = n_components
         self.likelihood = likelihood
         self.offset = offset
+        self.binarize = binarize
         self.covariance_type = covariance_type
         self.reg_covar = reg_covar
         self.kl_weight = kl_weight
@@ -445,6 +464,8 @@ class VariationalAutoencoder(MatrixAutoencoder):
     def _validate_params(self) -> None:
         super()._validate_params()
         check_layer_sizes(self)
+        if self.binarize and self.likelihood not in ("auto", "bernoulli"):
+            refuse(self, "likelihood", "'auto' or 'bernoulli' for binarize=True")
 
     def _holds_out(self, data: TrainingData) -> bool:
         if self.early_stopping == "auto":
@@ -491,34 +512,31 @@ class VariationalAutoencoder(MatrixAutoencoder):
         *,
         in_parts: bool,
     ) -> Plan:
-        likelihood = self._resolve_likelihood(data, before, in_parts=in_parts)
         plan = super()._plan(data, form, before, in_parts=in_parts)
         patience = self.n_iter_no_change
         if isinstance(patience, str):
             patience = max(plan.budget.max_iter // 5, 10)
-        n_features = data.matrix.shape[1]
-        loss_name = LIKELIHOODS[likelihood].loss_name
-        learn_side: Any = plan.learn_side
         return replace(
             plan,
-            build_network=partial(self._build_network, n_features, likelihood),
-            learn_side=partial(learn_side, loss=loss_name),
-            make_objective=partial(self._make_objective, likelihood=likelihood),
             n_iter_no_change=patience,
             start=partial(_start, floor=float(self.reg_covar)),
             far=_FAR,
             code=replace(plan.code, measures_variance=True),
         )
 
-    def _resolve_loss(
+    def _resolve_parts(
         self,
         data: TrainingData,
         before: Model[MatrixSide] | None,
         *,
         in_parts: bool,
-    ) -> str:
-        # The likelihood says which.
-        return "squared_error"
+    ) -> Parts:
+        name = self._resolve_likelihood(data, before, in_parts=in_parts)
+        return Parts(
+            LIKELIHOODS[name].loss_name,
+            partial(self._build_network, data.matrix.shape[1], name),
+            partial(self._make_objective, likelihood=name),
+        )
 
     def _resolve_likelihood(
         self,
@@ -535,12 +553,16 @@ class VariationalAutoencoder(MatrixAutoencoder):
                     f"Training cannot go on with likelihood={self.likelihood!r}, it "
                     f"began with {name!r}. Use fit with warm_start=False to start anew."
                 )
+        elif self.binarize:
+            name = "bernoulli"
         elif self.likelihood != "auto":
             name = str(self.likelihood)
         else:
             # The first part of a stream need not be like the others.
             return "bernoulli" if not in_parts and data.is_binary() else "gaussian"
-        if LIKELIHOODS[name].is_discrete:
+        if self.binarize and name == "bernoulli":
+            check_range(data, 0, 1, "binarize=True")
+        elif LIKELIHOODS[name].is_discrete:
             check_whole(data, 1 if name == "bernoulli" else np.inf, name)
         return name
 
@@ -549,7 +571,9 @@ class VariationalAutoencoder(MatrixAutoencoder):
     ) -> Objective:
         config = {"likelihood": likelihood, "has_offset": self.offset is not None}
         return VariationalObjective(
-            likelihood_of(side, config), kl_weight=float(self.kl_weight)
+            likelihood_of(side, config),
+            kl_weight=float(self.kl_weight),
+            binarizes=self.binarize and likelihood == "bernoulli",
         )
 
     def _attributes_of(self, learnt: Learnt) -> dict[str, Any]:
@@ -810,8 +834,10 @@ class VariationalAutoencoder(MatrixAutoencoder):
             finite.
         """
         check_is_fitted(self)
-        matrix = self._read_rows(X)
-        return self._log_likelihood(matrix)
+        found: NDArray[np.float64] = as_given(
+            self._log_likelihood(self._read_rows(X)), X
+        )
+        return found
 
     def score(
         self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None
@@ -852,6 +878,8 @@ class VariationalAutoencoder(MatrixAutoencoder):
         return float(np.average(values, weights=weights))
 
     def _log_likelihood(self, matrix: Any) -> NDArray[np.float64]:
+        if self.binarize:
+            check_whole(TrainingData(matrix), 1, "bernoulli")
         n_draws = int(self.n_importance_samples)
         return log_likelihood(self._model, matrix, n_draws)
 
@@ -878,8 +906,9 @@ def _start(
     floor: float,
 ) -> None:
     """Start at probabilistic PCA, or at factor analysis."""
-    is_gaussian = network.config["likelihood"] == "gaussian"
-    by_column = is_gaussian and len(network.log_dispersion) > 1
+    config = network.config
+    is_gaussian = config["likelihood"] == "gaussian"
+    by_column = is_gaussian and config["n_dispersions"] > 1 and not config["varies"]
     model = learn_linear_model(
         rows,
         network.widths[-1],

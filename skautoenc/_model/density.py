@@ -41,14 +41,14 @@ def posterior(
     matrix : ndarray or CSR matrix of shape (n_samples, n_features)
         Validated rows.
     """
-    here = model._where_the_network_is()
+    here = model.where_the_network_is()
     network = _network_of(here)
 
     def read(batch: Tensor) -> Tensor:
         mean, log_variance = network.posterior(here.side.prepare(batch))
         return torch.cat([mean, (0.5 * log_variance).exp()], dim=1)
 
-    found, _ = here._apply("posterior", read, matrix, 2 * here.n_components)
+    found, _ = here.apply("posterior", read, matrix, 2 * here.n_components)
     means, deviations = np.split(found, 2, axis=1)
     return np.ascontiguousarray(means), np.ascontiguousarray(deviations)
 
@@ -72,7 +72,7 @@ def log_likelihood(
     ndarray of shape (n_samples,), float64
         Never NaN; minus infinity where float64 overflows.
     """
-    here = model._where_the_network_is()
+    here = model.where_the_network_is()
     network = _network_of(here)
     likelihood = likelihood_of(here.side, network.config)
     n_features = here.side.width
@@ -86,7 +86,7 @@ def log_likelihood(
         return bound
 
     # Further draws repeat the operations of two.
-    found, divisors = here._apply(
+    found, divisors = here.apply(
         "log-likelihood", bound_by(n_draws), matrix, 1, trial=bound_by(2)
     )
     values: NDArray[np.float64] = found.ravel().astype(np.float64)
@@ -129,18 +129,16 @@ def draw(
 
 def _decoded(model: VariationalModel, code: Tensor) -> tuple[Tensor, Tensor]:
     """Return the network's outputs and dispersions for codes, on the CPU."""
-    here = model._where_the_network_is()
+    here = model.where_the_network_is()
     network, width = _network_of(here), here.side.width
 
     def decode(batch: Tensor) -> Tensor:
         output, dispersion = network.decode_dispersed(batch)
         return torch.cat([output, dispersion.expand(len(batch), -1)], dim=1)
 
-    with torch.no_grad():
-        n_dispersions = network.decode_dispersed(code[:1].to(here.side.device))[1]
-    width += n_dispersions.shape[-1]
+    width += len(network.log_dispersion)
     source = code.to(here.side.device)
-    found = torch.from_numpy(here._blockwise.apply("dispersed", decode, source, width))
+    found = torch.from_numpy(here.blockwise.apply("dispersed", decode, source, width))
     return found[:, : here.side.width], found[:, here.side.width :]
 
 

@@ -85,10 +85,10 @@ def guess(
     with_votes : bool, default=True
         Whether votes are needed. Otherwise they have a width of zero, to save time.
     """
-    here = model._where_the_network_is()
+    here = model.where_the_network_is()
     predict, n_costs, width = _predictor(here, hidden, limit, with_votes)
     # Hidden cells have no effect on rounding, so one test of blocks is enough.
-    found = here._blockwise.apply("guess", predict, here.side.new_rows(matrix), width)
+    found = here.blockwise.apply("guess", predict, here.side.new_rows(matrix), width)
     costs, votes = found[:, :n_costs], found[:, n_costs:]
     side = model.side
     if with_votes and isinstance(side, MatrixSide):
@@ -98,7 +98,7 @@ def guess(
 
 def check_guess(model: Model[Any], hidden: NDArray[np.bool_]) -> None:
     """Predict cells of a single row, to detect parts that do not fit each other."""
-    here = model._where_the_network_is()
+    here = model.where_the_network_is()
     device = here.side.device
     predict, _, width = _predictor(here, hidden)
     row = torch.zeros(1, n_columns(here.side), dtype=torch.float32, device=device)

@@ -19,7 +19,7 @@ from .._networks.layers import bind_generator
 from .._networks.weights import copy_weights, same_shapes
 from .._preparation.neighbors import diffuse
 from .._preparation.whitening import learn_code_whitening
-from .._training.batches import Batches
+from .._training.batches import Batches, number_of_batches
 from .._training.optimizers import Solver, make_optimizer
 from .._training.ordering import explained_by_each
 from .._training.resources import compute, one_thread, resolve_device, step_work
@@ -50,11 +50,14 @@ class Training:
         The input side, on the device of the run.
     run : Run
         The run.
+    held_out : Rows or None, default=None
+        Rows that are held out.
     """
 
     plan: Plan
     side: Side
     run: Run
+    held_out: Rows | None = None
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ def set_up(
     data : TrainingData
         The training rows.
     held_out : TrainingData or None
-        Rows for validation.
+        Rows for validation and calibration.
     random_state : RandomState
         One number is drawn from it, the seed of all random draws of the fit.
     before : Model, optional
@@ -119,8 +122,8 @@ def set_up(
     n_samples, batch_size = data.shape[0], plan.budget.batch_size
     work = step_work(network.n_multiplications, min(batch_size, n_samples))
     device = resolve_device(plan.device, work)
-    streams = spawn_streams(draw_seed(random_state), device)
     with one_thread(_CPU):
+        streams = spawn_streams(draw_seed(random_state), device)
         # What is learnt in closed form is learnt from held-out rows too.
         seen = data if seen is None else seen
         side, rows = _start(plan, network, seen, before, streams)
@@ -143,6 +146,7 @@ def set_up(
         n_iter_no_change=plan.n_iter_no_change,
         far=plan.far,
     )
+    others = None if held_out is None else side.rows(held_out)
     run = Run(
         step,
         rows,
@@ -155,11 +159,11 @@ def set_up(
         ),
         schedule,
         stopping,
-        validation=None if held_out is None else side.rows(held_out),
+        validation=others if plan.validates else None,
         generator=streams.weights,
         work=work,
     )
-    return Training(plan, side, run)
+    return Training(plan, side, run, others)
 
 
 def conclude(training: Training) -> Learnt:
@@ -181,6 +185,10 @@ def conclude(training: Training) -> Learnt:
         _report_divergence(run)
     network = run.step.network
     bind_generator(network, None)
+    calibrate = training.plan.calibrate
+    if calibrate is not None and training.held_out is not None:
+        with one_thread(run.rows.device):
+            calibrate(network, run.step.objective, training.held_out)
     # With the weights, the block of memory holds gradients and moments, which are
     # no longer needed. Copies of the weights release it.
     network.zero_grad(set_to_none=True)
@@ -191,7 +199,7 @@ def conclude(training: Training) -> Learnt:
 
 
 def report_dead_layer(training: Training) -> None:
-    """Warn of a hidden layer in which most units are dead after training.
+    """Warn of a rectified layer in which most units are dead after training.
 
     Warns
     -----
@@ -199,8 +207,6 @@ def report_dead_layer(training: Training) -> None:
         If most of the rectified units of a hidden layer are zero for all rows.
     """
     network, rows = training.run.step.network, training.run.rows
-    if not network.rectifiers():
-        return
     with one_thread(rows.device):
         found = dead_layer(network, rows[rows.spread(N_SAMPLE)])
     if found is None:
@@ -248,7 +254,8 @@ def _network_to_train(plan: Plan, before: Model[Any] | None) -> Autoencoder:
 
 def _in_batches(data: TrainingData, network: Autoencoder, plan: Plan) -> TrainingData:
     """Return the rows in the form that batches need."""
-    n_samples, n_batches = data.shape[0], plan.budget.n_batches
+    n_samples = data.shape[0]
+    n_batches = number_of_batches(n_samples, plan.budget.batch_size)
     smallest = n_samples // n_batches
     is_single = plan.single_row and n_samples == 1
     if smallest < network.smallest_batch and not is_single:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .._data.ranges import restored_type, scale_down
-from .._data.rows import RowMap, Rows, TrainingData, computing_type
+from .._data.rows import RowMap, Rows, TrainingData, in_float32
 from .._data.totals import with_total
 from .._networks.autoencoder import Autoencoder
 from .._objectives.losses import LOSSES, Loss
@@ -154,6 +153,7 @@ class MatrixSide:
             elif isinstance(step, Whitening):
                 whitening = step
         total = {} if self.row_total is None else {"row_total_": self.row_total}
+        loss = self.loss
         return {
             **total,
             "loss_function_": self.loss_name,
@@ -168,7 +168,9 @@ class MatrixSide:
             "dewhitening_": (
                 None if whitening is None else whitening.inverse_matrix.numpy()
             ),
-            "_loss_constants": self.loss.constants,
+            "_loss_constants": {
+                name: getattr(loss, name) for name in loss.constant_names
+            },
         }
 
     @classmethod
@@ -189,7 +191,10 @@ class MatrixSide:
         name, mean, scale = (
             attributes[key] for key in ("loss_function_", "mean_", "scale_")
         )
-        loss = _make_loss(name, mean, scale, attributes["_loss_constants"])
+        unit: tuple[NDArray[np.float64], float] = (mean, scale)
+        if not LOSSES[name].has_unit:
+            unit = in_float32(mean, scale)
+        loss = _make_loss(name, *unit, attributes["_loss_constants"])
         total = attributes.get("row_total_")
         return cls(mean, scale, Preparation(steps), loss, name, total)
 
@@ -197,12 +202,8 @@ class MatrixSide:
 def _make_loss(
     name: str, mean: NDArray[np.float64], scale: float, constants: Mapping[str, float]
 ) -> Loss:
-    kind, single = LOSSES[name], np.dtype(np.float32)
-    if math.isinf(kind.highest) and computing_type(single, mean, scale) != single:
-        # A loss without a natural unit is computed in units of the scale.
-        mean, scale = mean / scale, 1.0
     center = torch.tensor(mean, dtype=torch.float32, device="cpu")
-    return kind(center, scale, **constants)
+    return LOSSES[name](center, scale, **constants)
 
 
 def learn_matrix_side(
@@ -235,9 +236,9 @@ def learn_matrix_side(
         On the CPU.
     """
     mean, scale = data.moments()
-    side = MatrixSide(
-        mean, scale, Preparation(), _make_loss(loss, mean, scale, {}), loss, row_total
-    )
+    unit = (mean, scale) if LOSSES[loss].has_unit else in_float32(mean, scale)
+    fitted = _make_loss(loss, *unit, {})
+    side = MatrixSide(mean, scale, Preparation(), fitted, loss, row_total)
     if normalize_rows is not None:
         side = _with_step(
             side, learn_row_normalization(side.rows(data), normalize_rows)
@@ -246,8 +247,8 @@ def learn_matrix_side(
         side = _with_step(
             side, learn_whitening(side.rows(data), whiten, whiten_regularization)
         )
-    # Rows are made only for a loss that looks at them.
-    side.loss.learn(lambda values: side.rows(data).average(values))
+    if side.loss.learns:
+        side.loss.learn(lambda values: side.rows(data).average(values))
     return side
 
 

@@ -31,8 +31,8 @@ class CodeMap:
 
     Parameters
     ----------
-    features : {"code", "sparse", "stack"}
-        Activations of the network that are the features.
+    features : {"code", "sparse", "stack", "reconstruction"}
+        Activations of the network that are the features, or the decoded rows.
     whitening : Whitening or None, default=None
         Map of the code.
     scale : float or None, default=None
@@ -55,6 +55,7 @@ class CodeMap:
             "code": network.encode,
             "sparse": network.sparse,
             "stack": network.stack,
+            "reconstruction": network.encode,
         }
         return by_name[self.features]
 
@@ -123,22 +124,34 @@ class Model(Generic[SideT]):
     @property
     def n_features_out(self) -> int:
         """Number of features that `encode` returns."""
+        if self.code.features == "reconstruction":
+            return self.side.width
+        return self._n_activations
+
+    @property
+    def _n_activations(self) -> int:
+        """Number of activations that features or reconstructions are made of."""
         if self.code.features == "stack":
             return int(sum(self.network.widths[1:]))
         return self.n_components
 
-    def encode(self, matrix: Any) -> NDArray[np.float32]:
-        """Return the features of rows, (n_samples, n_features_out).
+    def encode(self, matrix: Any) -> NDArray[Any]:
+        """Return the features of rows, (n_samples, n_features_out), float32.
+
+        Reconstructions are features in the units of the data, see `side.restore`.
 
         Parameters
         ----------
         matrix : ndarray or CSR matrix of shape (n_samples, n_columns)
             Validated rows; for a table, encoded ones.
         """
-        here, width = self._where_the_network_is(), self.n_features_out
-        features, _ = here._apply("encode", here._encode, matrix, width)
+        here, width = self.where_the_network_is(), self._n_activations
+        features, _ = here.apply("encode", here._encode, matrix, width)
         if self.code.scale is not None:
             features /= np.float32(self.code.scale)
+        if self.code.features == "reconstruction":
+            assert isinstance(self.side, MatrixSide)
+            return self.side.restore(self.decode(features))
         return features
 
     def decode(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -149,27 +162,27 @@ class Model(Generic[SideT]):
         features : ndarray of shape (n_samples, n), float32
             The code in the last `n_components` columns.
         """
-        here, width = self._where_the_network_is(), self.side.width
+        here, width = self.where_the_network_is(), self.side.width
         code = np.ascontiguousarray(features[:, -self.n_components :])
         if self.code.scale is not None:
             code = code * np.float32(self.code.scale)
         source = torch.tensor(code, device=here.side.device)
-        return here._blockwise.apply("decode", here._decode, source, width)
+        return here.blockwise.apply("decode", here._decode, source, width)
 
     def reconstruct(self, matrix: Any) -> NDArray[np.float32]:
         """Return reconstructed rows, (n_samples, side.width), as `decode` does."""
-        here, width = self._where_the_network_is(), self.side.width
+        here, width = self.where_the_network_is(), self.side.width
 
         def reconstruct(batch: Tensor) -> Tensor:
             return here.side.decoded(self.network(here.side.prepare(batch)))
 
         rows = here.side.new_rows(matrix)
-        return here._blockwise.apply("reconstruct", reconstruct, rows, width)
+        return here.blockwise.apply("reconstruct", reconstruct, rows, width)
 
     def errors(self, matrix: Any) -> NDArray[np.float64]:
         """Return the reconstruction error of each row, (n_samples,); never NaN."""
-        here = self._where_the_network_is()
-        values, divisors = here._apply("errors", here._errors, matrix, 1)
+        here = self.where_the_network_is()
+        values, divisors = here.apply("errors", here._errors, matrix, 1)
         found: NDArray[np.float64] = values.ravel().astype(np.float64)
         if divisors is not None:
             with np.errstate(over="ignore", invalid="ignore"):
@@ -185,7 +198,7 @@ class Model(Generic[SideT]):
         ndarray of shape (n_samples, n_columns), float32
             In the order of the table's columns; NaN for missing values.
         """
-        here = self._where_the_network_is()
+        here = self.where_the_network_is()
         side = here.side
         assert isinstance(side, TableSide)
 
@@ -193,7 +206,7 @@ class Model(Generic[SideT]):
             return side.cell_errors(self.network, batch)
 
         rows = here.side.new_rows(matrix)
-        found = here._blockwise.apply("cell errors", errors, rows, side.width)
+        found = here.blockwise.apply("cell errors", errors, rows, side.width)
         return found[:, side.table.places]
 
     def check_usable(self) -> None:
@@ -201,7 +214,7 @@ class Model(Generic[SideT]):
 
         Rows are not padded and blocks are not tested: only shapes matter here.
         """
-        here = self._where_the_network_is()
+        here = self.where_the_network_is()
         side, device = here.side, here.side.device
         code = torch.zeros(1, self.n_components, dtype=torch.float32, device=device)
         with one_thread(device), torch.inference_mode():
@@ -211,7 +224,7 @@ class Model(Generic[SideT]):
             if isinstance(side, TableSide):
                 side.cell_errors(self.network, row)
         shapes = [tuple(values.shape) for values in (features, decoded, errors)]
-        if shapes != [(1, self.n_features_out), (1, side.width), (1, 1)]:
+        if shapes != [(1, self._n_activations), (1, side.width), (1, 1)]:
             raise ValueError(f"Rows of shapes {shapes} came out")
 
     def _encode(self, batch: Tensor) -> Tensor:
@@ -227,7 +240,7 @@ class Model(Generic[SideT]):
         """Map standardised rows to their reconstruction errors, (n, 1)."""
         return self.side.errors(self.network, batch).unsqueeze(1)
 
-    def _apply(
+    def apply(
         self,
         name: str,
         function: RowMap,
@@ -249,7 +262,7 @@ class Model(Generic[SideT]):
             Divisors of the rows; None if no row was divided.
         """
         rows = self.side.new_rows(matrix)
-        found = self._blockwise.apply(name, function, rows, width, trial=trial)
+        found = self.blockwise.apply(name, function, rows, width, trial=trial)
         if isinstance(self.side, TableSide) or np.isfinite(found).all():
             return found, None
         large = np.flatnonzero(~np.isfinite(found).all(axis=1))
@@ -257,17 +270,17 @@ class Model(Generic[SideT]):
         for block in blocks(len(large), matrix.shape[1]):
             chosen = large[block]
             source, divisors[chosen] = self.side.scaled_down(take(matrix, chosen))
-            found[chosen] = self._blockwise.apply(name, function, source, width)
+            found[chosen] = self.blockwise.apply(name, function, source, width)
         return found, divisors
 
     def share_trials(self, other: Model[Any]) -> None:
         """Use the sizes of blocks that are found for a model of the same shapes."""
         is_alike = type(self.network) is type(other.network)
         if is_alike and self.network.config == other.network.config:
-            self._blockwise.share_sizes(other._blockwise)
+            self.blockwise.share_sizes(other.blockwise)
 
     @cached_property
-    def _blockwise(self) -> Blockwise:
+    def blockwise(self) -> Blockwise:
         """Applies functions of the network block by block, on the side's device."""
         block = block_of(self.network, self.side.device)
         return Blockwise(block, self.network.noise)
@@ -277,7 +290,7 @@ class Model(Generic[SideT]):
         """The model on other devices."""
         return {}
 
-    def _where_the_network_is(self) -> Model[SideT]:
+    def where_the_network_is(self) -> Model[SideT]:
         """Return the model with all its tensors on the device of the network."""
         device = next(self.network.parameters()).device
         if device == self.side.device:

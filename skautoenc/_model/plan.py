@@ -15,6 +15,8 @@ from .._training.optimizers import Solver
 
 # Takes a network, standardised training rows, how many rows these are and a generator.
 Start = Callable[[Any, Rows, float, torch.Generator], None]
+# Takes a network, the objective and held-out rows.
+Calibrate = Callable[[Any, Any, Rows], None]
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,6 @@ class Budget:
     ----------
     batch_size : int
         Minimum number of rows in a batch, if there are enough rows.
-    n_batches : int
-        Number of batches of an epoch.
     max_iter : int
         Maximum number of epochs.
     max_iter_from_pca : int or None
@@ -36,7 +36,6 @@ class Budget:
     """
 
     batch_size: int
-    n_batches: int
     max_iter: int
     max_iter_from_pca: int | None
     learning_rate: str
@@ -48,7 +47,7 @@ class CodePlan:
 
     Parameters
     ----------
-    features : {"code", "sparse", "stack"}
+    features : {"code", "sparse", "stack", "reconstruction"}
         Output of `transform`.
     whiten : bool, default=False
         Whether the code is whitened.
@@ -107,6 +106,11 @@ class Plan:
     continue_side : callable or None, default=None
         Maps the side of an earlier fit, from which training continues, to a side that
         includes the new data; None keeps the side.
+    calibrate : callable or None, default=None
+        Changes the trained network, given the objective and the held-out rows.
+    validates : bool, default=True
+        Whether the loss of held-out rows decides when to stop and which weights to
+        keep.
     single_row : bool, default=False
         Whether the data may be a single row. Networks then normalise it as in
         evaluation mode.
@@ -128,4 +132,6 @@ class Plan:
     start: Start | None = None
     far: float | None = None
     continue_side: Callable[[Any], Any] | None = None
+    calibrate: Calibrate | None = None
+    validates: bool = True
     single_row: bool = False

@@ -77,7 +77,7 @@ class _Draw:
         matrix: NDArray[np.float32],
         random_state: np.random.RandomState,
     ) -> None:
-        self.model = model._where_the_network_is()
+        self.model = model.where_the_network_is()
         table = self.model.side.table
         self.columns = table.in_order
         self.matrix = matrix.copy()
@@ -156,7 +156,7 @@ def cell_logits(
     ndarray of shape (n_samples, sum(logits_of_cells)), float32
         Logits of the bins of each number, then of the levels of each category.
     """
-    here = model._where_the_network_is()
+    here = model.where_the_network_is()
     network: Any = here.network
 
     def logits(batch: Tensor) -> Tensor:
@@ -164,7 +164,7 @@ def cell_logits(
         return found
 
     width = sum(logits_of_cells(here.side.table))
-    return here._blockwise.apply("logits", logits, here.side.new_rows(matrix), width)
+    return here.blockwise.apply("logits", logits, here.side.new_rows(matrix), width)
 
 
 def logits_of_cells(table: Table) -> list[int]:

@@ -166,8 +166,10 @@ class DenseAutoencoder(Autoencoder):
             return self.learning_rate, {}
         kind = self.config["activation"], self.config["normalization"]
         has_skip = self.projection is not None
-        width = full_width(*kind, has_skip=has_skip)
-        factors = rate_factors(self._numbers_of_inputs(), width)
+        n_layers = len(self.config["hidden_layer_sizes"])
+        numbers = self._numbers_of_inputs()
+        width = full_width(*kind, has_skip=has_skip, n_layers=n_layers)
+        factors = rate_factors(numbers, width)
         return base_rate(*kind, has_skip=has_skip), factors
 
     def safe_factors(self, learning_rate: float) -> dict[Tensor, float]:

@@ -1,4 +1,4 @@
-"""Closed-form gradients of the dense autoencoder.
+"""Closed-form gradients of dense networks.
 
 Small networks spend most of a step in autograd's bookkeeping. This module calls the
 same kernels as autograd would, without the bookkeeping.
@@ -135,7 +135,7 @@ def _agrees_with_autograd(*, n_hidden: int, **arguments: Any) -> bool:
     return all(torch.allclose(a, b, rtol=1e-3, atol=1e-5) for a, b in pairs)
 
 
-class _Products(NamedTuple):
+class Products(NamedTuple):
     """Matrix products, for single matrices or for stacks of matrices."""
 
     of: Callable[[Tensor, Tensor], Tensor]
@@ -158,11 +158,16 @@ def _stack_onto(out: Tensor, left: Tensor, right: Tensor) -> Tensor:
     return out.add_(torch.bmm(left, right))
 
 
-_SINGLE = _Products(torch.mm, torch.addmm, _into, Tensor.addmm_)
-_STACKED = _Products(torch.bmm, torch.baddbmm, _stack_into, _stack_onto)
+_SINGLE = Products(torch.mm, torch.addmm, _into, Tensor.addmm_)
+_STACKED = Products(torch.bmm, torch.baddbmm, _stack_into, _stack_onto)
 
 
-def _as_one(tensors: Sequence[Tensor | None]) -> Tensor:
+def products_for(n_networks: int) -> Products:
+    """Return the products of one network, or of several that are stacked."""
+    return _SINGLE if n_networks == 1 else _STACKED
+
+
+def as_one(tensors: Sequence[Tensor | None]) -> Tensor:
     """Return a stacked view of one tensor per network, or the only one."""
     views = [tensor.detach() for tensor in tensors if tensor is not None]
     return views[0] if len(views) == 1 else stacked_view(views)
@@ -175,7 +180,7 @@ class _Affine:
     ----------
     layers : sequence of Linear or of TransposedLinear
         The layer of each network.
-    products : _Products
+    products : Products
         Products for one network or for several.
     adds : bool
         Whether the gradient of the weight is added to that of another layer, which has
@@ -183,17 +188,17 @@ class _Affine:
     """
 
     def __init__(
-        self, layers: Sequence[Affine], products: _Products, *, adds: bool
+        self, layers: Sequence[Affine], products: Products, *, adds: bool
     ) -> None:
-        weight = _as_one([layer.weight for layer in layers])
+        weight = as_one([layer.weight for layer in layers])
         self.products = products
         self.transposed = isinstance(layers[0], TransposedLinear)
         self.matrix = weight if self.transposed else weight.mT  # (..., inputs, outputs)
         self.back = self.matrix.mT  # (..., outputs, inputs)
         # (..., 1, outputs)
-        self.bias = _as_one([layer.bias for layer in layers]).unsqueeze(-2)
-        self.weight_gradient = _as_one([layer.weight.grad for layer in layers])
-        self.bias_gradient = _as_one([layer.bias.grad for layer in layers])
+        self.bias = as_one([layer.bias for layer in layers]).unsqueeze(-2)
+        self.weight_gradient = as_one([layer.weight.grad for layer in layers])
+        self.bias_gradient = as_one([layer.bias.grad for layer in layers])
         self.adds = adds
 
     def forward(self, x: Tensor) -> Tensor:
@@ -209,43 +214,103 @@ class _Affine:
         torch.sum(gradient, -2, out=self.bias_gradient)
 
 
+class ClosedFormStack:
+    """Affine layers with activations between them, and their backward pass.
+
+    Parameters
+    ----------
+    stacks : sequence of torch.nn.Sequential
+        The layers of one network, or those of several networks of one architecture.
+    activation : str
+        Key of `ACTIVATIONS`.
+    adds : bool, default=False
+        Whether the gradients of weights are added to those of other layers, which have
+        been computed before.
+    """
+
+    def __init__(
+        self, stacks: Sequence[nn.Sequential], activation: str, *, adds: bool = False
+    ) -> None:
+        # `forward` itself is called: these modules can have no hooks.
+        self.activate = ACTIVATIONS[activation].module().forward
+        self.derive = _DERIVATIVES[activation]
+        self.products = products_for(len(stacks))
+        by_layer = zip(*map(_affine_layers, stacks), strict=True)
+        self.layers = [_Affine(layers, self.products, adds=adds) for layers in by_layer]
+
+    def forward(self, x: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Return input and affine map, before the activation, of each layer."""
+        values = []
+        for layer in self.layers[:-1]:
+            affine = layer.forward(x)  # (..., n, outputs)
+            values.append((x, affine))
+            x = self.activate(affine)
+        values.append((x, self.layers[-1].forward(x)))
+        return values
+
+    def backward(self, gradient: Tensor, values: list[tuple[Tensor, Tensor]]) -> Tensor:
+        """Store the gradients of the parameters.
+
+        Parameters
+        ----------
+        gradient : Tensor of shape (..., n, outputs)
+            Gradient by the output of the last layer.
+        values : list of tuple of Tensor
+            Result of `forward`.
+
+        Returns
+        -------
+        Tensor of shape (..., n, outputs of the first layer)
+            Gradient by the affine map of the first layer.
+        """
+        layers = self.layers
+        for number in range(len(layers) - 1, 0, -1):
+            x = values[number][0]
+            layers[number].backward(gradient, x)
+            # (..., n, inputs)
+            gradient = self.products.of(gradient, layers[number].back)
+            gradient = self.derive(gradient, values[number - 1][1], x)
+        layers[0].backward(gradient, values[0][0])
+        return gradient
+
+    def to_input(self, gradient: Tensor) -> Tensor:
+        """Map the result of `backward` to the gradient by the input."""
+        return self.products.of(gradient, self.layers[0].back)
+
+
 class _DenseBackward:
     """Squared error and gradients of dense networks; see `closed_form_gradients`."""
 
     def __init__(self, networks: Sequence[DenseAutoencoder]) -> None:
         config = networks[0].config
-        # `forward` itself is called: these modules can have no hooks.
-        self.activate = ACTIVATIONS[config["activation"]].module().forward
-        self.derive = _DERIVATIVES[config["activation"]]
-        self.products = _SINGLE if len(networks) == 1 else _STACKED
-        tied = config["tied_weights"]
-        self.encoder = self._layers([n.encoder for n in networks], adds=tied)
-        self.decoder = self._layers([n.decoder for n in networks], adds=False)
+        activation, tied = config["activation"], config["tied_weights"]
+        self.products = products_for(len(networks))
+        encoders, decoders = zip(
+            *((n.encoder, n.decoder) for n in networks), strict=True
+        )
+        self.encoder = ClosedFormStack(encoders, activation, adds=tied)
+        self.decoder = ClosedFormStack(decoders, activation)
         self.rectified = networks[0].is_sparse
         self.rules = [network.sparsity for network in networks]
         self.projection: Tensor | None = None
         skips = [n.projection for n in networks if n.projection is not None]
         if skips:
-            self.projection = _as_one([skip.weight for skip in skips])
-            self.projection_gradient = _as_one([skip.weight.grad for skip in skips])
-
-    def _layers(self, stacks: Sequence[nn.Sequential], *, adds: bool) -> list[_Affine]:
-        by_layer = zip(*map(_affine_layers, stacks), strict=True)
-        return [_Affine(layers, self.products, adds=adds) for layers in by_layer]
+            self.projection = as_one([skip.weight for skip in skips])
+            self.projection_gradient = as_one([skip.weight.grad for skip in skips])
 
     def __call__(
         self, source: Tensor, target: Tensor, sample_weight: Tensor | None
     ) -> Tensor:
         """Return the loss, and store its gradients."""
         products = self.products
-        inward = self._forward(self.encoder, source)
+        inward = self.encoder.forward(source)
         code = inward[-1][1]  # (..., n, n_components)
         if self.projection is not None:
             products.onto(code, source, self.projection.mT)
         if self.rectified:
             code.relu_()
         kept = self._apply_sparsity(code, sample_weight)
-        outward = self._forward(self.decoder, kept)
+        outward = self.decoder.forward(kept)
         output = outward[-1][1]  # (..., n, n_features)
         if self.projection is not None:
             products.onto(output, kept, self.projection)
@@ -254,8 +319,8 @@ class _DenseBackward:
             gradient = difference * sample_weight.unsqueeze(-1)
         loss = (gradient * difference).mean((-2, -1))  # (...)
         direct = gradient.mul_(2 / (difference.shape[-2] * difference.shape[-1]))
-        gradient = self._backward(self.decoder, direct, outward)
-        gradient = products.of(gradient, self.decoder[0].back)  # (..., n, n_components)
+        gradient = self.decoder.backward(direct, outward)
+        gradient = self.decoder.to_input(gradient)  # (..., n, n_components)
         if self.projection is not None:
             products.into(self.projection_gradient, kept.mT, direct)
             products.onto(gradient, direct, self.projection.mT)
@@ -263,7 +328,7 @@ class _DenseBackward:
             gradient = _aten.threshold_backward(gradient, kept, 0)
         if self.projection is not None:
             products.onto(self.projection_gradient, gradient.mT, source)
-        self._backward(self.encoder, gradient, inward)
+        self.encoder.backward(gradient, inward)
         return loss
 
     def _apply_sparsity(self, code: Tensor, sample_weight: Tensor | None) -> Tensor:
@@ -277,32 +342,6 @@ class _DenseBackward:
         per_network = zip(self.rules, code, weights, strict=False)
         # (n_networks, n, n_components)
         return torch.stack([rule.forward(*values) for rule, *values in per_network])
-
-    def _forward(self, layers: list[_Affine], x: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Return input and affine map, before the activation, of each layer."""
-        values = []
-        for layer in layers[:-1]:
-            affine = layer.forward(x)  # (..., n, outputs)
-            values.append((x, affine))
-            x = self.activate(affine)
-        values.append((x, layers[-1].forward(x)))
-        return values
-
-    def _backward(
-        self,
-        layers: list[_Affine],
-        gradient: Tensor,
-        values: list[tuple[Tensor, Tensor]],
-    ) -> Tensor:
-        """Return the gradient by the first layer's affine map; store the others."""
-        for number in range(len(layers) - 1, 0, -1):
-            x = values[number][0]
-            layers[number].backward(gradient, x)
-            # (..., n, inputs)
-            gradient = self.products.of(gradient, layers[number].back)
-            gradient = self.derive(gradient, values[number - 1][1], x)
-        layers[0].backward(gradient, values[0][0])
-        return gradient
 
 
 def _affine_layers(stack: nn.Sequential) -> list[Affine]:

@@ -32,11 +32,16 @@ _LARGEST_SHARES = {"relu": 2.0, "leaky_relu": 2.0, "logistic": 2.0, "selu": 1.0}
 # Layers with at most this number of inputs are trained at the full rate.
 FULL_WIDTH = 64
 # Logistic units are all positive, so their contributions to a sum change in the same
-# direction; a normalisation by row keeps them where their slope is largest.
+# direction; a normalisation by row keeps them where their slope is largest. This adds
+# up from layer to layer: a single layer bears larger steps instead.
 _FULL_WIDTH_OF_STEEP = 32
+_FULL_WIDTH_OF_ONE_LOGISTIC = 128
+# Beside a linear skip, exponential units in several layers need larger steps to get
+# away from the PCA that they start as. A single layer of them overshoots it instead.
+_FULL_WIDTH_OF_EXPONENTIAL = 96
 # Batch normalisation divides a unit's sum by its standard deviation, and so undoes part
 # of a large step. Beside a linear skip such steps disturb the PCA that it starts as.
-_FULL_WIDTH_OF_BATCHES = 128
+_FULL_WIDTH_OF_BATCHES = 256
 # Learning rate times number of inputs beyond which the first steps can kill most units
 # of a rectified layer. The value allows a rate of 0.005 for 256 inputs.
 FATAL_STEP = 1.28
@@ -58,7 +63,9 @@ def base_rate(activation: str, normalization: str | None, *, has_skip: bool) -> 
     return _CAREFUL_RATE if noisy else _RATE
 
 
-def full_width(activation: str, normalization: str | None, *, has_skip: bool) -> int:
+def full_width(
+    activation: str, normalization: str | None, *, has_skip: bool, n_layers: int
+) -> int:
     """Return the number of inputs up to which a layer is trained at the full rate.
 
     Parameters
@@ -69,11 +76,19 @@ def full_width(activation: str, normalization: str | None, *, has_skip: bool) ->
         Normalisation before each activation.
     has_skip : bool
         Whether a linear map is added to the hidden layers.
+    n_layers : int
+        Number of hidden layers of the encoder.
     """
-    if normalization == "batch" and not has_skip:
-        return _FULL_WIDTH_OF_BATCHES
-    steep = activation == "logistic" and normalization == "layer"
-    return _FULL_WIDTH_OF_STEEP if steep else FULL_WIDTH
+    if normalization == "batch":
+        return FULL_WIDTH if has_skip else _FULL_WIDTH_OF_BATCHES
+    if activation == "logistic" and n_layers == 1 and not has_skip:
+        return _FULL_WIDTH_OF_ONE_LOGISTIC
+    if activation == "logistic" and normalization == "layer":
+        return _FULL_WIDTH_OF_STEEP
+    is_deep = n_layers > 1 and has_skip and normalization is None
+    if activation in {"elu", "selu"} and is_deep:
+        return _FULL_WIDTH_OF_EXPONENTIAL
+    return FULL_WIDTH
 
 
 def output_share(activation: str, spread: float) -> float:

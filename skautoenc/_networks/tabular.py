@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from itertools import accumulate, pairwise
 from typing import Any
@@ -223,6 +224,40 @@ class TabularAutoencoder(Autoencoder):
             [self.n_numbers, self.n_outputs], dim=1
         )
         return torch.cat([bins, levels], dim=1)
+
+    def logits_of_nothing(self) -> Tensor:
+        """Return `logits` of a row without any value, (1, n)."""
+        weight = self.skip_outward.weight
+        return self.logits(weight.new_full((1, self.widths[0]), torch.nan))
+
+    @torch.no_grad()
+    def temper(self, temperatures: Sequence[float]) -> None:
+        """Divide differences from `logits_of_nothing` by the temperature of the cell.
+
+        Parameters
+        ----------
+        temperatures : sequence of float of length n_cells
+            Those of numbers, then of categories.
+        """
+        bins, levels = self.logits_of_nothing()[0].tensor_split([self.n_bins])
+        weight = self.skip_outward.weight
+        divisors = weight.new_tensor(temperatures)
+        numbers, categories = divisors.tensor_split([self.n_numbers])
+        counts = weight.new_tensor(self.config["n_levels"], dtype=torch.int64)
+        one = torch.ones_like(numbers)
+        parts = [one, categories.repeat_interleave(counts)]
+        kept = [torch.zeros_like(numbers), levels]
+        if self.bells is not None:
+            parts += [numbers[self.bells.owners], one]
+            kept += [bins, torch.zeros_like(numbers)]
+        whole = torch.cat(parts)  # (n_last,)
+        for last in (*self.decoder[-1:], self.skip_outward):
+            assert isinstance(last, Linear)
+            last.weight.div_(whole[:, None])
+            last.bias.div_(whole)
+        self.skip_outward.bias.add_(torch.cat(kept) * (1 - 1 / whole))
+        if self.bells is not None:
+            self.skip_outward.bias[-self.n_numbers :] -= numbers.log()
 
     def decode_all(self, code: Tensor) -> Tensor:
         """Map codes to what `decode` gives and logits of bins.

@@ -12,8 +12,8 @@ from .autoencoder import Autoencoder, Code
 from .layers import ACTIVATIONS, CPU_FLOAT32, Linear, draw_weight
 from .rates import FATAL_STEP, FULL_WIDTH, base_rate, rate_factors
 
-# Beyond these log-variances of a posterior, exponentials overflow or vanish.
-_LEAST, _MOST = -30.0, 10.0
+# Beyond these log-variances, exponentials overflow or vanish.
+LOWEST_LOG_VARIANCE, HIGHEST_LOG_VARIANCE = -30.0, 10.0
 
 
 class VariationalNetwork(Autoencoder):
@@ -250,7 +250,7 @@ class DenseVariationalAutoencoder(VariationalNetwork):
         mean, log_variance = self.encoder(x).chunk(2, dim=1)
         if self.skip_in is not None:
             mean = mean + nn.functional.linear(x, self.skip_in)
-        return mean, log_variance.clamp(_LEAST, _MOST)
+        return mean, log_variance.clamp(LOWEST_LOG_VARIANCE, HIGHEST_LOG_VARIANCE)
 
     def decode(self, code: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """Map codes, (n, n_components), to outputs, (n, n_features)."""
@@ -262,7 +262,8 @@ class DenseVariationalAutoencoder(VariationalNetwork):
             return super().decode_dispersed(code)
         output, log_factor = self.decoder(code).chunk(2, dim=1)
         # (n, n_features)
-        logarithm = (self.log_dispersion + log_factor).clamp(_LEAST, _MOST)
+        logarithm = self.log_dispersion + log_factor
+        logarithm = logarithm.clamp(LOWEST_LOG_VARIANCE, HIGHEST_LOG_VARIANCE)
         dispersion = logarithm.exp() + self.floor
         return self._with_skip(output, code), dispersion
 

@@ -16,16 +16,6 @@ def _named_tensors(network: nn.Module) -> dict[str, Tensor]:
     return {**dict(network.named_parameters()), **dict(network.named_buffers())}
 
 
-def owners_of_untrained(network: nn.Module) -> list[tuple[nn.Module, str]]:
-    """List the module that holds each tensor without a gradient, and its name there.
-
-    These are buffers and frozen parameters. A module may replace them.
-    """
-    tensors = _named_tensors(network).items()
-    names = [name.rpartition(".") for name, t in tensors if not t.requires_grad]
-    return [(network.get_submodule(path), name) for path, _, name in names]
-
-
 def stacked_view(tensors: Sequence[Tensor]) -> Tensor:
     """View tensors of one shape as one of shape (n_tensors, ...), without a copy.
 

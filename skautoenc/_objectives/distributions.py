@@ -11,7 +11,7 @@ from torch import Tensor
 from .._networks.autoencoder import Autoencoder
 from .._networks.tabular import TabularAutoencoder
 from .losses import Loss
-from .objectives import TabularObjective
+from .objectives import TabularObjective, row_means, without_nan
 
 # Maximum difference of log-likelihoods between bins.
 LARGEST_GAP = 4.0
@@ -130,6 +130,45 @@ class DistributionObjective(TabularObjective):
         )
         costs, seen = self.costs(output, target)
         return self._with_bins(costs, logits, target), seen
+
+    def evaluate(self, network: Autoencoder, batch: Tensor) -> Tensor:
+        """Return the mean cost of each row's held-out cells, (n,).
+
+        Parameters
+        ----------
+        network : TabularAutoencoder
+            The network, in evaluation mode.
+        batch : Tensor of shape (n, 2 * n_inputs) or (n, n_inputs)
+            Rows beside the cells to predict, see `split`; or whole rows.
+        """
+        if batch.shape[1] == len(self.cells):
+            return super().evaluate(network, batch)
+        given, targets = self.split(batch)
+        costs, seen = self.costs_in_training(
+            network, network.encode(given), None, targets
+        )
+        return row_means(without_nan(costs).masked_fill(seen == 0, 0), seen)
+
+    def split(self, batch: Tensor) -> tuple[Tensor, Tensor]:
+        """Return rows, and the cells that are to be predicted, (n, n_inputs) each."""
+        given, targets = batch.tensor_split([len(self.cells)], dim=1)
+        return given, targets
+
+    @property
+    def logit_counts(self) -> list[int]:
+        """Number of logits of each cell, in the order of the cells."""
+        return [*self.bins.exists.sum(dim=1).tolist(), *self.n_levels]
+
+    def codes(self, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the bins and categories of rows, and where they are known.
+
+        Both have the shape (n, n_cells).
+        """
+        cells = self._decoded(targets)
+        numbers, categories = cells.tensor_split([len(self.bins.entropies)], dim=1)
+        counts = torch.tensor(self.logit_counts, device=targets.device)
+        codes = torch.cat([self.bins.codes(numbers), categories.nan_to_num().long()], 1)
+        return codes, ~cells.isnan() & (codes < counts)
 
     def _with_bins(self, costs: Tensor, logits: Tensor, target: Tensor) -> Tensor:
         """Put the cost of its bin beside that of each number, (n, n_cells)."""

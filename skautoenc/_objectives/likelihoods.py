@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,24 @@ from .losses import BinaryCrossEntropy, Loss, Poisson
 _LOG_2_PI = math.log(2 * math.pi)
 # Totals of empty rows, as rates that may be divided by.
 _TINY = 1e-12
+
+
+class Slopes(NamedTuple):
+    """Log-probabilities of rows and their derivatives.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (n,)
+        Result of `Likelihood.rows`.
+    by_output : Tensor of shape (n, n_features)
+        Derivatives by the network's output.
+    by_dispersion : Tensor of shape (n, n_dispersions) or None
+        Derivatives by the dispersions of the row; None without dispersions.
+    """
+
+    rows: Tensor
+    by_output: Tensor
+    by_dispersion: Tensor | None
 
 
 class Likelihood(ABC):
@@ -69,6 +87,10 @@ class Likelihood(ABC):
             One for all columns, one for each column, or none; or one for each entry.
         """
 
+    @abstractmethod
+    def slopes(self, output: Tensor, target: Tensor, dispersion: Tensor) -> Slopes:
+        """Return `rows` with its derivatives; `output` may be overwritten."""
+
     def unit(self, n_features: int) -> float:
         """Return the term that converts log-probabilities to the data's units."""
         return 0.0
@@ -102,6 +124,20 @@ class Gaussian(Likelihood):
             constant = dispersion.log().sum() + n_features * _LOG_2_PI
         return -0.5 * (quadratic + constant)
 
+    def slopes(self, output: Tensor, target: Tensor, dispersion: Tensor) -> Slopes:
+        """Return log-densities with their derivatives; see `Likelihood`."""
+        n_features, precision = output.shape[1], dispersion.reciprocal()
+        n_columns = n_features // dispersion.shape[-1]  # of each dispersion
+        difference = torch.sub(target, output, out=output)
+        squares = difference.square()
+        if n_columns > 1:
+            squares = squares.sum(dim=1, keepdim=True)
+        ratios = squares * precision  # (n, n_dispersions)
+        twice = (ratios + n_columns * dispersion.log()).sum(dim=1)
+        rows = -0.5 * (twice + n_features * _LOG_2_PI)
+        by_dispersion = (ratios - n_columns) * (0.5 * precision)
+        return Slopes(rows, difference.mul_(precision), by_dispersion)
+
     def unit(self, n_features: int) -> float:
         """Return the logarithm of the density's change of variables."""
         return -n_features * math.log(self.scale)
@@ -119,15 +155,22 @@ class Bernoulli(Likelihood):
 
     loss_name = "binary_cross_entropy"
 
+    loss: BinaryCrossEntropy
+
     def _logits(self, output: Tensor) -> Tensor:
-        loss = self.loss
-        assert isinstance(loss, BinaryCrossEntropy)
-        return loss.logit + loss.gain * output
+        return self.loss.logit + self.loss.gain * output
 
     def rows(self, output: Tensor, target: Tensor, dispersion: Tensor) -> Tensor:
         """Return the log-probability of each row, (n,)."""
         logits, ones = self._logits(output), self.loss.data(target).clamp(0, 1)
         return (ones * logits - nn.functional.softplus(logits)).sum(dim=1)
+
+    def slopes(self, output: Tensor, target: Tensor, dispersion: Tensor) -> Slopes:
+        """Return log-probabilities with their derivatives; see `Likelihood`."""
+        logits, ones = self._logits(output), self.loss.data(target).clamp_(0, 1)
+        rows = (ones * logits).sub_(nn.functional.softplus(logits)).sum(dim=1)
+        errors = ones.sub_(logits.sigmoid_())
+        return Slopes(rows, errors.mul_(self.loss.gain), None)
 
     def draw(
         self, output: Tensor, dispersion: Tensor, generator: torch.Generator
@@ -161,6 +204,11 @@ class _Counts(Likelihood):
     def _counts(self, target: Tensor) -> Tensor:
         return self.loss.data(target).round().clamp(min=0)
 
+    def _log_slope(self, output: Tensor) -> Tensor:
+        loss = self.loss
+        assert isinstance(loss, Poisson)
+        return loss.log_slope(output)
+
 
 class PoissonCounts(_Counts):
     """Counts whose variance is their rate."""
@@ -170,6 +218,13 @@ class PoissonCounts(_Counts):
         counts = self._counts(target)
         rates, log_rates = self._rates(output, counts)
         return (counts * log_rates - rates - (counts + 1).lgamma()).sum(dim=1)
+
+    def slopes(self, output: Tensor, target: Tensor, dispersion: Tensor) -> Slopes:
+        """Return log-probabilities with their derivatives; see `Likelihood`."""
+        counts = self._counts(target)
+        rates, log_rates = self._rates(output, counts)
+        rows = (counts * log_rates - rates - (counts + 1).lgamma()).sum(dim=1)
+        return Slopes(rows, (counts - rates) * self._log_slope(output), None)
 
     def draw(
         self, output: Tensor, dispersion: Tensor, generator: torch.Generator
@@ -202,6 +257,19 @@ class NegativeBinomial(_Counts):
         chances = (counts + size).lgamma() - size.lgamma() - (counts + 1).lgamma()
         share = counts * (log_rates + dispersion.log() - excess)
         return (chances + share - size * excess).sum(dim=1)
+
+    def slopes(self, output: Tensor, target: Tensor, dispersion: Tensor) -> Slopes:
+        """Return log-probabilities with their derivatives; see `Likelihood`."""
+        counts = self._counts(target)
+        rates, log_rates = self._rates(output, counts)
+        size, excess = dispersion.reciprocal(), (rates * dispersion).log1p()
+        chances = (counts + size).lgamma() - size.lgamma() - (counts + 1).lgamma()
+        share = counts * (log_rates + dispersion.log() - excess)
+        rows = (chances + share - size * excess).sum(dim=1)
+        errors = (counts - rates) / (1 + rates * dispersion)
+        of_size = (counts + size).digamma() - size.digamma() - excess
+        by_dispersion = size * (errors - size * of_size)
+        return Slopes(rows, errors * self._log_slope(output), by_dispersion)
 
     def draw(
         self, output: Tensor, dispersion: Tensor, generator: torch.Generator

@@ -48,10 +48,20 @@ class Loss(ABC):
     ----------
     lowest, highest : float
         Range of valid data.
+    has_unit : bool
+        Whether the loss is about values in the units of the data. Others may be
+        computed in units of the scale.
+    constant_names : tuple of str
+        Names of the arguments that `learn` computes.
+    learns : bool
+        Whether `learn` looks at rows.
     """
 
     lowest = float("-inf")
     highest = float("inf")
+    has_unit = False
+    constant_names: tuple[str, ...] = ("null",)
+    learns = True
     # A smaller mean deviance of the column means is rounding: the data is constant.
     rounding = 1e-12
 
@@ -63,7 +73,7 @@ class Loss(ABC):
     @property
     def constants(self) -> dict[str, float]:
         """The arguments that `learn` computes."""
-        return {"null": self.null}
+        return {name: getattr(self, name) for name in self.constant_names}
 
     def to(self, device: torch.device) -> Loss:
         """Return a copy on another device."""
@@ -114,12 +124,12 @@ class Loss(ABC):
 class SquaredError(Loss):
     """Squared difference; its unit is the variance."""
 
+    # The unit is one, because standardised rows have variance one.
+    learns = False
+
     def deviance(self, output: Tensor, target: Tensor) -> Tensor:
         """Return the squared difference."""
         return (output - target).square()
-
-    def learn(self, average: Callable[[Callable[[Tensor], Tensor]], Tensor]) -> None:
-        """Do nothing: the unit is one because standardised rows have variance one."""
 
     def entries(self, output: Tensor, target: Tensor) -> Tensor:
         """Return the squared difference, whose unit is one."""
@@ -146,16 +156,13 @@ class Huber(Loss):
        Statistics 35, 1964.
     """
 
+    constant_names = ("null", "width")
+
     def __init__(
         self, mean: Tensor, scale: float, *, null: float = 1.0, width: float = 1.0
     ) -> None:
         super().__init__(mean, scale, null=null)
         self.width = width
-
-    @property
-    def constants(self) -> dict[str, float]:
-        """The arguments that `learn` computes."""
-        return {**super().constants, "width": self.width}
 
     def learn(self, average: Callable[[Callable[[Tensor], Tensor]], Tensor]) -> None:
         """Set the width to the mean absolute value, which is robust to outliers."""
@@ -181,6 +188,7 @@ class BinaryCrossEntropy(Loss):
     """
 
     lowest, highest = 0.0, 1.0
+    has_unit = True
 
     def __init__(self, mean: Tensor, scale: float, *, null: float = 1.0) -> None:
         super().__init__(mean, scale, null=null)
@@ -228,6 +236,7 @@ class Poisson(Loss):
     """
 
     lowest = 0.0
+    constant_names = ("null", "bend")
 
     def __init__(
         self,
@@ -242,11 +251,6 @@ class Poisson(Loss):
         relative = (mean / scale).clamp(min=_TINY_RATE)
         # The inverse of softplus, computed without overflow.
         self.shift = relative + torch.log(-torch.expm1(-relative))
-
-    @property
-    def constants(self) -> dict[str, float]:
-        """The arguments that `learn` computes."""
-        return {**super().constants, "bend": self.bend}
 
     def learn(self, average: Callable[[Callable[[Tensor], Tensor]], Tensor]) -> None:
         """Set the bend, and compute the deviance of the column means."""
@@ -289,6 +293,15 @@ class Poisson(Loss):
         log_rate = nn.functional.softplus(shifted.clamp(min=_EXPONENTIAL)).log()
         log_rate = torch.where(shifted < _EXPONENTIAL, shifted, log_rate)
         return log_rate + 2 * self._growth(output).log1p()
+
+    def log_slope(self, output: Tensor) -> Tensor:
+        """Return the derivatives of `log_rate`."""
+        shifted = self.shift + output.clamp(max=self.bend)
+        # Where softplus is an exponential, the derivative of its logarithm is one.
+        clamped = shifted.clamp(min=_EXPONENTIAL)
+        below = clamped.sigmoid() / nn.functional.softplus(clamped)
+        beyond = 2 * self.slope / (1 + self._growth(output))
+        return torch.where(output < self.bend, below, beyond)
 
     def mean(self, output: Tensor) -> Tensor:
         """Return the rates as standardised values."""

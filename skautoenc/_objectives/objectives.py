@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .._networks.autoencoder import Autoencoder
+from .._networks.gradients import Backward, closed_form_gradients
 from .losses import Loss, SquaredError
 
 # Maps a batch and a generator to a randomly changed copy.
@@ -58,6 +59,19 @@ class Objective(Protocol):
 
     def evaluate(self, network: Autoencoder, batch: Tensor) -> Tensor:
         """Return the loss of each row in evaluation mode, without noise, (n,)."""
+
+    def closed_form(
+        self, networks: Sequence[Autoencoder], generator: torch.Generator
+    ) -> Backward | None:
+        """Return a function that computes loss and gradients, or None for autograd.
+
+        Parameters
+        ----------
+        networks : sequence of Autoencoder
+            Those of `closed_form_gradients`.
+        generator : torch.Generator
+            Source of the noise that `draw` has not drawn.
+        """
 
     def draw(
         self, batch: Tensor, target: Tensor, generator: torch.Generator
@@ -200,7 +214,7 @@ class ReconstructionObjective:
         else:
             entries = self.loss.entries(output, target)  # (n, n_features)
             weights = _weights(entries, source == batch, self.corruption_weight)
-            errors = _row_means(entries, weights)  # (n,)
+            errors = row_means(entries, weights)  # (n,)
         if self.contractive_penalty:
             norms = network.squared_jacobian(code)
             if norms is None:
@@ -221,6 +235,12 @@ class ReconstructionObjective:
     def evaluate(self, network: Autoencoder, batch: Tensor) -> Tensor:
         """Return the loss of each clean row, (n,), without any penalty."""
         return self.loss.rows(network(batch), batch)
+
+    def closed_form(
+        self, networks: Sequence[Autoencoder], generator: torch.Generator
+    ) -> Backward | None:
+        """Return the closed form of the squared error; see `Objective`."""
+        return closed_form_gradients(networks) if self.is_squared_error else None
 
 
 class TabularObjective:
@@ -294,7 +314,7 @@ class TabularObjective:
         costs, seen = self.costs_in_training(network, code, sample_weight, target)
         kept = self._decoded(source) == self._decoded(target)
         weights = seen * _weights(seen, kept, self.corruption_weight)
-        loss = weighted_mean(_row_means(costs, weights), sample_weight)
+        loss = weighted_mean(row_means(costs, weights), sample_weight)
         return loss if cost is None else loss + cost
 
     def costs_in_training(
@@ -324,10 +344,16 @@ class TabularObjective:
         )[:, self.cells]
         return torch.where(changed, batch.gather(0, donors), batch), batch, target
 
+    def closed_form(
+        self, networks: Sequence[Autoencoder], generator: torch.Generator
+    ) -> Backward | None:
+        """Return None: gradients come from autograd."""
+        return None
+
     def evaluate(self, network: Autoencoder, batch: Tensor) -> Tensor:
         """Return the mean cost of each row's cells, (n,)."""
         costs, seen = self.costs(network(batch), batch)
-        return _row_means(without_nan(costs).masked_fill(seen == 0, 0), seen)
+        return row_means(without_nan(costs).masked_fill(seen == 0, 0), seen)
 
     def score(self, network: Autoencoder, batch: Tensor) -> Tensor:
         """Return each row's mean cost for the detection of unusual rows, (n,).
@@ -336,7 +362,7 @@ class TabularObjective:
         """
         costs, seen = self.surprise(network(batch), batch)
         costs = without_nan(costs).masked_fill(seen == 0, 0)
-        return _row_means(costs, seen).masked_fill((seen == 0).all(dim=1), 1.0)
+        return row_means(costs, seen).masked_fill((seen == 0).all(dim=1), 1.0)
 
     def surprise(self, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Return `costs`, with costs of rare and unknown categories added.
@@ -429,7 +455,7 @@ def _weights(like: Tensor, kept: Tensor, changed_weight: float) -> Tensor:
     return torch.full_like(like, changed_weight).masked_fill(kept, 1.0)
 
 
-def _row_means(costs: Tensor, weights: Tensor) -> Tensor:
+def row_means(costs: Tensor, weights: Tensor) -> Tensor:
     # A row of missing values, or of corrupted entries only, may have no weight at all.
     total = weights.sum(dim=1).clamp(min=torch.finfo(weights.dtype).tiny)
     return (costs * weights).sum(dim=1) / total

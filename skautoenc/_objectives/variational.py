@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -10,10 +11,13 @@ import torch
 from torch import Tensor
 
 from .._networks.autoencoder import Autoencoder
+from .._networks.gradients import Backward
 from .._networks.layers import CPU_FLOAT32
-from .._networks.variational import VariationalNetwork
-from .likelihoods import Likelihood
+from .._networks.variational import DenseVariationalAutoencoder, VariationalNetwork
+from .likelihoods import LIKELIHOODS, Likelihood
+from .losses import LOSSES
 from .objectives import weighted_mean
+from .variational_gradients import BoundBackward
 
 # Draws per held-out row.
 _N_DRAWS = 16
@@ -134,15 +138,23 @@ class VariationalObjective:
         Likelihood of the rows.
     kl_weight : float, default=1.0
         Weight of the divergence of the posteriors from the prior.
+    binarizes : bool, default=False
+        Whether rows hold the probabilities of zeros and ones, which `draw` draws.
     """
 
-    is_random = False
     is_squared_error = False
     score_of_zero_loss = 0.0
 
-    def __init__(self, likelihood: Likelihood, *, kl_weight: float = 1.0) -> None:
+    def __init__(
+        self,
+        likelihood: Likelihood,
+        *,
+        kl_weight: float = 1.0,
+        binarizes: bool = False,
+    ) -> None:
         self.likelihood = likelihood
         self.kl_weight = kl_weight
+        self.is_random = binarizes
         self._noise: Noise | None = None
 
     def __call__(
@@ -155,6 +167,7 @@ class VariationalObjective:
     ) -> Tensor:
         """Return the loss of a training batch, a scalar; see `Objective`."""
         assert isinstance(network, VariationalNetwork)
+        batch, _, target = self.draw(batch, target, generator)
         code, cost = network.code(batch, sample_weight, generator)
         output, dispersion = network.decode_dispersed(code)
         given_code = self.likelihood.rows(output, target, dispersion)
@@ -165,15 +178,101 @@ class VariationalObjective:
     def draw(
         self, batch: Tensor, target: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the rows unchanged: only codes are random."""
+        """Draw zeros and ones if rows hold their probabilities."""
+        if self.is_random:
+            batch = target = self._zeros_and_ones(batch, generator)
         return batch, batch, target
+
+    def _zeros_and_ones(self, batch: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw standardised zeros and ones, (n, n_features)."""
+        loss = self.likelihood.loss
+        uniform = torch.empty_like(batch).uniform_(generator=generator)
+        ones = (uniform < loss.data(batch)).to(batch.dtype)
+        return ones.sub_(loss.center).div_(loss.scale)
+
+    def closed_form(
+        self, networks: Sequence[Autoencoder], generator: torch.Generator
+    ) -> Backward | None:
+        """Return the closed form for one dense network; see `Objective`.
+
+        It is compared with autograd on a small network first, once per process and
+        architecture.
+        """
+        (network,) = networks
+        if not isinstance(network, DenseVariationalAutoencoder):
+            return None
+        config = network.config
+        kernels = {name: config[name] for name in _SELECT_KERNELS}
+        n_hidden = min(len(config["hidden_layer_sizes"]), 2)
+        is_single = config["n_dispersions"] == 1
+        if not _agrees_with_autograd(n_hidden, is_single=is_single, **kernels):
+            return None
+        return BoundBackward(network, self.likelihood, self.kl_weight, generator)
 
     def evaluate(self, network: Autoencoder, batch: Tensor) -> Tensor:
         """Return the negative bound of each row, (n,), the same in each call."""
         assert isinstance(network, VariationalNetwork)
         n_features = batch.shape[1]
+        if self.is_random:
+            generator = torch.Generator(batch.device).manual_seed(0)
+            batch = self._zeros_and_ones(batch, generator)
         if self._noise is None or self._noise.turns.device != batch.device:
             width = network.widths[-1]
             self._noise = Noise(_N_DRAWS, n_features, width, batch.device)
         bound = importance_bound(network, self.likelihood, batch, self._noise)
         return -bound - self.likelihood.unit(n_features)
+
+
+# Arguments that determine, with numbers of layers and dispersions, which kernels are
+# called.
+_SELECT_KERNELS = "activation", "linear_skip", "varies", "likelihood", "has_offset"
+
+
+@cache
+def _agrees_with_autograd(n_hidden: int, *, is_single: bool, **config: Any) -> bool:
+    """Whether closed form and autograd agree for a small network."""
+    kind, n_features = LIKELIHOODS[config["likelihood"]], 3
+    n_dispersions = 1 if is_single else n_features * kind.is_dispersed
+    network = DenseVariationalAutoencoder(
+        n_features=n_features,
+        n_components=2,
+        hidden_layer_sizes=(5,) * n_hidden,
+        n_dispersions=n_dispersions,
+        **config,
+    )
+    generator = torch.Generator("cpu").manual_seed(0)
+    mean = torch.tensor([0.3, 0.5, 0.6], **CPU_FLOAT32)
+    loss = LOSSES[kind.loss_name](mean, 0.5)
+    objective = VariationalObjective(
+        kind(loss, 0.5, has_offset=config["has_offset"]), kl_weight=0.7
+    )
+    uniform = torch.rand(8, n_features, generator=generator, **CPU_FLOAT32)
+    rows = ((uniform < mean).float() - mean) / 0.5
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.normal_(0, 0.5, generator=generator)
+    return _same_gradients(network, objective, rows)
+
+
+def _same_gradients(
+    network: DenseVariationalAutoencoder, objective: VariationalObjective, rows: Tensor
+) -> bool:
+    """Whether closed form and autograd have the same loss and gradients."""
+    parameters = list(network.parameters())
+    generators = [torch.Generator("cpu").manual_seed(1) for _ in range(2)]
+    try:
+        with torch.enable_grad():
+            loss = objective(network, rows, rows, None, generators[0])
+            expected = torch.autograd.grad(loss, parameters, materialize_grads=True)
+        gradients = [torch.zeros_like(parameter) for parameter in parameters]
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+        backward = BoundBackward(
+            network, objective.likelihood, objective.kl_weight, generators[1]
+        )
+        with torch.no_grad():
+            result = backward(rows, rows, None)
+    except (AttributeError, TypeError, RuntimeError):
+        return False
+    pairs = zip([result, *gradients], [loss, *expected], strict=True)
+    return all(torch.allclose(a, b, rtol=1e-3, atol=1e-5) for a, b in pairs)

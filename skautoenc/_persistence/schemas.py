@@ -115,7 +115,7 @@ ANY_ESTIMATOR: Schema = {
 }
 ANY_AUTOENCODER: Schema = {
     **ANY_ESTIMATOR,
-    "features_": is_among("code", "sparse", "stack"),
+    "features_": is_among("code", "sparse", "stack", "reconstruction"),
     "loss_function_": is_among(*LOSSES),
     "n_components_": is_count,
     "n_iter_": is_a(int),

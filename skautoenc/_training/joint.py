@@ -30,7 +30,8 @@ def joint_key(run: Run) -> Hashable | None:
     """
     step, rows = run.step, run.rows
     network = step.network
-    if not step.has_closed_form or rows.device.type != "cpu":
+    is_known = step.has_closed_form and step.objective.is_squared_error
+    if not is_known or rows.device.type != "cpu":
         return None
     # `reduce` may wait for other processes, which may group their runs differently.
     if step.reduce is not None:

@@ -3,11 +3,9 @@
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .._networks.autoencoder import Autoencoder
-from .._networks.gradients import closed_form_gradients
-from .._networks.weights import owners_of_untrained
 from .._objectives.objectives import Objective
 from .optimizers import Optimizer
 
@@ -52,13 +50,12 @@ class Step:
         self.max_grad_norm = max_grad_norm
         self.generator = generator
         self.reduce = reduce
-        self._others = owners_of_untrained(network)
+        self._others = _owners_of_untrained(network)
         self._select_gradients()
 
     def _select_gradients(self) -> None:
         """Use closed-form gradients for the present memory, if there are any."""
-        known = self.objective.is_squared_error
-        self._gradients = closed_form_gradients([self.network]) if known else None
+        self._gradients = self.objective.closed_form([self.network], self.generator)
         self._version = self.optimizer.version
 
     def tensors(self) -> list[Tensor]:
@@ -106,3 +103,13 @@ class Step:
             )
             loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
+
+
+def _owners_of_untrained(network: nn.Module) -> list[tuple[nn.Module, str]]:
+    """List the module that holds each tensor without a gradient, and its name there.
+
+    These are buffers and frozen parameters. A module may replace them.
+    """
+    tensors = *network.named_parameters(), *network.named_buffers()
+    names = [name.rpartition(".") for name, t in tensors if not t.requires_grad]
+    return [(network.get_submodule(path), name) for path, _, name in names]

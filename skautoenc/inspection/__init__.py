@@ -6,6 +6,7 @@ autoencoder and draws them at once. What is drawn can be restyled through the
 attributes of the display. matplotlib is imported only when something is drawn.
 """
 
+from ._density import DensityDisplay
 from ._filters import FilterDisplay
 from ._latent import LatentDisplay
 from ._loss_curve import LossCurveDisplay
@@ -13,6 +14,7 @@ from ._outliers import OutlierDisplay
 from ._reconstruction import ReconstructionDisplay
 
 __all__ = [
+    "DensityDisplay",
     "FilterDisplay",
     "LatentDisplay",
     "LossCurveDisplay",

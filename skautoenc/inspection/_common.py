@@ -56,6 +56,13 @@ def check_detector(estimator: Any) -> None:
         _refuse(estimator, "OutlierDisplay expects an", "AutoencoderOutlierDetector")
 
 
+def check_density(estimator: Any) -> None:
+    """Raise unless `estimator` is a fitted variational autoencoder."""
+    check_is_fitted(estimator)
+    if not (hasattr(estimator, "posterior") and hasattr(estimator, "sample")):
+        _refuse(estimator, "DensityDisplay expects a", "VariationalAutoencoder")
+
+
 def _refuse(estimator: Any, expects: str, name: str) -> NoReturn:
     raise TypeError(
         f"{expects} {name}, got a {type(estimator).__name__}. If the {name} is a part "

@@ -12,18 +12,25 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array, check_consistent_length, check_scalar
 
 from ._common import (
+    TITLE_HEIGHT,
     check_autoencoder,
     draw_row,
     drawable,
     make_tiles,
+    new_axes,
     resolve_image_shape,
 )
+from ._table import MOST_COLUMNS, draw_bars
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # Leaves room for the number of the unit.
 VERTICAL_GAP = 0.2
+# Sizes in inches of bars with names.
+BAR_TILE_WIDTH = 1.2
+BAR_HEIGHT = 0.16
+LABEL_WIDTH = 1.5
 
 
 class FilterDisplay:
@@ -41,6 +48,10 @@ class FilterDisplay:
     image_shape : tuple of int, default=None
         How to draw a row, see :class:`ReconstructionDisplay`.
 
+    feature_names : sequence of str, default=None
+        Names of the columns. With names and no `image_shape`, a filter is drawn as one
+        bar per column.
+
     units : array-like of shape (n_filters,), default=None
         Number of the code unit of each filter, counted from 0 as the columns of the
         code, printed above it. If None, the filters are numbered in their order.
@@ -49,7 +60,8 @@ class FilterDisplay:
     ----------
     artists_ : ndarray of shape (n_filters,)
         The :class:`matplotlib.image.AxesImage` of each filter, or its
-        :class:`matplotlib.lines.Line2D` if lines were drawn.
+        :class:`matplotlib.lines.Line2D` if lines were drawn, or its
+        :class:`matplotlib.container.BarContainer` if bars were drawn.
 
     axes_ : ndarray of shape (n_filters,)
         The axes of `artists_`, which lie within `ax_`.
@@ -74,10 +86,12 @@ class FilterDisplay:
         filters: ArrayLike,
         *,
         image_shape: Sequence[int] | None = None,
+        feature_names: Sequence[str] | None = None,
         units: ArrayLike | None = None,
     ) -> None:
         self.filters = filters
         self.image_shape = image_shape
+        self.feature_names = feature_names
         self.units = units
 
     def plot(self, ax: Axes | None = None) -> Self:
@@ -116,9 +130,19 @@ class FilterDisplay:
         n_filters, n_features = filters.shape
         units = np.arange(n_filters) if self.units is None else np.asarray(self.units)
         check_consistent_length(filters, units)
-        image_shape = resolve_image_shape(self.image_shape, n_features)
+        names = self.feature_names if self.image_shape is None else None
+        image_shape: tuple[int, ...] = (n_features,)
+        if names is None:
+            image_shape = resolve_image_shape(self.image_shape, n_features)
+        elif len(names) != n_features:
+            raise ValueError(
+                f"feature_names has {len(names)} names for {n_features} columns."
+            )
         n_columns = math.ceil(math.sqrt(n_filters))
         grid_shape = (math.ceil(n_filters / n_columns), n_columns)
+        if names is not None and ax is None:
+            sizes = n_columns * BAR_TILE_WIDTH + LABEL_WIDTH, n_features * BAR_HEIGHT
+            ax = new_axes((sizes[0], grid_shape[0] * (sizes[1] + 0.3) + TITLE_HEIGHT))
         self.ax_, grid = make_tiles(
             ax, grid_shape, image_shape, vertical_gap=VERTICAL_GAP
         )
@@ -131,10 +155,16 @@ class FilterDisplay:
         for index, (tile, values) in enumerate(zip(self.axes_, filters, strict=True)):
             # A unit that was never used may have a direction of zeros.
             largest = float(np.abs(values).max()) or 1.0
-            self.artists_[index] = draw_row(
-                tile, values, image_shape, (-largest, largest), cmap="RdBu_r"
-            )
-            if len(image_shape) == 1:
+            if names is not None:
+                is_first = index % n_columns == 0
+                self.artists_[index] = draw_bars(
+                    tile, values, largest, names if is_first else None
+                )
+            else:
+                self.artists_[index] = draw_row(
+                    tile, values, image_shape, (-largest, largest), cmap="RdBu_r"
+                )
+            if names is None and len(image_shape) == 1:
                 tile.axhline(0, color="0.8", linewidth=0.8, zorder=0)
             tile.set_title(str(units[index]), fontsize="x-small", pad=2)
         return self
@@ -165,7 +195,9 @@ class FilterDisplay:
             The data by which to order the filters.
 
         image_shape : tuple of int, default=None
-            Shape of one row as an image, see :class:`ReconstructionDisplay`.
+            Shape of one row as an image, see :class:`ReconstructionDisplay`. If it is
+            None and the estimator was fitted to a frame of up to 20 columns, filters
+            are drawn as bars with the names of the columns.
 
         n_filters : int, default=64
             How many filters to show. All are shown when the code has fewer units. The
@@ -210,11 +242,25 @@ class FilterDisplay:
                 n_channels = estimator.image_shape_[2]
                 image_shape = drawable((*estimator.patch_size_, n_channels))
             estimator = estimator.autoencoder_
+        if getattr(estimator, "features_", None) == "reconstruction":
+            raise ValueError(
+                "FilterDisplay needs the code, which transform does not return with "
+                "features='reconstruction'. Fit with features='code'."
+            )
         directions = _decoder_directions(estimator)
         activity = np.abs(np.asarray(estimator.transform(X))).mean(axis=0)
         contributions = activity * np.linalg.norm(directions, axis=1)
         units = np.argsort(-contributions, kind="stable")[:n_filters]
-        return cls(directions[units], image_shape=image_shape, units=units).plot(ax)
+        names = getattr(estimator, "feature_names_in_", None)
+        if image_shape is not None or directions.shape[1] > MOST_COLUMNS:
+            names = None
+        display = cls(
+            directions[units],
+            image_shape=image_shape,
+            feature_names=names,
+            units=units,
+        )
+        return display.plot(ax)
 
 
 def _decoder_directions(estimator: Any) -> NDArray[Any]:

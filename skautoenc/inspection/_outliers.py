@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import _safe_indexing, check_array, check_scalar
 
 from ._common import LINE_COLOR, check_detector, new_axes
+from ._table import objects, write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -134,7 +135,7 @@ class OutlierDisplay:
         'Score'
         """
         surprise = check_array(self.surprise, ensure_all_finite="allow-nan")
-        values, expected = _objects(self.values), _objects(self.expected)
+        values, expected = objects(self.values), objects(self.expected)
         if not values.shape == expected.shape == surprise.shape:
             raise ValueError(
                 "values, surprise and expected must have the same shape, got "
@@ -177,9 +178,9 @@ class OutlierDisplay:
         worst = np.nan_to_num(surprise, nan=-1).argmax(axis=1)
         self.texts_ = np.empty(values.shape, dtype=object)
         for row, column in np.ndindex(values.shape):
-            text = _write(values[row, column])
+            text = write(values[row, column])
             if column == worst[row]:
-                text += f"\n({_write(expected[row, column])})"
+                text += f"\n({write(expected[row, column])})"
             is_dark = surprise[row, column] > 0.6 * _DARKEST
             self.texts_[row, column] = self.table_ax_.text(
                 column,
@@ -281,19 +282,3 @@ def _figure_size(shape: tuple[int, ...]) -> tuple[float, float]:
     height = n_rows * _CELL_SIZE[1] / _TABLE[3] + _HISTOGRAM_HEIGHT
     # Very wide tables would otherwise need an enormous figure.
     return min(width, 40.0), height
-
-
-def _objects(values: Any) -> NDArray[Any]:
-    """Return a frame or an array as a matrix of objects."""
-    found = values.to_numpy() if hasattr(values, "to_numpy") else np.asarray(values)
-    matrix: NDArray[Any] = found.astype(object).reshape(len(found), -1)
-    return matrix
-
-
-def _write(value: Any) -> str:
-    """Format a cell in a few characters."""
-    if value is None or value != value:
-        return "missing"
-    if isinstance(value, bool | np.bool_):
-        return str(value)
-    return f"{value:.3g}" if isinstance(value, int | float | np.number) else str(value)

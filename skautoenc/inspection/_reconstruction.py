@@ -18,6 +18,14 @@ from ._common import (
     resolve_image_shape,
     take_evenly,
 )
+from ._table import (
+    MOST_COLUMNS,
+    cell_errors,
+    column_names,
+    draw_table,
+    is_table,
+    objects,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,10 +38,10 @@ class ReconstructionDisplay:
 
     Parameters
     ----------
-    originals : array-like of shape (n_images, n_features)
+    originals : array-like or frame of shape (n_images, n_features)
         The rows that were given to the autoencoder.
 
-    reconstructions : array-like of shape (n_images, n_features)
+    reconstructions : array-like or frame of shape (n_images, n_features)
         What the autoencoder made of them.
 
     image_shape : tuple of int, default=None
@@ -41,18 +49,19 @@ class ReconstructionDisplay:
 
         - `(height, width)` or `(height, width, 3)`: as an image in grey or colour;
         - `(n_features,)`: as a line through the values, in their order;
-        - None: as a square image when the number of features is the square of a whole
+        - None: frames of up to 20 columns, and rows with categories, as a table; other
+          rows as a square image when the number of features is the square of a whole
           number and at least 16, else as a line.
 
     Attributes
     ----------
-    artists_ : ndarray of shape (2, n_images)
+    artists_ : ndarray of shape (2, n_images), or (n_images, n_columns) for a table
         The :class:`matplotlib.image.AxesImage` of each original (first row) and
         reconstruction (second row), or its :class:`matplotlib.lines.Line2D` if lines
-        were drawn.
+        were drawn. The :class:`matplotlib.text.Text` of each cell of a table.
 
-    axes_ : ndarray of shape (2, n_images)
-        The axes of `artists_`, which lie within `ax_`.
+    axes_ : ndarray of shape (2, n_images), or (1, 1) for a table
+        The axes of `artists_`, which lie within `ax_`, or are the same for a table.
 
     ax_ : matplotlib.axes.Axes
         The axes that hold all others.
@@ -90,6 +99,11 @@ class ReconstructionDisplay:
         axes, and below a reconstructed line the original one is repeated in grey. The
         error is the mean squared difference between a row and its reconstruction.
 
+        In a table, each value of a row stands above its reconstruction. Cells are dark
+        where these differ: a number by two standard deviations of the shown values, or
+        a category. Of more than 20 columns, those with the largest differences are
+        shown.
+
         Parameters
         ----------
         ax : matplotlib.axes.Axes, default=None
@@ -115,13 +129,11 @@ class ReconstructionDisplay:
         >>> display.axes_[1, 0].get_xlabel()
         '3'
         """
+        if self.image_shape is None and is_table(self.originals):
+            return self._plot_table(ax)
         originals = check_array(self.originals, dtype=np.float64)
         reconstructions = check_array(self.reconstructions, dtype=np.float64)
-        if originals.shape != reconstructions.shape:
-            raise ValueError(
-                "originals and reconstructions must have the same shape, got "
-                f"{originals.shape} and {reconstructions.shape}."
-            )
+        _check_same_shape(originals, reconstructions)
         n_images, n_features = originals.shape
         image_shape = resolve_image_shape(self.image_shape, n_features)
         self.ax_, self.axes_ = make_tiles(
@@ -131,6 +143,19 @@ class ReconstructionDisplay:
         self._draw_rows(np.stack([originals, reconstructions]), image_shape)
         errors = np.mean((originals - reconstructions) ** 2, axis=1)
         self._label_axes(errors)
+        return self
+
+    def _plot_table(self, ax: Axes | None) -> Self:
+        originals, again = objects(self.originals), objects(self.reconstructions)
+        _check_same_shape(originals, again)
+        errors = np.nan_to_num(cell_errors(originals, again)).mean(axis=0)
+        chosen = np.sort(np.argsort(-errors, kind="stable")[:MOST_COLUMNS])
+        names = np.array(column_names(self.originals), dtype=object)[chosen]
+        self.ax_, self.artists_ = draw_table(
+            ax, originals[:, chosen], again[:, chosen], list(names)
+        )
+        self.axes_ = np.array([[self.ax_]])
+        self.figure_ = self.ax_.figure
         return self
 
     def _draw_rows(self, pairs: NDArray[Any], image_shape: tuple[int, ...]) -> None:
@@ -177,7 +202,7 @@ class ReconstructionDisplay:
         estimator : autoencoder
             A fitted autoencoder.
 
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, frame} of shape (n_samples, n_features)
             The data from which rows are shown.
 
         image_shape : tuple of int, default=None
@@ -223,9 +248,19 @@ class ReconstructionDisplay:
         check_scalar(n_images, "n_images", Integral, min_val=1)
         (rows,) = take_evenly(n_images, X)
         reconstructions = estimator.inverse_transform(estimator.transform(rows))
-        originals = rows.toarray() if hasattr(rows, "toarray") else np.asarray(rows)
-        originals = originals.reshape(len(originals), -1)
         if image_shape is None:
             image_shape = known_image_shape(estimator)
+        if image_shape is None and is_table(rows):
+            return cls(rows, reconstructions).plot(ax)
+        originals = rows.toarray() if hasattr(rows, "toarray") else np.asarray(rows)
+        originals = originals.reshape(len(originals), -1)
         display = cls(originals, np.asarray(reconstructions), image_shape=image_shape)
         return display.plot(ax)
+
+
+def _check_same_shape(originals: NDArray[Any], reconstructions: NDArray[Any]) -> None:
+    if originals.shape != reconstructions.shape:
+        raise ValueError(
+            "originals and reconstructions must have the same shape, got "
+            f"{originals.shape} and {reconstructions.shape}."
+        )

@@ -84,11 +84,20 @@ def _(model: Model, graph: Graph, rows: str, dtype: np.dtype) -> str:
         code = forward(code_map.whitening, graph, code)
     if code_map.features == "stack":
         return graph.add("Concat", *hidden, code, axis=1)
+    if code_map.features == "reconstruction":
+        return _decoded(model, graph, code)
     return code
 
 
 @reconstruction.register
 def _(model: Model, graph: Graph, values: str) -> str:
+    if model.code.features == "reconstruction":
+        return values
+    return _decoded(model, graph, values)
+
+
+def _decoded(model: Model, graph: Graph, values: str) -> str:
+    """Emit the rows that features are decoded to."""
     side, code_map = model.side.to(_CPU), model.code.to(_CPU)
     if code_map.features == "stack":
         width = model.n_features_out

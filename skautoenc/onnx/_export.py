@@ -101,6 +101,7 @@ def to_onnx(
     if part == "autoencoder":
         found = reconstruction(model, graph, found)
         width = estimator.n_features_in_
+    if part == "autoencoder" or getattr(estimator, "features_", "") == "reconstruction":
         found_type = restored_type(estimator.mean_, estimator.scale_)
     name = _OUTPUTS[part]
     graph.nodes.append(helper.make_node("Identity", [found], [name]))

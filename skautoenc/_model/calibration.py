@@ -1,0 +1,94 @@
+"""Distributions of cells made as wide as held-out cells say that they should be."""
+
+from __future__ import annotations
+
+from itertools import accumulate, pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from .._data.rows import Rows
+from .._networks.tabular import TabularAutoencoder
+from .._objectives.distributions import DistributionObjective
+
+Floats = NDArray[np.float64]
+
+# Temperatures to choose from.
+_TEMPERATURES = np.geomspace(0.5, 4.0, 43)
+# Held-out cells of a column that count as much as those of all columns together.
+_FEW = 30.0
+
+
+@torch.no_grad()
+def calibrate(
+    network: TabularAutoencoder, objective: DistributionObjective, held_out: Rows
+) -> None:
+    """Draw each distribution towards that of its column, or away from it.
+
+    The differences of logits from those of a row without any value are divided by a
+    temperature, for each cell the one that held-out cells like best. With nothing
+    given, a distribution stays as it is. The weights of the last layer are divided, so
+    nothing else has to know.
+
+    Parameters
+    ----------
+    network : TabularAutoencoder
+        The network, in evaluation mode. It is changed in place.
+    objective : DistributionObjective
+        Its bins.
+    held_out : Rows
+        See `hold_out_cells`.
+    """
+    if not isinstance(objective, DistributionObjective):
+        return  # Without numbers there is only the cross-entropy of categories.
+    costs, counts = _costs(network, objective, held_out)
+    means = costs / np.maximum(counts, 1)[:, None]  # (n_cells, n_temperatures)
+    weights = np.minimum(counts, _FEW)
+    if not weights.any():
+        return
+    common = weights @ means / weights.sum()  # (n_temperatures,)
+    best = (costs + _FEW * common).argmin(axis=1)
+    network.temper(_TEMPERATURES[best].tolist())
+
+
+def _costs(
+    network: TabularAutoencoder, objective: DistributionObjective, held_out: Rows
+) -> tuple[Floats, Floats]:
+    """Return what held-out cells cost at each temperature, in nats, and their number.
+
+    They have the shapes (n_cells, n_temperatures) and (n_cells,), and are weighted sums
+    over rows.
+    """
+    widths = objective.logit_counts
+    costs, counts = np.zeros((len(widths), len(_TEMPERATURES))), np.zeros(len(widths))
+    nothing = network.logits_of_nothing()
+    bounds = list(pairwise(accumulate(widths, initial=0)))
+    for batch, weights in held_out.batches(max(*network.widths, sum(widths))):
+        given, targets = objective.split(batch)
+        logits = network.logits(given)
+        codes, is_known = objective.codes(targets)  # (n, n_cells) each
+        shares = weights if weights is not None else batch.new_ones(len(batch))
+        for cell, (start, stop) in enumerate(bounds):
+            rows = is_known[:, cell].nonzero()[:, 0]
+            if stop - start > 1 and len(rows):
+                share = shares[rows].double()
+                base = nothing[:, start:stop].double()
+                of_cell = logits[rows, start:stop].double() - base
+                costs[cell] += _costs_of_cell(of_cell, base, codes[rows, cell], share)
+                counts[cell] += float(share.sum())
+    return costs, counts
+
+
+def _costs_of_cell(
+    differences: Tensor, base: Tensor, codes: Tensor, weights: Tensor
+) -> Floats:
+    """Return the weighted sum of costs at each temperature, (n_temperatures,)."""
+    found = [
+        weights @ cross_entropy(differences / each + base, codes, reduction="none")
+        for each in _TEMPERATURES
+    ]
+    costs: Floats = torch.stack(found).cpu().numpy()
+    return costs
