@@ -125,14 +125,16 @@ def score_draws(
     }
 
 
-def measure(name: str) -> Iterator[dict[str, Any]]:
+def measure(
+    name: str, reasons: tuple[str, ...], imputers: tuple[str, ...]
+) -> Iterator[dict[str, Any]]:
     """Yield the figures of each reason and imputer."""
     frame = load_to_impute(name).head(N_ROWS)
     numbers, categories = split_kinds(frame)
-    for reason in REASONS:
+    for reason in reasons:
         holed, hidden = hide(frame, reason)
         where = pd.DataFrame(hidden, columns=frame.columns)
-        for imputer in IMPUTERS:
+        for imputer in imputers:
             start, line = time.perf_counter(), {}
             if imputer in RIVALS:
                 filled = RIVALS[imputer].impute(holed)
@@ -162,7 +164,8 @@ def summarise(lines: pd.DataFrame) -> None:
     for value, ascending in (("RMSE", True), ("accuracy", False), ("CRPS", True)):
         table = lines.pivot_table(
             index=["data", "reason"], columns="imputer", values=value, sort=False
-        ).reindex(columns=IMPUTERS)
+        )
+        table = table[[name for name in IMPUTERS if name in table]]
         print(f"\n{value}\n{table.round(3).to_string()}\n")
         ranks = table.dropna().rank(axis=1, ascending=ascending)
         print("Mean rank:", ranks.mean().round(2).to_dict())
@@ -177,13 +180,15 @@ def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", nargs="+", default=SETS)
+    parser.add_argument("--reasons", nargs="+", choices=REASONS, default=REASONS)
+    parser.add_argument("--imputers", nargs="+", choices=IMPUTERS, default=IMPUTERS)
     parser.add_argument("--output", type=Path, help="a file for a line of each fit")
     arguments = parser.parse_args()
     lines: list[dict[str, Any]] = []
     warnings.simplefilter("ignore", ConvergenceWarning)
     with pinned(1):
         for name in arguments.data:
-            for line in measure(name):
+            for line in measure(name, arguments.reasons, arguments.imputers):
                 lines.append(line)
                 print(*(f"{key}={value}" for key, value in line.items()), flush=True)
                 if arguments.output is not None:

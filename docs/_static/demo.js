@@ -29,7 +29,7 @@
       sessions[name] = await ort.InferenceSession.create(`${FILES}${name}.onnx`);
     }
     const samples = await (await fetch(FILES + "samples.json")).json();
-    byId("demo-status").textContent = "Draw a digit on the left.";
+    byId("demo-status").textContent = "Draw a digit in the large square.";
     byId("demo").hidden = false;
     listen(samples);
     show(await apply(samples.rows[0]), samples.rows[0]);
