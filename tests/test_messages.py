@@ -20,6 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils._param_validation import StrOptions
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
+import skautoenc
 from skautoenc import (
     AutoencoderTransformer,
     Blocks,
@@ -425,6 +426,22 @@ def options():
                         sorted(constraint.options),
                         id=f"{type(estimator).__name__}-{name}",
                     )
+
+
+def test_types_in_errors_are_public():
+    named = [getattr(skautoenc, name) for name in skautoenc.__all__]
+    types = [
+        constraint
+        for estimator in named
+        for constraints in getattr(estimator, "_parameter_constraints", {}).values()
+        for constraint in (constraints if isinstance(constraints, list) else [])
+        if isinstance(constraint, type) and "skautoenc" in constraint.__module__
+    ]
+    assert len(types) >= 6
+    assert all(found in named for found in types)
+    assert {found.__module__ for found in types} == {"skautoenc"}
+    with says(TypeError, "'autoencoder'", "'skautoenc.AutoencoderTransformer'"):
+        skautoenc.AutoencoderOutlierDetector(3).fit(np.eye(5))
 
 
 @pytest.mark.parametrize(("kind", "name", "valid"), list(options()))

@@ -28,6 +28,8 @@ from skautoenc import (
 )
 from skautoenc._data.row_keys import distinct_rows, row_keys
 from skautoenc._data.rows import TrainingData
+from skautoenc._model import outliers as outlier_models
+from skautoenc._model.blocks import Blockwise
 
 
 def make_rows(n_rows, seed=0, n_features=6):
@@ -260,6 +262,29 @@ def test_false_discoveries_are_few():
             detector.select_outliers(X, false_discovery_rate=rate)
 
 
+# Costs of a fit
+
+
+def test_costs_of_training_rows_are_computed_once(monkeypatch):
+    guessed, trials = [], []
+    guess, try_out = outlier_models.guess, Blockwise._try_out
+
+    def count_rows(model, rows, hidden, **others):
+        guessed.append(len(rows))
+        return guess(model, rows, hidden, **others)
+
+    def count_trials(self, name, *others):
+        trials.append(name)
+        return try_out(self, name, *others)
+
+    monkeypatch.setattr(outlier_models, "guess", count_rows)
+    monkeypatch.setattr(Blockwise, "_try_out", count_trials)
+    AutoencoderOutlierDetector(random_state=0).fit(make_rows(700))
+    assert sum(guessed) == 8 * 700
+    # Members have the same shapes, so one of them tries sizes of blocks.
+    assert trials.count("guess") == 1
+
+
 # Explanations
 
 
@@ -355,6 +380,45 @@ def test_a_row_of_a_table_is_near_to_its_twin_in_any_sample():
     nearest = detector._model.parts(detector._read(both))[:, 2]
     # In the mean over two unseen samples, a quarter of the rows would be.
     assert (nearest < 1e-3).mean() > 0.6
+
+
+def test_a_cell_as_likely_as_the_likeliest_is_no_surprise():
+    rng = np.random.default_rng(0)
+    frame = make_frame(500).dropna().reset_index(drop=True)
+    frame["code"] = rng.choice(list("abcdefgh"), len(frame))
+    frame["kind"] = np.where(np.arange(len(frame)) % 2, "exact", "vague")
+    noise = np.where(frame["kind"] == "exact", 0.05, 1.0)
+    frame["measured"] = noise * rng.normal(size=len(frame))
+    detector = AutoencoderOutlierDetector(n_estimators=4, random_state=0).fit(frame)
+    probe = frame[:60].copy()
+    # Each code has a probability of 1/8, but none is less likely than the others.
+    assert detector.explain(probe).surprise["code"].median() < 1
+    # The same error says more where errors are small.
+    probe["measured"] = 1.0
+    found = detector.explain(probe).surprise["measured"].groupby(probe["kind"]).median()
+    assert found["exact"] > found["vague"] + 0.5
+
+
+def test_a_rare_category_is_far_from_others():
+    frame = make_frame(600).dropna().reset_index(drop=True)
+    rng = np.random.default_rng(0)
+    frame["colour"] = rng.choice(
+        ["red", "blue", "green"], len(frame), p=[0.5, 0.48, 0.02]
+    )
+    detector = AutoencoderOutlierDetector(n_estimators=4, random_state=0).fit(frame)
+    model = detector._model
+    red = frame[frame["colour"] == "red"][:100]
+    nearest = {
+        colour: model.parts(detector._read(red.assign(colour=colour)))[:, 2]
+        for colour in ("red", "blue", "green")
+    }
+    change = np.median(nearest["green"]) - np.median(nearest["red"])
+    assert change > 0.5 * np.median(nearest["red"])
+    assert np.median(nearest["blue"]) < 1.2 * np.median(nearest["red"])
+    # Positions have the same variance in each direction.
+    places = np.vstack([member.places for member in model.members])
+    spread = (places / model._place_divisors).std(axis=0)
+    assert_allclose(spread[places.std(axis=0) > 0], 1, atol=0.1)
 
 
 def test_a_row_without_values_has_the_lowest_score(tabular):

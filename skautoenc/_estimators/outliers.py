@@ -45,11 +45,13 @@ from .._persistence.schemas import (
 )
 from .._training.seeds import draw_seed
 from .base import BaseAutoencoder
+from .convolutional import ConvAutoencoderTransformer
 from .decorators import with_callbacks
 from .dense import AutoencoderTransformer
 from .fitted import ModelHolder
 from .parameters import Parameters
 from .tabular import TabularAutoencoderTransformer
+from .variational import VariationalAutoencoder
 
 # Maximum numbers of rows to learn from: threshold and units of scores; units of cells.
 _N_CALIBRATION = 10_000
@@ -222,7 +224,13 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
         "_part_scales": array(np.float64, 1),
     }
     _parameter_constraints: dict[str, list[Any]] = {
-        "autoencoder": [BaseAutoencoder, None],
+        "autoencoder": [
+            AutoencoderTransformer,
+            ConvAutoencoderTransformer,
+            TabularAutoencoderTransformer,
+            VariationalAutoencoder,
+            None,
+        ],
         "contamination": [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="right")],
         "false_alarm_rate": [Interval(Real, 0, 0.5, closed="right")],
         "n_estimators": [Interval(Integral, 4, MOST_MEMBERS, closed="both")],
@@ -353,6 +361,10 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
             is_table = isinstance(template, TabularAutoencoderTransformer)
             wanted = 1024 if is_table else 512
         self.max_samples_ = max(1, min(int(wanted), len(rows) // 2))
+        if self.autoencoder is None and isinstance(
+            template, TabularAutoencoderTransformer
+        ):
+            template.set_params(max_iter=_table_epochs(self.max_samples_))
         drawn = _draw(len(rows), self.max_samples_, self.n_estimators, random_state)
         estimators, samples = [], []
         for chosen in drawn:
@@ -612,9 +624,9 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
         Returns
         -------
         surprise : ndarray or frame of shape (n_samples, n_features)
-            How unlikely each cell is given the rest of its row, by members that have
-            not seen it, in nats: 0 is as expected, and 3 is about as surprising as an
-            event of probability 1/20. Errors of numbers are relative to the usual
+            How much less likely each cell is than the best guess, given the rest of
+            its row, by members that have not seen it, in nats: 0 is as expected, and
+            3 is 20 times less likely. Errors of numbers are relative to the usual
             errors of their column. Missing values are NaN.
         expected : ndarray or frame of shape (n_samples, n_features)
             The predicted values. Both are frames for frames, and images for images.
@@ -682,8 +694,17 @@ def _small_dense() -> AutoencoderTransformer:
 
 def _small_tabular() -> TabularAutoencoderTransformer:
     return TabularAutoencoderTransformer(
-        32, hidden_layer_sizes=(64,), dropout=0.1, max_iter=60, batch_size=256
+        32,
+        hidden_layer_sizes=(64,),
+        dropout=0.1,
+        batch_size=256,
+        number_output="distribution",
     )
+
+
+def _table_epochs(n_samples: int) -> int:
+    """Return the number of epochs; small samples get as many steps as large ones."""
+    return max(60, min(60 * 1000 // n_samples, 240))
 
 
 def _first(data: TrainingData, n_rows: int) -> TrainingData:

@@ -28,8 +28,9 @@ class Guesses:
 
     Parameters
     ----------
-    costs : ndarray of shape (n_samples, n_hidden), float32
-        Squared errors, or shares of deviance; NaN for missing values.
+    costs : ndarray of shape (n_samples, n_hidden_costs), float32
+        For numbers squared errors, for categories differences of log-likelihoods; NaN
+        for missing values. See `cost_cells`.
     votes : ndarray of shape (n_samples, n_hidden_votes), float32
         Expected numbers in the units of the matrix, or outputs of a table's network.
     """
@@ -46,6 +47,18 @@ def vote_cells(side: MatrixSide | TableSide) -> NDArray[np.int64]:
     layout = side.table.layout
     counts = [1] * layout.n_numbers + list(layout.n_levels)
     return np.repeat(cells, counts)
+
+
+def cost_cells(side: MatrixSide | TableSide) -> NDArray[np.int64]:
+    """Return the index of the cell that each cost is of, (n_costs,).
+
+    All cells come first. If a table has distributions of its numbers, the numbers
+    follow once more: how far their bins are from the likeliest ones.
+    """
+    cells = np.arange(side.width)
+    if isinstance(side, TableSide) and side.table.layout.n_bins:
+        return np.concatenate([cells, cells[: side.table.layout.n_numbers]])
+    return cells
 
 
 def guess(
@@ -119,6 +132,8 @@ def _predictor(
     """
     side, network = model.side, model.network
     cells = torch.tensor(np.flatnonzero(hidden), device=side.device)
+    is_asked_for = hidden[cost_cells(side)]
+    costs_of = torch.tensor(np.flatnonzero(is_asked_for), device=side.device)
     is_voted_on = hidden[vote_cells(side)] & with_votes
     votes_about = torch.tensor(np.flatnonzero(is_voted_on), device=side.device)
 
@@ -127,12 +142,12 @@ def _predictor(
             costs, votes = _guess_table(side, network, batch, hidden, limit)
         else:
             costs, votes = _guess_matrix(side, network, batch, cells, limit)
-        costs = costs.index_select(1, cells)  # (n, n_hidden)
+        costs = costs.index_select(1, costs_of)  # (n, n_hidden_costs)
         if not with_votes:
             return costs
         return torch.cat([costs, votes.index_select(1, votes_about)], dim=1)
 
-    return predict, len(cells), len(cells) + len(votes_about)
+    return predict, len(costs_of), len(costs_of) + len(votes_about)
 
 
 def _guess_matrix(
@@ -154,13 +169,20 @@ def _guess_table(
     hidden: NDArray[np.bool_],
     limit: float,
 ) -> tuple[Tensor, Tensor]:
-    """Return costs, (n, n_cells), and votes, (n, n_votes)."""
+    """Return costs, (n, n_costs), and votes, (n, n_votes)."""
     layout = side.table.layout
     inputs = np.flatnonzero(hidden[list(layout.cells)])
     source = batch.index_fill(1, torch.tensor(inputs, device=batch.device), torch.nan)
     source[:, : layout.n_numbers].clamp_(-limit, limit)
-    output = network(source)
-    costs, seen = side.objective().surprise(output, batch)
+    output, logits = network.decode_all(network.encode(source)).tensor_split(
+        [network.n_outputs], dim=1
+    )
+    costs, seen = side.evaluation.gaps(output, batch)
+    if layout.n_bins:
+        costs = torch.cat(
+            [costs, side.bins.gaps(logits, batch[:, : layout.n_numbers])], 1
+        )
+        seen = torch.cat([seen, seen[:, : layout.n_numbers]], dim=1)
     return costs.masked_fill(seen == 0, torch.nan), output
 
 

@@ -16,7 +16,7 @@ from .._data.row_keys import Keys, row_keys
 from .._data.rows import TrainingData, blocks, take
 from .._networks.weights import readonly_tensor
 from .._training.resources import one_thread
-from .hidden import check_guess, guess, n_columns, vote_cells
+from .hidden import check_guess, cost_cells, guess, n_columns, vote_cells
 from .model import Model
 from .table import TableSide
 
@@ -263,13 +263,31 @@ class OutlierModel:
         # The order of a sum is not to depend on the number of threads.
         with one_thread(_CPU):
             for member, is_unseen in zip(self.members, unseen.T, strict=True):
-                parts = _place_parts(member, rows)
+                parts = _place_parts(member, rows, self._place_divisors)
                 total += np.where(is_unseen, parts, 0)
                 np.minimum(nearest, parts[1], out=nearest, where=is_unseen)
         total /= unseen.sum(axis=1)
         if self._is_table:
             total[1] = nearest
         return total
+
+    @cached_property
+    def _place_divisors(self) -> NDArray[np.float32] | None:
+        """Divisors of positions in tables, (n_dimensions,); None for other rows.
+
+        They are the standard deviations over the members' rows. A row of a rare
+        category is then far from rows of others, and near to those of its own.
+        """
+        if not self._is_table:
+            return None
+        places = np.concatenate([member.places for member in self.members])
+        shares = np.concatenate([member.weights for member in self.members])
+        shares = shares.astype(np.float64) / shares.sum(dtype=np.float64)
+        variance = shares @ places.astype(np.float64) ** 2 - (shares @ places) ** 2
+        # Categories that no member has seen are as rare as those of a single row.
+        fewest = np.square(places).max(initial=0.0) / len(places)
+        divisors: NDArray[np.float32] = np.sqrt(np.maximum(variance, fewest))
+        return divisors.astype(np.float32)
 
     def _row_surprise(self, costs: NDArray[Any]) -> Doubles:
         """Return how surprising each row is given itself, (n,).
@@ -283,53 +301,69 @@ class OutlierModel:
     def _cell_costs(
         self, rows: NDArray[Any], unseen: NDArray[np.bool_]
     ) -> NDArray[Any]:
-        """Return the costs of cells, (n, n_cells), that rows are scored by."""
+        """Return the costs, (n, n_costs), that rows are scored by."""
         if self._is_table:
-            return self._hide_cells(rows, unseen, _TABLE_GROUPS)[0]
+            return self._hide_cells(rows, unseen, _TABLE_GROUPS, with_votes=False)[0]
         return self._mean_costs(rows, unseen)
 
     def explain(self, matrix: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return the surprise of each cell, in nats, and votes for expected values."""
         side = self.members[0].model.side
-        costs = np.zeros((matrix.shape[0], side.width), dtype=np.float32)
+        surprise = np.zeros((matrix.shape[0], side.width), dtype=np.float32)
         votes = np.zeros((matrix.shape[0], len(vote_cells(side))), dtype=np.float32)
         for block, rows, unseen in self._blocks(matrix):
-            costs[block], votes[block] = self._hide_cells(rows, unseen, _MOST_GROUPS)
-        return self._surprise(costs).astype(np.float32), votes
+            costs, votes[block] = self._hide_cells(rows, unseen, _MOST_GROUPS)
+            surprise[block] = self._surprise(costs)
+        return surprise, votes
 
     def _hide_cells(
-        self, rows: NDArray[Any], unseen: NDArray[np.bool_], most_groups: int
+        self,
+        rows: NDArray[Any],
+        unseen: NDArray[np.bool_],
+        most_groups: int,
+        *,
+        with_votes: bool = True,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return costs of hidden cells, (n, n_cells), and votes, (n, n_votes).
+        """Return costs of hidden cells, (n, n_costs), and votes, (n, n_votes).
 
         Each cell is hidden from all members, by itself or in one of so many groups.
         """
         side = self.members[0].model.side
         owners, groups = vote_cells(side), np.arange(side.width) % most_groups
-        costs = np.zeros((len(rows), side.width), dtype=np.float32)
+        cells = cost_cells(side)
+        costs = np.zeros((len(rows), len(cells)), dtype=np.float32)
         votes = np.zeros((len(rows), len(owners)), dtype=np.float32)
         for member, is_unseen in zip(self.members, unseen.T, strict=True):
             share = is_unseen[:, None]
             for number in range(groups.max() + 1):
                 chosen = groups == number
-                guesses = guess(member.model, rows, chosen, limit=_LIMIT)
-                costs[:, chosen] += np.where(share, guesses.costs, 0)
-                votes[:, chosen[owners]] += np.where(share, guesses.votes, 0)
+                guesses = guess(
+                    member.model, rows, chosen, limit=_LIMIT, with_votes=with_votes
+                )
+                costs[:, chosen[cells]] += np.where(share, guesses.costs, 0)
+                if with_votes:
+                    votes[:, chosen[owners]] += np.where(share, guesses.votes, 0)
         counts = unseen.sum(axis=1, keepdims=True)
         costs /= counts
         votes /= counts
         return costs, votes
 
     def _surprise(self, costs: NDArray[Any]) -> Doubles:
-        """Convert costs of cells, (n, n_cells), to nats, which can be compared.
+        """Convert costs, (n, n_costs), to nats, which can be compared, (n, n_cells).
 
-        For a number, this is how much less likely it is than the best guess, under a
-        heavy-tailed distribution. For a category, it is its negative log-likelihood.
+        That is how much less likely a cell is than the best guess. For a number it is
+        computed under a heavy-tailed distribution, which tells how far off a number
+        is. If there is a predicted distribution, the mean of both counts.
         """
-        relative: Doubles = costs / self.units.cells
-        numbers = relative[:, : _n_numbers(self.members[0].model)]
+        width = len(self.units.cells)
+        n_numbers = _n_numbers(self.members[0].model)
+        found: Doubles = costs[:, :width] / self.units.cells
+        numbers = found[:, :n_numbers]
         np.log1p(numbers, out=numbers)
-        return relative
+        if costs.shape[1] > width:
+            numbers += costs[:, width:]
+            numbers /= 2
+        return found
 
     def _blocks(
         self, matrix: Any
@@ -380,11 +414,11 @@ class OutlierModel:
 
     def _cell_scales(self, costs: Doubles, weights: Doubles | None) -> Doubles:
         """Return the scales of the costs of cells, (n_cells,), from those of rows."""
-        scales = np.array([_cost_scale(column, weights) for column in costs.T])
-        side = self.members[0].model.side
-        if isinstance(side, TableSide):
-            # Costs of categories are shares of their deviance, in nats.
-            scales[side.table.layout.n_numbers :] = 1 / np.array(side.deviances)
+        model = self.members[0].model
+        scales = np.ones(model.side.width)
+        # Costs of categories are nats.
+        for cell in range(_n_numbers(model)):
+            scales[cell] = _cost_scale(costs[:, cell], weights)
         return scales
 
     def _mean_costs(self, rows: NDArray[Any], unseen: NDArray[np.bool_]) -> Doubles:
@@ -454,10 +488,15 @@ def _largest_known(surprise: Doubles) -> Doubles:
     return np.where(np.isneginf(largest), np.inf, largest)
 
 
-def _place_parts(member: Member, rows: NDArray[Any]) -> Doubles:
+def _place_parts(
+    member: Member, rows: NDArray[Any], divisors: NDArray[np.float32] | None
+) -> Doubles:
     """Return minus the log of the density, and the distance to the nearest, (2, n)."""
     places = torch.from_numpy(place_of(member.model, rows))
     references = readonly_tensor(member.places)
+    if divisors is not None:
+        places = places / torch.from_numpy(divisors)
+        references = references / torch.from_numpy(divisors)
     weights = readonly_tensor(member.weights)
     lengths = references.square().sum(dim=1)
     found = torch.empty(2, len(places), dtype=torch.float32, device="cpu")

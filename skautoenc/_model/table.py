@@ -128,7 +128,7 @@ class TableSide:
         )
         return objective
 
-    @property
+    @cached_property
     def bins(self) -> BinnedNumbers:
         """What the distributions of numbers are over."""
         numbers = self.table.in_order[: self.table.layout.n_numbers]
@@ -144,7 +144,8 @@ class TableSide:
         )
 
     @cached_property
-    def _evaluation(self) -> TabularObjective:
+    def evaluation(self) -> TabularObjective:
+        """The objective without corruption."""
         return self.objective()
 
     def decoded(self, output: Tensor) -> Tensor:
@@ -161,11 +162,11 @@ class TableSide:
 
     def errors(self, network: Autoencoder, batch: Tensor) -> Tensor:
         """Return the mean cost of each row's cells, (n,), for scores."""
-        return self._evaluation.score(network, batch)
+        return self.evaluation.score(network, batch)
 
     def cell_errors(self, network: Autoencoder, batch: Tensor) -> Tensor:
         """Return the cost of each cell, (n, width); NaN for missing values."""
-        costs, seen = self._evaluation.surprise(network(batch), batch)
+        costs, seen = self.evaluation.surprise(network(batch), batch)
         return without_nan(costs).masked_fill(seen == 0, torch.nan)
 
     def restore(

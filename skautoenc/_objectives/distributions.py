@@ -13,6 +13,9 @@ from .._networks.tabular import TabularAutoencoder
 from .losses import Loss
 from .objectives import TabularObjective, row_means, without_nan
 
+# Maximum difference of log-likelihoods between bins.
+LARGEST_GAP = 4.0
+
 
 class BinnedNumbers:
     """Logits of the bins of numbers, and the bins that numbers are in.
@@ -73,7 +76,21 @@ class BinnedNumbers:
 
         Zero where there is nothing to predict.
         """
-        found = self.log_shares(logits).gather(2, self.codes(numbers).unsqueeze(2))
+        return self._surprise(self.log_shares(logits), numbers)
+
+    def gaps(self, logits: Tensor, numbers: Tensor) -> Tensor:
+        """Return how far the bin of each number is from the likeliest, (n, n_numbers).
+
+        That is the difference of two log-likelihoods; see `surprise`. It is limited:
+        beyond, bins tell less than the size of the error does, because the outermost
+        ones have no end.
+        """
+        shares = self.log_shares(logits)
+        likeliest = shares.amax(dim=2).masked_fill(~self.is_predicted, 0.0)
+        return (self._surprise(shares, numbers) + likeliest).clamp(max=LARGEST_GAP)
+
+    def _surprise(self, shares: Tensor, numbers: Tensor) -> Tensor:
+        found = shares.gather(2, self.codes(numbers).unsqueeze(2))
         return -found.squeeze(2).masked_fill(~self.is_predicted, 0.0)
 
 

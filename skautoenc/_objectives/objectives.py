@@ -393,6 +393,22 @@ class TabularObjective:
             seen[:, cell] = seen[:, cell].masked_fill(others, 1.0)
         return costs, seen
 
+    def gaps(self, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Return `surprise`, but for categories how far they are from the likeliest.
+
+        That is the difference of two log-likelihoods, in nats: 0 for the likeliest
+        category, whatever its probability.
+        """
+        costs, seen = self.surprise(output, target)
+        n_numbers = costs.shape[1] - len(self.n_levels)
+        logits = torch.split(output[:, n_numbers:], self.n_levels, dim=1)
+        for number, column_logits in enumerate(logits):
+            nats = costs[:, n_numbers + number] * self.deviances[number]  # (n,)
+            if column_logits.shape[1] > 1:
+                nats = nats + column_logits.log_softmax(dim=1).amax(dim=1)
+            costs[:, n_numbers + number] = nats.clamp(min=0)
+        return costs, seen
+
     def costs(self, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Return the cost of each cell, and whether it has a value, (n, n_cells)."""
         target = self._decoded(target)  # (n, n_cells)
