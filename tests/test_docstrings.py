@@ -1,5 +1,6 @@
 """Docstrings of public classes, methods and functions in numpydoc's format."""
 
+import doctest
 import inspect
 import re
 from collections import defaultdict
@@ -228,3 +229,21 @@ def test_links_within_the_package_lead_somewhere(cls):
             place = getattr(skautoenc, owner) if owner else cls
             found = getattr(place if role == "meth" else skautoenc, name, None)
             assert found is not None, target
+
+
+def examples():
+    """List the methods of public classes that have examples."""
+    for cls in CLASSES:
+        for name in vars(cls):
+            if ">>>" in (inspect.getdoc(getattr(cls, name, None)) or ""):
+                yield pytest.param(cls, name, id=f"{cls.__name__}.{name}")
+
+
+@pytest.mark.parametrize(("cls", "name"), list(examples()))
+def test_examples_of_methods_run(cls, name):
+    """Doctest skips methods of classes that say they are in another module."""
+    pytest.importorskip("matplotlib").use("agg")
+    text = inspect.getdoc(getattr(cls, name))
+    example = doctest.DocTestParser().get_doctest(text, {}, name, None, None)
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    assert doctest.DocTestRunner(optionflags=flags).run(example).failed == 0
