@@ -185,7 +185,7 @@ def test_frames_of_nothing_but_dates_are_no_numbers(estimator, make):
 
 @pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame])
 def test_frames_of_nothing_but_durations_are_no_numbers(make):
-    times = pd.to_timedelta(np.arange(N), unit="h").to_list()
+    times = pd.to_timedelta(np.arange(N), unit="h").to_pytimedelta().tolist()
     with says(TypeError, "Column 'a' of X", "durations, such as", "total_seconds"):
         clone(QUICK).fit(make({"a": times, "b": times}))
 
