@@ -132,7 +132,7 @@ class AutoencoderTransformer(MatrixAutoencoder):
         Widths of the encoder's hidden layers, or of the only one. The decoder has the
         same layers in reverse. "auto" is no hidden layer for a sparse code, and two for
         a dense one: 4 and 2 times the number of features, up to 256 and 128. For sparse
-        matrices of more than 1,000 columns and with `linear_skip`, it is 64 and 32.
+        matrices of more than 1,000 columns and with `linear_skip`, it is 32 and 32.
 
     activation : {"identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "gelu", \
             "silu", "selu"}, default="silu"
