@@ -32,9 +32,10 @@ _LARGEST_SHARES = {"relu": 2.0, "leaky_relu": 2.0, "logistic": 2.0, "selu": 1.0}
 # Layers with at most this number of inputs are trained at the full rate.
 FULL_WIDTH = 64
 # Logistic units are all positive, so their contributions to a sum change in the same
-# direction; a normalisation by row keeps them where their slope is largest. This adds
-# up from layer to layer: a single layer bears larger steps instead.
+# direction; a normalisation by row keeps them where their slope is largest.
 _FULL_WIDTH_OF_STEEP = 32
+# Errors of large steps add up from layer to layer. A single layer bears larger ones.
+_FULL_WIDTH_OF_ONE_LAYER = 96
 _FULL_WIDTH_OF_ONE_LOGISTIC = 128
 # Beside a linear skip, exponential units in several layers need larger steps to get
 # away from the PCA that they start as. A single layer of them overshoots it instead.
@@ -81,9 +82,10 @@ def full_width(
     """
     if normalization == "batch":
         return FULL_WIDTH if has_skip else _FULL_WIDTH_OF_BATCHES
-    if activation == "logistic" and n_layers == 1 and not has_skip:
-        return _FULL_WIDTH_OF_ONE_LOGISTIC
-    if activation == "logistic" and normalization == "layer":
+    is_logistic = activation == "logistic"
+    if n_layers == 1 and not has_skip:
+        return _FULL_WIDTH_OF_ONE_LOGISTIC if is_logistic else _FULL_WIDTH_OF_ONE_LAYER
+    if is_logistic and normalization == "layer":
         return _FULL_WIDTH_OF_STEEP
     is_deep = n_layers > 1 and has_skip and normalization is None
     if activation in {"elu", "selu"} and is_deep:
