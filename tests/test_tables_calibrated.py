@@ -14,7 +14,7 @@ CELLS = (0, 1, 1, 2)
 
 
 def make_matrix(n=3000):
-    matrix = np.random.default_rng(0).integers(0, 3, (n, 4)).astype(np.float32)
+    matrix = np.random.default_rng(0).integers(0, 99, (n, 4)).astype(np.float32)
     matrix[::7, 3] = np.nan
     return matrix
 
@@ -29,16 +29,30 @@ def test_a_tenth_of_the_cells_is_held_out_whole():
     assert len(given) == held.any(axis=1).sum()
     # What is to be predicted is never given, and nothing else is to be predicted.
     assert not (~np.isnan(given) & ~np.isnan(targets)).any()
-    np.testing.assert_array_equal(np.isnan(targets), ~held[held.any(axis=1)])
+    np.testing.assert_array_equal(np.sum(~np.isnan(targets), axis=0), held.sum(axis=0))
     share = np.isnan(given).mean()
     assert 0.4 < share < 0.7
 
 
-def test_equal_rows_do_not_lose_the_same_cells():
-    matrix = np.ones((1000, 4), dtype=np.float32)
-    training, _ = hold_out_cells(TrainingData(matrix), CELLS)
-    held = np.isnan(training.matrix)
-    np.testing.assert_allclose(held.mean(axis=0), 0.1, atol=0.03)
+def test_weights_are_repetition_and_common_rows_lose_nothing():
+    matrix = make_matrix(400)
+    times = np.where(np.arange(400) % 3, 1, 4)
+    repeated = hold_out_cells(TrainingData(np.repeat(matrix, times, axis=0)), CELLS)
+    weighted = hold_out_cells(TrainingData(matrix, times.astype(float)), CELLS)
+    expected = np.repeat(weighted[0].matrix, times, axis=0)
+    np.testing.assert_array_equal(repeated[0].matrix, expected)
+    np.testing.assert_array_equal(repeated[1].matrix, weighted[1].matrix)
+    assert repeated[1].weights is weighted[1].weights is None
+    held = np.isnan(weighted[0].matrix) & ~np.isnan(matrix)
+    assert not held[times > 1].any()
+    assert held[times == 1].any()
+
+
+def test_a_few_distinct_rows_lose_nothing():
+    matrix = np.repeat(make_matrix(49), 20, axis=0)
+    training, held_out = hold_out_cells(TrainingData(matrix), CELLS)
+    assert held_out is None
+    np.testing.assert_array_equal(training.matrix, matrix)
 
 
 def test_the_order_of_rows_does_not_matter_and_many_rows_are_kept():

@@ -15,6 +15,8 @@ Matrix = NDArray[np.float32]
 # Share of the cells that is held out, of up to so many rows.
 _SHARE = 0.1
 _MOST_ROWS = 4000
+# With fewer distinct rows, none can be spared.
+_FEWEST_ROWS = 50
 # Salts of the draws of rows, cells, rates, and further cells to hide.
 _ROWS, _CELLS, _RATES, _OTHERS = (np.uint64(n) << np.uint64(32) for n in range(1, 5))
 
@@ -24,9 +26,10 @@ def hold_out_cells(
 ) -> tuple[TrainingData, TrainingData | None]:
     """Hold out some of the cells of some rows.
 
-    Which cells these are depends on the values of the rows, so the order of the rows
-    does not matter. Equal rows have different cells held out: otherwise a common row
-    would be trained on without its own value, and look unlikely.
+    Which cells these are depends on the values of the rows, so neither the order of the
+    rows matters, nor whether a row is repeated or has a weight. Equal rows lose the
+    same cells. Rows that are more common than most lose none: they would never be
+    trained on with these values, and look unlikely.
 
     Parameters
     ----------
@@ -40,26 +43,29 @@ def hold_out_cells(
     training : TrainingData
         The rows, without the cells that are held out.
     held_out : TrainingData or None
-        See `beside_targets`, for the rows with cells that are held out. None if there
-        are no such rows.
+        See `beside_targets`, for the distinct rows with cells that are held out, each
+        once. None if there are no such rows, or fewer than 50 distinct ones.
     """
     matrix = take(data.matrix, slice(None), data.index)
-    keys, owners = _distinct_keys(matrix), np.asarray(cells)
+    owners = np.asarray(cells)
+    keys, first, places = np.unique(
+        row_keys(matrix), return_index=True, return_inverse=True
+    )
+    if len(keys) < _FEWEST_ROWS:
+        return data, None
+    totals = np.bincount(places, weights=data.weights)
     chosen = _uniform(keys, _ROWS, 1)[:, 0] * len(keys) < _MOST_ROWS
+    chosen &= totals <= np.median(totals)
     held = _uniform(keys, _CELLS, owners.max() + 1) < _SHARE
-    held = (held & chosen[:, None])[:, owners] & ~np.isnan(matrix)  # (n, n_inputs)
+    held = (held & chosen[:, None])[:, owners]  # (n_distinct, n_inputs)
+    held &= ~np.isnan(matrix[first])
     rows = np.flatnonzero(held.any(axis=1))
     if not len(rows):
         return data, None
-    training = np.where(held, np.float32(np.nan), matrix)
-    weights = data.weights
-    return (
-        TrainingData(training, weights),
-        TrainingData(
-            beside_targets(training[rows], matrix[rows], held[rows], owners),
-            None if weights is None else weights[rows],
-        ),
-    )
+    training = np.where(held[places], np.float32(np.nan), matrix)
+    lost, values = training[first[rows]], matrix[first[rows]]
+    held_out = TrainingData(beside_targets(lost, values, held[rows], owners))
+    return TrainingData(training, data.weights), held_out
 
 
 def hold_out_of_rows(data: TrainingData, cells: Sequence[int]) -> TrainingData:
@@ -91,24 +97,13 @@ def beside_targets(
     ndarray of shape (n, 2 * n_inputs)
         The rows, and the values to predict, NaN elsewhere.
     """
-    keys = _distinct_keys(values)
+    keys = row_keys(values)
     rates = _uniform(keys, _RATES, 1)
     hidden = (_uniform(keys, _OTHERS, owners.max() + 1) < rates)[:, owners]
     gap = np.float32(np.nan)
     given = np.where(hidden, gap, rows)
     targets = np.where(held & np.isnan(given), values, gap)
     return np.hstack([given, targets])
-
-
-def _distinct_keys(rows: Matrix) -> Keys:
-    """Return a key for each row, (n,): equal rows have different ones."""
-    keys = row_keys(rows)
-    order = np.argsort(keys, kind="stable")
-    ordered = keys[order]
-    first = np.searchsorted(ordered, ordered, side="left")
-    times = np.empty(len(keys), dtype=np.uint64)
-    times[order] = (np.arange(len(keys)) - first).astype(np.uint64)
-    return mix(keys + times)
 
 
 def _uniform(keys: Keys, salt: np.uint64, width: int) -> NDArray[np.float64]:
