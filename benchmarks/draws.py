@@ -40,7 +40,14 @@ from sklearn.impute import IterativeImputer, KNNImputer, SimpleImputer
 from skautoenc import AutoencoderImputer
 
 from .machine import describe_machine, pinned
-from .tables import PACKAGES, OneHot, load_to_impute, make_iterative, split_kinds
+from .tables import (
+    PACKAGES,
+    OneHot,
+    load_to_impute,
+    make_iterative,
+    record,
+    split_kinds,
+)
 
 SETS = [
     "titanic",
@@ -184,16 +191,15 @@ def main() -> None:
     parser.add_argument("--imputers", nargs="+", choices=IMPUTERS, default=IMPUTERS)
     parser.add_argument("--output", type=Path, help="a file for a line of each fit")
     arguments = parser.parse_args()
-    lines: list[dict[str, Any]] = []
     warnings.simplefilter("ignore", ConvergenceWarning)
     with pinned(1):
-        for name in arguments.data:
-            for line in measure(name, arguments.reasons, arguments.imputers):
-                lines.append(line)
-                print(*(f"{key}={value}" for key, value in line.items()), flush=True)
-                if arguments.output is not None:
-                    pd.DataFrame(lines).to_csv(arguments.output, index=False)
-    summarise(pd.DataFrame(lines))
+        found = (
+            line
+            for name in arguments.data
+            for line in measure(name, arguments.reasons, arguments.imputers)
+        )
+        table = record(found, arguments.output)
+    summarise(table)
     print(f"\n{describe_machine(PACKAGES)}")
 
 

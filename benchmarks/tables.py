@@ -36,8 +36,9 @@ Speed
 import argparse
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,6 @@ from sklearn.preprocessing import (
     SplineTransformer,
     StandardScaler,
 )
-from threadpoolctl import threadpool_limits
 
 from skautoenc import TabularAutoencoderTransformer
 
@@ -454,6 +454,17 @@ def describe_sources(names: list[str]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def record(found: Iterable[Line], output: Path | None) -> pd.DataFrame:
+    """Print each line as it comes, and write all until then to a file, if any."""
+    lines: list[Line] = []
+    for line in found:
+        lines.append(line)
+        print(*(f"{key}={value}" for key, value in line.items()), flush=True)
+        if output is not None:
+            pd.DataFrame(lines).to_csv(output, index=False)
+    return pd.DataFrame(lines)
+
+
 def main() -> None:
     """Run a part of the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -463,18 +474,14 @@ def main() -> None:
     arguments = parser.parse_args()
     measure, summarise = PARTS[arguments.part]
     is_speed = arguments.part == "speed"
-    lines: list[Line] = []
     if not is_speed:
         print(describe_sources(arguments.data).to_string(index=False), flush=True)
     n_threads = 2 if is_speed else 1
-    with pinned(n_threads), threadpool_limits(n_threads):
-        for name in ["made up"] if is_speed else arguments.data:
-            for line in measure(name):
-                lines.append(line)
-                print(*(f"{key}={value}" for key, value in line.items()), flush=True)
-                if arguments.output is not None:
-                    pd.DataFrame(lines).to_csv(arguments.output, index=False)
-    summarise(pd.DataFrame(lines))
+    with pinned(n_threads):
+        names = ["made up"] if is_speed else arguments.data
+        found = chain.from_iterable(map(measure, names))
+        table = record(found, arguments.output)
+    summarise(table)
     print(f"\n{describe_machine(PACKAGES)}")
 
 

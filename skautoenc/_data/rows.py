@@ -77,11 +77,14 @@ def computing_type(dtype: np.dtype, mean: NDArray[Any], scale: float) -> np.dtyp
 
 
 def in_float32(
-    mean: NDArray[np.float64], scale: float
+    mean: NDArray[np.float64], scale: float, *, has_unit: bool
 ) -> tuple[NDArray[np.float64], float]:
-    """Return mean and scale, in units of the scale if float32 does not hold them."""
+    """Return mean and scale, in units of the scale if float32 does not hold them.
+
+    They stay as they are if the unit of the data is part of what they mean.
+    """
     single = np.dtype(np.float32)
-    fits = computing_type(single, mean, scale) == single
+    fits = has_unit or computing_type(single, mean, scale) == single
     return (mean, scale) if fits else (mean / scale, 1.0)
 
 
@@ -150,8 +153,8 @@ class TrainingData:
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "is_wide_sparse", is_wide)
         is_streamed = isinstance(matrix, StreamedMatrix)
-        window = _window(matrix.capacity, self.index) if is_streamed else None
-        object.__setattr__(self, "window", shape[0] if window is None else window)
+        window = _window(matrix.capacity, self.index) if is_streamed else shape[0]
+        object.__setattr__(self, "window", window)
 
     def __len__(self) -> int:
         return self.shape[0]

@@ -142,7 +142,6 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
         self,
         data: TrainingData,
         form: Any,
-        before: Model[Any] | None,
         random_state: np.random.RandomState,
     ) -> tuple[TrainingData, TrainingData | None]:
         """Return the rows to train on, and those to validate by."""
@@ -211,7 +210,7 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
         if checkpoint is not None and seed is None:
             seed = checkpoint.seed
         random_state = check_random_state(seed)
-        data, held_out = self._hold_out(data, form, before, random_state)
+        data, held_out = self._hold_out(data, form, random_state)
         # A user's network builder may itself call `fit`. Train such nested fits
         # immediately; queueing them would deadlock the outer one.
         token = training_strategy.set(train_alone)

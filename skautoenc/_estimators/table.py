@@ -138,11 +138,10 @@ class TableAutoencoder(BaseAutoencoder):
         self,
         data: TrainingData,
         form: Any,
-        before: Model[Any] | None,
         random_state: np.random.RandomState,
     ) -> tuple[TrainingData, TrainingData | None]:
         if not self._predicts_distributions:
-            return super()._hold_out(data, form, before, random_state)
+            return super()._hold_out(data, form, random_state)
         cells = form[0].layout.cells
         if not self._holds_out(data):
             return hold_out_cells(data, cells)

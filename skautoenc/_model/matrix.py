@@ -191,9 +191,7 @@ class MatrixSide:
         name, mean, scale = (
             attributes[key] for key in ("loss_function_", "mean_", "scale_")
         )
-        unit: tuple[NDArray[np.float64], float] = (mean, scale)
-        if not LOSSES[name].has_unit:
-            unit = in_float32(mean, scale)
+        unit = in_float32(mean, scale, has_unit=LOSSES[name].has_unit)
         loss = _make_loss(name, *unit, attributes["_loss_constants"])
         total = attributes.get("row_total_")
         return cls(mean, scale, Preparation(steps), loss, name, total)
@@ -236,7 +234,7 @@ def learn_matrix_side(
         On the CPU.
     """
     mean, scale = data.moments()
-    unit = (mean, scale) if LOSSES[loss].has_unit else in_float32(mean, scale)
+    unit = in_float32(mean, scale, has_unit=LOSSES[loss].has_unit)
     fitted = _make_loss(loss, *unit, {})
     side = MatrixSide(mean, scale, Preparation(), fitted, loss, row_total)
     if normalize_rows is not None:
