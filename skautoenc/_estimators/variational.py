@@ -484,25 +484,7 @@ class VariationalAutoencoder(MatrixAutoencoder):
     def _build_network(
         self, n_features: int, likelihood: str = "gaussian"
     ) -> Autoencoder:
-        n_components, sizes = self.n_components, as_widths(self.hidden_layer_sizes)
-        if isinstance(n_components, str):
-            n_components = min(max(n_features // 2, 1), 32)
-        if isinstance(sizes, str):
-            sizes = min(4 * n_features, 256), min(2 * n_features, 128)
-        is_gaussian = likelihood == "gaussian"
-        is_single = is_gaussian and self.covariance_type == "spherical"
-        n_dispersions = n_features if LIKELIHOODS[likelihood].is_dispersed else 0
-        return DenseVariationalAutoencoder(
-            n_features=n_features,
-            n_components=int(n_components),
-            hidden_layer_sizes=tuple(int(size) for size in sizes),
-            activation=str(self.activation),
-            linear_skip=bool(self.linear_skip),
-            n_dispersions=1 if is_single else n_dispersions,
-            varies=is_gaussian and self.covariance_type == "heteroscedastic",
-            likelihood=likelihood,
-            has_offset=self.offset is not None,
-        )
+        return _build_network(self, n_features, likelihood)
 
     def _plan(
         self,
@@ -531,40 +513,18 @@ class VariationalAutoencoder(MatrixAutoencoder):
         *,
         in_parts: bool,
     ) -> Parts:
-        name = self._resolve_likelihood(data, before, in_parts=in_parts)
+        name = _resolve_likelihood(
+            self.likelihood,
+            data,
+            before,
+            binarizes=self.binarize,
+            in_parts=in_parts,
+        )
         return Parts(
             LIKELIHOODS[name].loss_name,
             partial(self._build_network, data.matrix.shape[1], name),
             partial(self._make_objective, likelihood=name),
         )
-
-    def _resolve_likelihood(
-        self,
-        data: TrainingData,
-        before: Model[MatrixSide] | None,
-        *,
-        in_parts: bool,
-    ) -> str:
-        """Choose the likelihood, and make sure that the data is what it is for."""
-        if before is not None:
-            name = str(before.network.config["likelihood"])
-            if self.likelihood not in ("auto", name):
-                raise ValueError(
-                    f"Training cannot go on with likelihood={self.likelihood!r}, it "
-                    f"began with {name!r}. Use fit with warm_start=False to start anew."
-                )
-        elif self.binarize:
-            name = "bernoulli"
-        elif self.likelihood != "auto":
-            name = str(self.likelihood)
-        else:
-            # The first part of a stream need not be like the others.
-            return "bernoulli" if not in_parts and data.is_binary() else "gaussian"
-        if self.binarize and name == "bernoulli":
-            check_range(data, 0, 1, "binarize=True")
-        elif LIKELIHOODS[name].is_discrete:
-            check_whole(data, 1 if name == "bernoulli" else np.inf, name)
-        return name
 
     def _make_objective(
         self, side: MatrixSide, likelihood: str = "gaussian"
@@ -633,7 +593,8 @@ class VariationalAutoencoder(MatrixAutoencoder):
             data, or if it is no longer writable.
         """
         self._fit(X, y, sample_weight)
-        self._report_collapse()
+        if self.n_iter_ and not self.n_active_units_:
+            _report_collapse(self.kl_weight)
         return self
 
     @available_if(can_stream)
@@ -676,16 +637,6 @@ class VariationalAutoencoder(MatrixAutoencoder):
         """
         self._partial_fit(X, sample_weight)
         return self
-
-    def _report_collapse(self) -> None:
-        if self.n_iter_ and not self.n_active_units_:
-            warn(
-                "The code is not used: the posterior means of all components are about "
-                "the same for all rows (posterior collapse). The columns may be "
-                "independent of each other. Otherwise lower kl_weight (now "
-                f"{self.kl_weight:g}) or learning_rate_init, or train for more epochs.",
-                ConvergenceWarning,
-            )
 
     def transform(self, X: Any) -> NDArray[np.float32]:
         """Encode rows.
@@ -895,6 +846,74 @@ class VariationalAutoencoder(MatrixAutoencoder):
             )
         variances = network.dispersion.detach().cpu().double().numpy() * self.scale_**2
         return float(variances[0]) if len(variances) == 1 else variances
+
+
+def _resolve_likelihood(
+    asked: str,
+    data: TrainingData,
+    before: Model[MatrixSide] | None,
+    *,
+    binarizes: bool,
+    in_parts: bool,
+) -> str:
+    """Choose the likelihood, and make sure that the data is what it is for."""
+    if before is not None:
+        name = str(before.network.config["likelihood"])
+        if asked not in ("auto", name):
+            raise ValueError(
+                f"Training cannot go on with likelihood={asked!r}, it "
+                f"began with {name!r}. Use fit with warm_start=False to start anew."
+            )
+    elif binarizes:
+        name = "bernoulli"
+    elif asked != "auto":
+        name = asked
+    else:
+        # The first part of a stream need not be like the others.
+        return "bernoulli" if not in_parts and data.is_binary() else "gaussian"
+    if binarizes and name == "bernoulli":
+        check_range(data, 0, 1, "binarize=True")
+    elif LIKELIHOODS[name].is_discrete:
+        check_whole(data, 1 if name == "bernoulli" else np.inf, name)
+    return name
+
+
+def _build_network(
+    estimator: VariationalAutoencoder, n_features: int, likelihood: str
+) -> DenseVariationalAutoencoder:
+    """Return the network of an estimator, with what is "auto" decided."""
+    n_components, sizes = (
+        estimator.n_components,
+        as_widths(estimator.hidden_layer_sizes),
+    )
+    if isinstance(n_components, str):
+        n_components = min(max(n_features // 2, 1), 32)
+    if isinstance(sizes, str):
+        sizes = min(4 * n_features, 256), min(2 * n_features, 128)
+    is_gaussian = likelihood == "gaussian"
+    is_single = is_gaussian and estimator.covariance_type == "spherical"
+    n_dispersions = n_features if LIKELIHOODS[likelihood].is_dispersed else 0
+    return DenseVariationalAutoencoder(
+        n_features=n_features,
+        n_components=int(n_components),
+        hidden_layer_sizes=tuple(int(size) for size in sizes),
+        activation=str(estimator.activation),
+        linear_skip=bool(estimator.linear_skip),
+        n_dispersions=1 if is_single else n_dispersions,
+        varies=is_gaussian and estimator.covariance_type == "heteroscedastic",
+        likelihood=likelihood,
+        has_offset=estimator.offset is not None,
+    )
+
+
+def _report_collapse(kl_weight: float) -> None:
+    warn(
+        "The code is not used: the posterior means of all components are about the "
+        "same for all rows (posterior collapse). The columns may be independent of "
+        f"each other. Otherwise lower kl_weight (now {kl_weight:g}) or "
+        "learning_rate_init, or train for more epochs.",
+        ConvergenceWarning,
+    )
 
 
 def _start(
