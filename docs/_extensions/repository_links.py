@@ -1,8 +1,8 @@
 """Make links to files outside this folder work on the site.
 
-Pages are also read where they lie in the repository, so they link to its other files by
-their paths there. Some of those files are pages of the site too, and each example of the
-gallery becomes one.
+Pages are also read where they lie in the repository, so they link to its other files
+by their paths there. Some of these files are pages of the site too, and each example of
+the gallery becomes one.
 """
 
 import re
