@@ -217,6 +217,7 @@ ARRAYS = (
     ConvAutoencoderTransformer,
     PatchAutoencoderTransformer,
 )
+FEW = 120
 MANY = pytest.param(2000, marks=[pytest.mark.nightly], id="many")
 
 
@@ -239,13 +240,13 @@ def run(kind, data, n_examples, extra=lambda fitted, X: None):
     assert sum(outcomes) > len(outcomes) / 8
 
 
-@pytest.mark.parametrize("n_examples", [200, MANY])
+@pytest.mark.parametrize("n_examples", [FEW, MANY])
 @pytest.mark.parametrize("kind", ARRAYS, ids=lambda kind: kind.__name__)
 def test_arrays(kind, n_examples):
     scores = hasattr(kind, "score_samples")
     run(kind, matrices(), n_examples, *[read_scores] * scores)
 
 
-@pytest.mark.parametrize("n_examples", [200, MANY])
+@pytest.mark.parametrize("n_examples", [FEW, MANY])
 def test_frames(n_examples):
     run(TabularAutoencoderTransformer, frames(), n_examples, fill)

@@ -647,7 +647,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
 
     def _make_objective(self, side: TableSide) -> TabularObjective:
         return side.objective(
-            self._rates(side.table),
+            _rates_by_column(self, side.table),
             swaps=self.corruption == "swap",
             corruption_weight=self._corruption_weight(),
         )
@@ -656,24 +656,6 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         if self.corruption_weight == "auto":
             return 1000.0 if self._predicts_distributions else 4.0
         return float(self.corruption_weight)
-
-    def _rates(self, table: Table) -> list[float]:
-        """Return the share of rows in which each cell is hidden."""
-        columns, rates = table.in_order, self.corruption_rate
-        if isinstance(rates, str):
-            rates = 0.5 if self._predicts_distributions else 0.3
-        if not isinstance(rates, Mapping):
-            return [float(rates)] * len(columns)
-        if not set(rates) <= {*KINDS, *(column.name for column in columns)}:
-            refuse(
-                self,
-                "corruption_rate",
-                "a share, or a dictionary of shares by columns and kinds of columns",
-            )
-        return [
-            float(rates.get(column.name, rates.get(column.kind, 0.0)))
-            for column in columns
-        ]
 
     def _default_max_iter(self, n_batches: int) -> int:
         # Corruption is redrawn each epoch, so more epochs keep helping.
@@ -978,3 +960,23 @@ class TabularAutoencoderTransformer(TableAutoencoder):
             infinite.
         """
         return -self._mean_error(X, sample_weight)
+
+
+def _rates_by_column(
+    estimator: TabularAutoencoderTransformer, table: Table
+) -> list[float]:
+    """Return the share of rows in which each cell is hidden."""
+    columns, rates = table.in_order, estimator.corruption_rate
+    if isinstance(rates, str):
+        rates = 0.5 if estimator._predicts_distributions else 0.3
+    if not isinstance(rates, Mapping):
+        return [float(rates)] * len(columns)
+    if not set(rates) <= {*KINDS, *(column.name for column in columns)}:
+        refuse(
+            estimator,
+            "corruption_rate",
+            "a share, or a dictionary of shares by columns and kinds of columns",
+        )
+    return [
+        float(rates.get(column.name, rates.get(column.kind, 0.0))) for column in columns
+    ]
