@@ -127,15 +127,17 @@ class TabularAutoencoderTransformer(TableAutoencoder):
     categorical_features : "from_dtype", array-like or None, default="from_dtype"
         Columns to treat as categories in addition to those of a categorical type:
         names, positions, or a boolean mask. In a frame, the type of a column decides
-        whether it holds numbers, dates or categories (booleans, strings, categoricals,
-        objects). The columns of an array hold numbers.
+        whether it holds numbers, dates or categories (booleans, strings, categoricals).
+        In a column of objects, their classes decide: it holds numbers if all are, such
+        as integers and decimals, dates if all are, and otherwise categories, with a
+        warning if they are of several classes. The columns of an array hold numbers.
 
     column_kinds : dict or None, default=None
         Kinds of columns, by name or position, that take precedence over the type of the
         column. "number" is possible for booleans and strings of numbers, "date" for
-        strings in ISO 8601, "category" for every column. Columns of objects or strings
-        that hold only numbers or only dates are categories by default, with a warning,
-        unless they are named here.
+        strings in ISO 8601, "category" for every column. Columns of strings that are
+        all numbers or all dates are categories by default, with a warning, unless they
+        are named here.
 
     scaling : {"standard", "quantile"}, default="standard"
         Scaling of numbers. "standard" subtracts the mean and divides by the standard
