@@ -244,7 +244,7 @@ def _check_likelihood(network: VariationalNetwork, estimator: Any) -> None:
     sizes = (1, estimator.n_features_in_) if likelihood.is_dispersed else (0,)
     _require(len(network.log_dispersion) in sizes, "network_")
     _require(network.config["likelihood"] == estimator.likelihood_, "likelihood_")
-    for name in ("varies", "has_offset"):
+    for name in ("varies", "has_offset", "keeps_start"):
         _require(type(network.config[name]) is bool, "network_")
 
 
