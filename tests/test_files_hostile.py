@@ -687,9 +687,7 @@ def test_maps_that_no_file_justifies_are_refused(
     image_shape, channels, path, monkeypatch
 ):
     estimator = of_maps(image_shape, channels, linear_skip=False)
-    with pytest.raises(
-        ValueError, match=r"cannot be saved.*a feature map of one image"
-    ):
+    with pytest.raises(ValueError, match=r"cannot be saved.*a feature map of one"):
         estimator.save(path)
     with monkeypatch.context() as patch:
         patch.setattr(schemas, "_MOST_BYTES", 2**40)
