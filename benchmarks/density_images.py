@@ -2,13 +2,15 @@
 
 The data is that of `skautoenc.datasets`: a folder with the four IDX files::
 
-    python -m benchmarks.density_images bound --data mnist --epochs 12 34 200
+    python -m benchmarks.density_images bound --data mnist --epochs 12 27 250
     python -m benchmarks.density_images density --data mnist
     python -m benchmarks.density_images samples --data mnist
 
 "bound" fits zeros and ones that are drawn anew in each epoch, and bounds the
 log-likelihood of the first 2,000 test images, drawn once, with 50 samples, as in Burda
-et al., "Importance weighted autoencoders", 2016.
+et al., "Importance weighted autoencoders", 2016. A fit ends with the epoch in which it
+has taken `--seconds` of CPU time. Bounds on the way are printed, and are not counted in
+that time.
 
 "density" adds uniform noise to the 256 grey values, which makes them a density, and
 compares held-out log-likelihoods with `PCA`, in nats, default parameters on both sides.
@@ -22,6 +24,7 @@ import argparse
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +40,8 @@ from .machine import describe_machine, pinned
 Images = NDArray[np.float32]
 _N_TEST = 2000
 _N_SAMPLES = 1000
+# Epochs between two bounds.
+_N_BETWEEN = 25
 
 
 def read(folder: Path, part: str) -> tuple[Images, NDArray[np.int64]]:
@@ -47,7 +52,58 @@ def read(folder: Path, part: str) -> tuple[Images, NDArray[np.int64]]:
     return rows, labels.astype(np.int64)
 
 
-def print_bounds(folder: Path, epochs: Sequence[int], seed: int) -> None:
+class Watch:
+    """Callback that prints bounds during a fit, and ends it after some CPU time.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, 784)
+        Zeros and ones to score.
+    limit : float
+        CPU seconds after which the fit ends, without those of the bounds.
+    """
+
+    def __init__(self, rows: Images, limit: float) -> None:
+        self.rows = rows
+        self.limit = limit
+        self.seconds = 0.0
+        self.resumed = 0.0
+
+    def setup(self, estimator: Any, context: Any) -> None:
+        """Start the clock."""
+        self.resumed = time.process_time()
+
+    def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
+        """Do nothing: the protocol of callbacks requires the method."""
+
+    def teardown(self, estimator: Any, context: Any) -> None:
+        """Stop the clock."""
+        self.seconds += time.process_time() - self.resumed
+
+    def on_fit_task_end(
+        self, estimator: Any, context: Any, *, fitted_estimator: Any = None
+    ) -> bool:
+        """Print the bound after some of the epochs; return whether time is up."""
+        if context.task_name != "epoch":
+            return False
+        self.teardown(estimator, context)
+        if fitted_estimator.n_iter_ % _N_BETWEEN == 0:
+            self.report(fitted_estimator)
+        self.setup(estimator, context)
+        return self.seconds > self.limit
+
+    def report(self, model: VariationalAutoencoder) -> None:
+        """Print the bound of a model."""
+        print(
+            f"{model.n_iter_} epochs, {self.seconds:.0f} CPU seconds: "
+            f"{model.score(self.rows):.2f} nats, {model.n_active_units_} units",
+            flush=True,
+        )
+
+
+def print_bounds(
+    folder: Path, epochs: Sequence[int], seed: int, seconds: float
+) -> None:
     X, _ = read(folder, "train")
     X_test = read(folder, "t10k")[0][:_N_TEST]
     drawn = np.random.default_rng(0).random(X_test.shape) < X_test
@@ -60,15 +116,10 @@ def print_bounds(folder: Path, epochs: Sequence[int], seed: int) -> None:
             early_stopping=False,
             random_state=seed,
         )
-        begin = time.process_time()
-        model.fit(X)
-        seconds = time.process_time() - begin
-        bound = model.score(drawn.astype(np.float32))
-        print(
-            f"{n_epochs} epochs, {seconds:.0f} CPU seconds: {bound:.2f} nats, "
-            f"{model.n_active_units_} units",
-            flush=True,
-        )
+        watch = Watch(drawn.astype(np.float32), seconds)
+        model.set_callbacks(watch).fit(X)
+        print(f"{n_epochs} epochs asked for:", flush=True)
+        watch.report(model)
 
 
 def print_densities(folder: Path, seed: int) -> None:
@@ -120,12 +171,15 @@ def main() -> None:
     parser.add_argument("what", choices=["bound", "density", "samples"])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--epochs", type=int, nargs="+", default=[12, 34])
+    parser.add_argument("--seconds", type=float, default=900)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     with pinned(1):
         print(describe_machine(["scikit-learn", "torch"]))
         if arguments.what == "bound":
-            print_bounds(arguments.data, arguments.epochs, arguments.seed)
+            print_bounds(
+                arguments.data, arguments.epochs, arguments.seed, arguments.seconds
+            )
         elif arguments.what == "density":
             print_densities(arguments.data, arguments.seed)
         else:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from .objects import as_objects, kind_of_objects, read_number_form, write_numbers
 from .plain_columns import PlainNumbers, is_exact, plain_places, read_plain
 
 _ARROW_TABLES = ("Table", "RecordBatch")
@@ -155,6 +155,8 @@ class Columns(Mapping[int, Any]):
         dtype = self[place].dtype
         if not self._is_taken(place, dtype):
             raise self._refuse_type(place)
+        if dtype == nw.Object:
+            return kind_of_objects(self[place])
         if _is_date(dtype):
             return "date"
         return "number" if dtype.is_numeric() else "category"
@@ -243,7 +245,7 @@ class Columns(Mapping[int, Any]):
         """Convert decoded values to values that the type of a column can hold.
 
         The type may differ from that in `fit`: integers need rounded values, and
-        objects may be strings or decimals.
+        objects may be strings, decimals or numbers of Python.
         """
         if not self.is_frame:
             return values
@@ -284,23 +286,11 @@ def _to_numbers(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _like_objects(values: NDArray[Any], column: Any) -> NDArray[Any]:
-    """Convert numbers to strings or decimals if the column holds these.
-
-    They get the number of decimal places that the column has.
-    """
+    """Write numbers as objects of the class that the column holds."""
     if values.dtype.kind not in "iuf":
         return values
-    present = [each for each in column.to_list() if not pd.isna(each)]
-    kind = type(next(iter(present), None))
-    if not issubclass(kind, str | Decimal):
-        return values
-    exponents = [Decimal(str(each)).as_tuple().exponent for each in present]
-    places = -min([0, *(e for e in exponents if isinstance(e, int))])
-    found = np.full(len(values), None, dtype=object)
-    for row in np.flatnonzero(~np.isnan(values)):
-        # An integer would become a float, which may differ from it.
-        found[row] = kind(f"{Decimal(values[row].item()):.{places}f}")
-    return found
+    form = read_number_form(as_objects(column))
+    return values if form is None else write_numbers(values, form)
 
 
 def _to_arrow(frame: pd.DataFrame) -> Any:

@@ -127,15 +127,17 @@ class TabularAutoencoderTransformer(TableAutoencoder):
     categorical_features : "from_dtype", array-like or None, default="from_dtype"
         Columns to treat as categories in addition to those of a categorical type:
         names, positions, or a boolean mask. In a frame, the type of a column decides
-        whether it holds numbers, dates or categories (booleans, strings, categoricals,
-        objects). The columns of an array hold numbers.
+        whether it holds numbers, dates or categories (booleans, strings, categoricals).
+        In a column of objects, their classes decide: it holds numbers if all are, such
+        as integers and decimals, dates if all are, and otherwise categories, with a
+        warning if they are of several classes. The columns of an array hold numbers.
 
     column_kinds : dict or None, default=None
         Kinds of columns, by name or position, that take precedence over the type of the
         column. "number" is possible for booleans and strings of numbers, "date" for
-        strings in ISO 8601, "category" for every column. Columns of objects or strings
-        that hold only numbers or only dates are categories by default, with a warning,
-        unless they are named here.
+        strings in ISO 8601, "category" for every column. Columns of strings that are
+        all numbers or all dates are categories by default, with a warning, unless they
+        are named here.
 
     scaling : {"standard", "quantile"}, default="standard"
         Scaling of numbers. "standard" subtracts the mean and divides by the standard
@@ -645,7 +647,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
 
     def _make_objective(self, side: TableSide) -> TabularObjective:
         return side.objective(
-            self._rates(side.table),
+            _rates_by_column(self, side.table),
             swaps=self.corruption == "swap",
             corruption_weight=self._corruption_weight(),
         )
@@ -654,24 +656,6 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         if self.corruption_weight == "auto":
             return 1000.0 if self._predicts_distributions else 4.0
         return float(self.corruption_weight)
-
-    def _rates(self, table: Table) -> list[float]:
-        """Return the share of rows in which each cell is hidden."""
-        columns, rates = table.in_order, self.corruption_rate
-        if isinstance(rates, str):
-            rates = 0.5 if self._predicts_distributions else 0.3
-        if not isinstance(rates, Mapping):
-            return [float(rates)] * len(columns)
-        if not set(rates) <= {*KINDS, *(column.name for column in columns)}:
-            refuse(
-                self,
-                "corruption_rate",
-                "a share, or a dictionary of shares by columns and kinds of columns",
-            )
-        return [
-            float(rates.get(column.name, rates.get(column.kind, 0.0)))
-            for column in columns
-        ]
 
     def _default_max_iter(self, n_batches: int) -> int:
         # Corruption is redrawn each epoch, so more epochs keep helping.
@@ -976,3 +960,23 @@ class TabularAutoencoderTransformer(TableAutoencoder):
             infinite.
         """
         return -self._mean_error(X, sample_weight)
+
+
+def _rates_by_column(
+    estimator: TabularAutoencoderTransformer, table: Table
+) -> list[float]:
+    """Return the share of rows in which each cell is hidden."""
+    columns, rates = table.in_order, estimator.corruption_rate
+    if isinstance(rates, str):
+        rates = 0.5 if estimator._predicts_distributions else 0.3
+    if not isinstance(rates, Mapping):
+        return [float(rates)] * len(columns)
+    if not set(rates) <= {*KINDS, *(column.name for column in columns)}:
+        refuse(
+            estimator,
+            "corruption_rate",
+            "a share, or a dictionary of shares by columns and kinds of columns",
+        )
+    return [
+        float(rates.get(column.name, rates.get(column.kind, 0.0))) for column in columns
+    ]

@@ -11,6 +11,7 @@ import pandas as pd
 
 from .._data.bins import EXPONENTS, Bins
 from .._data.columns import CategoryColumn, DateColumn, NumberColumn, Table
+from .._data.objects import MOST_PLACES
 from .hashes import check_hashes_of_pandas
 
 Check = Callable[[Any], bool]
@@ -112,6 +113,8 @@ _FIELDS: dict[type, dict[str, Check]] = {
         "lowest": _is_bound,
         "highest": _is_bound,
         "bins": _is_bins,
+        "form": lambda value: value in (None, "int", "float", "Decimal", "str"),
+        "places": lambda value: type(value) is int and 0 <= value <= MOST_PLACES,
     },
     DateColumn: {
         "is_text": _is(bool),
