@@ -461,6 +461,8 @@ def frame_like(values: NDArray[Any], original: Any) -> Any:
         return values
     if isinstance(original, pd.DataFrame):
         return pd.DataFrame(values, index=original.index, columns=original.columns)
+    if hasattr(original, "column_names"):
+        return _to_arrow(pd.DataFrame(values, columns=original.column_names))
     if hasattr(original, "columns"):
         import polars as pl
 
