@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import skautoenc
-from skautoenc import TabularAutoencoderTransformer
+from skautoenc import AutoencoderImputer, TabularAutoencoderTransformer
 
 N = 40
 ROWS = np.arange(N)
@@ -291,6 +291,44 @@ def test_names_of_columns_are_saved_or_refused(tmp_path):
         frame.columns = pd.Index(names, tupleize_cols=False)
         fitted = fit(frame)
         check_same(passed_through(fitted, tmp_path), fitted, frame)
+
+
+def in_pieces(*names):
+    """Make an index of objects, one of which is half of a character."""
+    return pd.Index(np.array(["a\ud800", *names], dtype=object), dtype=object)
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [("name", "Rename the column"), ("category", r"\.astype\(object\)")],
+)
+def test_names_that_are_no_text_are_refused_by_fit(name, advice):
+    """Files cannot hold them, and `inverse_transform` fails in pandas."""
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(N, 2)))
+    frame.columns = ["a", "b"]
+    if name == "name":
+        frame.columns = in_pieces("b")
+    else:
+        frame["a"] = pd.Categorical.from_codes(ROWS % 2, categories=in_pieces("b"))
+    whole = frame.copy()
+    pattern = rf"(?s)(The name|A category) of column 'a.*lone surrogate.*{advice}"
+    for made in (TabularAutoencoderTransformer(2), AutoencoderImputer()):
+        with pytest.raises(ValueError, match=pattern) as caught:
+            made.fit(frame)
+        assert not isinstance(caught.value, UnicodeError)
+    pd.testing.assert_frame_equal(frame, whole)
+
+
+def test_halves_of_characters_in_cells_and_indices_are_taken(tmp_path):
+    frame = pd.DataFrame({"c": cycle(["a\ud800", "b", None]), "x": ROWS * 1.0})
+    frame.index = in_pieces(*map(str, range(1, N)))
+    fitted = fit(frame)
+    loaded = passed_through(fitted, tmp_path)
+    for each in (fitted, loaded):
+        restored = each.inverse_transform(each.transform(frame))
+        filled = each.impute(frame)
+        assert {*restored["c"], *filled["c"]} <= {"a\ud800", "b"}
+        assert filled.index.equals(frame.index)
 
 
 def test_homes_are_found(tmp_path, monkeypatch):
