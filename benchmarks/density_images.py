@@ -120,6 +120,14 @@ def print_bounds(
         model.set_callbacks(watch).fit(X)
         print(f"{n_epochs} epochs asked for:", flush=True)
         watch.report(model)
+        # Without further epochs, a fit only learns the prior.
+        watch.setup(model, None)
+        model.set_callbacks().set_params(
+            prior="mixture", warm_start=True, max_iter=0
+        ).fit(X)
+        watch.teardown(model, None)
+        print("With a mixture as prior:", flush=True)
+        watch.report(model)
 
 
 def print_densities(folder: Path, seed: int) -> None:

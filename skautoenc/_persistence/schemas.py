@@ -104,6 +104,9 @@ UNFITTED: Schema = {
 OPTIONAL = {
     "feature_names_in_",
     "row_total_",
+    "prior_weights_",
+    "prior_means_",
+    "prior_precisions_cholesky_",
     "_random_state",
     "_optimizer_state",
     *UNFITTED,
@@ -226,6 +229,7 @@ def _check_network(estimator: Any) -> None:
         _require(estimator.features_ != "stack", "features_")
     if isinstance(network, VariationalNetwork):
         _check_likelihood(network, estimator)
+        _check_prior(estimator)
     _check_code_whitening(estimator)
     _check_loss_constants(estimator)
     if hasattr(estimator, "mean_"):
@@ -243,6 +247,22 @@ def _check_likelihood(network: VariationalNetwork, estimator: Any) -> None:
     _require(network.config["likelihood"] == estimator.likelihood_, "likelihood_")
     for name in ("varies", "has_offset", "keeps_start"):
         _require(type(network.config[name]) is bool, "network_")
+
+
+def _check_prior(estimator: Any) -> None:
+    """Check that a mixture of codes is a distribution of codes of this width."""
+    weights = getattr(estimator, "prior_weights_", None)
+    names = "prior_means_", "prior_precisions_cholesky_"
+    means, factors = (getattr(estimator, name, None) for name in names)
+    if weights is None:
+        _require(means is None and factors is None, "prior_weights_")
+        return
+    _require(len(weights) > 0 and bool((weights > 0).all()), "prior_weights_")
+    _require(math.isclose(weights.sum(), 1, abs_tol=1e-3), "prior_weights_")
+    n_mixed, width = len(weights), estimator.n_components_
+    _require(means is not None and means.shape == (n_mixed, width), names[0])
+    shape = (n_mixed, width, width)
+    _require(factors is not None and factors.shape == shape, names[1])
 
 
 def _check_preparation(estimator: Any) -> None:
