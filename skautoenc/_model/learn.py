@@ -32,7 +32,7 @@ from .._training.step import Step
 from .._training.stopping import Stopping
 from .._warnings import warn
 from .model import CodeMap, Model, Side
-from .plan import Budget, CodePlan, Plan
+from .plan import Budget, Plan
 from .prior import learn_prior
 
 _CPU = torch.device("cpu")
@@ -356,7 +356,7 @@ def _describe(training: Training, network: Autoencoder) -> Learnt:
             n_dead = len(dead_units(network, run.rows[sample]))
     if plan.is_ordered:
         shares = _explained_by_each(run, side, network)
-    code = _learn_code_map(plan, network, run)
+    code = _learn_code_map(training, network)
     variance = _code_variance(run.rows, network) if plan.measures_variance else None
     return Learnt(Model(side, network, code), n_dead, shares, variance)
 
@@ -368,12 +368,14 @@ def _code_variance(rows: Rows, network: Autoencoder) -> NDArray[np.float64]:
         return _weighted_variance(network.encode(rows[sample]), rows.weights(sample))
 
 
-def _learn_code_map(plan: CodePlan, network: Autoencoder, run: Run) -> CodeMap:
+def _learn_code_map(training: Training, network: Autoencoder) -> CodeMap:
     """Learn the map from the network's codes to features, and their prior."""
-    code, rows = CodeMap(plan.features), run.rows
+    plan, rows = training.plan.code, training.run.rows
+    code = CodeMap(plan.features)
     if plan.mixes_prior:
         assert isinstance(network, VariationalNetwork)
-        prior = learn_prior(network, run.step.objective, rows)
+        objective = training.run.step.objective
+        prior = learn_prior(network, objective, rows, training.held_out)
         return replace(code, prior=prior)
     if plan.whiten:
         encode = network.sparse if plan.features == "sparse" else network.encode

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn import config_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits
@@ -27,13 +28,17 @@ Codes = NDArray[np.float64]
 _CPU = torch.device("cpu")
 # Number of codes from which a mixture is learnt, and maximum number for each row.
 _N_CODES, _MOST_DRAWS = 10_000, 3
-# Share of the rows whose codes choose the mixture.
+# One in so many rows chooses the mixture if no rows are held out.
 _SHARE = 5
 # Maximum number of components, and rows that each needs.
 _MOST_COMPONENTS, _ROWS_EACH = 64, 5
 # Weight of the standard normal distribution: where there were no codes, a code is as
 # likely as under it, but for this factor.
 _NORMAL = 0.01
+# Numbers of components in a row that are tried without an improvement.
+_PATIENCE = 2
+# Smallest variance of a component, whose codes have about unit variance.
+_LEAST_VARIANCE = 1e-3
 # Rows that are encoded at a time.
 _BLOCK = 1024
 _SEED = 0
@@ -113,11 +118,14 @@ NO_PRIOR: dict[str, None] = dict.fromkeys(
 
 
 def learn_prior(
-    network: VariationalNetwork, objective: Objective, rows: Rows
+    network: VariationalNetwork,
+    objective: Objective,
+    rows: Rows,
+    held_out: Rows | None,
 ) -> CodePrior | None:
     """Learn the distribution of codes that are drawn for training rows.
 
-    The codes of some of the rows choose among mixtures of different sizes, with full or
+    The codes of held-out rows choose among mixtures of different sizes, with full or
     diagonal covariances.
 
     Parameters
@@ -128,54 +136,64 @@ def learn_prior(
         Draws the rows of a training batch from the probabilities of their values.
     rows : Rows
         Training rows.
+    held_out : Rows or None
+        Rows that the network was not trained on; None to hold out the codes of some of
+        the training rows.
 
     Returns
     -------
     CodePrior or None
-        The mixture, which contains the standard normal distribution; None if these
+        The mixture, which contains the standard normal distribution; None if held-out
         codes are more likely under that distribution alone.
     """
     codes = _codes(network, objective, rows)  # (n_draws, n, n_components)
-    order = np.random.default_rng(_SEED).permutation(codes.shape[1])
-    codes = codes[:, order]
-    n_held_out = max(codes.shape[1] // _SHARE, 1)
-    held_out, others = codes[:, :n_held_out], codes[:, n_held_out:]
-    n_rows, width = others.shape[1:]
-    best, lowest = None, _log_normal(held_out.reshape(-1, width)).mean()
-    with threadpool_limits(1), warnings.catch_warnings():
+    if held_out is not None:
+        others = _codes(network, objective, held_out)
+    else:
+        order = np.random.default_rng(_SEED).permutation(codes.shape[1])
+        n_others = max(codes.shape[1] // _SHARE, 1)
+        codes, others = codes[:, order[n_others:]], codes[:, order[:n_others]]
+    n_rows, width = codes.shape[1:]
+    codes, others = codes.reshape(-1, width), others.reshape(-1, width)
+    best, highest = None, float(_log_normal(others).mean())
+    with (
+        threadpool_limits(1),
+        config_context(array_api_dispatch=False),
+        warnings.catch_warnings(),
+    ):
         # Of mixtures that need more iterations, which would change little.
         warnings.simplefilter("ignore", ConvergenceWarning)
         for kind in ("full", "diag"):
-            for mixture, score in _growing(kind, others, held_out, n_rows):
-                if score > lowest:
-                    best, lowest = mixture, score
-        if best is None:
-            return None
-        best.fit(codes.reshape(-1, width))
-    return _with_normal(best)
+            for mixture, score in _growing(kind, codes, others, n_rows):
+                if score > highest:
+                    best, highest = mixture, score
+    return None if best is None else _with_normal(best)
 
 
 def _growing(
-    kind: str, codes: Codes, held_out: Codes, n_rows: int
+    kind: str, codes: Codes, others: Codes, n_rows: int
 ) -> Iterator[tuple[GaussianMixture, float]]:
-    """Fit mixtures of more and more components, until held-out codes like them less."""
-    width, number, last = codes.shape[2], 1, -math.inf
+    """Fit mixtures of more and more components, until other codes like them less.
+
+    The number is doubled; two in a row that are no better than the best are the end.
+    """
+    number, highest, n_worse = 1, -math.inf, 0
+    normal = _log_normal(others) + math.log(_NORMAL)
     while number <= min(_MOST_COMPONENTS, max(n_rows // _ROWS_EACH, 1)):
         mixture = GaussianMixture(
             number,
             covariance_type=kind,
-            reg_covar=1e-3,
+            reg_covar=_LEAST_VARIANCE,
             max_iter=50,
             random_state=_SEED,
-        ).fit(codes.reshape(-1, width))
-        flat = held_out.reshape(-1, width)
-        mixed = mixture.score_samples(flat) + math.log1p(-_NORMAL)
-        normal = _log_normal(flat) + math.log(_NORMAL)
+        ).fit(codes)
+        mixed = mixture.score_samples(others) + math.log1p(-_NORMAL)
         score = float(np.logaddexp(mixed, normal).mean())
         yield mixture, score
-        if score <= last:
+        n_worse = n_worse + 1 if score <= highest else 0
+        if n_worse == _PATIENCE:
             return
-        number, last = 2 * number, score
+        number, highest = 2 * number, max(score, highest)
 
 
 def _with_normal(mixture: GaussianMixture) -> CodePrior:

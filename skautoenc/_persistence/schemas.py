@@ -253,16 +253,18 @@ def _check_prior(estimator: Any) -> None:
     """Check that a mixture of codes is a distribution of codes of this width."""
     weights = getattr(estimator, "prior_weights_", None)
     names = "prior_means_", "prior_precisions_cholesky_"
-    means, factors = (getattr(estimator, name, None) for name in names)
     if weights is None:
-        _require(means is None and factors is None, "prior_weights_")
+        is_normal = all(getattr(estimator, name, None) is None for name in names)
+        _require(is_normal, "prior_weights_")
         return
     _require(len(weights) > 0 and bool((weights > 0).all()), "prior_weights_")
     _require(math.isclose(weights.sum(), 1, abs_tol=1e-3), "prior_weights_")
     n_mixed, width = len(weights), estimator.n_components_
-    _require(means is not None and means.shape == (n_mixed, width), names[0])
-    shape = (n_mixed, width, width)
-    _require(factors is not None and factors.shape == shape, names[1])
+    for name, shape in zip(names, [(width,), (width, width)], strict=True):
+        found = getattr(estimator, name)
+        _require(found is not None and found.shape == (n_mixed, *shape), name)
+    volumes = np.linalg.slogdet(estimator.prior_precisions_cholesky_)[1]
+    _require(bool(np.isfinite(volumes).all()), names[1])
 
 
 def _check_preparation(estimator: Any) -> None:
