@@ -17,7 +17,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._data.array_api import as_given
 from .._data.blocks import Blocks
-from .._data.frames import Columns, frame_like
+from .._data.frames import Columns
+from .._data.libraries import frame_like, index_of
 from .._data.row_keys import DistinctRows, distinct_rows
 from .._data.rows import TrainingData, take
 from .._data.validation import check_rows, refuse
@@ -603,9 +604,7 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
         expected = expected_values(side, votes)
         if isinstance(side, TableSide):
             surprise = surprise[:, side.table.places]
-            expected = side.as_frame(expected)
-            if side.schema is not None and hasattr(X, "index"):
-                expected.index = X.index
+            expected = side.as_frame(expected, index_of(X))
         else:
             if self._model.scale is not None:
                 expected = self._model.scale.inverse(expected)

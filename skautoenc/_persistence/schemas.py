@@ -26,6 +26,9 @@ MOST_MEMBERS = 1000
 # Multiplications for a row, and activations of its largest map, that take no time.
 _MOST_WORK = 4_000_000
 _WIDEST = 1_000_000
+# Bytes of the largest feature map of an image: so many times those of the arrays that
+# the estimator holds, and so many more.
+_MOST_TIMES, _MOST_BYTES = 10, 64 * 2**20
 
 Check = Callable[[Any], bool]
 
@@ -275,6 +278,7 @@ def _check_preparation(estimator: Any) -> None:
     if isinstance(network, ConvolutionalAutoencoder):
         shape = network.config["image_shape"]
         _require(shape == estimator.image_shape_, "image_shape_")
+        _check_maps(network, estimator.mean_.nbytes)
     for name, other in (("whitening_", "dewhitening_"), ("dewhitening_", "whitening_")):
         _check_square(estimator, name, other, width)
     state = estimator._row_normalization
@@ -284,6 +288,17 @@ def _check_preparation(estimator: Any) -> None:
         _require(array(np.float32, 1)(state["mean"]), "_row_normalization")
         _require(len(state["mean"]) == width, "_row_normalization")
         _require(all(_is_positive(state[k]) for k in sizes), "_row_normalization")
+
+
+def _check_maps(network: ConvolutionalAutoencoder, n_bytes: int) -> None:
+    """Refuse feature maps that need far more memory than all that a file holds."""
+    n_bytes += sum(weight.nbytes for weight in network.parameters())
+    n_needed = max(network.widths) * np.float32().nbytes
+    if n_needed > _MOST_TIMES * n_bytes + _MOST_BYTES:
+        raise ValueError(
+            f"a feature map of one image takes {n_needed / 2**20:.0f} MiB, too much "
+            f"for {n_bytes / 2**20:.1f} MiB of weights and means"
+        )
 
 
 def _check_code_whitening(estimator: Any) -> None:
