@@ -1,6 +1,14 @@
-"""Where the documentation is published: the one place that holds its address."""
+"""The address of the published documentation. No other file holds it."""
 
-DOCS_URL = "https://skautoenc.readthedocs.io/en/stable/"
+# Empty until the first release: docs/releasing.md says how to set it. While it is
+# empty, nothing links to the published documentation. An address ends with a slash.
+DOCS_URL = ""
 
-# The page of a class, as scikit-learn's notebook representation fills it in.
-CLASS_PAGE = DOCS_URL + "generated/{estimator_module}.{estimator_name}.html"
+
+def class_page(address: str) -> str:
+    """Return the template of a class's page, which scikit-learn fills in.
+
+    An empty address gives an empty template, which scikit-learn takes for "no link".
+    """
+    page = "generated/{estimator_module}.{estimator_name}.html"
+    return address + page if address else ""

@@ -284,7 +284,9 @@ def test_sparse_input_is_never_densified():
     assert peak < 0.35 * 8 * np.prod(rows.shape)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    "dtype", [np.float32, pytest.param(np.float64, marks=pytest.mark.slow)]
+)
 def test_memory_mapped_input_stays_on_disk(tmp_path, dtype):
     path = tmp_path / "X.npy"
     X = np.random.default_rng(0).normal(size=(200_000, 50)).astype(dtype)

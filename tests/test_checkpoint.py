@@ -162,6 +162,11 @@ def fit_warm(folder, path):
     store(result(estimator, X), path)
 
 
+# Longer fits, which are killed a dozen times; the others are of a second or two.
+LONGEST = {"early stopping, dropout, batch normalisation", "images", "table"}
+LONG = pytest.mark.slow
+
+
 def killed_at_random(target, arguments, folder, n_kills):
     """Return the result of a fit without kills, and after each number of kills."""
     # Processes that have imported everything before they begin.
@@ -201,7 +206,14 @@ def killed_at_random(target, arguments, folder, n_kills):
 
 @pytest.mark.parametrize(
     ("target", "arguments"),
-    [*((fit_and_store, [case]) for case in CASES), (fit_images, []), (fit_warm, [])],
+    [
+        *(
+            pytest.param(fit_and_store, [case], marks=LONG if case in LONGEST else ())
+            for case in CASES
+        ),
+        (fit_images, []),
+        (fit_warm, []),
+    ],
     ids=[*CASES, "patches", "warm start"],
 )
 def test_a_killed_fit_ends_with_the_bytes_of_one_that_was_not(

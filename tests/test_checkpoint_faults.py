@@ -493,6 +493,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow  # Two scripts, one of them with processes of its own.
 def test_workers_find_the_fits_of_a_script_in_any_place(tmp_path):
     found = set()
     for name, n_jobs in (("here/script.py", "2"), ("there/moved.py", "1")):

@@ -58,8 +58,14 @@ print(estimator.n_components_)
     ("parameters", "method"),
     [
         ({"n_components": 300_000}, "fit"),
-        ({"n_components": 300_000}, "partial_fit"),
-        ({"n_components": 60_000, "batch_size": 500}, "fit"),
+        # Each starts a process.
+        *(
+            pytest.param(*others, marks=pytest.mark.slow)
+            for others in [
+                ({"n_components": 300_000}, "partial_fit"),
+                ({"n_components": 60_000, "batch_size": 500}, "fit"),
+            ]
+        ),
     ],
 )
 def test_without_memory_the_error_gives_advice(parameters, method):

@@ -2,6 +2,7 @@
 
 import email
 import re
+import runpy
 import subprocess
 import sys
 import tarfile
@@ -100,13 +101,41 @@ def test_links_of_the_readme_lead_somewhere_on_a_package_index(metadata):
     text = metadata.get_payload()
     assert metadata["Description-Content-Type"] == "text/markdown"
     links = re.findall(r"\]\(([^)]+)\)", text)
-    assert links
     assert all(link.startswith("https://") for link in links)
-    for page in re.findall(re.escape(DOCS_URL) + r"(\w+)\.html", text):
+    urls = metadata.get_all("Project-URL") or []
+    assert bool(urls) == bool(DOCS_URL)
+    assert all(f", {DOCS_URL}" in url for url in urls)
+
+
+@pytest.fixture(scope="module")
+def for_package_index():
+    pytest.importorskip("hatchling")
+    return runpy.run_path(str(ROOT / "hatch_build.py"))["for_package_index"]
+
+
+def test_an_address_of_the_documentation_completes_the_links(for_package_index):
+    address = "https://docs.example/"
+    text = for_package_index((ROOT / "README.md").read_text(), address)
+    links = re.findall(r"\]\(([^)]+)\)", text)
+    assert all(link.startswith("https://") for link in links)
+    pages = re.findall(re.escape(address) + r"(\w+)\.html", text)
+    images = re.findall(re.escape(address) + r"_images/([\w.]+)", text)
+    assert len(pages) > 5
+    assert images
+    for page in pages:
         assert (ROOT / "docs" / f"{page}.md").exists(), page
-    for image in re.findall(re.escape(DOCS_URL) + r"_images/([\w.]+)", text):
+    for image in images:
         assert (ROOT / "docs" / "images" / image).exists(), image
-    assert any(url.endswith(DOCS_URL) for url in metadata.get_all("Project-URL"))
+
+
+def test_without_an_address_no_link_of_the_readme_is_dead(for_package_index):
+    source = (ROOT / "README.md").read_text()
+    text = for_package_index(source, "")
+    assert not re.findall(r"\]\((?!https://)", text)
+    assert ".png" not in text
+    labels = re.findall(r"(?<!!)\[([^\]]+)\]\(docs/", source)
+    assert labels
+    assert all(label in text for label in labels)
 
 
 def test_links_of_the_readme_lead_somewhere_in_the_repository():

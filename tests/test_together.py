@@ -175,7 +175,7 @@ def pipeline():
     )
 
 
-@pytest.mark.parametrize("n_jobs", [None, 2, -1])
+@pytest.mark.parametrize("n_jobs", [None, 2])
 def test_pipelines_and_processes(pipeline, n_jobs):
     X, y = load_iris(return_X_y=True)
     grid = {"logisticregression__C": [0.01, 1.0]}

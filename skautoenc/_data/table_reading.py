@@ -21,6 +21,7 @@ from .explain import (
     refuse_unread,
 )
 from .frames import Columns
+from .objects import advise_on_objects
 
 # scikit-learn's message may contain the whole array.
 _LONGEST_REASON = 120
@@ -246,19 +247,31 @@ def learn_table(
         if max_bins is not None and kind != "category":
             column.learn_bins(values, weights, max_bins)
         found.append(column)
-    for place, column in enumerate(found):
-        if place not in named and columns.is_text(place):
-            _warn_of_kind(column)
     return Table(found)
 
 
-def _warn_of_kind(column: CategoryColumn) -> None:
-    """Warn of a category whose values are numbers or dates, as objects or strings."""
-    kind = column.suggested_kind()
-    if kind is None:
-        return
-    warn(
-        f"Column {column.name!r} holds nothing but {kind}s, as objects or as strings, "
-        f"and is taken for a category. Say what it is, with column_kinds="
-        f"{{{column.name!r}: {kind!r}}}, or with 'category' if it is one."
-    )
+def warn_of_kinds(columns: Columns, table: Table, named: Mapping[int, str]) -> None:
+    """Warn of categories that are likely to be something else.
+
+    Parameters
+    ----------
+    columns : Columns
+        The data.
+    table : Table
+        What was learnt of the columns.
+    named : mapping
+        Kinds of columns that a parameter sets, by their position.
+    """
+    for place, column in enumerate(table.columns):
+        if place in named or column.kind != "category" or not columns.is_text(place):
+            continue
+        told = advise_on_objects(column.name, columns[place])
+        kind = column.suggested_kind()
+        if told is not None:
+            warn(told)
+        elif kind is not None:
+            warn(
+                f"Column {column.name!r} holds nothing but {kind}s, as strings, and is "
+                f"taken for a category. Say what it is, with column_kinds="
+                f"{{{column.name!r}: {kind!r}}}, or with 'category' if it is one."
+            )

@@ -654,35 +654,7 @@ class AutoencoderTransformer(MatrixAutoencoder):
         super()._validate_params()
         if not isinstance(self.hidden_layer_sizes, str):
             check_layer_sizes(self)
-        if isinstance(self.network, torch.nn.Module):
-            refuse(self, "network", "a class or a function, never an instance")
-        if self.network is not None and self.features == "stack":
-            refuse(
-                self,
-                "features",
-                "'code', 'sparse' or 'reconstruction' with a network of your own",
-            )
-        if self.whiten_code and self.features == "reconstruction":
-            refuse(self, "whiten_code", "False for features='reconstruction'")
-        if self.n_neighbors is not None and self.early_stopping:
-            refuse(
-                self,
-                "early_stopping",
-                "False with n_neighbors, which held-out rows lack",
-            )
-        if self.corruption_weight != 1 and self.corruption == "gaussian":
-            refuse(
-                self,
-                "corruption_weight",
-                "1 for corruption='gaussian', which corrupts all entries alike",
-            )
-        sparse = self.network is None and self.sparsity not in ("auto", None)
-        if self.ordered and sparse:
-            refuse(
-                self,
-                "sparsity",
-                "'auto' or None for ordered=True, which needs a dense code",
-            )
+        _refuse_contradictions(self)
 
     def _plan(
         self,
@@ -736,28 +708,12 @@ class AutoencoderTransformer(MatrixAutoencoder):
                 n_features=n_features,
                 n_components=n_components,
             )
-        sparsity = self.sparsity
-        if sparsity == "auto":
-            is_wide = is_dictionary or n_components >= n_features
-            sparsity = "lifetime" if is_wide and not self.ordered else None
-        sizes = _resolve_hidden_layer_sizes(
-            self.hidden_layer_sizes, n_features, sparsity, largest_sizes
-        )
-        rate, tied = self.sparsity_rate, self.tied_weights
-        if rate == "auto":
-            rate = min(max(0.1, 16 / n_components), 0.5)
-        return DenseAutoencoder(
-            n_features=n_features,
-            n_components=n_components,
-            hidden_layer_sizes=sizes,
-            activation=str(self.activation),
-            sparsity=sparsity,
-            sparsity_rate=float(rate),
-            sparsity_penalty=float(self.sparsity_penalty),
-            tied_weights=not sizes if tied == "auto" else bool(tied),
-            linear_skip=bool(self.linear_skip),
-            normalization=self.normalization,
-            dropout=float(self.dropout),
+        return _build_dense_network(
+            self,
+            n_features,
+            n_components,
+            largest_sizes=largest_sizes,
+            is_dictionary=is_dictionary,
         )
 
     def _make_objective(self, side: MatrixSide) -> Objective:
@@ -982,6 +938,73 @@ class AutoencoderTransformer(MatrixAutoencoder):
             finite.
         """
         return -self._mean_error(X, sample_weight)
+
+
+def _refuse_contradictions(estimator: AutoencoderTransformer) -> None:
+    """Raise an error if parameters contradict each other."""
+    if isinstance(estimator.network, torch.nn.Module):
+        refuse(estimator, "network", "a class or a function, never an instance")
+    if estimator.network is not None and estimator.features == "stack":
+        refuse(
+            estimator,
+            "features",
+            "'code', 'sparse' or 'reconstruction' with a network of your own",
+        )
+    if estimator.whiten_code and estimator.features == "reconstruction":
+        refuse(estimator, "whiten_code", "False for features='reconstruction'")
+    if estimator.n_neighbors is not None and estimator.early_stopping:
+        refuse(
+            estimator,
+            "early_stopping",
+            "False with n_neighbors, which held-out rows lack",
+        )
+    if estimator.corruption_weight != 1 and estimator.corruption == "gaussian":
+        refuse(
+            estimator,
+            "corruption_weight",
+            "1 for corruption='gaussian', which corrupts all entries alike",
+        )
+    sparse = estimator.network is None and estimator.sparsity not in ("auto", None)
+    if estimator.ordered and sparse:
+        refuse(
+            estimator,
+            "sparsity",
+            "'auto' or None for ordered=True, which needs a dense code",
+        )
+
+
+def _build_dense_network(
+    estimator: AutoencoderTransformer,
+    n_features: int,
+    n_components: int,
+    *,
+    largest_sizes: tuple[int, int],
+    is_dictionary: bool,
+) -> DenseAutoencoder:
+    """Return the network of an estimator, with what is "auto" decided."""
+    sparsity = estimator.sparsity
+    if sparsity == "auto":
+        is_wide = is_dictionary or n_components >= n_features
+        sparsity = "lifetime" if is_wide and not estimator.ordered else None
+    sizes = _resolve_hidden_layer_sizes(
+        estimator.hidden_layer_sizes, n_features, sparsity, largest_sizes
+    )
+    rate, tied = estimator.sparsity_rate, estimator.tied_weights
+    if rate == "auto":
+        rate = min(max(0.1, 16 / n_components), 0.5)
+    return DenseAutoencoder(
+        n_features=n_features,
+        n_components=n_components,
+        hidden_layer_sizes=sizes,
+        activation=str(estimator.activation),
+        sparsity=sparsity,
+        sparsity_rate=float(rate),
+        sparsity_penalty=float(estimator.sparsity_penalty),
+        tied_weights=not sizes if tied == "auto" else bool(tied),
+        linear_skip=bool(estimator.linear_skip),
+        normalization=estimator.normalization,
+        dropout=float(estimator.dropout),
+    )
 
 
 def _resolve_hidden_layer_sizes(

@@ -8,7 +8,6 @@ from numbers import Integral, Real
 from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import false_discovery_control
 from sklearn.base import OutlierMixin, clone
@@ -18,7 +17,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._data.array_api import as_given
 from .._data.blocks import Blocks
-from .._data.frames import Columns, frame_like
+from .._data.frames import Columns
+from .._data.libraries import frame_like, index_of
 from .._data.row_keys import DistinctRows, distinct_rows
 from .._data.rows import TrainingData, take
 from .._data.validation import check_rows, refuse
@@ -294,7 +294,7 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
         self._validate_params()
         for name in (self._last_attribute, "_model"):
             self.__dict__.pop(name, None)
-        template = self._make_template(X)
+        template = _make_template(self.autoencoder, X)
         template._validate_params()
         data, form = template._read_training_data(X, sample_weight, None)
         if self.autoencoder is None and isinstance(template, AutoencoderTransformer):
@@ -318,27 +318,6 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
         return self
 
     # Members from parameters
-
-    def _make_template(self, X: Any) -> BaseAutoencoder:
-        """Return the unfitted autoencoder that members are clones of."""
-        if isinstance(X, Blocks):
-            raise ValueError(
-                "AutoencoderOutlierDetector does not take Blocks: samples are drawn "
-                "from all rows. Pass an array, a sparse matrix or a memory map."
-            )
-        chosen = self.autoencoder
-        if chosen is None and _is_table(X):
-            return _small_tabular()
-        if chosen is None:
-            return _small_dense()
-        if getattr(chosen, "checkpoint", None) is not None:
-            raise ValueError(
-                "autoencoder__checkpoint must be None: the members of a detector are "
-                "trained jointly, in seconds. Got "
-                f"{chosen.checkpoint!r} instead."
-            )
-        template: BaseAutoencoder = clone(chosen)
-        return template
 
     def _scales(self, template: BaseAutoencoder) -> bool:
         """Whether columns are scaled."""
@@ -368,27 +347,7 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
         ):
             template.set_params(max_iter=_table_epochs(self.max_samples_))
         drawn = _draw(len(rows), self.max_samples_, self.n_estimators, random_state)
-        estimators, samples = [], []
-        for chosen in drawn:
-            estimator = clone(template)
-            estimator.set_params(random_state=draw_seed(random_state))
-            for name in ("n_features_in_", "feature_names_in_", "image_shape_"):
-                if hasattr(template, name):
-                    setattr(estimator, name, getattr(template, name))
-            estimators.append(estimator)
-            samples.append(_sample(rows.data, chosen, scale))
-        calls = [
-            partial(_fit_member, estimator, sample, form)
-            for estimator, sample in zip(estimators, samples, strict=True)
-        ]
-        call_together(calls)
-        members = [
-            _make_member(estimator, sample, rows.keys[chosen])
-            for estimator, sample, chosen in zip(
-                estimators, samples, drawn, strict=True
-            )
-        ]
-        return list(zip(estimators, members, strict=True))
+        return _fit_members(template, rows, form, scale, drawn, random_state)
 
     def _threshold(self) -> float:
         """Return the score below which rows are outliers."""
@@ -648,8 +607,7 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
         expected = expected_values(side, votes)
         if isinstance(side, TableSide):
             surprise = surprise[:, side.table.places]
-            index = X.index if isinstance(X, pd.DataFrame) else None
-            expected = side.as_frame(expected, index)
+            expected = side.as_frame(expected, index_of(X))
         else:
             if self._model.scale is not None:
                 expected = self._model.scale.inverse(expected)
@@ -678,6 +636,27 @@ def _is_table(X: Any) -> bool:
     if any(columns.kind(place) != "number" for place in columns):
         return True
     return any(columns.has_missing(place) for place in columns)
+
+
+def _make_template(chosen: BaseAutoencoder | None, X: Any) -> BaseAutoencoder:
+    """Return the unfitted estimator of which the members are copies."""
+    if isinstance(X, Blocks):
+        raise ValueError(
+            "AutoencoderOutlierDetector does not take Blocks: samples are drawn "
+            "from all rows. Pass an array, a sparse matrix or a memory map."
+        )
+    if chosen is None and _is_table(X):
+        return _small_tabular()
+    if chosen is None:
+        return _small_dense()
+    if getattr(chosen, "checkpoint", None) is not None:
+        raise ValueError(
+            "autoencoder__checkpoint must be None: the members of a detector are "
+            "trained jointly, in seconds. Got "
+            f"{chosen.checkpoint!r} instead."
+        )
+    template: BaseAutoencoder = clone(chosen)
+    return template
 
 
 def _small_widths(n_features: int) -> dict[str, Any]:
@@ -741,6 +720,36 @@ def _sample(
     rows = scaled(take(data.matrix, chosen, data.index), scale)
     weights = None if data.weights is None else data.weights[chosen]
     return TrainingData(rows, weights)
+
+
+def _fit_members(
+    template: BaseAutoencoder,
+    rows: DistinctRows,
+    form: Any,
+    scale: ColumnScale | None,
+    drawn: list[NDArray[np.int64]],
+    random_state: np.random.RandomState,
+) -> list[tuple[BaseAutoencoder, Member]]:
+    """Fit an estimator to each sample, all of them jointly."""
+    estimators, samples = [], []
+    for chosen in drawn:
+        estimator = clone(template)
+        estimator.set_params(random_state=draw_seed(random_state))
+        for name in ("n_features_in_", "feature_names_in_", "image_shape_"):
+            if hasattr(template, name):
+                setattr(estimator, name, getattr(template, name))
+        estimators.append(estimator)
+        samples.append(_sample(rows.data, chosen, scale))
+    calls = [
+        partial(_fit_member, estimator, sample, form)
+        for estimator, sample in zip(estimators, samples, strict=True)
+    ]
+    call_together(calls)
+    members = [
+        _make_member(estimator, sample, rows.keys[chosen])
+        for estimator, sample, chosen in zip(estimators, samples, drawn, strict=True)
+    ]
+    return list(zip(estimators, members, strict=True))
 
 
 def _fit_member(estimator: BaseAutoencoder, sample: TrainingData, form: Any) -> None:

@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import (
     validate_parameter_constraints,
 )
 
-from .._links import CLASS_PAGE
+from .._links import DOCS_URL, class_page
 from .network_parameters import bind, network_parameters
 
 # Names that other packages use, in lower case without punctuation.
@@ -158,7 +158,15 @@ class Parameters(BaseEstimator):
 
     # In notebooks, the representation links to the reference and shows its texts.
     _doc_link_module = "skautoenc"
-    _doc_link_template = CLASS_PAGE
+    _doc_link_template = class_page(DOCS_URL)
+
+    def _get_params_html(self, deep: bool = True, doc_link: str = "") -> Any:
+        """Return the table of parameters for notebooks, with tooltips.
+
+        scikit-learn shows a tooltip only within a link. Without an address of the
+        documentation, the link leads to the notebook itself.
+        """
+        return super()._get_params_html(deep, doc_link or "#")
 
     def _validate_params(self) -> None:
         """Raise the error of the first invalid parameter."""

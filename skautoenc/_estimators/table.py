@@ -21,6 +21,7 @@ from .._data.table_reading import (
     learn_table,
     named_kinds,
     names_columns,
+    warn_of_kinds,
 )
 from .._data.validation import check_weights, refuse
 from .._model.calibration import calibrate
@@ -81,23 +82,30 @@ class TableAutoencoder(BaseAutoencoder):
             # Rows of weight zero must have no effect at all.
             columns, weights = columns.take(weights > 0), weights[weights > 0]
         if before is None or table is None:
-            table = self._learn_table(columns, weights)
+            named = self._named_kinds(columns)
+            table = self._learn_table(columns, weights, named)
             check_returns(table, schema)
+            warn_of_kinds(columns, table, named)
             matrix = table.encode(columns, warns=False)
             return TrainingData(matrix, weights), (table, schema)
         data = TrainingData(table.encode(columns), weights)
         return data, (table.widened(columns), before.side.schema)
 
-    def _learn_table(self, columns: Columns, weights: Any) -> Table:
+    def _named_kinds(self, columns: Columns) -> dict[int, str]:
+        return named_kinds(
+            columns,
+            self.categorical_features,
+            self.column_kinds,
+            partial(refuse, self),
+        )
+
+    def _learn_table(
+        self, columns: Columns, weights: Any, named: Mapping[int, str]
+    ) -> Table:
         return learn_table(
             columns,
             weights,
-            named_kinds(
-                columns,
-                self.categorical_features,
-                self.column_kinds,
-                partial(refuse, self),
-            ),
+            named,
             scaling=self.scaling,
             min_frequency=self.min_frequency,
             max_categories=self.max_categories,

@@ -9,7 +9,6 @@ from numbers import Integral, Real
 from typing import Any, Literal, Self
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state, check_scalar
@@ -19,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._data.columns import KINDS, Table
 from .._data.conditions import nothing_given, read_conditions
 from .._data.frames import Schema
+from .._data.libraries import index_of
 from .._data.validation import as_widths, check_codes, check_layer_sizes, refuse
 from .._model.likelihood import cell_log_likelihoods
 from .._model.sampling import draw_cells
@@ -127,15 +127,17 @@ class TabularAutoencoderTransformer(TableAutoencoder):
     categorical_features : "from_dtype", array-like or None, default="from_dtype"
         Columns to treat as categories in addition to those of a categorical type:
         names, positions, or a boolean mask. In a frame, the type of a column decides
-        whether it holds numbers, dates or categories (booleans, strings, categoricals,
-        objects). The columns of an array hold numbers.
+        whether it holds numbers, dates or categories (booleans, strings, categoricals).
+        In a column of objects, their classes decide: it holds numbers if all are, such
+        as integers and decimals, dates if all are, and otherwise categories, with a
+        warning if they are of several classes. The columns of an array hold numbers.
 
     column_kinds : dict or None, default=None
         Kinds of columns, by name or position, that take precedence over the type of the
         column. "number" is possible for booleans and strings of numbers, "date" for
-        strings in ISO 8601, "category" for every column. Columns of objects or strings
-        that hold only numbers or only dates are categories by default, with a warning,
-        unless they are named here.
+        strings in ISO 8601, "category" for every column. Columns of strings that are
+        all numbers or all dates are categories by default, with a warning, unless they
+        are named here.
 
     scaling : {"standard", "quantile"}, default="standard"
         Scaling of numbers. "standard" subtracts the mean and divides by the standard
@@ -507,8 +509,9 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         Parameters
         ----------
         X : frame or array-like of shape (n_samples, n_features)
-            Training data: a frame of pandas, polars or pyarrow, whose columns are
-            numbers, categories, booleans or dates, or an array. Values may be missing.
+            Training data: a frame of pandas, polars, pyarrow or modin, whose columns
+            are numbers, categories, booleans or dates, or an array. Values may be
+            missing.
             Sparse matrices and :class:`Blocks` are not supported.
 
         y : Ignored
@@ -645,7 +648,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
 
     def _make_objective(self, side: TableSide) -> TabularObjective:
         return side.objective(
-            self._rates(side.table),
+            _rates_by_column(self, side.table),
             swaps=self.corruption == "swap",
             corruption_weight=self._corruption_weight(),
         )
@@ -654,24 +657,6 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         if self.corruption_weight == "auto":
             return 1000.0 if self._predicts_distributions else 4.0
         return float(self.corruption_weight)
-
-    def _rates(self, table: Table) -> list[float]:
-        """Return the share of rows in which each cell is hidden."""
-        columns, rates = table.in_order, self.corruption_rate
-        if isinstance(rates, str):
-            rates = 0.5 if self._predicts_distributions else 0.3
-        if not isinstance(rates, Mapping):
-            return [float(rates)] * len(columns)
-        if not set(rates) <= {*KINDS, *(column.name for column in columns)}:
-            refuse(
-                self,
-                "corruption_rate",
-                "a share, or a dictionary of shares by columns and kinds of columns",
-            )
-        return [
-            float(rates.get(column.name, rates.get(column.kind, 0.0)))
-            for column in columns
-        ]
 
     def _default_max_iter(self, n_batches: int) -> int:
         # Corruption is redrawn each epoch, so more epochs keep helping.
@@ -709,8 +694,8 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         check_is_fitted(self)
         model = self._model
         code = check_codes(self, X, model.n_components, model.n_features_out)
-        index = X.index if isinstance(X, pd.DataFrame) else None
-        return model.side.as_frame(model.side.restore(model.decode(code)), index)
+        rows = model.side.restore(model.decode(code))
+        return model.side.as_frame(rows, index_of(X))
 
     def impute(self, X: Any) -> Any:
         """Fill missing values and leave all others unchanged.
@@ -976,3 +961,23 @@ class TabularAutoencoderTransformer(TableAutoencoder):
             infinite.
         """
         return -self._mean_error(X, sample_weight)
+
+
+def _rates_by_column(
+    estimator: TabularAutoencoderTransformer, table: Table
+) -> list[float]:
+    """Return the share of rows in which each cell is hidden."""
+    columns, rates = table.in_order, estimator.corruption_rate
+    if isinstance(rates, str):
+        rates = 0.5 if estimator._predicts_distributions else 0.3
+    if not isinstance(rates, Mapping):
+        return [float(rates)] * len(columns)
+    if not set(rates) <= {*KINDS, *(column.name for column in columns)}:
+        refuse(
+            estimator,
+            "corruption_rate",
+            "a share, or a dictionary of shares by columns and kinds of columns",
+        )
+    return [
+        float(rates.get(column.name, rates.get(column.kind, 0.0))) for column in columns
+    ]

@@ -31,13 +31,20 @@ from .._model.linear import learn_linear_model, start_at
 from .._model.matrix import MatrixSide
 from .._model.model import Model
 from .._model.plan import Budget, Plan
+from .._model.prior import NO_PRIOR
 from .._networks.autoencoder import Autoencoder
 from .._networks.layers import ACTIVATIONS
 from .._networks.variational import DenseVariationalAutoencoder, VariationalNetwork
 from .._objectives.likelihoods import LIKELIHOODS
 from .._objectives.objectives import Objective
 from .._objectives.variational import VariationalObjective
-from .._persistence.schemas import MATRIX_AUTOENCODER, is_a, is_among
+from .._persistence.schemas import (
+    MATRIX_AUTOENCODER,
+    array,
+    is_a,
+    is_among,
+    or_none,
+)
 from .._training.seeds import draw_seed
 from .._warnings import warn
 from .base import can_stream
@@ -129,10 +136,28 @@ class VariationalAutoencoder(MatrixAutoencoder):
         density of columns that repeat their values would be infinite without it. Raise
         it where new rows are far less likely than training rows.
 
+    prior : {"normal", "mixture"}, default="normal"
+        Distribution that codes are drawn from.
+
+        - "normal": the standard normal distribution.
+        - "mixture": a Gaussian mixture, to which the codes of the training rows are
+          fitted after training. The codes of some of the rows choose the number of
+          components and the kind of their covariances. It gives higher
+          log-likelihoods, and samples more like the rows. `partial_fit` leaves the
+          prior normal.
+
     kl_weight : float, default=1.0
         Weight of the divergence of the codes from their prior in the training loss
         [3]_. 1 is the bound of the log-likelihood. Less reconstructs more exactly, and
         gives worse densities and samples.
+
+    linear_weight : float in [0, 1), default=0.001
+        Weight in the density of the linear model that the fit starts from: a row is
+        drawn from this model with that probability, and otherwise from the network.
+        Far from all training rows the density of the network may be far too low. With
+        0.001 no row is less likely than under probabilistic PCA by more than 6.9 nats,
+        -log(0.001). It has no effect on training, nor for likelihoods other than
+        "gaussian".
 
     n_importance_samples : int, default=50
         Number of codes that :meth:`score_samples` draws for each row. The
@@ -254,6 +279,18 @@ class VariationalAutoencoder(MatrixAutoencoder):
         ``covariance_type="spherical"``. "heteroscedastic" noise has about this variance
         where the code is zero. Defined only for the "gaussian" likelihood.
 
+    prior_weights_ : ndarray of shape (n_mixed,) or None
+        Weights of the distributions that ``prior="mixture"`` consists of, of which the
+        last one is the standard normal distribution. None if the prior is normal,
+        which it also is where no mixture makes other codes more likely.
+
+    prior_means_ : ndarray of shape (n_mixed, n_components_) or None
+        Means of these distributions.
+
+    prior_precisions_cholesky_ : ndarray of shape (n_mixed, n_components_, \
+            n_components_) or None
+        Factors of their precision matrices, which are these times their transposes.
+
     loss_function_ : str
         Name of the loss.
 
@@ -310,7 +347,7 @@ class VariationalAutoencoder(MatrixAutoencoder):
 
     - code: `n_components`
     - likelihood: `likelihood`, `offset`, `binarize`, `covariance_type`, `reg_covar`,
-      `kl_weight`, `n_importance_samples`
+      `prior`, `kl_weight`, `linear_weight`, `n_importance_samples`
     - network: `hidden_layer_sizes`, `activation`, `linear_skip`
     - solver: `solver`, `alpha`, `batch_size`, `learning_rate`, `learning_rate_init`,
       `momentum`, `max_grad_norm`, `max_iter`, `shuffle`, `tol`, `n_iter_no_change`,
@@ -354,6 +391,9 @@ class VariationalAutoencoder(MatrixAutoencoder):
     hidden_layer_sizes_: tuple[int, ...]
     likelihood_: str
     n_active_units_: int
+    prior_weights_: NDArray[np.float32] | None
+    prior_means_: NDArray[np.float32] | None
+    prior_precisions_cholesky_: NDArray[np.float32] | None
 
     _fitted_schema = {
         **MATRIX_AUTOENCODER,
@@ -361,6 +401,9 @@ class VariationalAutoencoder(MatrixAutoencoder):
         "hidden_layer_sizes_": is_a(tuple),
         "likelihood_": is_among(*LIKELIHOODS),
         "n_active_units_": is_a(int),
+        "prior_weights_": or_none(array(np.float32, 1)),
+        "prior_means_": or_none(array(np.float32, 2)),
+        "prior_precisions_cholesky_": or_none(array(np.float32, 3)),
     }
     _parameter_constraints = {
         **{
@@ -377,7 +420,9 @@ class VariationalAutoencoder(MatrixAutoencoder):
         "binarize": ["boolean"],
         "covariance_type": [StrOptions({"spherical", "diag", "heteroscedastic"})],
         "reg_covar": [Interval(Real, 0, 1, closed="neither")],
+        "prior": [StrOptions({"normal", "mixture"})],
         "kl_weight": [Interval(Real, 0, None, closed="left")],
+        "linear_weight": [Interval(Real, 0, 1, closed="left")],
         "n_importance_samples": [Interval(Integral, 1, None, closed="left")],
         "hidden_layer_sizes": [
             "array-like",
@@ -407,7 +452,9 @@ class VariationalAutoencoder(MatrixAutoencoder):
             "spherical", "diag", "heteroscedastic"
         ] = "heteroscedastic",
         reg_covar: float = 0.01,
+        prior: Literal["normal", "mixture"] = "normal",
         kl_weight: float = 1.0,
+        linear_weight: float = 0.001,
         n_importance_samples: int = 50,
         hidden_layer_sizes: int | Sequence[int] | Literal["auto"] = "auto",
         activation: str = "silu",
@@ -437,7 +484,9 @@ class VariationalAutoencoder(MatrixAutoencoder):
         self.binarize = binarize
         self.covariance_type = covariance_type
         self.reg_covar = reg_covar
+        self.prior = prior
         self.kl_weight = kl_weight
+        self.linear_weight = linear_weight
         self.n_importance_samples = n_importance_samples
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -482,27 +531,13 @@ class VariationalAutoencoder(MatrixAutoencoder):
         return min(max(20, -(-_N_STEPS // n_batches)), 300)
 
     def _build_network(
-        self, n_features: int, likelihood: str = "gaussian"
+        self,
+        n_features: int,
+        likelihood: str = "gaussian",
+        *,
+        keeps_start: bool = False,
     ) -> Autoencoder:
-        n_components, sizes = self.n_components, as_widths(self.hidden_layer_sizes)
-        if isinstance(n_components, str):
-            n_components = min(max(n_features // 2, 1), 32)
-        if isinstance(sizes, str):
-            sizes = min(4 * n_features, 256), min(2 * n_features, 128)
-        is_gaussian = likelihood == "gaussian"
-        is_single = is_gaussian and self.covariance_type == "spherical"
-        n_dispersions = n_features if LIKELIHOODS[likelihood].is_dispersed else 0
-        return DenseVariationalAutoencoder(
-            n_features=n_features,
-            n_components=int(n_components),
-            hidden_layer_sizes=tuple(int(size) for size in sizes),
-            activation=str(self.activation),
-            linear_skip=bool(self.linear_skip),
-            n_dispersions=1 if is_single else n_dispersions,
-            varies=is_gaussian and self.covariance_type == "heteroscedastic",
-            likelihood=likelihood,
-            has_offset=self.offset is not None,
-        )
+        return _build_network(self, n_features, likelihood, keeps_start=keeps_start)
 
     def _plan(
         self,
@@ -521,7 +556,11 @@ class VariationalAutoencoder(MatrixAutoencoder):
             n_iter_no_change=patience,
             start=partial(_start, floor=float(self.reg_covar)),
             far=_FAR,
-            code=replace(plan.code, measures_variance=True),
+            code=replace(
+                plan.code,
+                measures_variance=True,
+                mixes_prior=self.prior == "mixture" and not in_parts,
+            ),
         )
 
     def _resolve_parts(
@@ -531,40 +570,23 @@ class VariationalAutoencoder(MatrixAutoencoder):
         *,
         in_parts: bool,
     ) -> Parts:
-        name = self._resolve_likelihood(data, before, in_parts=in_parts)
+        name = _resolve_likelihood(
+            self.likelihood,
+            data,
+            before,
+            binarizes=self.binarize,
+            in_parts=in_parts,
+        )
         return Parts(
             LIKELIHOODS[name].loss_name,
-            partial(self._build_network, data.matrix.shape[1], name),
+            partial(
+                self._build_network,
+                data.matrix.shape[1],
+                name,
+                keeps_start=_keeps_start(name, before),
+            ),
             partial(self._make_objective, likelihood=name),
         )
-
-    def _resolve_likelihood(
-        self,
-        data: TrainingData,
-        before: Model[MatrixSide] | None,
-        *,
-        in_parts: bool,
-    ) -> str:
-        """Choose the likelihood, and make sure that the data is what it is for."""
-        if before is not None:
-            name = str(before.network.config["likelihood"])
-            if self.likelihood not in ("auto", name):
-                raise ValueError(
-                    f"Training cannot go on with likelihood={self.likelihood!r}, it "
-                    f"began with {name!r}. Use fit with warm_start=False to start anew."
-                )
-        elif self.binarize:
-            name = "bernoulli"
-        elif self.likelihood != "auto":
-            name = str(self.likelihood)
-        else:
-            # The first part of a stream need not be like the others.
-            return "bernoulli" if not in_parts and data.is_binary() else "gaussian"
-        if self.binarize and name == "bernoulli":
-            check_range(data, 0, 1, "binarize=True")
-        elif LIKELIHOODS[name].is_discrete:
-            check_whole(data, 1 if name == "bernoulli" else np.inf, name)
-        return name
 
     def _make_objective(
         self, side: MatrixSide, likelihood: str = "gaussian"
@@ -583,6 +605,8 @@ class VariationalAutoencoder(MatrixAutoencoder):
             "hidden_layer_sizes_": config["hidden_layer_sizes"],
             "likelihood_": config["likelihood"],
             "n_active_units_": int((learnt.code_variance > _ACTIVE).sum()),
+            **NO_PRIOR,
+            **learnt.model.code.attributes(),
         }
 
     @with_callbacks
@@ -633,7 +657,8 @@ class VariationalAutoencoder(MatrixAutoencoder):
             data, or if it is no longer writable.
         """
         self._fit(X, y, sample_weight)
-        self._report_collapse()
+        if self.n_iter_ and not self.n_active_units_:
+            _report_collapse(self.kl_weight)
         return self
 
     @available_if(can_stream)
@@ -676,16 +701,6 @@ class VariationalAutoencoder(MatrixAutoencoder):
         """
         self._partial_fit(X, sample_weight)
         return self
-
-    def _report_collapse(self) -> None:
-        if self.n_iter_ and not self.n_active_units_:
-            warn(
-                "The code is not used: the posterior means of all components are about "
-                "the same for all rows (posterior collapse). The columns may be "
-                "independent of each other. Otherwise lower kl_weight (now "
-                f"{self.kl_weight:g}) or learning_rate_init, or train for more epochs.",
-                ConvergenceWarning,
-            )
 
     def transform(self, X: Any) -> NDArray[np.float32]:
         """Encode rows.
@@ -788,7 +803,7 @@ class VariationalAutoencoder(MatrixAutoencoder):
 
         add_noise : bool, default=True
             Whether rows are drawn from the model. Otherwise codes are drawn and
-            decoded: rows without noise, such as smooth images.
+            decoded by the network: rows without noise, such as smooth images.
 
         Returns
         -------
@@ -806,7 +821,13 @@ class VariationalAutoencoder(MatrixAutoencoder):
         check_is_fitted(self)
         check_scalar(n_samples, "n_samples", Integral, min_val=1)
         seed = draw_seed(check_random_state(random_state))
-        rows = draw(self._model, int(n_samples), seed, add_noise=add_noise)
+        rows = draw(
+            self._model,
+            int(n_samples),
+            seed,
+            add_noise=add_noise,
+            linear_weight=float(self.linear_weight),
+        )
         return self._as_frame(rows, rows)
 
     def score_samples(self, X: Any) -> NDArray[np.float64]:
@@ -880,8 +901,12 @@ class VariationalAutoencoder(MatrixAutoencoder):
     def _log_likelihood(self, matrix: Any) -> NDArray[np.float64]:
         if self.binarize:
             check_whole(TrainingData(matrix), 1, "bernoulli")
-        n_draws = int(self.n_importance_samples)
-        return log_likelihood(self._model, matrix, n_draws)
+        return log_likelihood(
+            self._model,
+            matrix,
+            int(self.n_importance_samples),
+            linear_weight=float(self.linear_weight),
+        )
 
     @property
     def noise_variance_(self) -> Any:
@@ -895,6 +920,86 @@ class VariationalAutoencoder(MatrixAutoencoder):
             )
         variances = network.dispersion.detach().cpu().double().numpy() * self.scale_**2
         return float(variances[0]) if len(variances) == 1 else variances
+
+
+def _resolve_likelihood(
+    asked: str,
+    data: TrainingData,
+    before: Model[MatrixSide] | None,
+    *,
+    binarizes: bool,
+    in_parts: bool,
+) -> str:
+    """Choose the likelihood, and make sure that the data is what it is for."""
+    if before is not None:
+        name = str(before.network.config["likelihood"])
+        if asked not in ("auto", name):
+            raise ValueError(
+                f"Training cannot go on with likelihood={asked!r}, it "
+                f"began with {name!r}. Use fit with warm_start=False to start anew."
+            )
+    elif binarizes:
+        name = "bernoulli"
+    elif asked != "auto":
+        name = asked
+    else:
+        # The first part of a stream need not be like the others.
+        return "bernoulli" if not in_parts and data.is_binary() else "gaussian"
+    if binarizes and name == "bernoulli":
+        check_range(data, 0, 1, "binarize=True")
+    elif LIKELIHOODS[name].is_discrete:
+        check_whole(data, 1 if name == "bernoulli" else np.inf, name)
+    return name
+
+
+def _keeps_start(likelihood: str, before: Model[MatrixSide] | None) -> bool:
+    """Whether the network keeps its linear model: one of an older version does not."""
+    if before is not None:
+        return bool(before.network.config["keeps_start"])
+    return likelihood == "gaussian"
+
+
+def _build_network(
+    estimator: VariationalAutoencoder,
+    n_features: int,
+    likelihood: str,
+    *,
+    keeps_start: bool,
+) -> DenseVariationalAutoencoder:
+    """Return the network of an estimator, with what is "auto" decided."""
+    n_components, sizes = (
+        estimator.n_components,
+        as_widths(estimator.hidden_layer_sizes),
+    )
+    if isinstance(n_components, str):
+        n_components = min(max(n_features // 2, 1), 32)
+    if isinstance(sizes, str):
+        sizes = min(4 * n_features, 256), min(2 * n_features, 128)
+    is_gaussian = likelihood == "gaussian"
+    is_single = is_gaussian and estimator.covariance_type == "spherical"
+    n_dispersions = n_features if LIKELIHOODS[likelihood].is_dispersed else 0
+    return DenseVariationalAutoencoder(
+        n_features=n_features,
+        n_components=int(n_components),
+        hidden_layer_sizes=tuple(int(size) for size in sizes),
+        activation=str(estimator.activation),
+        linear_skip=bool(estimator.linear_skip),
+        n_dispersions=1 if is_single else n_dispersions,
+        varies=is_gaussian and estimator.covariance_type == "heteroscedastic",
+        likelihood=likelihood,
+        has_offset=estimator.offset is not None,
+        keeps_start=keeps_start,
+    )
+
+
+def _report_collapse(kl_weight: float) -> None:
+    warn(
+        "The code is not used: the posterior means of all components are about the "
+        "same for all rows (posterior collapse). The columns may be independent of "
+        f"each other. Otherwise lower kl_weight (now {kl_weight:g}) or "
+        "learning_rate_init, or train for more epochs.",
+        ConvergenceWarning,
+    )
 
 
 def _start(

@@ -183,7 +183,7 @@ class TableSide:
         """Convert the result of `restore` to a frame as in the fit, or an array."""
         if self.schema is None:
             return make_array(values)
-        return make_frame(values, self.schema, index)
+        return make_frame(self.table.written(values), self.schema, index)
 
     def fill(self, columns: Columns, rows: NDArray[np.float32]) -> Any:
         """Return a copy of a frame or array with missing values filled from rows."""
@@ -194,9 +194,8 @@ class TableSide:
         """Return a copy of a frame or array with missing values filled by column."""
         gaps = self.table.gaps(columns)
         if columns.is_frame:
-            # A column without any value has the type of the fit.
             values = [
-                columns.suit(place, found) if gap.any() and not gap.all() else found
+                self._suited(columns, place, gap, found)
                 for place, (gap, found) in enumerate(zip(gaps, values, strict=True))
             ]
             filled = fill_gaps(columns.native, gaps, values, self.schema)
@@ -205,6 +204,20 @@ class TableSide:
         for place, (gap, column) in enumerate(zip(gaps, values, strict=True)):
             filled[gap, place] = column[gap]
         return filled
+
+    def _suited(
+        self,
+        columns: Columns,
+        place: int,
+        gap: NDArray[np.bool_],
+        values: NDArray[Any],
+    ) -> NDArray[Any]:
+        """Return values of a column as its type holds them, to fill its gaps with."""
+        if gap.all():
+            # A column without any value has the type of the fit.
+            written: NDArray[Any] = self.table.columns[place].written(values)
+            return written
+        return columns.suit(place, values) if gap.any() else values
 
     def round_trip(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Convert decoded rows to values, and encode these as `rows` accepts them.
