@@ -168,8 +168,9 @@ class AutoencoderImputer(TransformerMixin, ModelHolder, Parameters):
         Parameters
         ----------
         X : frame or array-like of shape (n_samples, n_features)
-            Training data: a frame of pandas, polars or pyarrow, whose columns are
-            numbers, categories, booleans or dates, or an array. Values may be missing.
+            Training data: a frame of pandas, polars, pyarrow or modin, whose columns
+            are numbers, categories, booleans or dates, or an array. Values may be
+            missing.
 
         y : Ignored
             Present for API consistency. Callbacks are given it, or `X`.

@@ -17,7 +17,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._data.array_api import as_given
 from .._data.blocks import Blocks
-from .._data.frames import Columns, frame_like
+from .._data.frames import Columns
+from .._data.libraries import frame_like, index_of
 from .._data.row_keys import DistinctRows, distinct_rows
 from .._data.rows import TrainingData, take
 from .._data.validation import check_rows, refuse
@@ -94,10 +95,11 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
     ----------
     autoencoder : estimator, default=None
         The autoencoder to fit to each sample: an `AutoencoderTransformer`, a
-        `ConvAutoencoderTransformer` for images or a `TabularAutoencoderTransformer`.
-        None is a small dense one, or a `TabularAutoencoderTransformer` for frames with
-        missing values or columns that are not numeric. It should be trained with
-        `corruption_rate` above zero, because cells are hidden from it.
+        `VariationalAutoencoder`, a `ConvAutoencoderTransformer` for images or a
+        `TabularAutoencoderTransformer`. None is a small dense one, or a
+        `TabularAutoencoderTransformer` for frames with missing values or columns that
+        are not numeric. It should be trained with `corruption_rate` above zero, if it
+        has that parameter, because cells are hidden from it.
 
     n_estimators : int, default=8
         Number of autoencoders, from 4 to 1,000.
@@ -568,8 +570,10 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
             max_val=1,
             include_boundaries="neither",
         )
+        if math.isnan(false_discovery_rate):
+            raise ValueError("false_discovery_rate must be between 0 and 1, got nan.")
         adjusted = false_discovery_control(self._p_values(X), method="bh")
-        selected: NDArray[np.bool_] = adjusted <= false_discovery_rate
+        selected: NDArray[np.bool_] = as_given(adjusted <= false_discovery_rate, X)
         return selected
 
     def explain(self, X: Any) -> Explanation:
@@ -603,14 +607,13 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
         expected = expected_values(side, votes)
         if isinstance(side, TableSide):
             surprise = surprise[:, side.table.places]
-            expected = side.as_frame(expected)
-            if side.schema is not None and hasattr(X, "index"):
-                expected.index = X.index
+            expected = side.as_frame(expected, index_of(X))
         else:
             if self._model.scale is not None:
                 expected = self._model.scale.inverse(expected)
             expected = frame_like(expected, X)
-        return Explanation(frame_like(surprise, X), expected)
+        found = frame_like(surprise, X), expected
+        return Explanation(*(as_given(each, X) for each in found))
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -9,7 +9,6 @@ from numbers import Integral, Real
 from typing import Any, Literal, Self
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state, check_scalar
@@ -19,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._data.columns import KINDS, Table
 from .._data.conditions import nothing_given, read_conditions
 from .._data.frames import Schema
+from .._data.libraries import index_of
 from .._data.validation import as_widths, check_codes, check_layer_sizes, refuse
 from .._model.likelihood import cell_log_likelihoods
 from .._model.sampling import draw_cells
@@ -509,8 +509,9 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         Parameters
         ----------
         X : frame or array-like of shape (n_samples, n_features)
-            Training data: a frame of pandas, polars or pyarrow, whose columns are
-            numbers, categories, booleans or dates, or an array. Values may be missing.
+            Training data: a frame of pandas, polars, pyarrow or modin, whose columns
+            are numbers, categories, booleans or dates, or an array. Values may be
+            missing.
             Sparse matrices and :class:`Blocks` are not supported.
 
         y : Ignored
@@ -693,8 +694,8 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         check_is_fitted(self)
         model = self._model
         code = check_codes(self, X, model.n_components, model.n_features_out)
-        index = X.index if isinstance(X, pd.DataFrame) else None
-        return model.side.as_frame(model.side.restore(model.decode(code)), index)
+        rows = model.side.restore(model.decode(code))
+        return model.side.as_frame(rows, index_of(X))
 
     def impute(self, X: Any) -> Any:
         """Fill missing values and leave all others unchanged.
