@@ -56,8 +56,9 @@ class Blocks:
 
     Notes
     -----
-    In addition to the buffer, a fit holds the current block, and eight bytes per row
-    for the order. `transform` takes one block at a time: iterate over the object.
+    In addition to the buffer, a fit holds the current block, and up to 24 bytes per row
+    for the order of the rows. `transform` takes one block at a time: iterate over the
+    object.
 
     Examples
     --------

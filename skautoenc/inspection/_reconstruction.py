@@ -42,7 +42,7 @@ class ReconstructionDisplay:
         The rows that were given to the autoencoder.
 
     reconstructions : array-like or frame of shape (n_images, n_features)
-        What the autoencoder made of them.
+        The reconstructions of these rows by the autoencoder.
 
     image_shape : tuple of int, default=None
         How to draw a row:
