@@ -12,6 +12,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from .cells import TABLES, describe, each_column, first_fault, misread_row
 
+_STREAMED = (
+    "AutoencoderTransformer, ConvAutoencoderTransformer, TabularAutoencoderTransformer "
+    "or VariationalAutoencoder"
+)
 _IMAGES = "ConvAutoencoderTransformer and PatchAutoencoderTransformer"
 
 
@@ -35,23 +39,22 @@ def refuse_unread(X: Any) -> None:
     if hasattr(X, "collect"):
         advice = (
             f"is a {name}, whose rows are not computed yet. Pass X.collect(), or, to "
-            "fit of AutoencoderTransformer, Blocks of collected parts."
+            f"fit of {_STREAMED}, Blocks of collected parts."
         )
     elif isinstance(X, DataLoader):
         advice = (
-            f"is a {name}. Pass Blocks(X) to fit of AutoencoderTransformer or "
-            "ConvAutoencoderTransformer, and one batch at a time elsewhere."
+            f"is a {name}. Pass Blocks(X) to fit of {_STREAMED}, and one batch at a "
+            "time elsewhere."
         )
     elif isinstance(X, Dataset):
         advice = (
-            f"is a {name}. Pass an array of its rows, or, to fit of "
-            "AutoencoderTransformer or ConvAutoencoderTransformer, Blocks(X)."
+            f"is a {name}. Pass an array of its rows, or, to fit of {_STREAMED}, "
+            "Blocks(X)."
         )
     elif isinstance(X, Iterator):
         advice = (
             f"is a {name}, which can be read only once. Pass an array, or, to fit of "
-            "AutoencoderTransformer or ConvAutoencoderTransformer, Blocks of a "
-            "function that returns such an iterator anew."
+            f"{_STREAMED}, Blocks of a function that returns such an iterator anew."
         )
     elif isinstance(X, Mapping):
         advice = f"is a {name}. Pass a frame, such as pandas.DataFrame(X)."

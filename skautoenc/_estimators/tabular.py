@@ -508,11 +508,11 @@ class TabularAutoencoderTransformer(TableAutoencoder):
 
         Parameters
         ----------
-        X : frame or array-like of shape (n_samples, n_features)
+        X : frame or array-like of shape (n_samples, n_features), or Blocks of these
             Training data: a frame of pandas, polars, pyarrow or modin, whose columns
             are numbers, categories, booleans or dates, or an array. Values may be
-            missing.
-            Sparse matrices and :class:`Blocks` are not supported.
+            missing. :class:`Blocks` are never loaded as a whole. Sparse matrices are
+            not supported.
 
         y : Ignored
             Not used by the fit. Callbacks receive it as the target, or `X`, which is
@@ -558,7 +558,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
 
         Parameters
         ----------
-        X : frame or array-like of shape (n_samples, n_features)
+        X : frame or array-like of shape (n_samples, n_features), or Blocks of these
             Part of the training data, with any number of rows. The first part needs at
             least two rows and determines scales and categories: it should be a
             representative sample.
