@@ -95,10 +95,11 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
     ----------
     autoencoder : estimator, default=None
         The autoencoder to fit to each sample: an `AutoencoderTransformer`, a
-        `ConvAutoencoderTransformer` for images or a `TabularAutoencoderTransformer`.
-        None is a small dense one, or a `TabularAutoencoderTransformer` for frames with
-        missing values or columns that are not numeric. It should be trained with
-        `corruption_rate` above zero, because cells are hidden from it.
+        `VariationalAutoencoder`, a `ConvAutoencoderTransformer` for images or a
+        `TabularAutoencoderTransformer`. None is a small dense one, or a
+        `TabularAutoencoderTransformer` for frames with missing values or columns that
+        are not numeric. It should be trained with `corruption_rate` above zero, if it
+        has that parameter, because cells are hidden from it.
 
     n_estimators : int, default=8
         Number of autoencoders, from 4 to 1,000.
@@ -569,8 +570,10 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
             max_val=1,
             include_boundaries="neither",
         )
+        if math.isnan(false_discovery_rate):
+            raise ValueError("false_discovery_rate must be between 0 and 1, got nan.")
         adjusted = false_discovery_control(self._p_values(X), method="bh")
-        selected: NDArray[np.bool_] = adjusted <= false_discovery_rate
+        selected: NDArray[np.bool_] = as_given(adjusted <= false_discovery_rate, X)
         return selected
 
     def explain(self, X: Any) -> Explanation:
@@ -609,7 +612,8 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
             if self._model.scale is not None:
                 expected = self._model.scale.inverse(expected)
             expected = frame_like(expected, X)
-        return Explanation(frame_like(surprise, X), expected)
+        found = frame_like(surprise, X), expected
+        return Explanation(*(as_given(each, X) for each in found))
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -31,13 +31,20 @@ from .._model.linear import learn_linear_model, start_at
 from .._model.matrix import MatrixSide
 from .._model.model import Model
 from .._model.plan import Budget, Plan
+from .._model.prior import NO_PRIOR
 from .._networks.autoencoder import Autoencoder
 from .._networks.layers import ACTIVATIONS
 from .._networks.variational import DenseVariationalAutoencoder, VariationalNetwork
 from .._objectives.likelihoods import LIKELIHOODS
 from .._objectives.objectives import Objective
 from .._objectives.variational import VariationalObjective
-from .._persistence.schemas import MATRIX_AUTOENCODER, is_a, is_among
+from .._persistence.schemas import (
+    MATRIX_AUTOENCODER,
+    array,
+    is_a,
+    is_among,
+    or_none,
+)
 from .._training.seeds import draw_seed
 from .._warnings import warn
 from .base import can_stream
@@ -128,6 +135,16 @@ class VariationalAutoencoder(MatrixAutoencoder):
         Smallest variance of the noise, as a share of that of probabilistic PCA. The
         density of columns that repeat their values would be infinite without it. Raise
         it where new rows are far less likely than training rows.
+
+    prior : {"normal", "mixture"}, default="normal"
+        Distribution that codes are drawn from.
+
+        - "normal": the standard normal distribution.
+        - "mixture": a Gaussian mixture, to which the codes of the training rows are
+          fitted after training. The codes of some of the rows choose the number of
+          components and the kind of their covariances. It gives higher
+          log-likelihoods, and samples more like the rows. `partial_fit` leaves the
+          prior normal.
 
     kl_weight : float, default=1.0
         Weight of the divergence of the codes from their prior in the training loss
@@ -262,6 +279,18 @@ class VariationalAutoencoder(MatrixAutoencoder):
         ``covariance_type="spherical"``. "heteroscedastic" noise has about this variance
         where the code is zero. Defined only for the "gaussian" likelihood.
 
+    prior_weights_ : ndarray of shape (n_mixed,) or None
+        Weights of the distributions that ``prior="mixture"`` consists of, of which the
+        last one is the standard normal distribution. None if the prior is normal,
+        which it also is where no mixture makes other codes more likely.
+
+    prior_means_ : ndarray of shape (n_mixed, n_components_) or None
+        Means of these distributions.
+
+    prior_precisions_cholesky_ : ndarray of shape (n_mixed, n_components_, \
+            n_components_) or None
+        Factors of their precision matrices, which are these times their transposes.
+
     loss_function_ : str
         Name of the loss.
 
@@ -318,7 +347,7 @@ class VariationalAutoencoder(MatrixAutoencoder):
 
     - code: `n_components`
     - likelihood: `likelihood`, `offset`, `binarize`, `covariance_type`, `reg_covar`,
-      `kl_weight`, `linear_weight`, `n_importance_samples`
+      `prior`, `kl_weight`, `linear_weight`, `n_importance_samples`
     - network: `hidden_layer_sizes`, `activation`, `linear_skip`
     - solver: `solver`, `alpha`, `batch_size`, `learning_rate`, `learning_rate_init`,
       `momentum`, `max_grad_norm`, `max_iter`, `shuffle`, `tol`, `n_iter_no_change`,
@@ -362,6 +391,9 @@ class VariationalAutoencoder(MatrixAutoencoder):
     hidden_layer_sizes_: tuple[int, ...]
     likelihood_: str
     n_active_units_: int
+    prior_weights_: NDArray[np.float32] | None
+    prior_means_: NDArray[np.float32] | None
+    prior_precisions_cholesky_: NDArray[np.float32] | None
 
     _fitted_schema = {
         **MATRIX_AUTOENCODER,
@@ -369,6 +401,9 @@ class VariationalAutoencoder(MatrixAutoencoder):
         "hidden_layer_sizes_": is_a(tuple),
         "likelihood_": is_among(*LIKELIHOODS),
         "n_active_units_": is_a(int),
+        "prior_weights_": or_none(array(np.float32, 1)),
+        "prior_means_": or_none(array(np.float32, 2)),
+        "prior_precisions_cholesky_": or_none(array(np.float32, 3)),
     }
     _parameter_constraints = {
         **{
@@ -385,6 +420,7 @@ class VariationalAutoencoder(MatrixAutoencoder):
         "binarize": ["boolean"],
         "covariance_type": [StrOptions({"spherical", "diag", "heteroscedastic"})],
         "reg_covar": [Interval(Real, 0, 1, closed="neither")],
+        "prior": [StrOptions({"normal", "mixture"})],
         "kl_weight": [Interval(Real, 0, None, closed="left")],
         "linear_weight": [Interval(Real, 0, 1, closed="left")],
         "n_importance_samples": [Interval(Integral, 1, None, closed="left")],
@@ -416,6 +452,7 @@ class VariationalAutoencoder(MatrixAutoencoder):
             "spherical", "diag", "heteroscedastic"
         ] = "heteroscedastic",
         reg_covar: float = 0.01,
+        prior: Literal["normal", "mixture"] = "normal",
         kl_weight: float = 1.0,
         linear_weight: float = 0.001,
         n_importance_samples: int = 50,
@@ -447,6 +484,7 @@ class VariationalAutoencoder(MatrixAutoencoder):
         self.binarize = binarize
         self.covariance_type = covariance_type
         self.reg_covar = reg_covar
+        self.prior = prior
         self.kl_weight = kl_weight
         self.linear_weight = linear_weight
         self.n_importance_samples = n_importance_samples
@@ -518,7 +556,11 @@ class VariationalAutoencoder(MatrixAutoencoder):
             n_iter_no_change=patience,
             start=partial(_start, floor=float(self.reg_covar)),
             far=_FAR,
-            code=replace(plan.code, measures_variance=True),
+            code=replace(
+                plan.code,
+                measures_variance=True,
+                mixes_prior=self.prior == "mixture" and not in_parts,
+            ),
         )
 
     def _resolve_parts(
@@ -563,6 +605,8 @@ class VariationalAutoencoder(MatrixAutoencoder):
             "hidden_layer_sizes_": config["hidden_layer_sizes"],
             "likelihood_": config["likelihood"],
             "n_active_units_": int((learnt.code_variance > _ACTIVE).sum()),
+            **NO_PRIOR,
+            **learnt.model.code.attributes(),
         }
 
     @with_callbacks

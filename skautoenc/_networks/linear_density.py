@@ -63,7 +63,10 @@ class LinearDensity(nn.Module):
         volume = self.variances.log().sum() + self.noise.log().sum()
         return -0.5 * (squares + volume + len(self.noise) * _LOG_2_PI)
 
-    def decode(self, code: Tensor) -> Tensor:
-        """Map normal codes, (n, n_components), to rows without noise."""
+    def draw(self, n_samples: int, generator: torch.Generator) -> Tensor:
+        """Draw standardised rows, (n_samples, n_features)."""
+        code = torch.empty(n_samples, len(self.axes), **CPU_FLOAT32)
+        noise = torch.empty(n_samples, len(self.noise), **CPU_FLOAT32)
         signal = (self.variances - 1).clamp(min=0).sqrt()
-        return (code * signal) @ self.axes * self.noise.sqrt()
+        scaled = (code.normal_(generator=generator) * signal) @ self.axes
+        return (scaled + noise.normal_(generator=generator)) * self.noise.sqrt()
