@@ -15,7 +15,6 @@ from skautoenc import (
     Blocks,
     ConvAutoencoderTransformer,
     PatchAutoencoderTransformer,
-    TabularAutoencoderTransformer,
 )
 from skautoenc._training.batches import Batches
 
@@ -262,8 +261,7 @@ def test_what_needs_all_rows_refuses_blocks(quick, X):
     blocks = Blocks(cut(X, 900))
     with pytest.raises(ValueError, match="None for Blocks"):
         clone(quick).set_params(n_neighbors=3).fit(blocks)
-    for estimator in (PatchAutoencoderTransformer(), TabularAutoencoderTransformer()):
-        with pytest.raises(TypeError, match="Blocks are for fit and partial_fit of"):
-            estimator.fit(blocks)
+    with pytest.raises(TypeError, match="Blocks are for fit and partial_fit of"):
+        PatchAutoencoderTransformer().fit(blocks)
     with pytest.raises(TypeError, match="one block at a time"):
         quick.fit(X).transform(blocks)
