@@ -463,10 +463,11 @@ class ConvAutoencoderTransformer(ImageInput, MatrixAutoencoder):
         ----------
         X : {array-like, sparse matrix, frame} of shape (n_samples, n_features), or \
                 array-like of shape (n_samples, height, width[, n_channels]), or \
-                Blocks of these
+                a collection or Blocks of these
             Training images, one per row, channels last: numbers, none missing. A batch
-            of sparse data is made dense, the rest stays sparse. Memory-mapped data and
-            :class:`Blocks` are never loaded as a whole.
+            of sparse data is made dense, the rest stays sparse. Memory-mapped data,
+            :ref:`collections <collections>`, as of Dask, and :class:`Blocks` are never
+            loaded as a whole.
 
         y : Ignored
             Not used by the fit. Callbacks receive it as the target. If it is None, they

@@ -15,6 +15,7 @@ from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
+from .._data.blocks import Blocks, as_blocks
 from .._data.rows import TrainingData, spread, take
 from .._data.validation import check_codes, check_weights, refuse
 from .._model.patches import (
@@ -294,8 +295,11 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
         Parameters
         ----------
         X : {array-like, sparse matrix, frame} of shape (n_samples, n_features), or \
-                array-like of shape (n_samples, height, width[, n_channels])
+                array-like of shape (n_samples, height, width[, n_channels]), or \
+                a collection or Blocks of these
             Training images, one per row, channels last: numbers, none missing.
+            :ref:`Collections <collections>`, as of Dask, and :class:`Blocks` are never
+            loaded as a whole.
 
         y : Ignored
             Not used by the fit. Callbacks receive it as the target. If it is None, they
@@ -318,7 +322,11 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
         # If the fit fails after this point, the estimator must not look fitted.
         for name in ("decoder_mean_", "_model"):
             self.__dict__.pop(name, None)
-        matrix = self._check_rows(X, reset=True, min_rows=2)
+        blocks = as_blocks(X)
+        if isinstance(blocks, Blocks):
+            matrix = self._check_blocks(blocks, reset=True, min_rows=2)
+        else:
+            matrix = self._check_rows(X, reset=True, min_rows=2)
         data = TrainingData(matrix, check_weights(sample_weight, matrix))
         data = data.without_zero_weights()
         patch_size, padding, grid = self._resolve_sizes()

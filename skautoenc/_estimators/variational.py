@@ -620,11 +620,12 @@ class VariationalAutoencoder(MatrixAutoencoder):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix, frame} of shape (n_samples, n_features) or \
-                Blocks
+        X : {array-like, sparse matrix, frame} of shape (n_samples, n_features), \
+                collection or Blocks
             Training data: numbers, none missing. A batch of
-            sparse data is made dense, the rest stays sparse. Memory-mapped data and
-            :class:`Blocks` are never loaded as a whole.
+            sparse data is made dense, the rest stays sparse. Memory-mapped data,
+            :ref:`collections <collections>`, as of Dask, and :class:`Blocks` are never
+            loaded as a whole.
 
         y : Ignored
             Not used by the fit. Callbacks receive it as the target. If it is None, they
