@@ -117,8 +117,10 @@ def test_loaders_and_other_sources_are_blocks(quick):
         assert same(whole, clone(quick).fit(Blocks(source)))
     with pytest.raises(TypeError, match=r"Pass Blocks\(X\) to fit of .*Tabular"):
         quick.fit(loader)
-    with pytest.raises(TypeError, match=r"Blocks of collected parts"):
-        quick.fit(pl.from_pandas(make_frame()).lazy())
+    lazy = pl.from_pandas(make_frame()).lazy()
+    assert same(clone(quick).fit(lazy), clone(quick).fit(lazy.collect()))
+    with pytest.raises(TypeError, match=r"does not take a LazyFrame"):
+        AutoencoderImputer(quick).fit(lazy)
 
 
 # More rows than the sample

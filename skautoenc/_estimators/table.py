@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import Tags
 
-from .._data.blocks import Blocks
+from .._data.blocks import Blocks, as_blocks
 from .._data.columns import Table
 from .._data.frames import Columns
 from .._data.held_out import hold_out_cells, hold_out_of_rows
@@ -89,6 +89,7 @@ class TableAutoencoder(BaseAutoencoder):
         *,
         min_rows: int = 2,
     ) -> tuple[TrainingData, Any]:
+        X = as_blocks(X)
         if isinstance(X, Blocks):
             return self._read_blocks(X, sample_weight, before, min_rows)
         table = None if before is None else before.side.table

@@ -64,8 +64,8 @@ def to_onnx(
 
     Notes
     -----
-    Results equal those of the estimator up to float32 rounding. In a sparse code, an
-    activation close to the threshold may fall on the other side of it.
+    Results equal the results of the estimator up to float32 rounding. In a
+    sparse code, an activation close to the threshold may fall on the other side of it.
 
     Examples
     --------
