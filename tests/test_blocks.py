@@ -11,11 +11,11 @@ from scipy import sparse
 from sklearn.base import clone
 
 from skautoenc import (
+    AutoencoderOutlierDetector,
     AutoencoderTransformer,
     Blocks,
     ConvAutoencoderTransformer,
     PatchAutoencoderTransformer,
-    TabularAutoencoderTransformer,
 )
 from skautoenc._training.batches import Batches
 
@@ -278,7 +278,7 @@ def test_what_needs_all_rows_refuses_blocks(quick, X):
     blocks = Blocks(cut(X, 900))
     with pytest.raises(ValueError, match="None for Blocks"):
         clone(quick).set_params(n_neighbors=3).fit(blocks)
-    with pytest.raises(TypeError, match="Blocks are for fit and partial_fit of"):
-        TabularAutoencoderTransformer().fit(blocks)
+    with pytest.raises(ValueError, match="does not take Blocks"):
+        AutoencoderOutlierDetector().fit(blocks)
     with pytest.raises(TypeError, match="one block at a time"):
         quick.fit(X).transform(blocks)

@@ -60,6 +60,15 @@ class Blocks:
     for the order of the rows. `transform` takes one block at a time: iterate over the
     object.
 
+    Columns of a table are learnt from a sample of the rows: of as many as `buffer_size`
+    says and at least 65,536, with "auto" of 262,144. If that is all of them, and the
+    buffer holds them too, a fit has the same bytes as that of one frame. Otherwise
+    quantiles (of ``scaling="quantile"``) differ from those of all rows by less than 1.1
+    percentage points, with "auto" by less than 0.6, with a probability of 1 - 1e-6.
+    A further pass makes everything else exact: categories and their frequencies,
+    ranges, means and scales. It holds each category of a column once. With
+    ``number_output="distribution"``, the buffer must hold all rows.
+
     Examples
     --------
     >>> import numpy as np
@@ -103,8 +112,8 @@ class Blocks:
 
     def __array__(self, *arguments: Any, **others: Any) -> NoReturn:
         raise TypeError(
-            "Blocks are for fit and partial_fit of estimators of arrays and images. "
-            "Pass one block at a time elsewhere."
+            "Blocks are for fit and partial_fit of autoencoders of arrays, images and "
+            "tables. Pass one block at a time elsewhere."
         )
 
 
@@ -263,9 +272,13 @@ def as_matrix(
             yield matrix
             del matrix
 
-    capacity = (
-        max(1, _BUFFER_BYTES // (width * dtype.itemsize))
-        if blocks.buffer_size == "auto"
-        else int(blocks.buffer_size)
+    return StreamedMatrix(
+        start, (n_rows, width), dtype, buffer_rows(blocks, width, dtype)
     )
-    return StreamedMatrix(start, (n_rows, width), dtype, capacity)
+
+
+def buffer_rows(blocks: Blocks, width: int, dtype: np.dtype) -> int:
+    """Return the number of rows of a width and a type that are held in memory."""
+    if blocks.buffer_size == "auto":
+        return max(1, _BUFFER_BYTES // (width * dtype.itemsize))
+    return int(blocks.buffer_size)

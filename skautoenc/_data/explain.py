@@ -13,6 +13,10 @@ from torch.utils.data import DataLoader, Dataset
 from .cells import TABLES, describe, each_column, first_fault, misread_row
 from .partitions import read_collection
 
+_STREAMED = (
+    "AutoencoderTransformer, ConvAutoencoderTransformer, TabularAutoencoderTransformer "
+    "or VariationalAutoencoder"
+)
 _IMAGES = "ConvAutoencoderTransformer and PatchAutoencoderTransformer"
 
 
@@ -39,23 +43,22 @@ def refuse_unread(X: Any) -> None:
         advice = (
             f"is a {name}, whose rows are not in memory. Pass {how}, or one part at a "
             "time, as iteration over Blocks(X) gives them. Methods fit of "
-            f"AutoencoderTransformer and of estimators of images take a {name}."
+            f"autoencoders of arrays, images and tables take a {name}."
         )
     elif isinstance(X, DataLoader):
         advice = (
-            f"is a {name}. Pass Blocks(X) to fit of AutoencoderTransformer or "
-            "ConvAutoencoderTransformer, and one batch at a time elsewhere."
+            f"is a {name}. Pass Blocks(X) to fit of {_STREAMED}, and one batch at a "
+            "time elsewhere."
         )
     elif isinstance(X, Dataset):
         advice = (
-            f"is a {name}. Pass an array of its rows, or, to fit of "
-            "AutoencoderTransformer or ConvAutoencoderTransformer, Blocks(X)."
+            f"is a {name}. Pass an array of its rows, or, to fit of {_STREAMED}, "
+            "Blocks(X)."
         )
     elif isinstance(X, Iterator):
         advice = (
             f"is a {name}, which can be read only once. Pass an array, or, to fit of "
-            "AutoencoderTransformer or ConvAutoencoderTransformer, Blocks of a "
-            "function that returns such an iterator anew."
+            f"{_STREAMED}, Blocks of a function that returns such an iterator anew."
         )
     elif isinstance(X, Mapping):
         advice = f"is a {name}. Pass a frame, such as pandas.DataFrame(X)."

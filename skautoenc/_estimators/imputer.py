@@ -12,6 +12,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags, check_random_state, check_scalar
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
+from .._data.blocks import Blocks, as_blocks
 from .._data.frames import Columns
 from .._data.output import (
     add_columns,
@@ -190,6 +191,12 @@ class AutoencoderImputer(TransformerMixin, ModelHolder, Parameters):
             If a parameter or the data is not usable.
         """
         self._validate_params()
+        if isinstance(as_blocks(X), Blocks):
+            raise TypeError(
+                f"AutoencoderImputer does not take a {type(X).__name__}. Fit the "
+                "autoencoder to it, and the imputer to one part: AutoencoderImputer("
+                "FrozenEstimator(autoencoder)).fit(part)."
+            )
         for name in (self._last_attribute, "_model"):
             self.__dict__.pop(name, None)
         random_state = check_random_state(self.random_state)

@@ -510,11 +510,12 @@ class TabularAutoencoderTransformer(TableAutoencoder):
 
         Parameters
         ----------
-        X : frame or array-like of shape (n_samples, n_features)
+        X : frame or array-like of shape (n_samples, n_features), or Blocks of these
             Training data: a frame of pandas, polars, pyarrow or modin, whose columns
             are numbers, categories, booleans or dates, or an array. Values may be
-            missing.
-            Sparse matrices and :class:`Blocks` are not supported.
+            missing. :class:`Blocks`, and collections such as a lazy frame of polars or
+            a frame of Dask, are never loaded as a whole. Sparse matrices are not
+            supported.
 
         y : Ignored
             Not used by the fit. Callbacks receive it as the target. If it is None, they
@@ -560,7 +561,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
 
         Parameters
         ----------
-        X : frame or array-like of shape (n_samples, n_features)
+        X : frame or array-like of shape (n_samples, n_features), or Blocks of these
             Part of the training data, with any number of rows. The first part needs at
             least two rows and determines scales and categories: it should be a
             representative sample.

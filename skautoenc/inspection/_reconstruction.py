@@ -99,10 +99,10 @@ class ReconstructionDisplay:
         axes, and below a reconstructed line the original one is repeated in grey. The
         error is the mean squared difference between a row and its reconstruction.
 
-        In a table, each value of a row stands above its reconstruction. Cells are dark
-        where these differ: a number by two standard deviations of the shown values, or
-        a category. Of more than 20 columns, those with the largest differences are
-        shown.
+        In a table, each value of a row stands above its reconstruction. A cell is dark
+        if the two differ: if numbers differ by two standard deviations of the shown
+        values, or if categories differ. If there are more than 20 columns, only those
+        with the largest differences are shown.
 
         Parameters
         ----------
