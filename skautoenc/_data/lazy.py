@@ -45,26 +45,39 @@ def map_rows(function: PartMap, X: Any, like: Any) -> Any:
     from dask import delayed
 
     shipped = delayed(function, traverse=False)
-    is_array = hasattr(X, "rechunk")
-    if is_array:
-        X = X.rechunk(dict.fromkeys(range(1, X.ndim), -1))
+    if not hasattr(X, "rechunk"):
+        return _of_frame(shipped, X, like)
+    X = X.rechunk(dict.fromkeys(range(1, X.ndim), -1))
     if isinstance(like, pd.DataFrame):
-        if is_array:
-            return _frame_of_array(shipped, X, like)
-        return X.map_partitions(_apply, shipped, like, meta=like)
-    if is_array:
-        width = () if like.ndim == 1 else ((like.shape[1],),)
-        return X.map_blocks(
-            _apply,
-            function=shipped,
-            like=like,
-            dtype=like.dtype,
-            chunks=(X.chunks[0], *width),
-            drop_axis=list(range(like.ndim, X.ndim)),
-            meta=like,
-        )
-    meta = _in_pandas(like)
-    return X.map_partitions(_apply_in_pandas, shipped, like, meta=meta).to_dask_array()
+        return _frame_of_array(shipped, X, like)
+    width = () if like.ndim == 1 else ((like.shape[1],),)
+    return X.map_blocks(
+        _apply,
+        function=shipped,
+        like=like,
+        dtype=like.dtype,
+        chunks=(X.chunks[0], *width),
+        drop_axis=list(range(like.ndim, X.ndim)),
+        meta=like,
+    )
+
+
+def _of_frame(shipped: Any, X: Any, like: Any) -> Any:
+    """Apply a function to a frame; a frame of results has the same index."""
+    import dask.array as da
+    import dask.dataframe as dd
+    from dask import delayed
+
+    apply = delayed(_apply, pure=False)
+    parts = [apply(part, shipped, like) for part in X.to_delayed()]
+    if isinstance(like, pd.DataFrame):
+        divisions = X.divisions if X.known_divisions else None
+        return dd.from_delayed(parts, meta=like, divisions=divisions)
+    shape = (np.nan, *like.shape[1:])
+    return da.concatenate(
+        [da.from_delayed(part, shape, dtype=like.dtype, meta=like) for part in parts],
+        allow_unknown_chunksizes=True,
+    )
 
 
 def _frame_of_array(shipped: Any, X: Any, like: pd.DataFrame) -> Any:
@@ -77,10 +90,10 @@ def _frame_of_array(shipped: Any, X: Any, like: pd.DataFrame) -> Any:
     if not np.isnan(sizes).any() and all(sizes):
         starts = [0, *accumulate(sizes)][:-1]
         divisions = (*starts, sum(sizes) - 1)
-    parts = X.to_delayed().ravel()
+    apply = delayed(_apply_from, pure=False)
     frames = [
-        delayed(_apply_from)(part, shipped, like, start)
-        for part, start in zip(parts, starts, strict=True)
+        apply(part, shipped, like, start)
+        for part, start in zip(X.to_delayed().ravel(), starts, strict=True)
     ]
     return dd.from_delayed(frames, meta=like, divisions=divisions)
 
@@ -97,11 +110,3 @@ def _apply(part: Any, function: PartMap, like: Any) -> Any:
 def _apply_from(part: Any, function: PartMap, like: Any, start: int) -> Any:
     found = _apply(part, function, like)
     return found.set_axis(pd.RangeIndex(start, start + len(found)))
-
-
-def _apply_in_pandas(part: Any, function: PartMap, like: Any) -> Any:
-    return _in_pandas(_apply(part, function, like))
-
-
-def _in_pandas(values: Any) -> Any:
-    return pd.Series(values) if values.ndim == 1 else pd.DataFrame(values)
