@@ -45,12 +45,12 @@ class OutlierDisplay:
     r"""Scores of rows with the threshold, and the strangest rows cell by cell.
 
     The upper half is a histogram of the scores. Below, each line is one of the
-    strangest rows: the more surprising a cell is, the darker it is. In brackets stands
-    what was expected in place of the most surprising cell of each row. Of more than 20
-    columns, those with the most surprising cells are shown.
+    strangest rows: the more surprising a cell is, the darker it is. The expected value
+    of the most surprising cell of each row is in brackets. If there are more than 20
+    columns, only those with the most surprising cells are shown.
 
-    Images are drawn side by side: each one, what was expected in its place, and how
-    surprising its pixels are.
+    Images are drawn in columns: the image, the expected image, and the surprise of its
+    pixels.
 
     Parameters
     ----------
