@@ -7,8 +7,9 @@ own, with ``pip install ctgan copulas sdmetrics scikit-learn``::
     python benchmarks/synthesis.py folder        # where the rivals are installed
 
 The first command writes real and drawn rows to a folder, the second adds those of the
-rivals and prints the scores. Both keep what the folder has of an earlier run. Complete rows of five tables of `benchmarks.tables`, up to
-2,000, half of them to train; as many rows are drawn, one seed.
+rivals and prints the scores. Both keep what the folder has of an earlier run. Complete
+rows of five tables of `benchmarks.tables`, up to 2,000, half of them to train; as many
+rows are drawn, one seed.
 
 shapes, pairs
     SDMetrics' column shapes and column pair trends, of all pairs (1 is best).
