@@ -215,6 +215,10 @@ class Columns(Mapping[int, Any]):
             return False
         return self[place].dtype in (nw.String, nw.Object)
 
+    def has_zone(self, place: int) -> bool:
+        """Whether the type of a column is dates with a time zone."""
+        return getattr(self[place].dtype, "time_zone", None) is not None
+
     def has_missing(self, place: int) -> bool:
         """Whether a column of numbers has missing values."""
         values = self[place]

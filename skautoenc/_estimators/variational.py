@@ -79,8 +79,8 @@ class VariationalAutoencoder(MatrixAutoencoder):
 
     The network starts as probabilistic PCA [2]_, in closed form: before the first
     epoch, log-likelihoods equal those of :class:`~sklearn.decomposition.PCA`. Held-out
-    rows decide which weights are kept, so that training does not lead below that. With
-    ``covariance_type="diag"`` it starts as
+    rows decide which weights are kept, so that training does not end with a lower
+    log-likelihood. With ``covariance_type="diag"`` it starts as
     :class:`~sklearn.decomposition.FactorAnalysis`.
 
     :class:`AutoencoderTransformer` gives better features for linear models and
@@ -96,29 +96,30 @@ class VariationalAutoencoder(MatrixAutoencoder):
 
     likelihood : {"auto", "gaussian", "bernoulli", "poisson", "negative_binomial"}, \
             default="auto"
-        Distribution of a row around what its code is decoded to.
+        Distribution of a row given its code.
 
         - "gaussian" is for numbers: normal noise.
-        - "bernoulli" is for zeros and ones. Shares between them are not taken: their
-          cross-entropy is no log-likelihood. Use "gaussian", or `binarize`.
+        - "bernoulli" is for zeros and ones. Shares between 0 and 1 are refused, because
+          their cross-entropy is not a log-likelihood. Use "gaussian", or `binarize`.
         - "poisson" is for counts.
-        - "negative_binomial" is for counts that vary more, such as those of single
-          cells: each column has an overdispersion, which is learnt.
+        - "negative_binomial" is for counts that vary more than "poisson" allows, such
+          as counts of genes in single cells. The overdispersion of each column is
+          trained.
         - "auto" is "bernoulli" for data that consists of zeros and ones only, otherwise
           "gaussian".
 
     offset : {"total"} or None, default=None
         With "total", the rates of counts are proportional to the total of their row,
         such as the depth of a cell or the length of a document, and log-likelihoods are
-        given the total. `sample` and `inverse_transform` refer to the mean total. It
-        has no effect for other likelihoods.
+        conditional on the total. `sample` and `inverse_transform` refer to the mean
+        total. It has no effect for other likelihoods.
 
     binarize : bool, default=False
         Whether shares between 0 and 1, such as grey values, are the probabilities of
         zeros and ones, which are drawn anew each time that a row is trained on. The
-        likelihood is then "bernoulli". New draws are new data: the model is overfit
-        less than to zeros and ones that are drawn once. Log-likelihoods are those of
-        zeros and ones, so :meth:`score_samples` takes no shares.
+        likelihood is then "bernoulli". Since each epoch draws new data, the model
+        overfits less than with zeros and ones that are drawn once. Log-likelihoods
+        refer to zeros and ones, so :meth:`score_samples` does not accept shares.
 
     covariance_type : {"spherical", "diag", "heteroscedastic"}, \
             default="heteroscedastic"
@@ -134,7 +135,7 @@ class VariationalAutoencoder(MatrixAutoencoder):
     reg_covar : float in (0, 1), default=0.01
         Smallest variance of the noise, as a share of that of probabilistic PCA. The
         density of columns that repeat their values would be infinite without it. Raise
-        it where new rows are far less likely than training rows.
+        it if new rows are far less likely than training rows.
 
     prior : {"normal", "mixture"}, default="normal"
         Distribution that codes are drawn from.
@@ -148,8 +149,8 @@ class VariationalAutoencoder(MatrixAutoencoder):
 
     kl_weight : float, default=1.0
         Weight of the divergence of the codes from their prior in the training loss
-        [3]_. 1 is the bound of the log-likelihood. Less reconstructs more exactly, and
-        gives worse densities and samples.
+        [3]_. 1 gives the evidence lower bound. A lower weight gives more exact
+        reconstructions, but worse densities and samples.
 
     linear_weight : float in [0, 1), default=0.001
         Weight in the density of the linear model that the fit starts from: a row is
@@ -160,14 +161,15 @@ class VariationalAutoencoder(MatrixAutoencoder):
         "gaussian".
 
     n_importance_samples : int, default=50
-        Number of codes that :meth:`score_samples` draws for each row. The
-        log-likelihood is bounded from below, and the more closely the more there are
-        [4]_; 1 is the evidence lower bound. It has no effect on training.
+        Number of codes that :meth:`score_samples` draws for each row. The result is a
+        lower bound of the log-likelihood. More codes make the bound tighter [4]_, and 1
+        gives the evidence lower bound. It has no effect on training.
 
     hidden_layer_sizes : int, array-like of int or "auto", default="auto"
-        Widths of the encoder's hidden layers, or of the only one. The decoder has the
-        same layers in reverse. "auto" is two: 4 and 2 times the number of features, up
-        to 256 and 128. An empty sequence is a linear model, probabilistic PCA.
+        Widths of the encoder's hidden layers. An int is the width of a single hidden
+        layer. The decoder has the same layers in reverse. "auto" is two: 4 and 2 times
+        the number of features, up to 256 and 128. An empty sequence is a linear model,
+        probabilistic PCA.
 
     activation : {"identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "gelu", \
             "silu", "selu"}, default="silu"
@@ -175,8 +177,8 @@ class VariationalAutoencoder(MatrixAutoencoder):
         no effect without hidden layers.
 
     linear_skip : bool, default=True
-        Whether linear maps run parallel to the hidden layers of encoder and decoder,
-        so that the network starts as probabilistic PCA and learns what that cannot
+        Whether linear maps run parallel to the hidden layers of encoder and decoder, so
+        that the network starts as probabilistic PCA and learns what this model cannot
         represent. It has no effect without hidden layers.
 
     solver : {"adam", "sgd"}, default="adam"
@@ -266,7 +268,7 @@ class VariationalAutoencoder(MatrixAutoencoder):
 
     n_active_units_ : int
         Number of components whose posterior mean has a variance above 0.01 over up to
-        4096 training rows [4]_. The others carry nothing.
+        4096 training rows [4]_. The others carry no information.
 
     hidden_layer_sizes_ : tuple of int
         Widths of the encoder's hidden layers.
@@ -354,10 +356,11 @@ class VariationalAutoencoder(MatrixAutoencoder):
       `early_stopping`, `validation_fraction`
     - run: `warm_start`, `checkpoint`, `device`, `random_state`, `verbose`
 
-    A row has the same log-likelihood wherever it stands and whatever is scored with it:
-    the codes that are drawn for it are a function of the row. Log-likelihoods are those
-    of a density for the "gaussian" likelihood: they may be positive, and change with
-    the units of the data by the logarithm of the units, for every column.
+    The log-likelihood of a row does not depend on its position or on the other rows,
+    because the codes that are drawn for it are a function of the row. For the
+    "gaussian" likelihood, log-likelihoods are logarithms of a density. They may be
+    positive. If a column is multiplied by a factor, they fall by the logarithm of the
+    factor.
 
     `partial_fit` keeps the initial weights of the first part, and holds nothing out.
 
@@ -617,15 +620,16 @@ class VariationalAutoencoder(MatrixAutoencoder):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix, frame} of shape (n_samples, n_features) or \
-                Blocks
+        X : {array-like, sparse matrix, frame} of shape (n_samples, n_features), \
+                collection or Blocks
             Training data: numbers, none missing. A batch of
-            sparse data is made dense, the rest stays sparse. Memory-mapped data and
-            :class:`Blocks` are never loaded as a whole.
+            sparse data is made dense, the rest stays sparse. Memory-mapped data,
+            :ref:`collections <collections>`, as of Dask, and :class:`Blocks` are never
+            loaded as a whole.
 
         y : Ignored
-            Not used by the fit. Callbacks receive it as the target, or `X`, which is
-            the target of an autoencoder, if it is None.
+            Not used by the fit. Callbacks receive it as the target. If it is None, they
+            receive `X`, which is the target of an autoencoder.
 
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows in the loss. None gives all rows the same weight.
@@ -741,9 +745,9 @@ class VariationalAutoencoder(MatrixAutoencoder):
             :meth:`transform`.
 
         std : ndarray of shape (n_samples, n_components), float32
-            Standard deviations of that distribution, a normal one with independent
-            components. It is 1, that of the prior, where a component says nothing
-            about a row.
+            Standard deviations of this distribution, which is normal with independent
+            components. If a component says nothing about a row, its standard deviation
+            is 1, as in the prior.
 
         Raises
         ------

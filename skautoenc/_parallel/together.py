@@ -34,11 +34,11 @@ _WAITING_BYTES = 2**28
 def train_together() -> parallel_config:
     """Train the fits of a search jointly, in a context.
 
-    Small networks spend most of a fit in overhead, which many networks share in a joint
-    step. Within the context, a search of scikit-learn (`GridSearchCV`,
-    `RandomizedSearchCV`, `cross_val_score` and similar functions) trains candidates of
-    the same architecture on folds of the same size in joint steps. The results are
-    those without the context, except for rounding.
+    In small networks, most of the time of a fit is the overhead of single steps. In a
+    joint step, many networks share this overhead. Within the context, a search of
+    scikit-learn (`GridSearchCV`, `RandomizedSearchCV`, `cross_val_score` and similar
+    functions) trains candidates of the same architecture on folds of the same size in
+    joint steps. The results are the same as without the context, except for rounding.
 
     Returns
     -------
@@ -61,9 +61,9 @@ def train_together() -> parallel_config:
     With ``n_jobs=2`` or more in the search, each of the processes trains its share
     jointly. They are processes of the joblib backend that is set outside, such as the
     workers of a Dask cluster: ``with parallel_config("dask"), train_together():``. An
-    interrupt from the keyboard ends the search. Fit times include the time
-    of waiting for other fits. Calls wait within `fit`, so a lock that is held during
-    `fit` and that other fits need blocks all of them.
+    interrupt from the keyboard ends the search. Fit times include the time of waiting
+    for other fits. Do not hold a lock during `fit` that other fits need: calls wait for
+    each other within `fit`, so all of them would be blocked.
 
     Examples
     --------

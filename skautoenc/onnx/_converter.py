@@ -11,9 +11,8 @@ from skl2onnx import update_registered_converter
 from skl2onnx.common.data_types import FloatTensorType, guess_proto_type
 from sklearn.utils.validation import check_is_fitted
 
-from .._estimators.fitted import FittedEstimator
 from .._persistence.saving import public_estimators
-from ._estimators import features
+from ._estimators import features, refuse_without_graph
 from ._graph import OPSET, Graph
 
 
@@ -28,11 +27,7 @@ def _set_shape(operator: Any) -> None:
     """Set type and shape of an estimator's output."""
     estimator = operator.raw_operator
     check_is_fitted(estimator)
-    if not isinstance(estimator, FittedEstimator):
-        raise TypeError(
-            f"{type(estimator).__name__} cannot be exported to ONNX. Export the steps "
-            "before it, and load the estimator itself with skautoenc.load."
-        )
+    refuse_without_graph(estimator)
     n_rows = operator.inputs[0].get_first_dimension()
     operator.outputs[0].type.shape = [n_rows, estimator._model.n_features_out]
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from .._data.ranges import restored_type
+from .._estimators.fitted import FittedEstimator, ModelHolder
 from .._model.model import Model
 from .._model.patches import PatchFeatures, PatchModel
 from .._model.table import TableSide
@@ -23,6 +24,19 @@ from ._networks import decode, encode, thin_out
 from ._rows import forward, inverse, mean, restore, standardise, with_total
 
 _CPU = torch.device("cpu")
+
+
+def refuse_without_graph(estimator: object) -> None:
+    """Raise a TypeError for estimators of this package that no graph can replace."""
+    if isinstance(estimator, ModelHolder) and not isinstance(
+        estimator, FittedEstimator
+    ):
+        name = type(estimator).__name__
+        raise TypeError(
+            f"{name} cannot be exported to ONNX. If it is a step of a pipeline, export "
+            f"the steps before it. Keep the {name} itself with its save method, and "
+            "load it with skautoenc.load."
+        )
 
 
 @singledispatch

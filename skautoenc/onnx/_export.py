@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._data.ranges import restored_type
 from .._estimators.fitted import FittedEstimator
 from .._version import __version__
-from ._estimators import features, reconstruction
+from ._estimators import features, reconstruction, refuse_without_graph
 from ._graph import OPSET, Graph
 
 _OPSETS = [helper.make_opsetid("", OPSET)]
@@ -64,8 +64,8 @@ def to_onnx(
 
     Notes
     -----
-    Results equal those of the estimator up to float32 rounding. In a sparse code, an
-    activation close to the threshold may fall on the other side of it.
+    Results equal the results of the estimator up to float32 rounding. In a
+    sparse code, an activation close to the threshold may fall on the other side of it.
 
     Examples
     --------
@@ -87,6 +87,7 @@ def to_onnx(
     dtype = np.dtype(dtype)
     if dtype not in (np.float32, np.float64):
         raise ValueError(f"dtype must be float32 or float64, got {dtype.name}.")
+    refuse_without_graph(estimator)
     if not isinstance(estimator, FittedEstimator):
         raise TypeError(
             f"to_onnx takes a fitted autoencoder, got {type(estimator).__name__}. For "
