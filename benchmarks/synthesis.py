@@ -233,7 +233,9 @@ def score(
 def compare(folder: Path, names: list[str], models: list[str]) -> None:
     """Fit the rivals, and print the scores of all."""
     file = folder / "scores.csv"
-    lines = pd.read_csv(file).to_dict("records") if file.exists() else []
+    lines: list[Any] = []
+    if file.exists():
+        lines = pd.read_csv(file).to_dict("records")
     for name, model in product(names, models):
         if any((line["data"], line["model"]) == (name, model) for line in lines):
             continue
