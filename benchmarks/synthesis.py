@@ -243,7 +243,7 @@ def compare(folder: Path, names: list[str], models: list[str]) -> None:
             pd.read_csv(folder / f"{name}.{p}.csv") for p in ("train", "test")
         )
         words: list[Any] = [c for c in train if train[c].dtype.kind not in "if"]
-        line = {"data": name, "model": model}
+        line: dict[str, Any] = {"data": name, "model": model}
         drawn = folder / f"{name}.{'train' if model == 'real' else model}.csv"
         if not drawn.exists():
             start = time.process_time()
