@@ -301,8 +301,9 @@ def test_density_compares_methods(monkeypatch, capsys):
 
 def test_density_of_images(monkeypatch, capsys):
     X, y = load_digits(return_X_y=True)
-    rows = (X / 16).astype(np.float32), y
+    rows = (X[::2] / 16).astype(np.float32), y[::2]
     monkeypatch.setattr(density_images, "read", lambda folder, part: rows)
+    monkeypatch.setattr(density_images, "_C", (0.1,))
     monkeypatch.setattr(density_images, "_N_SAMPLES", 20)
     monkeypatch.setattr(density_images, "_N_BETWEEN", 10)
     density_images.print_bounds(Path(), [20], seed=0, seconds=100)

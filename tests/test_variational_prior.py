@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-from skautoenc import VariationalAutoencoder, load
+from skautoenc import Blocks, VariationalAutoencoder, load
+from skautoenc._objectives.variational import _agrees_with_autograd
 
 NAMES = "prior_weights_", "prior_means_", "prior_precisions_cholesky_"
 
@@ -105,6 +106,31 @@ def test_weights_choose_rows_of_the_mixture():
     mean = weighted.prior_weights_ @ weighted.prior_means_
     expected = weighted.transform(X[lower]).mean(axis=0)
     np.testing.assert_allclose(mean, expected, atol=0.2)
+
+
+@pytest.mark.filterwarnings("error", "ignore:The code is not used")
+@pytest.mark.parametrize("shape", [(2, 3), (3, 1), (7, 2), (80, 1)])
+def test_few_rows_and_columns_are_enough(shape):
+    _agrees_with_autograd.cache_clear()
+    X = np.random.default_rng(0).normal(size=shape)
+    X = np.vstack([X, X])
+    fitted = VariationalAutoencoder(
+        1, prior="mixture", hidden_layer_sizes=(4,), max_iter=2, random_state=0
+    ).fit(X)
+    assert np.isfinite(fitted.score(X))
+    assert fitted.sample(3).shape == (3, shape[1])
+    constant = clone(fitted).fit(np.zeros((20, 3)))
+    assert constant.prior_weights_ is None
+
+
+def test_a_stream_has_the_mixture_of_an_array():
+    X = clusters(900).astype(np.float32)
+    mixed = VariationalAutoencoder(
+        2, prior="mixture", max_iter=2, early_stopping=False, random_state=0
+    )
+    stream = Blocks(lambda: (X[start : start + 300] for start in range(0, 900, 300)))
+    expected = clone(mixed).fit(X).score_samples(X)
+    np.testing.assert_array_equal(clone(mixed).fit(stream).score_samples(X), expected)
 
 
 def test_copies_have_the_mixture(mixed, tmp_path):

@@ -153,12 +153,12 @@ class VariationalAutoencoder(MatrixAutoencoder):
         reconstructions, but worse densities and samples.
 
     linear_weight : float in [0, 1), default=0.001
-        Weight in the density of the linear model that the fit starts from: a row is
-        drawn from this model with that probability, and otherwise from the network.
-        Far from all training rows the density of the network may be far too low. With
-        0.001 no row is less likely than under probabilistic PCA by more than 6.9 nats,
-        -log(0.001). It has no effect on training, nor for likelihoods other than
-        "gaussian".
+        Weight in the density of the linear model that the fit starts from, with heavy
+        tails (a t-distribution with 3 degrees of freedom) [5]_: a row is drawn from it
+        with that probability, and otherwise from the network. Far from all training
+        rows the density of the network may be far too low, and one such row can cost
+        more than all others gain. It has no effect on training, before the first
+        epoch, and for likelihoods other than "gaussian".
 
     n_importance_samples : int, default=50
         Number of codes that :meth:`score_samples` draws for each row. The result is a
@@ -373,6 +373,8 @@ class VariationalAutoencoder(MatrixAutoencoder):
        variational framework", ICLR 2017.
     .. [4] Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders", ICLR
        2016.
+    .. [5] Archambeau, Delannay and Verleysen, "Robust probabilistic projections", ICML
+       2006.
 
     Examples
     --------
@@ -830,7 +832,7 @@ class VariationalAutoencoder(MatrixAutoencoder):
             int(n_samples),
             seed,
             add_noise=add_noise,
-            linear_weight=float(self.linear_weight),
+            linear_weight=self._linear_weight,
         )
         return self._as_frame(rows, rows)
 
@@ -909,8 +911,13 @@ class VariationalAutoencoder(MatrixAutoencoder):
             self._model,
             matrix,
             int(self.n_importance_samples),
-            linear_weight=float(self.linear_weight),
+            linear_weight=self._linear_weight,
         )
+
+    @property
+    def _linear_weight(self) -> float:
+        """Weight of the linear model; before the first epoch the network is one."""
+        return float(self.linear_weight) if self.n_iter_ else 0.0
 
     @property
     def noise_variance_(self) -> Any:

@@ -144,9 +144,11 @@ def learn_prior(
     -------
     CodePrior or None
         The mixture, which contains the standard normal distribution; None if held-out
-        codes are more likely under that distribution alone.
+        codes are more likely under that distribution alone, or for fewer than 10 rows.
     """
     codes = _codes(network, objective, rows)  # (n_draws, n, n_components)
+    if codes.shape[1] < 2 * _ROWS_EACH:
+        return None
     if held_out is not None:
         others = _codes(network, objective, held_out)
     else:
@@ -179,7 +181,7 @@ def _growing(
     """
     number, highest, n_worse = 1, -math.inf, 0
     normal = _log_normal(others) + math.log(_NORMAL)
-    while number <= min(_MOST_COMPONENTS, max(n_rows // _ROWS_EACH, 1)):
+    while number <= min(_MOST_COMPONENTS, n_rows // _ROWS_EACH):
         mixture = GaussianMixture(
             number,
             covariance_type=kind,

@@ -213,7 +213,8 @@ class VariationalObjective:
         config = network.config
         kernels = {name: config[name] for name in _SELECT_KERNELS}
         n_hidden = min(len(config["hidden_layer_sizes"]), 2)
-        is_single = config["n_dispersions"] == 1
+        # One column has one dispersion, which may still vary.
+        is_single = config["n_dispersions"] == 1 and not config["varies"]
         if not _agrees_with_autograd(n_hidden, is_single=is_single, **kernels):
             return None
         return BoundBackward(network, self.likelihood, self.kl_weight, generator)
