@@ -122,7 +122,7 @@ def test_new_rows_are_drawn_without_temperatures(noisy, monkeypatch, tmp_path):
     again = skautoenc.load(tmp_path / "file").sample(500, random_state=0)
     assert (np.isclose(rows["b"], again["b"])).mean() > 0.9
     assert (rows["word"] == again["word"]).mean() > 0.9
-    assert np.isclose(imputed, draw_b(transformer, train)).mean() < 0.5
+    assert np.isclose(imputed, draw_b(transformer, train)).mean() < 0.75
 
 
 def draw_b(transformer, rows):
