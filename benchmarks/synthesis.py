@@ -1,7 +1,7 @@
 """New rows of tables against those of TVAE, CTGAN, a Gaussian copula and SMOTE.
 
 The rivals need other versions of pandas, so that they run in an environment of their
-own, with ``pip install ctgan copulas sdmetrics scikit-learn``::
+own, with ``pip install ctgan sdmetrics scikit-learn``::
 
     python -m benchmarks.synthesis folder        # where skautoenc is installed
     python benchmarks/synthesis.py folder        # where the rivals are installed
@@ -27,8 +27,8 @@ nearer
     (0.5 is ideal, 1 is copying).
 
 "real" are the held-out rows in shapes and pairs, and the training rows in the others.
-SMOTE draws a point on the line from a row to one of its five nearest neighbours, with
-the categories of one of the two.
+The copula has the margins of the training rows. SMOTE draws a point on the line from a
+row to one of its five nearest neighbours, with the categories of one of the two.
 """
 
 import argparse
@@ -91,26 +91,7 @@ def make_rival(model: str, train: pd.DataFrame, words: list[Any]) -> pd.DataFram
     if model == "SMOTE":
         return interpolate(train, words)
     if model == "copula":
-        from copulas.multivariate import GaussianMultivariate
-
-        # Categories are intervals of a uniform number, as SDV has them.
-        coded, levels, generator = train.copy(), {}, np.random.default_rng(0)
-        for name in words:
-            shares = train[name].astype(str).value_counts(normalize=True)
-            ends = shares.cumsum()
-            levels[name] = ends
-            place = train[name].astype(str)
-            width = place.map(shares).to_numpy(float)
-            coded[name] = place.map(ends).to_numpy(float) - width * generator.random(
-                len(train)
-            )
-        copula = GaussianMultivariate(random_state=0)
-        copula.fit(coded.astype(float))
-        rows: pd.DataFrame = copula.sample(len(train))
-        for name, ends in levels.items():
-            found = np.searchsorted(ends.to_numpy(), rows[name].clip(0, 1 - 1e-9))
-            rows[name] = ends.index[np.minimum(found, len(ends) - 1)]
-        return rows
+        return draw_from_copula(train, words)
     import ctgan
 
     rival = getattr(ctgan, model)(epochs=300)
@@ -119,6 +100,31 @@ def make_rival(model: str, train: pd.DataFrame, words: list[Any]) -> pd.DataFram
     rival.fit(train, discrete_columns=words)
     drawn: pd.DataFrame = rival.sample(len(train))
     return drawn
+
+
+def draw_from_copula(train: pd.DataFrame, words: list[Any]) -> pd.DataFrame:
+    """Return rows of a Gaussian copula, with the margins of the rows."""
+    from scipy.special import ndtr, ndtri
+
+    generator = np.random.default_rng(0)
+    n = len(train)
+    margins, scores = {}, []
+    for name in train:
+        values = train[name]
+        ordered = values.value_counts().index if name in words else np.unique(values)
+        codes = pd.Index(ordered).get_indexer(pd.Index(values))
+        # Equal values are in random order.
+        order = np.lexsort([generator.random(n), codes])
+        margins[name] = values.to_numpy()[order]
+        scores.append(ndtri((order.argsort() + 0.5) / n))
+    drawn = generator.multivariate_normal(np.zeros(len(scores)), np.corrcoef(scores), n)
+    places = np.minimum((ndtr(drawn) * n).astype(int), n - 1)  # (n, n_columns)
+    return pd.DataFrame(
+        {
+            name: margins[name][place]
+            for name, place in zip(train, places.T, strict=True)
+        }
+    )
 
 
 def interpolate(train: pd.DataFrame, words: list[Any]) -> pd.DataFrame:
