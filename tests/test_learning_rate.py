@@ -521,8 +521,8 @@ DEAR = [each for each in ARRAYS if each.width > 512 or each.data == "digits"]
 SLOW = [each for each in ARRAYS if each not in QUICK + DEAR]
 
 
-# With the seed of the benchmark, noise stops this fit at epoch 35 of 50, and those at the
-# two lower rates. With another seed, none stops, and all end alike.
+# With the seed of the benchmark, noise stops this fit at epoch 35 of 50, and those at
+# the two lower rates. With another seed, none stops, and all end alike.
 STOPPED = rates.Combination("cancer", "gelu", False, 2, 512, "batch", 32)
 
 
