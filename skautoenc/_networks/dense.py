@@ -178,14 +178,14 @@ class DenseAutoencoder(Autoencoder):
             return self.learning_rate, {}
         kind = self.config["activation"], self.config["normalization"]
         has_skip = self.projection is not None
-        sizes = self.config["hidden_layer_sizes"]
+        sizes, numbers = self.config["hidden_layer_sizes"], self._numbers_of_inputs()
         rate = base_rate(*kind, has_skip=has_skip)
         width: float = full_width(*kind, has_skip=has_skip, n_layers=len(sizes))
         if len(sizes) == 1 and not has_skip:
             # The outputs of wide layers take the same steps as before.
             share = unit_share(kind[0], sizes[0])
             rate, width = rate * share, width / share
-        return rate, rate_factors(self._numbers_of_inputs(), width)
+        return rate, rate_factors(numbers, width)
 
     def safe_factors(self, learning_rate: float) -> dict[Tensor, float]:
         """Return factors for wide rectified layers that the rate would kill."""
