@@ -218,6 +218,12 @@ class NumberColumn:
             found.highest = max(self.highest, highest)
         return found
 
+    def rescaled(self, mean: float, scale: float) -> NumberColumn:
+        """Return a copy with the mean and the scale of more rows than `fit` had."""
+        found = copy.copy(self)
+        found.mean, found.scale = mean, scale
+        return found
+
     def _range(self, values: Any, known: Floats) -> tuple[float, float]:
         """Return the lowest and highest value; `known` holds the values as floats."""
         lowest, highest = float(known.min()), float(known.max())
@@ -231,7 +237,7 @@ class NumberColumn:
         return int(values.min()), int(values.max())
 
     def _to_numbers(self, values: Any) -> Floats:
-        if not _is_numeric(values) and _is_missing(values):
+        if not _is_numeric(values) and is_missing(values):
             return np.full(len(values), np.nan)
         try:
             if not isinstance(values, np.ndarray):
@@ -351,10 +357,14 @@ class DateColumn:
         return self._encode_moments(self.to_floats(values))
 
     def _encode_moments(self, moments: Floats) -> Floats:
-        lengths = [_YEAR, 7 * _DAY] + [_DAY] * self.has_times
-        angles = 2 * np.pi * moments[:, None] / np.array(lengths)
+        angles = 2 * np.pi * moments[:, None] / np.array(self.lengths)
         times = self._time.encode(moments)
         return np.column_stack([times, np.sin(angles), np.cos(angles)])
+
+    @property
+    def lengths(self) -> list[float]:
+        """Lengths of the circles on which dates have a position, in microseconds."""
+        return [_YEAR, 7 * _DAY] + [_DAY] * self.has_times
 
     @property
     def n_extras(self) -> int:
@@ -436,6 +446,12 @@ class DateColumn:
         found._time = self._time.widened(self._moments(values))
         return found
 
+    def rescaled(self, mean: float, scale: float) -> DateColumn:
+        """Return a copy with the mean and the scale of more rows than `fit` had."""
+        found = copy.copy(self)
+        found._time = self._time.rescaled(mean, scale)
+        return found
+
     def written_as(self, values: Any) -> DateColumn:
         """Return a column that decodes dates in the format of other values."""
         if not self.is_text:
@@ -486,7 +502,7 @@ class DateColumn:
     def _moments(self, values: Any) -> Floats:
         """Return points in time as microseconds since 1970."""
         is_date = _has_dates(values)
-        if not is_date and _is_missing(values):
+        if not is_date and is_missing(values):
             return np.full(len(values), np.nan)
         if self.is_text:
             return self._read(values)
@@ -580,12 +596,20 @@ class CategoryColumn:
 
     def fit(self, values: Any, weights: Floats | None) -> CategoryColumn:
         """Learn the categories."""
-        objects = as_objects(values)
-        with _naming_unhashable(self.name, objects):
-            codes, levels = pd.factorize(objects)
+        codes, levels = self.factorize(as_objects(values))
         seen = codes >= 0
         share = None if weights is None else weights[seen]
         counts = np.bincount(codes[seen], share, minlength=len(levels))
+        return self.learn(levels, counts)
+
+    def factorize(self, objects: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return codes, -1 for missing values, and the levels that they stand for."""
+        with _naming_unhashable(self.name, objects):
+            codes, levels = pd.factorize(objects)
+        return codes, levels
+
+    def learn(self, levels: NDArray[Any], counts: NDArray[Any]) -> CategoryColumn:
+        """Learn categories from their frequencies, in the order of their first rows."""
         # Names decide among equally frequent categories, not the order of the rows.
         order = np.lexsort((np.array(list(map(str, levels)), dtype=str), -counts))
         least = self.min_frequency or 0
@@ -764,7 +788,7 @@ def _is_numeric(values: Any) -> bool:
     return bool(values.dtype.is_numeric())
 
 
-def _is_missing(values: Any) -> bool:
+def is_missing(values: Any) -> bool:
     """Whether a column has no values at all.
 
     Such a column has no type of its own: file readers make it floats or objects.

@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
 from .._warnings import warn
+from .blocks import Blocks
 from .cells import find_fault, unmasked
 from .columns import CategoryColumn, DateColumn, NumberColumn, Table
 from .explain import (
@@ -32,6 +33,7 @@ def check_columns(
     X: Any,
     *,
     table: Table | None = None,
+    reset: bool | None = None,
     min_rows: int = 1,
     only_numbers: bool = True,
 ) -> Columns:
@@ -44,8 +46,10 @@ def check_columns(
     X : frame or array-like of shape (n_samples, n_features)
         The data.
     table : Table, optional
-        The fitted table, to compare with. Without it, the attributes of the estimator
-        are set.
+        The fitted table, to compare with.
+    reset : bool, optional
+        Whether the attributes of the estimator are set; by default, if there is no
+        fitted table.
     min_rows : int, default=1
         Minimum number of rows.
     only_numbers : bool, default=True
@@ -58,19 +62,22 @@ def check_columns(
     TypeError
         If `X` is not data, but something that yields data.
     """
+    if isinstance(X, Blocks):
+        X.__array__()  # Raises the error that says where blocks can be passed.
     refuse_unread(X)
+    reset = table is None if reset is None else reset
     if not hasattr(X, "columns"):
         return Columns(
             _check_array(
                 estimator,
                 X,
-                reset=table is None,
+                reset=reset,
                 dtype="numeric" if only_numbers else None,
                 min_rows=min_rows,
             )
         )
     columns = Columns(X)
-    validate_data(estimator, columns.native, reset=table is None, skip_check_array=True)
+    validate_data(estimator, columns.native, reset=reset, skip_check_array=True)
     if columns.n_rows < min_rows:
         raise ValueError(
             f"Found array with {columns.n_rows} sample(s) (shape="

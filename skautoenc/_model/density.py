@@ -79,13 +79,15 @@ def log_likelihood(
     here = model.where_the_network_is()
     network = _network_of(here)
     likelihood = likelihood_of(here.side, network.config)
+    prior = here.code.prior
+    log_ratio = None if prior is None else prior.log_ratio
     n_features = here.side.width
 
     def bound_by(n_draws: int) -> RowMap:
         noise = Noise(n_draws, n_features, here.n_components, here.side.device)
 
         def bound(batch: Tensor) -> Tensor:
-            found = importance_bound(network, likelihood, batch, noise)
+            found = importance_bound(network, likelihood, batch, noise, log_ratio)
             return _with_linear(network, found, batch, linear_weight).unsqueeze(1)
 
         return bound
@@ -143,14 +145,17 @@ def draw(
     """
     side, width = model.side.to(_CPU), model.n_components
     generator = torch.Generator("cpu").manual_seed(seed)
-    code = torch.randn(n_samples, width, generator=generator, dtype=torch.float32)
+    if model.code.prior is None:
+        code = torch.randn(n_samples, width, generator=generator, dtype=torch.float32)
+    else:
+        code = model.code.prior.draw(n_samples, generator)
     if not add_noise:
         return side.restore(model.decode(code.numpy()))
     likelihood = likelihood_of(side, model.network.config)
     outputs, dispersion = _decoded(model, code)
     with one_thread(_CPU):
         rows = likelihood.draw(outputs, dispersion, generator)
-        _replace_by_linear(_network_of(model), rows, code, linear_weight, generator)
+        _replace_by_linear(_network_of(model), rows, linear_weight, generator)
     restored = side.restore(rows.numpy())
     return np.rint(restored) if likelihood.is_discrete else restored
 
@@ -158,7 +163,6 @@ def draw(
 def _replace_by_linear(
     network: VariationalNetwork,
     rows: Tensor,
-    code: Tensor,
     share: float,
     generator: torch.Generator,
 ) -> None:
@@ -167,9 +171,8 @@ def _replace_by_linear(
         return
     uniform = torch.rand(len(rows), generator=generator, dtype=torch.float32)
     chosen = uniform < share
-    noise = torch.empty_like(rows[chosen]).normal_(generator=generator)
     linear = copy.deepcopy(network.linear).to(_CPU)
-    rows[chosen] = linear.decode(code[chosen]) + linear.noise.sqrt() * noise
+    rows[chosen] = linear.draw(int(chosen.sum()), generator)
 
 
 def _decoded(model: VariationalModel, code: Tensor) -> tuple[Tensor, Tensor]:

@@ -281,23 +281,27 @@ def learn_table_side(
         Key of `LOSSES`.
     """
     n_levels = table.layout.n_levels
-    codes = data.matrix[:, data.matrix.shape[1] - len(n_levels) :]
-    codes = codes if data.index is None else codes[data.index]
-    deviances = [
-        _deviance(codes[:, number], count, data.weights)
-        for number, count in enumerate(n_levels)
-    ]
+    kind = np.int64 if data.weights is None else np.float64
+    counts = [np.zeros(count, dtype=kind) for count in n_levels]
+    n_read = 0
+    for rows in data.in_blocks() if n_levels else ():
+        weights = None
+        if data.weights is not None:
+            weights = data.weights[n_read : n_read + len(rows)]
+        n_read += len(rows)
+        codes = rows[:, rows.shape[1] - len(n_levels) :]
+        for number, found in enumerate(counts):
+            _count(codes[:, number], weights, found)
+    deviances = [entropy(found) for found in counts]
     return TableSide(table, schema, _make_loss(loss, {}), loss, deviances)
 
 
-def _deviance(
-    codes: NDArray[np.float32], n_levels: int, weights: NDArray[Any] | None
-) -> float:
-    """Return the cross-entropy of categories under their own frequencies."""
-    seen = codes < n_levels
-    counts = np.bincount(
-        codes[seen].astype(np.int64),
-        weights=None if weights is None else weights[seen],
-        minlength=n_levels,
+def _count(
+    codes: NDArray[np.float32], weights: NDArray[Any] | None, counts: NDArray[Any]
+) -> None:
+    """Add the frequencies of codes of categories to `counts`."""
+    seen = codes < len(counts)
+    # One after the other: the sums do not depend on how rows are divided into blocks.
+    np.add.at(
+        counts, codes[seen].astype(np.int64), 1 if weights is None else weights[seen]
     )
-    return entropy(counts)

@@ -107,6 +107,9 @@ UNFITTED: Schema = {
 OPTIONAL = {
     "feature_names_in_",
     "row_total_",
+    "prior_weights_",
+    "prior_means_",
+    "prior_precisions_cholesky_",
     "_random_state",
     "_optimizer_state",
     *UNFITTED,
@@ -229,6 +232,7 @@ def _check_network(estimator: Any) -> None:
         _require(estimator.features_ != "stack", "features_")
     if isinstance(network, VariationalNetwork):
         _check_likelihood(network, estimator)
+        _check_prior(estimator)
     _check_code_whitening(estimator)
     _check_loss_constants(estimator)
     if hasattr(estimator, "mean_"):
@@ -246,6 +250,24 @@ def _check_likelihood(network: VariationalNetwork, estimator: Any) -> None:
     _require(network.config["likelihood"] == estimator.likelihood_, "likelihood_")
     for name in ("varies", "has_offset", "keeps_start"):
         _require(type(network.config[name]) is bool, "network_")
+
+
+def _check_prior(estimator: Any) -> None:
+    """Check that a mixture of codes is a distribution of codes of this width."""
+    weights = getattr(estimator, "prior_weights_", None)
+    names = "prior_means_", "prior_precisions_cholesky_"
+    if weights is None:
+        is_normal = all(getattr(estimator, name, None) is None for name in names)
+        _require(is_normal, "prior_weights_")
+        return
+    _require(len(weights) > 0 and bool((weights > 0).all()), "prior_weights_")
+    _require(math.isclose(weights.sum(), 1, abs_tol=1e-3), "prior_weights_")
+    n_mixed, width = len(weights), estimator.n_components_
+    for name, shape in zip(names, [(width,), (width, width)], strict=True):
+        found = getattr(estimator, name)
+        _require(found is not None and found.shape == (n_mixed, *shape), name)
+    volumes = np.linalg.slogdet(estimator.prior_precisions_cholesky_)[1]
+    _require(bool(np.isfinite(volumes).all()), names[1])
 
 
 def _check_preparation(estimator: Any) -> None:
