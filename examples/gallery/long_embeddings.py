@@ -50,7 +50,7 @@ for unit in often[:60:10]:
     strongest = np.argsort(-code[:, unit])[:10]
     typical = np.asarray(words[strongest].mean(axis=0) - words.mean(axis=0)).ravel()
     print(f"unit {unit}:", ", ".join(names[np.argsort(-typical)[:4]]))
-    print("   ", reviews[strongest[0]][:70])
+    print("   ", reviews[strongest[0]][:60])
 
 # %%
 # This is the output:
@@ -58,17 +58,17 @@ for unit in often[:60:10]:
 # .. code-block:: text
 #
 #    unit 43: tea, caffeine, drink, decaf
-#        The cinnamon vanilla herbal tea provides a refreshing scent and taste
+#        The cinnamon vanilla herbal tea provides a refreshing scent
 #    unit 104: treats, dogs, bones, dog
-#        This is a Fantastic toy for big or small dogs.  I got one as a gift fo
+#        This is a Fantastic toy for big or small dogs.  I got one as
 #    unit 24: food, dog, dogs, foods
-#        Like all the other Halo (Spot's Stew) Products, this new grain free ca
+#        Like all the other Halo (Spot's Stew) Products, this new gra
 #    unit 30: lemon, water, juice, peach
-#        Originally I bought this product to include in care packages I send to
+#        Originally I bought this product to include in care packages
 #    unit 109: tea, smell, leaves, lemon
-#        I was hunting for Gen Mai Cha when I stumbled upon another tea made bu
+#        I was hunting for Gen Mai Cha when I stumbled upon another t
 #    unit 75: olive, salad, oil, asked
-#        I looked high and low for over a year trying to find this salad dressi
+#        I looked high and low for over a year trying to find this sa
 #
 # Do other numbers have topics, too? For each number of the embedding, each principal
 # component and each unit, take the five texts with the highest values. The picture
