@@ -357,10 +357,14 @@ class DateColumn:
         return self._encode_moments(self.to_floats(values))
 
     def _encode_moments(self, moments: Floats) -> Floats:
-        lengths = [_YEAR, 7 * _DAY] + [_DAY] * self.has_times
-        angles = 2 * np.pi * moments[:, None] / np.array(lengths)
+        angles = 2 * np.pi * moments[:, None] / np.array(self.lengths)
         times = self._time.encode(moments)
         return np.column_stack([times, np.sin(angles), np.cos(angles)])
+
+    @property
+    def lengths(self) -> list[float]:
+        """Lengths of the circles on which dates have a position, in microseconds."""
+        return [_YEAR, 7 * _DAY] + [_DAY] * self.has_times
 
     @property
     def n_extras(self) -> int:

@@ -12,7 +12,6 @@ from .._data.ranges import restored_type
 from .._estimators.fitted import FittedEstimator, ModelHolder
 from .._model.model import Model
 from .._model.patches import PatchFeatures, PatchModel
-from .._model.table import TableSide
 from .._preparation.patches import (
     PatchEncoder,
     cut_patches,
@@ -79,13 +78,6 @@ def reconstruction(model: object, graph: Graph, values: str) -> str:
 @features.register
 def _(model: Model, graph: Graph, rows: str, dtype: np.dtype) -> str:
     side, code_map = model.side.to(_CPU), model.code.to(_CPU)
-    if isinstance(side, TableSide):
-        raise TypeError(
-            "TabularAutoencoderTransformer cannot be exported to ONNX: it takes "
-            "frames, whose strings, dates and missing values do not fit into a graph "
-            "of numbers. Encode the columns by scikit-learn's encoders and use "
-            "AutoencoderTransformer."
-        )
     if side.row_total is not None:
         rows = with_total(graph, rows, side.row_total, dtype)
     x = standardise(graph, rows, side.mean, side.scale, dtype)
