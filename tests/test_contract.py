@@ -83,9 +83,7 @@ ESTIMATORS = [
         ),
     ),
     VariationalAutoencoder(),
-    VariationalAutoencoder(
-        2, covariance_type="heteroscedastic", hidden_layer_sizes=(8,), max_iter=20
-    ),
+    VariationalAutoencoder(2, prior="mixture", hidden_layer_sizes=(8,), max_iter=20),
     AutoencoderOutlierDetector(),
     AutoencoderOutlierDetector(
         ConvAutoencoderTransformer(

@@ -312,7 +312,7 @@ def make_frame():
     )
 
 
-@pytest.mark.filterwarnings("ignore:Column 'numpy' holds nothing but numbers")
+@pytest.mark.filterwarnings("ignore:Column '(object|moment)' holds values of")
 @pytest.mark.parametrize("scaling", ["standard", "quantile"])
 def test_tables_of_pandas(scaling, path):
     frame = make_frame()

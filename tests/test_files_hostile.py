@@ -36,6 +36,7 @@ from skautoenc._networks.convolutional import ConvolutionalAutoencoder
 from skautoenc._networks.dense import DenseAutoencoder
 from skautoenc._persistence import files as _files
 from skautoenc._persistence import safetensors as _safetensors
+from skautoenc._persistence import schemas
 from skautoenc._persistence.hashes import check_hashes, check_hashes_of_pandas
 from skautoenc._persistence.plain import PLAIN_CODECS, CannotBeSaved, Reader, Writer
 from skautoenc._persistence.plain_frames import FRAME_CODECS
@@ -663,6 +664,37 @@ def test_large_models_are_loaded_without_being_applied(make, path):
     assert type(loaded) is type(estimator)
     loaded.save(path)
     assert path.read_bytes() == data
+
+
+MAPS = ["channels", "normalised channels", "many to many", "large image"]
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_an_image_takes_memory_in_proportion_to_what_may_be_loaded(name, path):
+    estimator = LARGE[name]()
+    estimator.save(path)
+    loaded = load_within_bounds(path, path.read_bytes())
+    use(load_within_bounds(path, originals()["convolutional"]))
+    with bounded_memory(4 * (10 * path.stat().st_size + 64 * MIB)):
+        use(loaded)
+
+
+@pytest.mark.parametrize(
+    ("image_shape", "channels"),
+    [((256, 256, 1), (1200, 2)), ((500, 500, 1), (500, 2)), ((2, 8000, 1), (5000, 1))],
+)
+def test_maps_that_no_file_justifies_are_refused(
+    image_shape, channels, path, monkeypatch
+):
+    estimator = of_maps(image_shape, channels, linear_skip=False)
+    with pytest.raises(ValueError, match=r"cannot be saved.*a feature map of one"):
+        estimator.save(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(schemas, "_MOST_BYTES", 2**40)
+        estimator.save(path)
+    with pytest.raises(ValueError, match=r"cannot be loaded: .*a feature map of one"):
+        skautoenc.load(path)
+    assert load_within_bounds(path, path.read_bytes()) is None
 
 
 def set_params(**changes):

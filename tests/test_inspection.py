@@ -707,6 +707,72 @@ def test_outliers_with_missing_values():
     assert texts == [["x\n(y)", "missing"], ["True", "2\n(2.5)"]]
 
 
+def test_outliers_among_images():
+    rng = np.random.default_rng(0)
+    images = np.linspace(0, 1, 8) + 0.1 * rng.normal(size=(60, 6, 8))
+    images[4, 2, 3] = 9.0
+    inner = ConvAutoencoderTransformer(2, max_iter=2, corruption_rate=0.1)
+    detector = AutoencoderOutlierDetector(inner, n_estimators=4, random_state=0)
+    detector.fit(images)
+    display = OutlierDisplay.from_estimator(detector, images, n_rows=2)
+    assert display.texts_ is display.image_ is display.columns_ is None
+    assert display.artists_.shape == (3, 2)
+    drawn, expected, surprise = [artist.get_array() for artist in display.artists_.T[0]]
+    found = detector.explain(images[[4]])
+    np.testing.assert_allclose(drawn, images[4])
+    np.testing.assert_allclose(expected, found.expected[0])
+    np.testing.assert_allclose(surprise, found.surprise[0])
+    assert surprise.argmax() == 2 * 8 + 3
+    # Equal shades are equal values, of rows and expected ones alike.
+    assert len({artist.get_clim() for artist in display.artists_[:2].flat}) == 1
+    assert display.artists_[2, 0].axes.get_xlabel() == "row 4"
+    labels = [artist.axes.get_ylabel() for artist in display.artists_[:, 0]]
+    assert labels == ["row", "expected", "surprise"]
+    display.figure_.canvas.draw()
+    assert display.artists_[0, 0].axes.get_window_extent().width > 20
+
+
+def test_outliers_drawn_as_images():
+    rows = np.arange(24.0).reshape(2, 12)
+    surprise = rows[::-1] / 4
+    display = OutlierDisplay([0, -1], -0.5, rows, surprise, rows, image_shape=(2, 2, 3))
+    display.plot()
+    assert display.artists_[0, 0].get_array().shape == (2, 2, 3)
+    # A pixel is as surprising as the most surprising of its channels.
+    shown = display.artists_[2, 0].get_array()
+    np.testing.assert_allclose(shown, surprise[0].reshape(2, 2, 3).max(axis=2))
+    for shape in ((3, 5), (12,)):
+        with pytest.raises(ValueError, match="image_shape must be"):
+            OutlierDisplay([0], 0, rows, rows, rows, image_shape=shape).plot()
+
+
+def test_outliers_of_many_columns():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(3, 300))
+    surprise = rng.uniform(0, 1, values.shape)
+    surprise[0, :40], surprise[0, 7], surprise[1, 250] = 3.0, 4.0, 2.0
+    names = [f"c{number}" for number in range(300)]
+    display = OutlierDisplay(
+        [0, -1], -0.5, values, surprise, values, feature_names=names
+    ).plot()
+    assert display.texts_.shape == (3, 20)
+    # The most surprising cell of each row is shown.
+    assert set(surprise.argmax(axis=1)) <= set(display.columns_)
+    labels = [label.get_text() for label in display.table_ax_.get_xticklabels()]
+    assert labels == [names[column] for column in display.columns_]
+    assert (display.columns_ < 40).sum() >= 18
+    assert display.texts_[0, list(display.columns_).index(7)].get_text().endswith(")")
+    assert display.figure_.get_size_inches().max() < 30
+
+
+def test_scores_of_a_row_that_is_far_off_are_drawn():
+    scores = np.append(np.random.default_rng(0).normal(size=400), -1e13)
+    display = OutlierDisplay(scores, -2.0, [[1.0]], [[1.0]], [[1.0]]).plot()
+    counts = [bar.get_height() for bar in display.histogram_ax_.patches]
+    assert len(counts) == 20
+    assert sum(counts) == 401
+
+
 def test_outliers_of_what_is_no_detector(rows_and_detector, monkeypatch):
     frame, detector = rows_and_detector
     with pytest.raises(NotFittedError):

@@ -28,7 +28,6 @@ from skautoenc import (
     ConvAutoencoderTransformer,
     PatchAutoencoderTransformer,
     SemiSupervisedAutoencoder,
-    TabularAutoencoderTransformer,
 )
 from skautoenc._networks.layers import ACTIVATIONS
 from skautoenc.onnx import to_onnx
@@ -373,14 +372,6 @@ def test_a_network_of_ones_own_is_refused(train_rows):
     estimator = AutoencoderTransformer(4, network=TwoLayers, **SHORT).fit(train_rows)
     for way in with_either(estimator, train_rows):
         with pytest.raises(TypeError, match=r"your own.*torch\.onnx\.export"):
-            way()
-
-
-def test_frames_are_refused(train_rows):
-    frame = pd.DataFrame({"x": train_rows[:50, 20], "y": ["a", "b"] * 25})
-    estimator = TabularAutoencoderTransformer(2, max_iter=2).fit(frame)
-    for way in with_either(estimator, frame):
-        with pytest.raises(TypeError, match=r"it takes frames.*AutoencoderTransformer"):
             way()
 
 

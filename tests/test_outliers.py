@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -257,7 +258,7 @@ def test_false_discoveries_are_few():
     assert np.mean(shares) < 0.25
     assert np.mean(found) > 0.8
     assert not detector.select_outliers(make_rows(50, seed=8)).all()
-    for rate in (0, 1, -0.1):
+    for rate in (0, 1, -0.1, np.nan):
         with pytest.raises(ValueError, match="false_discovery_rate"):
             detector.select_outliers(X, false_discovery_rate=rate)
 
@@ -304,19 +305,36 @@ def test_explain_names_the_cell(detector):
     assert 0.1 < usual < 2
 
 
-def test_explain_gives_frames_for_frames():
-    X = make_rows(200)
-    names = list("abcdef")
-    for frame in (
-        pd.DataFrame(X, columns=names, index=range(7, 207)),
-        pl.DataFrame(X, schema=names),
+@pytest.mark.parametrize("kind", ["numbers", "table"])
+def test_explain_gives_frames_for_frames(kind):
+    frame = make_frame(60).set_index(np.arange(7, 67))
+    if kind == "numbers":
+        frame = frame[["size"]].assign(other=make_rows(60)[:, 0])
+    names = list(frame.columns)
+    detector = AutoencoderOutlierDetector(n_estimators=4, random_state=0)
+    for other in (
+        frame,
+        pl.from_pandas(frame),
+        pa.Table.from_pandas(frame, preserve_index=False),
     ):
-        detector = AutoencoderOutlierDetector(random_state=0).fit(frame)
-        for found in detector.explain(frame[:5]):
-            assert type(found) is type(frame)
-            assert list(found.columns) == names
+        detector.fit(other)
+        few = other.slice(0, 5) if hasattr(other, "slice") else other[:5]
+        surprise, expected = detector.explain(few)
+        assert type(surprise) is type(expected) is type(other)
+        for found in (surprise, expected):
+            assert getattr(found, "column_names", list(found.columns)) == names
             if hasattr(found, "index"):
                 assert found.index.tolist() == list(range(7, 12))
+        # Surprise has the form of what is explained.
+        assert type(detector.explain(frame[:5]).surprise) is pd.DataFrame
+
+
+def test_rows_without_values_among_training_rows(recwarn):
+    frame = make_frame(100)
+    frame.iloc[:30] = np.nan
+    detector = AutoencoderOutlierDetector(n_estimators=4, random_state=0).fit(frame)
+    assert np.isfinite(detector.score_samples(frame)).all()
+    assert not recwarn.list
 
 
 # Tables
@@ -512,7 +530,7 @@ def test_fits_in_threads_have_the_same_bytes():
 
 def test_onnx_is_refused(detector):
     onnx = pytest.importorskip("skautoenc.onnx")
-    with pytest.raises(TypeError, match="got AutoencoderOutlierDetector"):
+    with pytest.raises(TypeError, match=r"cannot be exported.*its save method"):
         onnx.to_onnx(detector)
 
 

@@ -126,6 +126,19 @@ def test_convolutional(shape, normalization):
     read_all(estimator.fit(rows), rows)
 
 
+@pytest.mark.parametrize("limit", [96 * 64, 96 * 64 - 1])
+def test_images_with_large_maps_are_blocks_of_their_own(limit, monkeypatch):
+    monkeypatch.setattr(blocks, "_LARGEST_MAP", limit)
+    rows = draw(64)
+    estimator = ConvAutoencoderTransformer(3, hidden_channels=(4, 6), max_iter=1)
+    read_all(estimator.set_params(random_state=0).fit(rows), rows)
+    is_large = limit < 96 * 64
+    assert (estimator._model.blockwise.block.size == 1) == is_large
+    # Maps of dense networks are no larger than their weights.
+    dense = AutoencoderTransformer(100, max_iter=1).fit(rows)
+    assert dense._model.blockwise.block.size > 1
+
+
 @pytest.mark.parametrize(
     ("shape", "parameters"),
     [

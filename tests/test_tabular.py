@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skautoenc import TabularAutoencoderTransformer
 
+pytestmark = pytest.mark.filterwarnings("ignore:Column 'mixed' holds values of several")
 N = 400
 
 

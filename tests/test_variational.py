@@ -151,7 +151,50 @@ def test_training_does_not_end_below_pca():
     assert fitted.n_iter_ > 0
     X_test = np.random.default_rng(1).normal(size=(500, 6))
     expected = PCA(2).fit(X).score_samples(X_test)
-    np.testing.assert_allclose(fitted.score_samples(X_test), expected, atol=1e-4)
+    # But for the weight of the model with heavy tails.
+    np.testing.assert_allclose(fitted.score_samples(X_test), expected, atol=0.1)
+    alone = fitted.set_params(linear_weight=0).score_samples(X_test)
+    np.testing.assert_allclose(alone, expected, atol=1e-4)
+
+
+def test_rows_far_from_the_training_rows_cost_little(fitted):
+    X = curve(1000)
+    start = clone(fitted).set_params(max_iter=0).fit(X)
+    far = curve(200, seed=1)
+    far[:, 1] += np.linspace(-300, 300, 200)
+    for weight in (1e-3, 0.1):
+        fitted.set_params(linear_weight=weight)
+        # A t-distribution is below a normal one by little, and far above it far away.
+        lowest = start.score_samples(far) + np.log(weight) - 2
+        scores = fitted.score_samples(far)
+        assert (scores >= lowest).all()
+        assert scores.min() > -60
+        # Of usual rows, almost all of the density is the network's.
+        usual = fitted.score(X)
+        pure = fitted.set_params(linear_weight=0).score(X)
+        assert usual == pytest.approx(pure, abs=1.5 * weight + 1e-4)
+    # The network alone would go on where it has seen nothing.
+    worst = fitted.score_samples(far) - start.score_samples(far)
+    assert worst.min() < -1000
+    fitted.set_params(linear_weight=1e-3)
+
+
+def test_density_with_the_linear_model_is_one():
+    X = curve(300)[:, :2]
+    fitted = VariationalAutoencoder(
+        1, linear_weight=0.5, max_iter=30, random_state=0
+    ).fit(X)
+    axes = np.linspace(-12, 12, 241), np.linspace(-12, 16, 281)
+    grid = np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2)
+    total = np.exp(fitted.score_samples(grid)).sum() * 0.1**2
+    assert total == pytest.approx(1, abs=0.03)
+    # The draws are of the same density.
+    drawn = fitted.sample(4000, random_state=0)
+    entropy = -fitted.score(fitted.sample(4000, random_state=1))
+    assert -fitted.score(drawn) == pytest.approx(entropy, abs=0.1)
+    density = fitted.score_samples(grid)
+    expected = -(np.exp(density) * density).sum() * 0.1**2
+    assert entropy == pytest.approx(expected, abs=0.1)
 
 
 @pytest.mark.slow  # whole fits at defaults
@@ -223,6 +266,8 @@ def test_samples_are_like_the_rows(fitted, covariance_type):
     assert (drawn != fitted.sample(4000, random_state=1)).any()
     assert (fitted.sample() != fitted.sample()).any()
     smooth = fitted.sample(4000, random_state=0, add_noise=False)
+    # Rows of the linear model have codes of their own.
+    drawn = fitted.set_params(linear_weight=0).sample(4000, random_state=0)
     residual = (drawn - smooth).var(axis=0)
     if covariance_type == "spherical":
         np.testing.assert_allclose(residual, fitted.noise_variance_, rtol=0.1)

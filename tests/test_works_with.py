@@ -1,7 +1,7 @@
 """Other packages, as docs/works_with.md says to use them. Run with -m integrations.
 
 Each test is left out where its package is not installed:
-``pip install mlflow optuna skrub imbalanced-learn shap "dask[distributed]" ray``.
+``pip install mlflow optuna skrub imbalanced-learn shap "dask[distributed]" ray modin``.
 """
 
 import joblib
@@ -14,7 +14,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 
 import skautoenc
-from skautoenc import AutoencoderTransformer
+from skautoenc import AutoencoderTransformer, TabularAutoencoderTransformer
 
 pytestmark = [
     pytest.mark.integrations,
@@ -142,3 +142,16 @@ def test_ray(digits, expected):
     finally:
         ray.shutdown()
     np.testing.assert_array_equal(found.cv_results_["mean_test_score"], expected)
+
+
+def test_modin(monkeypatch):
+    monkeypatch.setenv("MODIN_ENGINE", "python")
+    modin = pytest.importorskip("modin.pandas")
+    z = np.sin(np.arange(40))
+    frame = pd.DataFrame({"x": z, "y": np.where(z > 0, "a", "b")})
+    frame = frame.mask(np.random.default_rng(0).random(frame.shape) < 0.2)
+    transformer = TabularAutoencoderTransformer(2, max_iter=1, random_state=0)
+    filled = transformer.fit(frame).impute(frame)
+    found = transformer.fit(modin.DataFrame(frame)).impute(modin.DataFrame(frame))
+    assert type(found) is modin.DataFrame
+    pd.testing.assert_frame_equal(found._to_pandas(), filled)

@@ -1,7 +1,8 @@
 """Make links to files outside this folder work on the site.
 
-Pages are also read where they lie in the repository, so they link to its other files by
-their paths there. Some of those files are pages of the site too.
+Pages are also read where they lie in the repository, so they link to its other files
+by their paths there. Some of these files are pages of the site too, and each example of
+the gallery becomes one.
 """
 
 import re
@@ -16,10 +17,13 @@ PAGES = {
 }
 LINK = re.compile(rf"\]\(\.\./({'|'.join(map(re.escape, PAGES))})")
 
+EXAMPLE = re.compile(r"\]\(\.\./examples/gallery/(\w+)\.py\)")
+
 
 def rewrite(_app: Sphinx, _page: str, source: list[str]) -> None:
     """Point links to the page that shows the file."""
-    source[0] = LINK.sub(lambda link: f"]({PAGES[link[1]]}", source[0])
+    text = LINK.sub(lambda link: f"]({PAGES[link[1]]}", source[0])
+    source[0] = EXAMPLE.sub(r"](auto_examples/\1.rst)", text)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -4,12 +4,12 @@ Do autoencoder features beat raw pixels and PCA?
 
 A linear classifier can only separate classes that are linearly separable in its
 features. This example trains the same classifier on raw pixels, on principal
-components, and on features of autoencoders that have learnt from the images without
-labels.
+components, and on the features of two autoencoders. The autoencoders learn from the
+images without labels.
 """
 
 # %%
-# 1,000 digits to learn from, and 797 others to test with.
+# There are 1,000 digits to learn from, and 797 others to test with.
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits
@@ -26,9 +26,9 @@ X_train, X_test, y_train, y_test = train_test_split(
 )
 
 # %%
-# `AutoencoderTransformer` is used like `PCA`. Without parameters it learns a code eight
-# times as wide as the image, of which a tenth is active at a time.
-# `PatchAutoencoderTransformer` learns such a code of small patches, and pools it.
+# `AutoencoderTransformer` is used like `PCA`. By default, it learns a sparse code that
+# is eight times as wide as the image. `PatchAutoencoderTransformer` learns such a code
+# of small patches, and pools it over the image.
 candidates = {
     "raw pixels": LogisticRegression(C=1, max_iter=2000),
     "PCA, 32 components": make_pipeline(
@@ -49,10 +49,10 @@ for name, value in accuracy.items():
     print(f"{name:25} {value:.3f}")
 
 # %%
-# How sure is that? With 797 test images, the standard error of an accuracy of 0.97 is
-# 0.006, so differences of a few images mean nothing. The long comparison in
-# ``examples/compare_features.py`` chooses all parameters by cross-validation, and tests
-# the differences.
+# Are these differences real? With 797 test images, the standard error of an accuracy of
+# 0.97 is 0.006. A difference of a few images therefore means nothing. The program
+# ``examples/compare_features.py`` makes a longer comparison: it chooses all parameters
+# by cross-validation, and tests the differences.
 error = [np.sqrt(value * (1 - value) / len(y_test)) for value in accuracy.values()]
 figure, ax = plt.subplots(figsize=(7, 2.5), layout="constrained")
 ax.errorbar(list(accuracy.values()), list(accuracy), xerr=error, fmt="o", capsize=3)

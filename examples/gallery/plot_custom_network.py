@@ -2,12 +2,14 @@
 A network of your own
 =====================
 
-If you know how your data come about, build this knowledge into the network. Pass a
-class of your own: scaling, training, early stopping, searches and files work as before.
+If you know how your data arise, you can build this knowledge into the network. Pass a
+class of your own to the estimator. Scaling, training, early stopping, searches and
+files work as with the built-in network.
 """
 
 # %%
-# Each row is a bump of random width at a random position of a circle of 48 points.
+# In this example, 48 points lie on a circle. Each row is a bump of random width at a
+# random position.
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
@@ -22,8 +24,9 @@ X = np.exp(width * (np.cos(angle - position) - 1))
 
 
 # %%
-# The class is called with the numbers of columns and components. It needs two methods:
-# `encode` may be any network, and `decode` here draws the bump that the code describes.
+# The class is called with the numbers of columns and components. It needs two methods,
+# `encode` and `decode`. Here, `encode` is an ordinary network. `decode` draws the bump
+# that the code describes.
 class Bumps(torch.nn.Module):
     def __init__(self, n_features, n_components, width=64):
         super().__init__()
@@ -45,7 +48,8 @@ class Bumps(torch.nn.Module):
 
 
 # %%
-# Both networks get three numbers: a position on a circle needs two, the width one.
+# Both networks have a code of three numbers. A position on a circle needs two of them,
+# and the width of the bump needs one.
 own = AutoencoderTransformer(
     3, network=Bumps, max_iter=150, learning_rate_init=0.02, random_state=0
 )
@@ -56,8 +60,8 @@ for name, estimator in {"own network": own, "built-in network": built_in}.items(
     print(f"{name}: {error:.4f} of the variance of new rows is left unexplained")
 
 # %%
-# The code of the own network has a meaning. Its first two numbers are the direction of
-# the bump, in rows that it has never seen.
+# The code of the own network has a meaning: its first two numbers are the direction of
+# the bump. The picture shows this for rows that the network has not seen.
 code = own.transform(X[1500:])
 found = np.arctan2(code[:, 1], code[:, 0]) % (2 * np.pi)
 figure, ax = plt.subplots(figsize=(4, 4), layout="constrained")
@@ -67,11 +71,11 @@ ax.set_ylabel("position by the code")
 plt.show()
 
 # %%
-# Further arguments of the class are parameters of the estimator: ``network__width`` is
-# the argument ``width``. Searches can run over it.
+# Each further argument of the class is a parameter of the estimator. The argument
+# ``width`` is the parameter ``network__width``. A search can run over it.
 search = GridSearchCV(own, {"network__width": [4, 64]}, cv=2).fit(X[:1500])
 print(search.cv_results_["mean_test_score"], search.best_params_)
 
 # %%
-# Pass the class, not an instance of it: clones of the estimator would share the trained
-# weights of an instance. See :doc:`/guide`.
+# Pass the class, not an instance of it. All clones of the estimator would share the
+# trained weights of an instance. See :doc:`/guide`.

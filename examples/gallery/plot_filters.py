@@ -7,8 +7,9 @@ what kind of code an autoencoder has learnt.
 """
 
 # %%
-# The code is wider than the image, so the network needs a rule that keeps it from
-# copying its input. Without hidden layers, its weights are the filters themselves.
+# A code that is wider than the image could copy it, so the network needs a rule that
+# prevents copying. The example compares five such rules. These networks have no hidden
+# layers, so their weights are the filters.
 import matplotlib.pyplot as plt
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
@@ -21,13 +22,13 @@ kinds = {
     "few rows for each unit (lifetime)": {"sparsity": "lifetime"},
     "few units for each row (topk)": {"sparsity": "topk"},
     "penalty (l1)": {"sparsity": "l1"},
-    "few rows, rows of equal contrast": {"normalize_rows": 0.5},
-    "few rows, noise to remove": {"corruption_rate": 0.5},
+    "lifetime, rows of equal contrast": {"normalize_rows": 0.5},
+    "lifetime, denoising": {"corruption_rate": 0.5},
 }
 
 # %%
-# Those of PCA extend over the whole image, and cancel each other. Those of sparse codes
-# are strokes, and parts of strokes: a digit is a sum of a few of them.
+# The components of PCA extend over the whole image, and cancel each other. The filters
+# of sparse codes are strokes and parts of strokes. A digit is a sum of a few of them.
 figure, axes = plt.subplots(2, 3, figsize=(9, 6.4), layout="constrained")
 FilterDisplay(PCA(36).fit(X).components_).plot(axes[0, 0])
 axes[0, 0].set_title("PCA")

@@ -2,12 +2,14 @@
 Compress images
 ===============
 
-How much of an image is left in eight numbers? PCA, a dense and a convolutional
-autoencoder compress the same images, and reconstruct images that they have not seen.
+How much of an image do eight numbers preserve? PCA, a dense autoencoder and a
+convolutional autoencoder learn from the same images. They then compress and reconstruct
+images that they have not seen.
 """
 
 # %%
-# The shape of the images follows from the array. `AutoencoderTransformer` takes rows.
+# `PCA` and `AutoencoderTransformer` take each image as a row of 64 pixels.
+# `ConvAutoencoderTransformer` also takes rows: it knows that 64 pixels are 8 x 8.
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits
@@ -21,7 +23,7 @@ rows = images.reshape(len(images), -1)
 train, shown = slice(12, None), slice(0, 12)
 
 # %%
-# Each has a code of eight numbers for the 64 pixels of an image.
+# Each code has eight numbers for the 64 pixels of an image.
 estimators = {
     "PCA": PCA(8, random_state=0),
     "dense": AutoencoderTransformer(8, random_state=0),
@@ -37,6 +39,6 @@ for ax, (name, estimator) in zip(axes, estimators.items(), strict=True):
 plt.show()
 
 # %%
-# The autoencoders start as PCA, and then learn what PCA cannot represent. On images
-# this small, dense and convolutional networks are about equal; on larger ones, the
-# convolutional one is clearly better. :doc:`/benchmarks` has the figures.
+# The autoencoders start as PCA, and then learn what PCA cannot represent. On such small
+# images, the dense and the convolutional network are about equal. On images of 28 x 28
+# pixels, the convolutional network is better: see :doc:`/benchmarks`.

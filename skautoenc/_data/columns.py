@@ -29,6 +29,7 @@ from .bins import Bins, learn_bins
 from .cells import first_fault, misread_row
 from .date_text import Forms, is_date_text, read_forms, write_dates
 from .frames import Columns, round_within
+from .objects import NumberForm, as_objects, read_number_form, write_numbers
 from .ranges import LARGEST
 
 Floats = NDArray[np.float64]
@@ -69,10 +70,16 @@ class NumberColumn:
         limit, as in older files.
     bins : Bins or None
         What the distribution of a value is predicted over, if it is.
+    form : str or None
+        Class of the numbers if they are objects or strings, see `NumberForm`.
+    places : int
+        Number of decimal places of these.
     """
 
     kind = "number"
     bins: Bins | None = None
+    form: str | None = None
+    places: int = 0
     lowest: float | None = None
     highest: float | None = None
 
@@ -90,6 +97,7 @@ class NumberColumn:
         self.quantiles: tuple[Floats, Floats] | None = None
         if self.is_empty:
             return self
+        self._learn_form(values)
         # Distinct values with counts: weights and repeated rows then give equal
         # results.
         known, inverse = np.unique(numbers[seen], return_inverse=True)
@@ -108,6 +116,23 @@ class NumberColumn:
         if self.scaling == "quantile":
             self.quantiles = _normal_quantiles(known, counts)
         return self
+
+    def _learn_form(self, values: Any) -> None:
+        """Learn how numbers in objects or strings are written."""
+        if isinstance(values, np.ndarray) or _is_numeric(values):
+            return
+        form = read_number_form(as_objects(values))
+        if form is None:
+            return
+        self.form, self.places = form
+        if form.form == "int":
+            self.is_integer = _are_of_64_bits(as_objects(values))
+
+    def written(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return decoded values as objects like those of `fit`, if it had objects."""
+        if self.form is None or self.is_empty:
+            return values
+        return write_numbers(values, NumberForm(self.form, self.places))
 
     def encode(self, values: Any) -> Floats:
         """Convert values to scaled numbers, (n,); missing values are NaN."""
@@ -193,17 +218,26 @@ class NumberColumn:
             found.highest = max(self.highest, highest)
         return found
 
+    def rescaled(self, mean: float, scale: float) -> NumberColumn:
+        """Return a copy with the mean and the scale of more rows than `fit` had."""
+        found = copy.copy(self)
+        found.mean, found.scale = mean, scale
+        return found
+
     def _range(self, values: Any, known: Floats) -> tuple[float, float]:
         """Return the lowest and highest value; `known` holds the values as floats."""
         lowest, highest = float(known.min()), float(known.max())
         if not self.is_integer:
             return lowest, highest
-        if max(-lowest, highest) < _EXACT or not _is_numeric(values):
+        if max(-lowest, highest) < _EXACT:
             return int(lowest), int(highest)
+        if not _is_numeric(values):
+            whole = _integers(as_objects(values))
+            return min(whole), max(whole)
         return int(values.min()), int(values.max())
 
     def _to_numbers(self, values: Any) -> Floats:
-        if not _is_numeric(values) and _is_missing(values):
+        if not _is_numeric(values) and is_missing(values):
             return np.full(len(values), np.nan)
         try:
             if not isinstance(values, np.ndarray):
@@ -230,6 +264,18 @@ class NumberColumn:
                 "Replace it by a number or a missing value.",
             )
         return numbers
+
+
+def _integers(objects: NDArray[Any]) -> list[int]:
+    """Return the integers among objects that are integers, strings of such or None."""
+    return [int(value) for value in objects[~pd.isna(objects)]]
+
+
+def _are_of_64_bits(objects: NDArray[Any]) -> bool:
+    """Whether a type of 64 bits holds all integers of a column."""
+    whole = _integers(objects)
+    lowest, highest = min(whole), max(whole)
+    return lowest >= -(2**63) and highest < (2**63 if lowest < 0 else 2**64)
 
 
 def _place_of_fault(values: Any) -> str:
@@ -311,10 +357,14 @@ class DateColumn:
         return self._encode_moments(self.to_floats(values))
 
     def _encode_moments(self, moments: Floats) -> Floats:
-        lengths = [_YEAR, 7 * _DAY] + [_DAY] * self.has_times
-        angles = 2 * np.pi * moments[:, None] / np.array(lengths)
+        angles = 2 * np.pi * moments[:, None] / np.array(self.lengths)
         times = self._time.encode(moments)
         return np.column_stack([times, np.sin(angles), np.cos(angles)])
+
+    @property
+    def lengths(self) -> list[float]:
+        """Lengths of the circles on which dates have a position, in microseconds."""
+        return [_YEAR, 7 * _DAY] + [_DAY] * self.has_times
 
     @property
     def n_extras(self) -> int:
@@ -375,6 +425,10 @@ class DateColumn:
         found[np.isnat(dates)] = None
         return found
 
+    def written(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return decoded dates, which are already in the form of those of `fit`."""
+        return values
+
     def _round(self, moments: Floats) -> Floats:
         """Round to whole seconds or days, within the range of `fit`."""
         unit = 1e6 if self.has_times else _DAY
@@ -390,6 +444,12 @@ class DateColumn:
         """Return a copy with a range that includes further dates."""
         found = copy.copy(self)
         found._time = self._time.widened(self._moments(values))
+        return found
+
+    def rescaled(self, mean: float, scale: float) -> DateColumn:
+        """Return a copy with the mean and the scale of more rows than `fit` had."""
+        found = copy.copy(self)
+        found._time = self._time.rescaled(mean, scale)
         return found
 
     def written_as(self, values: Any) -> DateColumn:
@@ -442,7 +502,7 @@ class DateColumn:
     def _moments(self, values: Any) -> Floats:
         """Return points in time as microseconds since 1970."""
         is_date = _has_dates(values)
-        if not is_date and _is_missing(values):
+        if not is_date and is_missing(values):
             return np.full(len(values), np.nan)
         if self.is_text:
             return self._read(values)
@@ -536,12 +596,20 @@ class CategoryColumn:
 
     def fit(self, values: Any, weights: Floats | None) -> CategoryColumn:
         """Learn the categories."""
-        objects = as_objects(values)
-        with _naming_unhashable(self.name, objects):
-            codes, levels = pd.factorize(objects)
+        codes, levels = self.factorize(as_objects(values))
         seen = codes >= 0
         share = None if weights is None else weights[seen]
         counts = np.bincount(codes[seen], share, minlength=len(levels))
+        return self.learn(levels, counts)
+
+    def factorize(self, objects: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return codes, -1 for missing values, and the levels that they stand for."""
+        with _naming_unhashable(self.name, objects):
+            codes, levels = pd.factorize(objects)
+        return codes, levels
+
+    def learn(self, levels: NDArray[Any], counts: NDArray[Any]) -> CategoryColumn:
+        """Learn categories from their frequencies, in the order of their first rows."""
         # Names decide among equally frequent categories, not the order of the rows.
         order = np.lexsort((np.array(list(map(str, levels)), dtype=str), -counts))
         least = self.min_frequency or 0
@@ -625,19 +693,11 @@ class CategoryColumn:
         )
 
     def suggested_kind(self) -> str | None:
-        """Return "number" or "date" if all categories look like these."""
+        """Return "number" or "date" if all categories are strings of such."""
         levels = [*self.levels, *self.rare]
-        if not levels or any(isinstance(level, bool | np.bool_) for level in levels):
+        if not levels or not all(isinstance(level, str) for level in levels):
             return None
-        if all(isinstance(level, str) for level in levels):
-            return self._suggested_for_text(levels)
-        if all(isinstance(level, Real | Decimal) for level in levels):
-            return "number"
-        if not all(isinstance(each, datetime.date | np.datetime64) for each in levels):
-            return None
-        # A column of dates must not mix dates with and without time zones.
-        has_zone = {getattr(level, "tzinfo", None) is not None for level in levels}
-        return "date" if len(has_zone) == 1 else None
+        return self._suggested_for_text(levels)
 
     def _suggested_for_text(self, levels: list[str]) -> str | None:
         if is_date_text(levels):
@@ -658,6 +718,10 @@ class CategoryColumn:
             return np.full(len(numbers), None, dtype=object)
         found: NDArray[Any] = self.levels.to_numpy()[numbers.astype(np.int64)]
         return found
+
+    def written(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return decoded categories, which are those of `fit`."""
+        return values
 
 
 @contextmanager
@@ -724,7 +788,7 @@ def _is_numeric(values: Any) -> bool:
     return bool(values.dtype.is_numeric())
 
 
-def _is_missing(values: Any) -> bool:
+def is_missing(values: Any) -> bool:
     """Whether a column has no values at all.
 
     Such a column has no type of its own: file readers make it floats or objects.
@@ -742,18 +806,6 @@ def _to_float64(values: Any) -> Any:
         # Arrow does not cast integers that float64 does not hold exactly.
         return native.to_numpy(dtype=np.float64, na_value=np.nan)
     return values.cast(nw.Float64).to_numpy()
-
-
-def as_objects(values: Any) -> NDArray[Any]:
-    """Return a column as an array of objects, with missing values as they are."""
-    if isinstance(values, np.ndarray):
-        return values.astype(object)
-    native = values.to_native()
-    if isinstance(native, pd.Series):
-        return native.astype(object).to_numpy()
-    found = np.empty(len(values), dtype=object)
-    found[:] = values.to_list()
-    return found
 
 
 def _clipped(matrix: Floats) -> NDArray[np.float32]:
@@ -956,3 +1008,8 @@ class Table:
             else:
                 found.append(column.decode(numbers[:, place].astype(np.float64)))
         return found
+
+    def written(self, values: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        """Return decoded values in the form that they had in the frame of `fit`."""
+        pairs = zip(self.columns, values, strict=True)
+        return [column.written(found) for column, found in pairs]

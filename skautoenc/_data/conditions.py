@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .columns import CategoryColumn, Table, as_objects
+from .columns import CategoryColumn, Table
 from .frames import Columns
+from .objects import as_objects
 
 
 class Given(NamedTuple):

@@ -11,7 +11,12 @@ from scipy import sparse
 from torch.utils.data import DataLoader, Dataset
 
 from .cells import TABLES, describe, each_column, first_fault, misread_row
+from .partitions import read_collection
 
+_STREAMED = (
+    "AutoencoderTransformer, ConvAutoencoderTransformer, TabularAutoencoderTransformer "
+    "or VariationalAutoencoder"
+)
 _IMAGES = "ConvAutoencoderTransformer and PatchAutoencoderTransformer"
 
 
@@ -25,39 +30,62 @@ def refuse_unread(X: Any) -> None:
     """
     if isinstance(X, np.ndarray) and X.ndim == 0 and X.dtype == object:
         X = X.item()
+    name = type(X).__name__
+    refuse_delayed(X)
     if hasattr(X, "shape") or isinstance(X, list | tuple):
         return
-    name = type(X).__name__
     if X is None or isinstance(X, str | bytes | Set):
         raise TypeError(
             f"X is a {name}. Pass an array or a frame of shape (n_samples, n_features)."
         )
-    if hasattr(X, "collect"):
+    if read_collection(X) is not None:
+        how = "X.collect()" if hasattr(X, "collect") else "an array or a frame"
         advice = (
-            f"is a {name}, whose rows are not computed yet. Pass X.collect(), or, to "
-            "fit of AutoencoderTransformer, Blocks of collected parts."
+            f"is a {name}, whose rows are not in memory. Pass {how}, or one part at a "
+            "time, as iteration over Blocks(X) gives them. Methods fit of "
+            f"autoencoders of arrays, images and tables take a {name}."
         )
     elif isinstance(X, DataLoader):
         advice = (
-            f"is a {name}. Pass Blocks(X) to fit of AutoencoderTransformer or "
-            "ConvAutoencoderTransformer, and one batch at a time elsewhere."
+            f"is a {name}. Pass Blocks(X) to fit of {_STREAMED}, and one batch at a "
+            "time elsewhere."
         )
     elif isinstance(X, Dataset):
         advice = (
-            f"is a {name}. Pass an array of its rows, or, to fit of "
-            "AutoencoderTransformer or ConvAutoencoderTransformer, Blocks(X)."
+            f"is a {name}. Pass an array of its rows, or, to fit of {_STREAMED}, "
+            "Blocks(X)."
         )
     elif isinstance(X, Iterator):
         advice = (
             f"is a {name}, which can be read only once. Pass an array, or, to fit of "
-            "AutoencoderTransformer or ConvAutoencoderTransformer, Blocks of a "
-            "function that returns such an iterator anew."
+            f"{_STREAMED}, Blocks of a function that returns such an iterator anew."
         )
     elif isinstance(X, Mapping):
         advice = f"is a {name}. Pass a frame, such as pandas.DataFrame(X)."
     else:
         return
     raise TypeError(f"X {advice}")
+
+
+def refuse_delayed(X: Any) -> None:
+    """Raise a TypeError if `X` is lazy, but no array and no frame."""
+    kind = type(X)
+    name = kind.__name__
+    if hasattr(kind, "data_vars"):
+        raise TypeError(
+            f"X is a {name} of several arrays. Pass one of them, such as X['name'], "
+            "or X.to_dataarray() if they are to be put together."
+        )
+    if hasattr(kind, "to_frame") and hasattr(kind, "to_delayed"):
+        raise ValueError(
+            f"Expected 2D array, got a {name} of Dask instead. Pass X.to_frame() if "
+            "its values are one column."
+        )
+    if hasattr(kind, "__dask_graph__") and not hasattr(kind, "shape"):
+        raise TypeError(
+            f"X is a {name} of Dask. Pass an array or a frame of Dask, such as "
+            "dask.array.from_delayed(X, shape, dtype), or X.compute()."
+        )
 
 
 def advise_on_missing(what: str, row: int, label: Any) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
@@ -14,9 +13,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from .libraries import read_frame, to_library
+from .objects import as_objects, kind_of_objects, read_number_form, write_numbers
 from .plain_columns import PlainNumbers, is_exact, plain_places, read_plain
 
-_ARROW_TABLES = ("Table", "RecordBatch")
 # Advice on types that are not supported, by name.
 _WAYS_OUT = [
     ("Sparse", "Make it dense, with .sparse.to_dense()"),
@@ -52,10 +52,10 @@ class Schema:
 
     Parameters
     ----------
-    library : {"pandas", "polars"}
-        Library of the frame.
+    library : str
+        Library of the frame, one of `LIBRARIES`.
     types : dict
-        The library's type of each column, by its name.
+        Type of each column, by its name: one of polars, or else of pandas.
     as_arrow : bool, default=False
         Whether X was a pyarrow table, which is converted to a pandas frame.
     """
@@ -63,13 +63,6 @@ class Schema:
     library: str
     types: dict[Any, Any]
     as_arrow: bool = False
-
-
-def _is_arrow(X: Any) -> bool:
-    return any(
-        kind.__module__.startswith("pyarrow.") and kind.__name__ in _ARROW_TABLES
-        for kind in type(X).__mro__
-    )
 
 
 class Columns(Mapping[int, Any]):
@@ -83,9 +76,9 @@ class Columns(Mapping[int, Any]):
 
     def __init__(self, X: Any) -> None:
         self.is_frame = not isinstance(X, np.ndarray)
-        self.is_arrow = _is_arrow(X)
-        if self.is_arrow:
-            X = X.to_pandas(types_mapper=pd.ArrowDtype)
+        self.library = ""
+        if self.is_frame:
+            X, self.library = read_frame(X)
         self.native = X
         self._types = list(X.dtypes) if self.is_frame else []
         self._X = nw.from_native(X, eager_only=True) if self.is_frame else X
@@ -130,10 +123,10 @@ class Columns(Mapping[int, Any]):
 
     def take(self, chosen: NDArray[np.bool_]) -> Columns:
         """Return the columns of selected rows."""
-        is_polars = self.is_frame and not isinstance(self.native, pd.DataFrame)
+        is_polars = self.library == "polars"
         rows = self.native.filter(chosen) if is_polars else self.native[chosen]
         found = Columns(rows)
-        found.is_arrow = self.is_arrow
+        found.library = self.library
         return found
 
     @property
@@ -155,6 +148,8 @@ class Columns(Mapping[int, Any]):
         dtype = self[place].dtype
         if not self._is_taken(place, dtype):
             raise self._refuse_type(place)
+        if dtype == nw.Object:
+            return kind_of_objects(self[place])
         if _is_date(dtype):
             return "date"
         return "number" if dtype.is_numeric() else "category"
@@ -220,6 +215,10 @@ class Columns(Mapping[int, Any]):
             return False
         return self[place].dtype in (nw.String, nw.Object)
 
+    def has_zone(self, place: int) -> bool:
+        """Whether the type of a column is dates with a time zone."""
+        return getattr(self[place].dtype, "time_zone", None) is not None
+
     def has_missing(self, place: int) -> bool:
         """Whether a column of numbers has missing values."""
         values = self[place]
@@ -243,7 +242,7 @@ class Columns(Mapping[int, Any]):
         """Convert decoded values to values that the type of a column can hold.
 
         The type may differ from that in `fit`: integers need rounded values, and
-        objects may be strings or decimals.
+        objects may be strings, decimals or numbers of Python.
         """
         if not self.is_frame:
             return values
@@ -261,15 +260,16 @@ class Columns(Mapping[int, Any]):
 
     def as_given(self, frame: Any) -> Any:
         """Convert a pandas frame to the library of X."""
-        return _to_arrow(frame) if self.is_arrow else frame
+        return to_library(frame, self.library)
 
     def schema(self) -> Schema | None:
         """Return the schema of a frame, or None for an array."""
         if not self.is_frame:
             return None
-        is_pandas = isinstance(self.native, pd.DataFrame)
-        types = dict(self.native.dtypes if is_pandas else self.native.schema)
-        return Schema("pandas" if is_pandas else "polars", types, self.is_arrow)
+        is_polars = self.library == "polars"
+        types = dict(self.native.schema if is_polars else self.native.dtypes)
+        as_arrow = self.library == "pyarrow"
+        return Schema("pandas" if as_arrow else self.library, types, as_arrow)
 
 
 def _to_numbers(values: NDArray[Any]) -> NDArray[Any]:
@@ -284,29 +284,11 @@ def _to_numbers(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _like_objects(values: NDArray[Any], column: Any) -> NDArray[Any]:
-    """Convert numbers to strings or decimals if the column holds these.
-
-    They get the number of decimal places that the column has.
-    """
+    """Write numbers as objects of the class that the column holds."""
     if values.dtype.kind not in "iuf":
         return values
-    present = [each for each in column.to_list() if not pd.isna(each)]
-    kind = type(next(iter(present), None))
-    if not issubclass(kind, str | Decimal):
-        return values
-    exponents = [Decimal(str(each)).as_tuple().exponent for each in present]
-    places = -min([0, *(e for e in exponents if isinstance(e, int))])
-    found = np.full(len(values), None, dtype=object)
-    for row in np.flatnonzero(~np.isnan(values)):
-        # An integer would become a float, which may differ from it.
-        found[row] = kind(f"{Decimal(values[row].item()):.{places}f}")
-    return found
-
-
-def _to_arrow(frame: pd.DataFrame) -> Any:
-    import pyarrow as pa
-
-    return pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata()
+    form = read_number_form(as_objects(column))
+    return values if form is None else write_numbers(values, form)
 
 
 def round_within(values: NDArray[Any], lowest: int, highest: int) -> NDArray[Any]:
@@ -428,7 +410,7 @@ def make_frame(
     frame = pd.DataFrame(columns)
     if index is not None:
         frame.index = index
-    return _to_arrow(frame) if schema.as_arrow else frame
+    return to_library(frame, "pyarrow" if schema.as_arrow else schema.library)
 
 
 def make_array(values: Sequence[NDArray[Any]]) -> NDArray[Any]:
@@ -444,30 +426,6 @@ def _to_floats(values: NDArray[Any]) -> NDArray[Any]:
     pairs = zip(found.tolist(), values.tolist(), strict=True)
     outside = [abs(as_float) > abs(value) for as_float, value in pairs]
     return np.where(outside, np.nextafter(found, 0), found)
-
-
-def frame_like(values: NDArray[Any], original: Any) -> Any:
-    """Return values in the form of the data that they belong to.
-
-    Parameters
-    ----------
-    values : ndarray of shape (n_samples, n_features)
-        One number per cell; other shapes are returned unchanged.
-    original : frame, sparse matrix or array-like
-        A frame gives a frame with its names and index; an array of images gives one of
-        its shape.
-    """
-    if not isinstance(values, np.ndarray):
-        return values
-    if isinstance(original, pd.DataFrame):
-        return pd.DataFrame(values, index=original.index, columns=original.columns)
-    if hasattr(original, "columns"):
-        import polars as pl
-
-        return pl.DataFrame(values, schema=list(original.columns))
-    if isinstance(original, np.ndarray) and original.ndim > 2:
-        return values.reshape(original.shape)
-    return values
 
 
 def fill_gaps(
@@ -494,7 +452,8 @@ def fill_gaps(
     library = "pandas" if isinstance(frame, pd.DataFrame) else "polars"
     fill = _fill_pandas if library == "pandas" else _fill_polars
     types: list[Any] = [None] * len(gaps)
-    if schema is not None and schema.library == library:
+    is_polars = library == "polars"
+    if schema is not None and (schema.library == "polars") == is_polars:
         types = list(schema.types.values())
     found = frame.copy() if library == "pandas" else frame.clone()
     for place, (gap, filling) in enumerate(zip(gaps, values, strict=True)):

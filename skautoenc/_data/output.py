@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils._set_output import _get_output_config
 
+from .libraries import read_frame, to_library
+
 
 def select_columns(table: Any, places: NDArray[np.int64]) -> Any:
     """Return some of the columns of a frame or an array, by position."""
     if isinstance(table, np.ndarray):
         return table[:, places]
     if isinstance(table, pd.DataFrame):
-        return table.iloc[:, places]
-    if hasattr(table, "select") and not hasattr(table, "with_columns"):
-        return table.select(places.tolist())  # pyarrow takes positions, too.
-    return table[:, places.tolist()]
+        return table.iloc[:, places]  # Names may occur twice.
+    return nw.from_native(table, eager_only=True)[:, places.tolist()].to_native()
 
 
 def as_array(table: Any) -> NDArray[Any]:
@@ -48,16 +48,12 @@ def add_columns(table: Any, names: Sequence[str], values: NDArray[np.bool_]) -> 
         kind = bool if table.dtype == object else table.dtype
         return np.hstack([table, values.astype(kind)])
     columns = dict(zip(names, values.T, strict=True))
-    if isinstance(table, pd.DataFrame):
-        new = pd.DataFrame(columns, index=table.index, dtype=bool)
-        return pd.concat([table, new], axis=1)
-    if hasattr(table, "with_columns"):
-        import polars as pl
-
-        return table.with_columns(pl.Series(k, v) for k, v in columns.items())
-    for name, column in columns.items():
-        table = table.append_column(name, [column])
-    return table
+    frame, library = read_frame(table)
+    if library == "polars":
+        series = (nw.new_series(k, v, backend="polars") for k, v in columns.items())
+        return nw.from_native(frame).with_columns(series).to_native()
+    new = pd.DataFrame(columns, index=frame.index, dtype=bool)
+    return to_library(pd.concat([frame, new], axis=1), library)
 
 
 def as_configured_library(estimator: BaseEstimator, table: Any) -> Any:
@@ -68,14 +64,10 @@ def as_configured_library(estimator: BaseEstimator, table: Any) -> Any:
     library = _get_output_config("transform", estimator)["dense"]
     if isinstance(table, np.ndarray) or library == "default":
         return table
-    is_pandas = isinstance(table, pd.DataFrame)
-    if library == "pandas" and not is_pandas:
-        return table.to_pandas()
-    if library == "polars" and not hasattr(table, "with_columns"):
-        import polars as pl
-
-        return pl.from_pandas(table) if is_pandas else pl.from_arrow(table)
-    return table
+    frame = nw.from_native(table, eager_only=True)
+    if frame.implementation.name.lower() == library:
+        return table
+    return frame.to_pandas() if library == "pandas" else frame.to_polars()
 
 
 def fill_with_zero(table: Any, places: NDArray[np.int64]) -> Any:

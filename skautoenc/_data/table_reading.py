@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
 from .._warnings import warn
+from .blocks import Blocks
 from .cells import find_fault, unmasked
 from .columns import CategoryColumn, DateColumn, NumberColumn, Table
 from .explain import (
@@ -21,6 +22,7 @@ from .explain import (
     refuse_unread,
 )
 from .frames import Columns
+from .objects import advise_on_objects
 
 # scikit-learn's message may contain the whole array.
 _LONGEST_REASON = 120
@@ -31,6 +33,7 @@ def check_columns(
     X: Any,
     *,
     table: Table | None = None,
+    reset: bool | None = None,
     min_rows: int = 1,
     only_numbers: bool = True,
 ) -> Columns:
@@ -43,8 +46,10 @@ def check_columns(
     X : frame or array-like of shape (n_samples, n_features)
         The data.
     table : Table, optional
-        The fitted table, to compare with. Without it, the attributes of the estimator
-        are set.
+        The fitted table, to compare with.
+    reset : bool, optional
+        Whether the attributes of the estimator are set; by default, if there is no
+        fitted table.
     min_rows : int, default=1
         Minimum number of rows.
     only_numbers : bool, default=True
@@ -57,19 +62,22 @@ def check_columns(
     TypeError
         If `X` is not data, but something that yields data.
     """
+    if isinstance(X, Blocks):
+        X.__array__()  # Raises the error that says where blocks can be passed.
     refuse_unread(X)
+    reset = table is None if reset is None else reset
     if not hasattr(X, "columns"):
         return Columns(
             _check_array(
                 estimator,
                 X,
-                reset=table is None,
+                reset=reset,
                 dtype="numeric" if only_numbers else None,
                 min_rows=min_rows,
             )
         )
     columns = Columns(X)
-    validate_data(estimator, columns.native, reset=table is None, skip_check_array=True)
+    validate_data(estimator, columns.native, reset=reset, skip_check_array=True)
     if columns.n_rows < min_rows:
         raise ValueError(
             f"Found array with {columns.n_rows} sample(s) (shape="
@@ -246,19 +254,31 @@ def learn_table(
         if max_bins is not None and kind != "category":
             column.learn_bins(values, weights, max_bins)
         found.append(column)
-    for place, column in enumerate(found):
-        if place not in named and columns.is_text(place):
-            _warn_of_kind(column)
     return Table(found)
 
 
-def _warn_of_kind(column: CategoryColumn) -> None:
-    """Warn of a category whose values are numbers or dates, as objects or strings."""
-    kind = column.suggested_kind()
-    if kind is None:
-        return
-    warn(
-        f"Column {column.name!r} holds nothing but {kind}s, as objects or as strings, "
-        f"and is taken for a category. Say what it is, with column_kinds="
-        f"{{{column.name!r}: {kind!r}}}, or with 'category' if it is one."
-    )
+def warn_of_kinds(columns: Columns, table: Table, named: Mapping[int, str]) -> None:
+    """Warn of categories that are likely to be something else.
+
+    Parameters
+    ----------
+    columns : Columns
+        The data.
+    table : Table
+        What was learnt of the columns.
+    named : mapping
+        Kinds of columns that a parameter sets, by their position.
+    """
+    for place, column in enumerate(table.columns):
+        if place in named or column.kind != "category" or not columns.is_text(place):
+            continue
+        told = advise_on_objects(column.name, columns[place])
+        kind = column.suggested_kind()
+        if told is not None:
+            warn(told)
+        elif kind is not None:
+            warn(
+                f"Column {column.name!r} holds nothing but {kind}s, as strings, and is "
+                f"taken for a category. Say what it is, with column_kinds="
+                f"{{{column.name!r}: {kind!r}}}, or with 'category' if it is one."
+            )

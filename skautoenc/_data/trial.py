@@ -46,7 +46,7 @@ def try_some_columns(table: Table, schema: Schema | None) -> None:
     else:
         names = [str(number) for number in range(len(columns))]
         kinds = dict(zip(names, types, strict=True))
-        rows = make_frame(values, replace(schema, types=kinds))
+        rows = make_frame(part.written(values), replace(schema, types=kinds))
     part.encode(Columns(rows), warns=False)
 
 

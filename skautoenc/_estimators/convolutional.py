@@ -43,9 +43,9 @@ class ConvAutoencoderTransformer(ImageInput, MatrixAutoencoder):
         Width of the code.
 
     hidden_channels : int or array-like of int, default=(16, 32, 64)
-        Numbers of channels of the encoder's feature maps, or of the only one. Each map
-        has half the height and width of the previous one. The decoder has the same maps
-        in reverse.
+        Numbers of channels of the encoder's feature maps. An int is the number of
+        channels of a single map. Each map has half the height and width of the previous
+        one. The decoder has the same maps in reverse.
 
     kernel_size : int, default=3
         Height and width of the convolution kernels, odd.
@@ -101,8 +101,8 @@ class ConvAutoencoderTransformer(ImageInput, MatrixAutoencoder):
         Shape of the image in a row: ``(height, width)`` or ``(height, width,
         n_channels)``. "auto" is the shape of the images if `fit` gets an array of three
         or four dimensions. Otherwise it is a square with one channel where the number
-        of features is a square. Of other rows, those of fewer than 192 features are
-        lines; longer ones are a square with three channels, or need `image_shape`.
+        of features is a square. Other rows with fewer than 192 features are images of a
+        single line. Longer rows are squares with three channels, or need `image_shape`.
 
     normalize_rows : float, "total" or None, default=None
         If given, each centred row is divided by its root mean square, so that weak and
@@ -111,8 +111,8 @@ class ConvAutoencoderTransformer(ImageInput, MatrixAutoencoder):
 
         A float, in units of the root mean square of all rows, is added in quadrature to
         the divisor, so that weak rows are not amplified without limit; 0.5 is a good
-        start. `inverse_transform` restores the length of a row, less exactly the
-        smaller the float is.
+        start. `inverse_transform` restores the length of a row. It is less exact for a
+        smaller float.
 
         "total" is for counts and ``loss="poisson"``, where the total of a row has no
         meaning, such as the depth of a cell or the length of a document. Rows are
@@ -463,14 +463,15 @@ class ConvAutoencoderTransformer(ImageInput, MatrixAutoencoder):
         ----------
         X : {array-like, sparse matrix, frame} of shape (n_samples, n_features), or \
                 array-like of shape (n_samples, height, width[, n_channels]), or \
-                Blocks of these
+                a collection or Blocks of these
             Training images, one per row, channels last: numbers, none missing. A batch
-            of sparse data is made dense, the rest stays sparse. Memory-mapped data and
-            :class:`Blocks` are never loaded as a whole.
+            of sparse data is made dense, the rest stays sparse. Memory-mapped data,
+            :ref:`collections <collections>`, as of Dask, and :class:`Blocks` are never
+            loaded as a whole.
 
         y : Ignored
-            Not used by the fit. Callbacks receive it as the target, or `X`, which is
-            the target of an autoencoder, if it is None.
+            Not used by the fit. Callbacks receive it as the target. If it is None, they
+            receive `X`, which is the target of an autoencoder.
 
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows in the loss. None gives all rows the same weight.

@@ -52,24 +52,25 @@ class AutoencoderTransformer(MatrixAutoencoder):
     - A code *narrower* than the data compresses it. The code is dense and linear, as
       in PCA, and lies between hidden layers. It usually reconstructs better than PCA
       with the same number of components.
-    - A code *at least as wide* as the data could copy it, unless it is sparse: each
-      unit may be active for a small share of the rows only [1]_. The code becomes a
+    - A code *at least as wide* as the data could copy it. It is therefore sparse: each
+      unit may be active for only a small share of the rows [1]_. The code becomes a
       dictionary of the patterns in the data, and its activations are better features
       for a linear model than the data itself or its principal components.
 
-    Each column is centred, and all are divided by one scale, so a common unit or
-    offset has no effect. Scale columns of different units first, as for PCA, with
-    :class:`~sklearn.preprocessing.StandardScaler` or
+    Each column is centred, and all columns are divided by one scale. A unit or offset
+    that all columns share therefore has no effect. Scale columns of different units
+    first, as for PCA, with :class:`~sklearn.preprocessing.StandardScaler` or
     :class:`~sklearn.preprocessing.MinMaxScaler`.
 
     Parameters
     ----------
     n_components : int, float in (0, 1), "auto" or None, default="auto"
         Width of the code. "auto" is eight times the number of features, up to 1024:
-        wide enough for a dictionary, small enough for a laptop. As in PCA, a float is
-        as many units as principal components explain more than that share of the
-        variance, of a sample of up to 4096 rows; None is the number of samples or of
-        features, whichever is lower. Row normalization and whitening do not count.
+        wide enough for a dictionary, small enough for a laptop. As in PCA, a float is a
+        share of the variance: the code gets as many units as principal components
+        explain more than this share, on a sample of up to 4096 rows. None is the number
+        of samples or of features, whichever is lower. Row normalization and whitening
+        are not taken into account.
 
     sparsity : {"auto", "lifetime", "topk", "batch_topk", "l1", "kl"} or None, \
             default="auto"
@@ -129,10 +130,11 @@ class AutoencoderTransformer(MatrixAutoencoder):
         components. `inverse_transform` undoes it. It needs more rows than components.
 
     hidden_layer_sizes : int, array-like of int or "auto", default="auto"
-        Widths of the encoder's hidden layers, or of the only one. The decoder has the
-        same layers in reverse. "auto" is no hidden layer for a sparse code, and two for
-        a dense one: 4 and 2 times the number of features, up to 256 and 128. For sparse
-        matrices of more than 1,000 columns and with `linear_skip`, it is 32 and 32.
+        Widths of the encoder's hidden layers. An int is the width of a single hidden
+        layer. The decoder has the same layers in reverse. "auto" is no hidden layer for
+        a sparse code, and two for a dense one: 4 and 2 times the number of features, up
+        to 256 and 128. For sparse matrices of more than 1,000 columns and with
+        `linear_skip`, it is 32 and 32.
 
     activation : {"identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "gelu", \
             "silu", "selu"}, default="silu"
@@ -195,18 +197,18 @@ class AutoencoderTransformer(MatrixAutoencoder):
         1.
 
     n_neighbors : int or None, default=None
-        If given, the target of a row is the mean of this number of its nearest training
-        rows instead of the row itself, after [8]_: the differences between a row and
-        its neighbours are treated as noise. This helps a narrow code to separate
-        groups, and helps where labels are few, but it reconstructs less exactly.
-        Neighbours are searched along the 64 leading principal axes, in time that grows
-        with the square of the number of rows. The targets take as much memory as the
-        rows do as a dense array.
+        If given, the network reconstructs the mean of this number of nearest training
+        rows instead of the row itself, after [8]_. The differences between a row and
+        its neighbours are thus treated as noise. A narrow code then separates groups
+        better, and a classifier needs fewer labels, but the reconstruction is less
+        exact. Neighbours are searched along the 64 leading principal axes, in time that
+        grows with the square of the number of rows. The targets take as much memory as
+        a dense array of the rows.
 
     n_diffusion_steps : int, default=1
-        Number of times that this mean is taken: with 2 steps the target is the mean of
-        the neighbours' means, and so on (diffusion [9]_). More steps keep less of the
-        row and more of its group.
+        Number of times that the mean of `n_neighbors` rows is taken: with 2 steps the
+        target is the mean of the neighbours' means, and so on (diffusion [9]_). More
+        steps keep less of the row and more of its group.
 
     loss : {"auto", "squared_error", "huber", "binary_cross_entropy", "poisson"}, \
             default="auto"
@@ -227,8 +229,8 @@ class AutoencoderTransformer(MatrixAutoencoder):
 
         A float, in units of the root mean square of all rows, is added in quadrature to
         the divisor, so that weak rows are not amplified without limit; 0.5 is a good
-        start. `inverse_transform` restores the length of a row, less exactly the
-        smaller the float is.
+        start. `inverse_transform` restores the length of a row. It is less exact for a
+        smaller float.
 
         "total" is for counts and ``loss="poisson"``, where the total of a row has no
         meaning, such as the depth of a cell or the length of a document. Rows are
@@ -743,15 +745,16 @@ class AutoencoderTransformer(MatrixAutoencoder):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix, frame} of shape (n_samples, n_features) or \
-                Blocks
+        X : {array-like, sparse matrix, frame} of shape (n_samples, n_features), \
+                collection or Blocks
             Training data: numbers, none missing. A batch of
-            sparse data is made dense, the rest stays sparse. Memory-mapped data and
-            :class:`Blocks` are never loaded as a whole.
+            sparse data is made dense, the rest stays sparse. Memory-mapped data,
+            :ref:`collections <collections>`, as of Dask, and :class:`Blocks` are never
+            loaded as a whole.
 
         y : Ignored
-            Not used by the fit. Callbacks receive it as the target, or `X`, which is
-            the target of an autoencoder, if it is None.
+            Not used by the fit. Callbacks receive it as the target. If it is None, they
+            receive `X`, which is the target of an autoencoder.
 
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows in the loss. None gives all rows the same weight.

@@ -13,7 +13,8 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from .._data.array_api import as_given
-from .._data.blocks import Blocks
+from .._data.blocks import Blocks, as_matrix, refuse_parts
+from .._data.streamed import StreamedMatrix
 from .._data.validation import as_configured_frame, check_rows
 from .._networks.autoencoder import Autoencoder
 from .._persistence.saving import Savable, describe_tables, restore_tables
@@ -81,6 +82,17 @@ class FittedEstimator(
     # Validates a matrix. Estimators of images also determine the image shape in it.
     _check_rows = check_rows
 
+    def _check_blocks(self, X: Blocks, *, reset: bool, min_rows: int) -> StreamedMatrix:
+        """Validate the blocks of a fit; return a matrix that reads them."""
+
+        def check(block: Any, first_row: int, *, is_new: bool) -> Any:
+            is_first = is_new and first_row == 0
+            return self._check_rows(
+                block, reset=reset and is_first, first_row=first_row
+            )
+
+        return as_matrix(X, check, min_rows)
+
     def _read_rows(self, X: Any) -> Any:
         """Validate the data of `transform` and similar methods; return a matrix."""
         return self._check_rows(X, reset=False)
@@ -109,12 +121,7 @@ class FittedEstimator(
         TypeError
             If `X` is :class:`Blocks`, whose codes may not fit into memory.
         """
-        if isinstance(X, Blocks):
-            raise TypeError(
-                "fit_transform does not take Blocks: the codes of all of them would "
-                "have to be in memory. Where fit takes them, use fit(blocks), then "
-                "transform each block."
-            )
+        refuse_parts(X)
         return super().fit_transform(X, y, **fit_params)
 
     def _transform(self, X: Any) -> NDArray[np.float32]:

@@ -12,6 +12,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags, check_random_state, check_scalar
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
+from .._data.blocks import Blocks, as_blocks
 from .._data.frames import Columns
 from .._data.output import (
     add_columns,
@@ -35,7 +36,7 @@ from .tabular import TabularAutoencoderTransformer
 class AutoencoderImputer(TransformerMixin, ModelHolder, Parameters):
     """Imputation of missing values by an autoencoder of tables.
 
-    The autoencoder learns to predict each cell from the others of its row.
+    The autoencoder learns to predict each cell from the other cells of its row.
     :meth:`transform` fills each missing value with the best prediction, and
     :meth:`draw` returns several completed data sets for multiple imputation.
 
@@ -44,15 +45,15 @@ class AutoencoderImputer(TransformerMixin, ModelHolder, Parameters):
     autoencoder : TabularAutoencoderTransformer, FrozenEstimator or None, default=None
         The autoencoder, of which a clone is fitted. None is
         ``TabularAutoencoderTransformer(number_output="distribution")``. A fitted one in
-        a :class:`~sklearn.frozen.FrozenEstimator` is used as it is, so that one fit
-        serves features, imputation and sampling.
+        a :class:`~sklearn.frozen.FrozenEstimator` is used as it is, so that you can use
+        one fit for features, imputation and sampling.
 
     add_indicator : bool, default=False
-        Whether to append a column for each column that had missing values in `fit`,
-        which tells where values were missing.
+        Whether to append an indicator of missing values for each column that had
+        missing values in `fit`.
 
     keep_empty_features : bool, default=False
-        Whether to keep columns without any value in `fit`. Nothing is known to fill
+        Whether to keep columns without any value in `fit`. There is no value to fill
         them with: missing numbers become 0, and other values stay missing.
 
     sample_posterior : bool, default=False
@@ -93,8 +94,9 @@ class AutoencoderImputer(TransformerMixin, ModelHolder, Parameters):
     - run: `random_state`
 
     A draw fills the missing cells of a row one after the other, in random order, each
-    given those that are there already: so the values of a row fit each other. Estimates
-    from several completed data sets are combined by Rubin's rules [1]_.
+    given the cells that are known or drawn already. The values of a row are therefore
+    consistent with each other. Combine estimates from several completed data sets by
+    Rubin's rules [1]_.
 
     References
     ----------
@@ -168,8 +170,9 @@ class AutoencoderImputer(TransformerMixin, ModelHolder, Parameters):
         Parameters
         ----------
         X : frame or array-like of shape (n_samples, n_features)
-            Training data: a frame of pandas, polars or pyarrow, whose columns are
-            numbers, categories, booleans or dates, or an array. Values may be missing.
+            Training data: a frame of pandas, polars, pyarrow or modin, whose columns
+            are numbers, categories, booleans or dates, or an array. Values may be
+            missing.
 
         y : Ignored
             Present for API consistency. Callbacks are given it, or `X`.
@@ -188,6 +191,12 @@ class AutoencoderImputer(TransformerMixin, ModelHolder, Parameters):
             If a parameter or the data is not usable.
         """
         self._validate_params()
+        if isinstance(as_blocks(X), Blocks):
+            raise TypeError(
+                f"AutoencoderImputer does not take a {type(X).__name__}. Fit the "
+                "autoencoder to it, and the imputer to one part: AutoencoderImputer("
+                "FrozenEstimator(autoencoder)).fit(part)."
+            )
         for name in (self._last_attribute, "_model"):
             self.__dict__.pop(name, None)
         random_state = check_random_state(self.random_state)
@@ -249,11 +258,11 @@ class AutoencoderImputer(TransformerMixin, ModelHolder, Parameters):
         Returns
         -------
         frame or ndarray of shape (n_samples, n_features_out)
-            A copy in the library, the types, the order and the index of `X`, in which
-            missing values are filled; an array if `fit` had one. See
-            :meth:`TabularAutoencoderTransformer.impute` on types. It has no columns
-            without any value in `fit`, unless `keep_empty_features`, and indicators as
-            its last columns with `add_indicator`.
+            A copy of `X` in which missing values are filled in, of the same library,
+            with the same types, order and index. It is an array if `fit` got an array.
+            See :meth:`TabularAutoencoderTransformer.impute` on types. Columns without
+            any value in `fit` are missing, unless `keep_empty_features` is set. With
+            `add_indicator`, the last columns are indicators.
 
         Raises
         ------
@@ -299,7 +308,7 @@ class AutoencoderImputer(TransformerMixin, ModelHolder, Parameters):
         Returns
         -------
         list of frame or ndarray of shape (n_samples, n_features_out)
-            Copies of `X` as :meth:`transform` returns them, in each of which missing
+            Copies of `X` as :meth:`transform` returns them. In each copy, missing
             values are drawn anew.
 
         Raises

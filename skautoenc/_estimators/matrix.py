@@ -16,7 +16,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from .._data.array_api import as_given
-from .._data.blocks import Blocks, as_matrix
+from .._data.blocks import Blocks, as_blocks
 from .._data.ranges import restored_type
 from .._data.rows import TrainingData, canonical
 from .._data.streamed import StreamedMatrix
@@ -123,6 +123,8 @@ class MatrixAutoencoder(BaseAutoencoder):
         min_rows: int = 2,
     ) -> tuple[TrainingData, float | None]:
         reset = before is None
+        if type(X) is not np.ndarray:
+            X = as_blocks(X)
         if isinstance(X, Blocks):
             matrix = self._check_blocks(X, reset=reset, min_rows=min_rows)
         else:
@@ -137,7 +139,7 @@ class MatrixAutoencoder(BaseAutoencoder):
                 refuse(
                     self,
                     "normalize_rows",
-                    "None for Blocks; partial_fit takes 'total'",
+                    "None for Blocks and collections; partial_fit takes 'total'",
                 )
             data, total = as_exposures(data, total)
         return data.without_zero_weights(), total
@@ -145,16 +147,11 @@ class MatrixAutoencoder(BaseAutoencoder):
     def _check_blocks(self, X: Blocks, *, reset: bool, min_rows: int) -> StreamedMatrix:
         if self.n_neighbors is not None:
             refuse(
-                self, "n_neighbors", "None for Blocks, whose rows are never together"
+                self,
+                "n_neighbors",
+                "None for Blocks and collections, whose rows are never together",
             )
-
-        def check(block: Any, first_row: int, *, is_new: bool) -> Any:
-            is_first = is_new and first_row == 0
-            return self._check_rows(
-                block, reset=reset and is_first, first_row=first_row
-            )
-
-        return as_matrix(X, check, min_rows)
+        return super()._check_blocks(X, reset=reset, min_rows=min_rows)
 
     # From parameters to a plan
 

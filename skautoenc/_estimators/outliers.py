@@ -1,4 +1,4 @@
-"""Detection of outliers by a bag of small autoencoders."""
+"""Detection of outliers by an ensemble of small autoencoders."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._data.array_api import as_given
 from .._data.blocks import Blocks
-from .._data.frames import Columns, frame_like
+from .._data.frames import Columns
+from .._data.libraries import frame_like, index_of
 from .._data.row_keys import DistinctRows, distinct_rows
 from .._data.rows import TrainingData, take
 from .._data.validation import check_rows, refuse
@@ -81,30 +82,33 @@ class Explanation(NamedTuple):
 
 
 class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
-    """Outlier detection by a bag of small autoencoders.
+    """Outlier detection by an ensemble of small autoencoders.
 
-    Each autoencoder is fitted to a small sample of the rows, and a row is scored by
-    those that have not seen it. Outliers among the training rows therefore do not
-    affect their own scores. A score has three parts: the error of hidden cells of the
-    row that are predicted from the others, the sparsity of its neighbourhood, and the
-    distance to the nearest row. The score of a row of a table has two: the surprise of
-    its most surprising cell, and the distance to the nearest row.
+    Each autoencoder is fitted to a small sample of the rows. A row is scored only by
+    autoencoders that have not seen it, so outliers among the training rows do not
+    affect their own scores. The score of a row has three parts: the error of hidden
+    cells, which are predicted from the other cells of the row, the sparsity of its
+    neighbourhood, and the distance to the nearest training row. For tables, the score
+    has two parts: the surprise of the most surprising cell, and the distance to the
+    nearest training row.
 
     Parameters
     ----------
     autoencoder : estimator, default=None
         The autoencoder to fit to each sample: an `AutoencoderTransformer`, a
-        `ConvAutoencoderTransformer` for images or a `TabularAutoencoderTransformer`.
-        None is a small dense one, or a `TabularAutoencoderTransformer` for frames with
-        missing values or columns that are not numeric. It should be trained with
-        `corruption_rate` above zero, because cells are hidden from it.
+        `VariationalAutoencoder`, a `ConvAutoencoderTransformer` for images or a
+        `TabularAutoencoderTransformer`. None is a small dense one, or a
+        `TabularAutoencoderTransformer` for frames with missing values or columns that
+        are not numeric. It should be trained with `corruption_rate` above zero, if it
+        has that parameter, because cells are hidden from it.
 
     n_estimators : int, default=8
         Number of autoencoders, from 4 to 1,000.
 
     max_samples : int or "auto", default="auto"
-        Number of distinct rows in a sample, at most half of all. "auto" is 512 for
-        rows of numbers, and 1024 for tables, whose columns need more rows.
+        Number of distinct rows in a sample, at most half of the distinct rows. "auto"
+        is 512 for rows of numbers, and 1024 for tables, because their columns need more
+        rows.
 
     contamination : "auto" or float in (0, 0.5], default="auto"
         Share of the training rows below the threshold. "auto" sets the threshold by
@@ -112,16 +116,18 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
 
     false_alarm_rate : float in (0, 0.5], default=0.05
         Share of new inliers that are labelled as outliers, for
-        ``contamination="auto"``. It is met if the training rows are inliers; outliers
-        among them lower the threshold, and the actual rate with it.
+        ``contamination="auto"``. The actual rate is close to this if the training rows
+        are inliers. Outliers among them lower the threshold, and therefore the actual
+        rate.
 
     scale_columns : bool or "auto", default="auto"
         Whether columns are centred and divided by their standard deviations first.
         "auto" does so unless rows are images or tables, or the loss is for raw values.
 
     random_state : int, RandomState instance or None, default=None
-        Source of the samples and of the seeds of all autoencoders, whatever the
-        `random_state` of `autoencoder`. An int gives the same detector in every fit.
+        Seed or generator of the samples, and of the seeds of all autoencoders. It
+        replaces the `random_state` of `autoencoder`. An int gives the same detector in
+        every fit.
 
     Attributes
     ----------
@@ -162,8 +168,8 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
     - run: `random_state`
 
     Equal rows count as one row with a weight, so repetition does not make a row an
-    inlier. An autoencoder does not score rows that equal one of its sample, which it
-    identifies by 64-bit keys. Therefore ``fit_predict(X)`` equals
+    inlier. An autoencoder does not score rows that equal a row of its sample. Equal
+    rows are identified by 64-bit keys. Therefore ``fit_predict(X)`` equals
     ``fit(X).predict(X)``, and scores of training rows are comparable to those of new
     rows.
 
@@ -174,7 +180,7 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
     any ``n_jobs`` of a search around it.
 
     Averages over autoencoders find outliers better than a single one [1]_. The
-    threshold is that of a conformal p-value [2]_.
+    threshold corresponds to a conformal p-value [2]_.
 
     References
     ----------
@@ -512,12 +518,13 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
 
         Notes
         -----
-        A p-value is at most ``a`` for a share of about ``a`` of new inliers, whatever
-        their distribution, if training rows and new inliers are exchangeable: drawn
-        independently from one distribution, without outliers in training. Outliers
-        among the training rows make p-values too large, which errs on the safe side.
-        The statement holds on average over training sets. It is approximate, because a
-        training row is scored by fewer members than a new one.
+        A p-value is at most ``a`` for a share of about ``a`` of new
+        inliers, whatever their distribution, if training rows and new inliers are
+        exchangeable: drawn independently from one distribution, without outliers in
+        training. Outliers among the training rows make p-values larger: fewer outliers
+        are found, but there are no more false alarms. The statement holds on average
+        over training sets. It is approximate, because fewer autoencoders score a
+        training row than a new row.
         """
         return as_given(self._p_values(X), X)  # type: ignore[no-any-return]
 
@@ -568,8 +575,10 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
             max_val=1,
             include_boundaries="neither",
         )
+        if math.isnan(false_discovery_rate):
+            raise ValueError("false_discovery_rate must be between 0 and 1, got nan.")
         adjusted = false_discovery_control(self._p_values(X), method="bh")
-        selected: NDArray[np.bool_] = adjusted <= false_discovery_rate
+        selected: NDArray[np.bool_] = as_given(adjusted <= false_discovery_rate, X)
         return selected
 
     def explain(self, X: Any) -> Explanation:
@@ -583,10 +592,10 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
         Returns
         -------
         surprise : ndarray or frame of shape (n_samples, n_features)
-            How much less likely each cell is than the best guess, given the rest of
-            its row, by members that have not seen it, in nats: 0 is as expected, and
-            3 is 20 times less likely. Errors of numbers are relative to the usual
-            errors of their column. Missing values are NaN.
+            How much less likely each cell is than the best guess, given the rest of its
+            row, in nats: 0 is as expected, and 3 is 20 times less likely. Only
+            autoencoders that have not seen the row are used. Errors of numbers are
+            relative to the usual errors of their column. Missing values are NaN.
         expected : ndarray or frame of shape (n_samples, n_features)
             The predicted values. Both are frames for frames, and images for images.
 
@@ -603,14 +612,13 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
         expected = expected_values(side, votes)
         if isinstance(side, TableSide):
             surprise = surprise[:, side.table.places]
-            expected = side.as_frame(expected)
-            if side.schema is not None and hasattr(X, "index"):
-                expected.index = X.index
+            expected = side.as_frame(expected, index_of(X))
         else:
             if self._model.scale is not None:
                 expected = self._model.scale.inverse(expected)
             expected = frame_like(expected, X)
-        return Explanation(frame_like(surprise, X), expected)
+        found = frame_like(surprise, X), expected
+        return Explanation(*(as_given(each, X) for each in found))
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -15,6 +15,7 @@ from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
+from .._data.blocks import Blocks, as_blocks
 from .._data.rows import TrainingData, spread, take
 from .._data.validation import check_codes, check_weights, refuse
 from .._model.patches import (
@@ -56,10 +57,10 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
 
     A sparse autoencoder learns a dictionary of small patches, which are drawn from all
     positions of the images. :meth:`transform` encodes every patch of an image, averages
-    the codes over a grid of cells [1]_, takes the root of the means and whitens them.
-    The features tell which patterns are approximately where, and change little when the
-    image is shifted. The fit takes seconds, and a linear model does much better on
-    these features than on the codes of whole images.
+    the codes over a grid of cells [1]_, takes the square root of the means, and whitens
+    the result. The features say which patterns occur at about which positions. They
+    change little when the image is shifted. The fit takes seconds, and a linear model
+    does much better on these features than on the codes of whole images.
 
     Parameters
     ----------
@@ -80,8 +81,9 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
 
     whiten_code : bool, default=True
         Whether the features are made uncorrelated. A linear classifier with an L2
-        penalty does clearly better on them. The map is triangular: a feature keeps its
-        name, and the part that earlier features predict is removed.
+        penalty is clearly more accurate with uncorrelated features. The map is
+        triangular: it removes from each feature the part that earlier features predict,
+        so each feature keeps its name.
 
     whiten_regularization : float, default=0.03
         Constant added to the variance of each direction, as a share of their mean, so
@@ -92,8 +94,8 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
         Shape of the image in a row: ``(height, width)`` or ``(height, width,
         n_channels)``. "auto" is the shape of the images if `fit` gets an array of three
         or four dimensions. Otherwise it is a square with one channel where the number
-        of features is a square. Of other rows, those of fewer than 192 features are
-        lines; longer ones are a square with three channels, or need `image_shape`.
+        of features is a square. Other rows with fewer than 192 features are images of a
+        single line. Longer rows are squares with three channels, or need `image_shape`.
 
     patch_size : int, tuple of int or "auto", default="auto"
         Height and width of a patch in pixels. "auto" is 6, or half of the shorter side
@@ -108,8 +110,7 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
         If given, the mean of each patch is subtracted, and the patch is divided by its
         contrast, so that weak and strong patches count equally. The float, in units of
         the root mean square contrast, is added in quadrature to the divisor, so that
-        noise is not amplified. Use None where brightness itself tells what an image
-        shows.
+        noise is not amplified. Use None if brightness itself says what an image shows.
 
     n_patches : int, default=200_000
         Maximum number of patches to train on.
@@ -146,7 +147,7 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
 
     code_map_ : ndarray of shape (n_pooled, n_features_out) or None
         Matrix by which the centred roots are multiplied. `code_mean_` and `code_map_`
-        are None with neither `n_components` nor `whiten_code`.
+        are None if neither `n_components` nor `whiten_code` is set.
 
     decoder_map_ : ndarray of shape (n_features_out, n_features_in_)
         Matrix that maps features to standardized images, see `inverse_transform`.
@@ -180,8 +181,9 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
     fit the processor's cache, and the features of 288: a few megabytes in addition to
     its result and `code_map_`.
 
-    Means of the features, their covariance and the decoder are learnt from up to 10,000
-    images at even distances. More images do not change the accuracy of a classifier.
+    The means of the features, their covariance and the decoder are computed from up to
+    10,000 images at even distances. More images do not change the accuracy of a
+    classifier.
 
     References
     ----------
@@ -293,12 +295,15 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
         Parameters
         ----------
         X : {array-like, sparse matrix, frame} of shape (n_samples, n_features), or \
-                array-like of shape (n_samples, height, width[, n_channels])
+                array-like of shape (n_samples, height, width[, n_channels]), or \
+                a collection or Blocks of these
             Training images, one per row, channels last: numbers, none missing.
+            :ref:`Collections <collections>`, as of Dask, and :class:`Blocks` are never
+            loaded as a whole.
 
         y : Ignored
-            Not used by the fit. Callbacks receive it as the target, or `X`, which is
-            the target of an autoencoder, if it is None.
+            Not used by the fit. Callbacks receive it as the target. If it is None, they
+            receive `X`, which is the target of an autoencoder.
 
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the images. None gives all images the same weight.
@@ -317,7 +322,11 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
         # If the fit fails after this point, the estimator must not look fitted.
         for name in ("decoder_mean_", "_model"):
             self.__dict__.pop(name, None)
-        matrix = self._check_rows(X, reset=True, min_rows=2)
+        blocks = as_blocks(X)
+        if isinstance(blocks, Blocks):
+            matrix = self._check_blocks(blocks, reset=True, min_rows=2)
+        else:
+            matrix = self._check_rows(X, reset=True, min_rows=2)
         data = TrainingData(matrix, check_weights(sample_weight, matrix))
         data = data.without_zero_weights()
         patch_size, padding, grid = self._resolve_sizes()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -12,15 +12,31 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import Tags
 
+from .._data.blocks import Blocks, as_blocks
 from .._data.columns import Table
 from .._data.frames import Columns
 from .._data.held_out import hold_out_cells, hold_out_of_rows
 from .._data.rows import TrainingData
+from .._data.streamed import StreamedMatrix
+from .._data.table_blocks import (
+    KindsOfBlocks,
+    Part,
+    Sample,
+    check_stream,
+    draw_sample,
+    encoded,
+    naming_sample,
+    read_parts,
+    refine,
+    sample_size,
+    widened,
+)
 from .._data.table_reading import (
     check_columns,
     learn_table,
     named_kinds,
     names_columns,
+    warn_of_kinds,
 )
 from .._data.validation import check_weights, refuse
 from .._model.calibration import calibrate
@@ -73,6 +89,9 @@ class TableAutoencoder(BaseAutoencoder):
         *,
         min_rows: int = 2,
     ) -> tuple[TrainingData, Any]:
+        X = as_blocks(X)
+        if isinstance(X, Blocks):
+            return self._read_blocks(X, sample_weight, before, min_rows)
         table = None if before is None else before.side.table
         columns = self._check_columns(X, table, min_rows=min_rows)
         weights = check_weights(sample_weight, np.empty((columns.n_rows, 0)))
@@ -82,28 +101,82 @@ class TableAutoencoder(BaseAutoencoder):
             columns, weights = columns.take(weights > 0), weights[weights > 0]
         if before is None or table is None:
             table = self._learn_table(columns, weights)
-            check_returns(table, schema)
             matrix = table.encode(columns, warns=False)
             return TrainingData(matrix, weights), (table, schema)
         data = TrainingData(table.encode(columns), weights)
         return data, (table.widened(columns), before.side.schema)
 
+    def _read_blocks(
+        self,
+        X: Blocks,
+        sample_weight: ArrayLike | None,
+        before: Model[Any] | None,
+        min_rows: int,
+    ) -> tuple[TrainingData, Any]:
+        """Validate data in blocks; see `_read_training_data`."""
+        weights = None
+        if sample_weight is not None:
+            given = np.asarray(sample_weight)
+            weights = check_weights(given, np.empty((given.shape[0], 0)))
+        known = None if before is None else before.side.table
+        kinds = KindsOfBlocks()
+
+        def read(table: Table | None = known) -> Iterator[Part]:
+            def check(block: Any, is_first: bool) -> Columns:
+                is_new = table is None
+                columns = self._check_columns(block, table, reset=is_new and is_first)
+                if is_new:
+                    kinds.check(columns, self._named_kinds(columns))
+                return columns
+
+            return read_parts(X, check, weights)
+
+        sample = draw_sample(read(), sample_size(X))
+        check_stream(sample, weights, min_rows)
+        if before is None or known is None:
+            table, schema = self._learn_streamed(sample, read)
+        else:
+            table, schema = widened(known, read()), before.side.schema
+        kept = None if weights is None else weights[weights > 0]
+        n_rows = sample.n_rows if kept is None else len(kept)
+        matrix = encoded(X, known or table, read, n_rows)
+        return TrainingData(matrix, kept), (table, schema)
+
+    def _learn_streamed(
+        self, sample: Sample, read: Callable[[Table], Iterator[Part]]
+    ) -> tuple[Table, Any]:
+        """Learn the columns from a sample, and from all rows if that lacks some."""
+        columns, schema = sample.part.columns, sample.part.columns.schema()
+        with naming_sample(sample):
+            table = self._learn_table(columns, sample.part.weights)
+        if not sample.is_whole:
+            table = refine(table, read(table))
+            check_returns(table, schema)
+        return table, schema
+
+    def _named_kinds(self, columns: Columns) -> dict[int, str]:
+        return named_kinds(
+            columns,
+            self.categorical_features,
+            self.column_kinds,
+            partial(refuse, self),
+        )
+
     def _learn_table(self, columns: Columns, weights: Any) -> Table:
-        return learn_table(
+        named = self._named_kinds(columns)
+        table = learn_table(
             columns,
             weights,
-            named_kinds(
-                columns,
-                self.categorical_features,
-                self.column_kinds,
-                partial(refuse, self),
-            ),
+            named,
             scaling=self.scaling,
             min_frequency=self.min_frequency,
             max_categories=self.max_categories,
             handle_unknown=self.handle_unknown,
             max_bins=_MAX_BINS if self._predicts_distributions else None,
         )
+        check_returns(table, columns.schema())
+        warn_of_kinds(columns, table, named)
+        return table
 
     def _columns_of(self, form: Any) -> Any:
         # The result of a fit can depend on names and kinds of columns by parameters.
@@ -117,12 +190,18 @@ class TableAutoencoder(BaseAutoencoder):
         return table.encode(self._check_columns(X, table))
 
     def _check_columns(
-        self, X: Any, table: Table | None, *, min_rows: int = 1
+        self,
+        X: Any,
+        table: Table | None,
+        *,
+        reset: bool | None = None,
+        min_rows: int = 1,
     ) -> Columns:
         return check_columns(
             self,
             X,
             table=table,
+            reset=reset,
             min_rows=min_rows,
             # Categories may be strings.
             only_numbers=not names_columns(
@@ -143,10 +222,23 @@ class TableAutoencoder(BaseAutoencoder):
         if not self._predicts_distributions:
             return super()._hold_out(data, form, random_state)
         cells = form[0].layout.cells
+        if isinstance(data.matrix, StreamedMatrix):
+            self._check_held(data.matrix)
         if not self._holds_out(data):
             return hold_out_cells(data, cells)
         data, held_out = data.split(self.validation_fraction, random_state)
         return data, hold_out_of_rows(held_out, cells)
+
+    def _check_held(self, matrix: StreamedMatrix) -> None:
+        """Refuse a stream of which cells cannot be held out."""
+        n_rows = matrix.shape[0]
+        if n_rows > matrix.capacity:
+            refuse(
+                self,
+                "number_output",
+                f"'mean' for Blocks of {n_rows} rows, unless their buffer_size (now "
+                f"{matrix.capacity}) holds all of them: some cells are held out",
+            )
 
     # From parameters to a plan
 

@@ -9,7 +9,6 @@ from numbers import Integral, Real
 from typing import Any, Literal, Self
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state, check_scalar
@@ -19,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._data.columns import KINDS, Table
 from .._data.conditions import nothing_given, read_conditions
 from .._data.frames import Schema
+from .._data.libraries import index_of
 from .._data.validation import as_widths, check_codes, check_layer_sizes, refuse
 from .._model.likelihood import cell_log_likelihoods
 from .._model.sampling import draw_cells
@@ -59,7 +59,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
     - :meth:`impute` fills missing values.
     - :meth:`sample` draws new rows, with ``number_output="distribution"``.
     - :meth:`inverse_transform` returns a frame like that of `fit`.
-    - :meth:`reconstruction_error` tells which cells are implausible, and
+    - :meth:`reconstruction_error` says which cells are implausible, and
       :meth:`cell_log_likelihood` how likely they are given the rest of the row.
 
     Parameters
@@ -70,13 +70,13 @@ class TabularAutoencoderTransformer(TableAutoencoder):
 
     features : {"code", "stack"}, default="stack"
         What `transform` returns: the code, or all hidden activations and the code.
-        Linear models do better on the latter.
+        Linear models are more accurate with both.
 
     hidden_layer_sizes : int, array-like of int or "auto", default="auto"
-        Widths of the encoder's hidden layers, or of the only one. The decoder has the
-        same layers in reverse. "auto" is ``(256,)``, and ``(256, 256)`` with
-        ``number_output="distribution"``. A linear map runs parallel to the layers, from
-        the row to the code and from the code to the reconstruction.
+        Widths of the encoder's hidden layers. An int is the width of a single hidden
+        layer. The decoder has the same layers in reverse. "auto" is ``(256,)``, and
+        ``(256, 256)`` with ``number_output="distribution"``. A linear map runs parallel
+        to the layers, from the row to the code and from the code to the reconstruction.
 
     activation : {"identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "gelu", \
             "silu", "selu"}, default="silu"
@@ -89,9 +89,9 @@ class TabularAutoencoderTransformer(TableAutoencoder):
     number_encoding : {"auto", "piecewise_linear", "periodic"} or None, default="auto"
         Additional inputs of the encoder for each scaled number [3]_. "piecewise_linear"
         is the fill level of each of 16 bins, which hold equal numbers of rows.
-        "periodic" is the sine and cosine at 8 learnt frequencies. Both help where other
-        columns depend on a number in jumps or waves, and both cost time. "auto" is
-        None, and "piecewise_linear" with ``number_output="distribution"``.
+        "periodic" is the sine and cosine at 8 frequencies, which are trained. Both help
+        if other columns depend on a number in jumps or waves, and both cost time.
+        "auto" is None, and "piecewise_linear" with ``number_output="distribution"``.
 
     number_output : {"mean", "distribution"}, default="mean"
         What the network predicts of a number or a date: its mean, or also its
@@ -99,8 +99,8 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         many rows share have bins of their own. :meth:`sample` and the draws of
         :class:`AutoencoderImputer` need distributions. Categories always have them. A
         tenth of the cells of up to 4,000 rows is then held out of training, to
-        calibrate the distributions: each column's are made wider or narrower until
-        held-out cells are likeliest.
+        calibrate the distributions: those of each column are made wider or narrower, so
+        that the held-out cells are as likely as possible.
 
     corruption : {"masking", "swap"}, default="masking"
         Kind of noise in the cells that are to be reconstructed: "masking" makes them
@@ -116,7 +116,8 @@ class TabularAutoencoderTransformer(TableAutoencoder):
     corruption_weight : float or "auto", default="auto"
         Weight of the corrupted entries in the loss. The weight of the other entries is
         1. "auto" is 4, and 1000 with ``number_output="distribution"``: the network then
-        learns to predict cells from others, and hardly to reconstruct those it sees.
+        learns to predict cells from the others, and hardly learns to reconstruct the
+        cells that it sees.
 
     loss : {"auto", "squared_error", "huber"}, default="auto"
         Loss of numbers and dates. "huber" gives outliers less weight, "auto" is the
@@ -127,21 +128,24 @@ class TabularAutoencoderTransformer(TableAutoencoder):
     categorical_features : "from_dtype", array-like or None, default="from_dtype"
         Columns to treat as categories in addition to those of a categorical type:
         names, positions, or a boolean mask. In a frame, the type of a column decides
-        whether it holds numbers, dates or categories (booleans, strings, categoricals,
-        objects). The columns of an array hold numbers.
+        whether it holds numbers, dates or categories (booleans, strings, categoricals).
+        In a column of objects, the classes of the objects decide: it holds numbers if
+        all objects are numbers, such as integers and decimals, dates if all are dates,
+        and otherwise categories. A warning is given if the objects are of several
+        classes. The columns of an array hold numbers.
 
     column_kinds : dict or None, default=None
         Kinds of columns, by name or position, that take precedence over the type of the
         column. "number" is possible for booleans and strings of numbers, "date" for
-        strings in ISO 8601, "category" for every column. Columns of objects or strings
-        that hold only numbers or only dates are categories by default, with a warning,
-        unless they are named here.
+        strings in ISO 8601, "category" for every column. Columns of strings that are
+        all numbers or all dates are categories by default, with a warning, unless they
+        are named here.
 
     scaling : {"standard", "quantile"}, default="standard"
         Scaling of numbers. "standard" subtracts the mean and divides by the standard
         deviation. "quantile" maps ranks to a normal distribution (RankGauss), which is
-        robust to outliers. Values that `impute` fills in are close to means with the
-        former, and closer to medians with the latter.
+        robust to outliers. With "standard", the values that `impute` fills in are close
+        to means. With "quantile", they are closer to medians.
 
     min_frequency : int, float or None, default=None
         Minimum number of rows (int), or minimum share of the known values (float), of a
@@ -248,9 +252,9 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         What `transform` returns.
 
     features_scale_ : float
-        Divisor of the network's activations. It makes the variances of the features sum
-        up to the number of columns, as those of scaled columns do, so that neither
-        dominates in a linear model of both.
+        Divisor of the network's activations. With it, the variances of the features sum
+        up to the number of columns, as the variances of scaled columns do. Therefore
+        neither dominates in a linear model of both.
 
     loss_function_ : str
         Name of the loss.
@@ -311,11 +315,11 @@ class TabularAutoencoderTransformer(TableAutoencoder):
       `early_stopping`, `validation_fraction`
     - run: `warm_start`, `checkpoint`, `device`, `random_state`, `verbose`
 
-    The network is a denoising autoencoder [1]_ whose noise is missing cells, so that
-    missing values are familiar to it [2]_. The embedding of a category is added to the
-    first layer; a missing value has an embedding of its own. Missing values do not
-    contribute to the loss. A date is encoded as a point in time and as its position in
-    the year, the week and the day.
+    The network is a denoising autoencoder [1]_ whose noise is missing cells. It
+    therefore learns to treat missing values [2]_. The embedding of a category is added
+    to the first layer; a missing value has an embedding of its own. Missing values do
+    not contribute to the loss. A date is encoded as a point in time and as its position
+    in the year, the week and the day.
 
     The corrupted cells are drawn at random in each epoch, so the loss of an epoch is
     noisy, and `n_iter_no_change` is large by default.
@@ -506,14 +510,16 @@ class TabularAutoencoderTransformer(TableAutoencoder):
 
         Parameters
         ----------
-        X : frame or array-like of shape (n_samples, n_features)
-            Training data: a frame of pandas, polars or pyarrow, whose columns are
-            numbers, categories, booleans or dates, or an array. Values may be missing.
-            Sparse matrices and :class:`Blocks` are not supported.
+        X : frame or array-like of shape (n_samples, n_features), or Blocks of these
+            Training data: a frame of pandas, polars, pyarrow or modin, whose columns
+            are numbers, categories, booleans or dates, or an array. Values may be
+            missing. :class:`Blocks`, and collections such as a lazy frame of polars or
+            a frame of Dask, are never loaded as a whole. Sparse matrices are not
+            supported.
 
         y : Ignored
-            Not used by the fit. Callbacks receive it as the target, or `X`, which is
-            the target of an autoencoder, if it is None.
+            Not used by the fit. Callbacks receive it as the target. If it is None, they
+            receive `X`, which is the target of an autoencoder.
 
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows in the loss. None gives all rows the same weight.
@@ -555,7 +561,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
 
         Parameters
         ----------
-        X : frame or array-like of shape (n_samples, n_features)
+        X : frame or array-like of shape (n_samples, n_features), or Blocks of these
             Part of the training data, with any number of rows. The first part needs at
             least two rows and determines scales and categories: it should be a
             representative sample.
@@ -691,8 +697,8 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         check_is_fitted(self)
         model = self._model
         code = check_codes(self, X, model.n_components, model.n_features_out)
-        index = X.index if isinstance(X, pd.DataFrame) else None
-        return model.side.as_frame(model.side.restore(model.decode(code)), index)
+        rows = model.side.restore(model.decode(code))
+        return model.side.as_frame(rows, index_of(X))
 
     def impute(self, X: Any) -> Any:
         """Fill missing values and leave all others unchanged.
@@ -740,7 +746,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         conditions: Any = None,
         random_state: int | np.random.RandomState | None = None,
     ) -> Any:
-        """Draw new rows that look like those of `fit`.
+        """Draw new rows from the distribution that the network has learned.
 
         Parameters
         ----------
@@ -749,10 +755,10 @@ class TabularAutoencoderTransformer(TableAutoencoder):
             new rows for each of them.
 
         conditions : dict, frame, array-like or None, default=None
-            Cells that are given, to which the others are drawn. A dictionary of values
-            by column holds for all rows. A frame has some of the columns, and a row of
+            Cells that are given, so that only the others are drawn. A dictionary gives
+            values by column for all rows. A frame has some of the columns, and a row of
             given cells for each new row. If the estimator was fitted on an array, an
-            array of all columns is possible. Missing values are not given.
+            array of all columns is possible. Cells with missing values are drawn.
 
         random_state : int, RandomState instance or None, default=None
             Seed or generator of the draws.
@@ -778,9 +784,10 @@ class TabularAutoencoderTransformer(TableAutoencoder):
 
         Notes
         -----
-        The cells of a row are drawn one after the other, in an order of its own, each
-        from its distribution given those that are there already. A number is drawn
-        within its bin as the values of the bin are distributed.
+        The cells of a row are drawn one after the other, in a random order
+        for each row. Each cell is drawn from its distribution given the cells drawn
+        before. Within a bin, a number is drawn from the distribution of the bin's
+        values in `fit`.
 
         Examples
         --------
@@ -829,9 +836,9 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         -------
         ndarray of shape (n_samples,) or (n_samples, n_features), float32
             Errors of the cells, or their mean over each row, in units of the mean error
-            of predicting the column's averages. The error of a missing cell is NaN. The
-            error of a row without any value is 1, that of averages. It is infinite
-            where float32 overflows.
+            of predicting the column's averages. The error of a missing cell is NaN. A
+            row without any value has an error of 1, as if each column were predicted by
+            its average. An error is infinite where float32 overflows.
 
             A category that was not seen in `fit` has the error of the column's least
             likely category in that row, and at least ``log(n + 1) / entropy``: the cost
@@ -916,8 +923,8 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         -------
         ndarray of shape (n_samples,), float32
             Negative :meth:`reconstruction_error`. 0 is perfect, and outliers have large
-            negative scores. The score of a row without any value is -1, that of
-            averages.
+            negative scores. A row without any value has a score of -1, as if each
+            column were predicted by its average.
 
         Raises
         ------

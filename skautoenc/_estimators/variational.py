@@ -31,13 +31,20 @@ from .._model.linear import learn_linear_model, start_at
 from .._model.matrix import MatrixSide
 from .._model.model import Model
 from .._model.plan import Budget, Plan
+from .._model.prior import NO_PRIOR
 from .._networks.autoencoder import Autoencoder
 from .._networks.layers import ACTIVATIONS
 from .._networks.variational import DenseVariationalAutoencoder, VariationalNetwork
 from .._objectives.likelihoods import LIKELIHOODS
 from .._objectives.objectives import Objective
 from .._objectives.variational import VariationalObjective
-from .._persistence.schemas import MATRIX_AUTOENCODER, is_a, is_among
+from .._persistence.schemas import (
+    MATRIX_AUTOENCODER,
+    array,
+    is_a,
+    is_among,
+    or_none,
+)
 from .._training.seeds import draw_seed
 from .._warnings import warn
 from .base import can_stream
@@ -72,8 +79,8 @@ class VariationalAutoencoder(MatrixAutoencoder):
 
     The network starts as probabilistic PCA [2]_, in closed form: before the first
     epoch, log-likelihoods equal those of :class:`~sklearn.decomposition.PCA`. Held-out
-    rows decide which weights are kept, so that training does not lead below that. With
-    ``covariance_type="diag"`` it starts as
+    rows decide which weights are kept, so that training does not end with a lower
+    log-likelihood. With ``covariance_type="diag"`` it starts as
     :class:`~sklearn.decomposition.FactorAnalysis`.
 
     :class:`AutoencoderTransformer` gives better features for linear models and
@@ -89,29 +96,30 @@ class VariationalAutoencoder(MatrixAutoencoder):
 
     likelihood : {"auto", "gaussian", "bernoulli", "poisson", "negative_binomial"}, \
             default="auto"
-        Distribution of a row around what its code is decoded to.
+        Distribution of a row given its code.
 
         - "gaussian" is for numbers: normal noise.
-        - "bernoulli" is for zeros and ones. Shares between them are not taken: their
-          cross-entropy is no log-likelihood. Use "gaussian", or `binarize`.
+        - "bernoulli" is for zeros and ones. Shares between 0 and 1 are refused, because
+          their cross-entropy is not a log-likelihood. Use "gaussian", or `binarize`.
         - "poisson" is for counts.
-        - "negative_binomial" is for counts that vary more, such as those of single
-          cells: each column has an overdispersion, which is learnt.
+        - "negative_binomial" is for counts that vary more than "poisson" allows, such
+          as counts of genes in single cells. The overdispersion of each column is
+          trained.
         - "auto" is "bernoulli" for data that consists of zeros and ones only, otherwise
           "gaussian".
 
     offset : {"total"} or None, default=None
         With "total", the rates of counts are proportional to the total of their row,
         such as the depth of a cell or the length of a document, and log-likelihoods are
-        given the total. `sample` and `inverse_transform` refer to the mean total. It
-        has no effect for other likelihoods.
+        conditional on the total. `sample` and `inverse_transform` refer to the mean
+        total. It has no effect for other likelihoods.
 
     binarize : bool, default=False
         Whether shares between 0 and 1, such as grey values, are the probabilities of
         zeros and ones, which are drawn anew each time that a row is trained on. The
-        likelihood is then "bernoulli". New draws are new data: the model is overfit
-        less than to zeros and ones that are drawn once. Log-likelihoods are those of
-        zeros and ones, so :meth:`score_samples` takes no shares.
+        likelihood is then "bernoulli". Since each epoch draws new data, the model
+        overfits less than with zeros and ones that are drawn once. Log-likelihoods
+        refer to zeros and ones, so :meth:`score_samples` does not accept shares.
 
     covariance_type : {"spherical", "diag", "heteroscedastic"}, \
             default="heteroscedastic"
@@ -127,22 +135,41 @@ class VariationalAutoencoder(MatrixAutoencoder):
     reg_covar : float in (0, 1), default=0.01
         Smallest variance of the noise, as a share of that of probabilistic PCA. The
         density of columns that repeat their values would be infinite without it. Raise
-        it where new rows are far less likely than training rows.
+        it if new rows are far less likely than training rows.
+
+    prior : {"normal", "mixture"}, default="normal"
+        Distribution that codes are drawn from.
+
+        - "normal": the standard normal distribution.
+        - "mixture": a Gaussian mixture, to which the codes of the training rows are
+          fitted after training. The codes of some of the rows choose the number of
+          components and the kind of their covariances. It gives higher
+          log-likelihoods, and samples more like the rows. `partial_fit` leaves the
+          prior normal.
 
     kl_weight : float, default=1.0
         Weight of the divergence of the codes from their prior in the training loss
-        [3]_. 1 is the bound of the log-likelihood. Less reconstructs more exactly, and
-        gives worse densities and samples.
+        [3]_. 1 gives the evidence lower bound. A lower weight gives more exact
+        reconstructions, but worse densities and samples.
+
+    linear_weight : float in [0, 1), default=0.001
+        Weight in the density of the linear model that the fit starts from, with heavy
+        tails (a t-distribution with 3 degrees of freedom) [5]_: a row is drawn from it
+        with that probability, and otherwise from the network. Far from all training
+        rows the density of the network may be far too low, and one such row can cost
+        more than all others gain. It has no effect on training, before the first
+        epoch, and for likelihoods other than "gaussian".
 
     n_importance_samples : int, default=50
-        Number of codes that :meth:`score_samples` draws for each row. The
-        log-likelihood is bounded from below, and the more closely the more there are
-        [4]_; 1 is the evidence lower bound. It has no effect on training.
+        Number of codes that :meth:`score_samples` draws for each row. The result is a
+        lower bound of the log-likelihood. More codes make the bound tighter [4]_, and 1
+        gives the evidence lower bound. It has no effect on training.
 
     hidden_layer_sizes : int, array-like of int or "auto", default="auto"
-        Widths of the encoder's hidden layers, or of the only one. The decoder has the
-        same layers in reverse. "auto" is two: 4 and 2 times the number of features, up
-        to 256 and 128. An empty sequence is a linear model, probabilistic PCA.
+        Widths of the encoder's hidden layers. An int is the width of a single hidden
+        layer. The decoder has the same layers in reverse. "auto" is two: 4 and 2 times
+        the number of features, up to 256 and 128. An empty sequence is a linear model,
+        probabilistic PCA.
 
     activation : {"identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "gelu", \
             "silu", "selu"}, default="silu"
@@ -150,8 +177,8 @@ class VariationalAutoencoder(MatrixAutoencoder):
         no effect without hidden layers.
 
     linear_skip : bool, default=True
-        Whether linear maps run parallel to the hidden layers of encoder and decoder,
-        so that the network starts as probabilistic PCA and learns what that cannot
+        Whether linear maps run parallel to the hidden layers of encoder and decoder, so
+        that the network starts as probabilistic PCA and learns what this model cannot
         represent. It has no effect without hidden layers.
 
     solver : {"adam", "sgd"}, default="adam"
@@ -241,7 +268,7 @@ class VariationalAutoencoder(MatrixAutoencoder):
 
     n_active_units_ : int
         Number of components whose posterior mean has a variance above 0.01 over up to
-        4096 training rows [4]_. The others carry nothing.
+        4096 training rows [4]_. The others carry no information.
 
     hidden_layer_sizes_ : tuple of int
         Widths of the encoder's hidden layers.
@@ -253,6 +280,18 @@ class VariationalAutoencoder(MatrixAutoencoder):
         Variance of the noise, in the squared units of the data; by column unless
         ``covariance_type="spherical"``. "heteroscedastic" noise has about this variance
         where the code is zero. Defined only for the "gaussian" likelihood.
+
+    prior_weights_ : ndarray of shape (n_mixed,) or None
+        Weights of the distributions that ``prior="mixture"`` consists of, of which the
+        last one is the standard normal distribution. None if the prior is normal,
+        which it also is where no mixture makes other codes more likely.
+
+    prior_means_ : ndarray of shape (n_mixed, n_components_) or None
+        Means of these distributions.
+
+    prior_precisions_cholesky_ : ndarray of shape (n_mixed, n_components_, \
+            n_components_) or None
+        Factors of their precision matrices, which are these times their transposes.
 
     loss_function_ : str
         Name of the loss.
@@ -310,17 +349,18 @@ class VariationalAutoencoder(MatrixAutoencoder):
 
     - code: `n_components`
     - likelihood: `likelihood`, `offset`, `binarize`, `covariance_type`, `reg_covar`,
-      `kl_weight`, `n_importance_samples`
+      `prior`, `kl_weight`, `linear_weight`, `n_importance_samples`
     - network: `hidden_layer_sizes`, `activation`, `linear_skip`
     - solver: `solver`, `alpha`, `batch_size`, `learning_rate`, `learning_rate_init`,
       `momentum`, `max_grad_norm`, `max_iter`, `shuffle`, `tol`, `n_iter_no_change`,
       `early_stopping`, `validation_fraction`
     - run: `warm_start`, `checkpoint`, `device`, `random_state`, `verbose`
 
-    A row has the same log-likelihood wherever it stands and whatever is scored with it:
-    the codes that are drawn for it are a function of the row. Log-likelihoods are those
-    of a density for the "gaussian" likelihood: they may be positive, and change with
-    the units of the data by the logarithm of the units, for every column.
+    The log-likelihood of a row does not depend on its position or on the other rows,
+    because the codes that are drawn for it are a function of the row. For the
+    "gaussian" likelihood, log-likelihoods are logarithms of a density. They may be
+    positive. If a column is multiplied by a factor, they fall by the logarithm of the
+    factor.
 
     `partial_fit` keeps the initial weights of the first part, and holds nothing out.
 
@@ -333,6 +373,8 @@ class VariationalAutoencoder(MatrixAutoencoder):
        variational framework", ICLR 2017.
     .. [4] Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders", ICLR
        2016.
+    .. [5] Archambeau, Delannay and Verleysen, "Robust probabilistic projections", ICML
+       2006.
 
     Examples
     --------
@@ -354,6 +396,9 @@ class VariationalAutoencoder(MatrixAutoencoder):
     hidden_layer_sizes_: tuple[int, ...]
     likelihood_: str
     n_active_units_: int
+    prior_weights_: NDArray[np.float32] | None
+    prior_means_: NDArray[np.float32] | None
+    prior_precisions_cholesky_: NDArray[np.float32] | None
 
     _fitted_schema = {
         **MATRIX_AUTOENCODER,
@@ -361,6 +406,9 @@ class VariationalAutoencoder(MatrixAutoencoder):
         "hidden_layer_sizes_": is_a(tuple),
         "likelihood_": is_among(*LIKELIHOODS),
         "n_active_units_": is_a(int),
+        "prior_weights_": or_none(array(np.float32, 1)),
+        "prior_means_": or_none(array(np.float32, 2)),
+        "prior_precisions_cholesky_": or_none(array(np.float32, 3)),
     }
     _parameter_constraints = {
         **{
@@ -377,7 +425,9 @@ class VariationalAutoencoder(MatrixAutoencoder):
         "binarize": ["boolean"],
         "covariance_type": [StrOptions({"spherical", "diag", "heteroscedastic"})],
         "reg_covar": [Interval(Real, 0, 1, closed="neither")],
+        "prior": [StrOptions({"normal", "mixture"})],
         "kl_weight": [Interval(Real, 0, None, closed="left")],
+        "linear_weight": [Interval(Real, 0, 1, closed="left")],
         "n_importance_samples": [Interval(Integral, 1, None, closed="left")],
         "hidden_layer_sizes": [
             "array-like",
@@ -407,7 +457,9 @@ class VariationalAutoencoder(MatrixAutoencoder):
             "spherical", "diag", "heteroscedastic"
         ] = "heteroscedastic",
         reg_covar: float = 0.01,
+        prior: Literal["normal", "mixture"] = "normal",
         kl_weight: float = 1.0,
+        linear_weight: float = 0.001,
         n_importance_samples: int = 50,
         hidden_layer_sizes: int | Sequence[int] | Literal["auto"] = "auto",
         activation: str = "silu",
@@ -437,7 +489,9 @@ class VariationalAutoencoder(MatrixAutoencoder):
         self.binarize = binarize
         self.covariance_type = covariance_type
         self.reg_covar = reg_covar
+        self.prior = prior
         self.kl_weight = kl_weight
+        self.linear_weight = linear_weight
         self.n_importance_samples = n_importance_samples
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -482,9 +536,13 @@ class VariationalAutoencoder(MatrixAutoencoder):
         return min(max(20, -(-_N_STEPS // n_batches)), 300)
 
     def _build_network(
-        self, n_features: int, likelihood: str = "gaussian"
+        self,
+        n_features: int,
+        likelihood: str = "gaussian",
+        *,
+        keeps_start: bool = False,
     ) -> Autoencoder:
-        return _build_network(self, n_features, likelihood)
+        return _build_network(self, n_features, likelihood, keeps_start=keeps_start)
 
     def _plan(
         self,
@@ -503,7 +561,11 @@ class VariationalAutoencoder(MatrixAutoencoder):
             n_iter_no_change=patience,
             start=partial(_start, floor=float(self.reg_covar)),
             far=_FAR,
-            code=replace(plan.code, measures_variance=True),
+            code=replace(
+                plan.code,
+                measures_variance=True,
+                mixes_prior=self.prior == "mixture" and not in_parts,
+            ),
         )
 
     def _resolve_parts(
@@ -522,7 +584,12 @@ class VariationalAutoencoder(MatrixAutoencoder):
         )
         return Parts(
             LIKELIHOODS[name].loss_name,
-            partial(self._build_network, data.matrix.shape[1], name),
+            partial(
+                self._build_network,
+                data.matrix.shape[1],
+                name,
+                keeps_start=_keeps_start(name, before),
+            ),
             partial(self._make_objective, likelihood=name),
         )
 
@@ -543,6 +610,8 @@ class VariationalAutoencoder(MatrixAutoencoder):
             "hidden_layer_sizes_": config["hidden_layer_sizes"],
             "likelihood_": config["likelihood"],
             "n_active_units_": int((learnt.code_variance > _ACTIVE).sum()),
+            **NO_PRIOR,
+            **learnt.model.code.attributes(),
         }
 
     @with_callbacks
@@ -553,15 +622,16 @@ class VariationalAutoencoder(MatrixAutoencoder):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix, frame} of shape (n_samples, n_features) or \
-                Blocks
+        X : {array-like, sparse matrix, frame} of shape (n_samples, n_features), \
+                collection or Blocks
             Training data: numbers, none missing. A batch of
-            sparse data is made dense, the rest stays sparse. Memory-mapped data and
-            :class:`Blocks` are never loaded as a whole.
+            sparse data is made dense, the rest stays sparse. Memory-mapped data,
+            :ref:`collections <collections>`, as of Dask, and :class:`Blocks` are never
+            loaded as a whole.
 
         y : Ignored
-            Not used by the fit. Callbacks receive it as the target, or `X`, which is
-            the target of an autoencoder, if it is None.
+            Not used by the fit. Callbacks receive it as the target. If it is None, they
+            receive `X`, which is the target of an autoencoder.
 
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows in the loss. None gives all rows the same weight.
@@ -677,9 +747,9 @@ class VariationalAutoencoder(MatrixAutoencoder):
             :meth:`transform`.
 
         std : ndarray of shape (n_samples, n_components), float32
-            Standard deviations of that distribution, a normal one with independent
-            components. It is 1, that of the prior, where a component says nothing
-            about a row.
+            Standard deviations of this distribution, which is normal with independent
+            components. If a component says nothing about a row, its standard deviation
+            is 1, as in the prior.
 
         Raises
         ------
@@ -739,7 +809,7 @@ class VariationalAutoencoder(MatrixAutoencoder):
 
         add_noise : bool, default=True
             Whether rows are drawn from the model. Otherwise codes are drawn and
-            decoded: rows without noise, such as smooth images.
+            decoded by the network: rows without noise, such as smooth images.
 
         Returns
         -------
@@ -757,7 +827,13 @@ class VariationalAutoencoder(MatrixAutoencoder):
         check_is_fitted(self)
         check_scalar(n_samples, "n_samples", Integral, min_val=1)
         seed = draw_seed(check_random_state(random_state))
-        rows = draw(self._model, int(n_samples), seed, add_noise=add_noise)
+        rows = draw(
+            self._model,
+            int(n_samples),
+            seed,
+            add_noise=add_noise,
+            linear_weight=self._linear_weight,
+        )
         return self._as_frame(rows, rows)
 
     def score_samples(self, X: Any) -> NDArray[np.float64]:
@@ -831,8 +907,17 @@ class VariationalAutoencoder(MatrixAutoencoder):
     def _log_likelihood(self, matrix: Any) -> NDArray[np.float64]:
         if self.binarize:
             check_whole(TrainingData(matrix), 1, "bernoulli")
-        n_draws = int(self.n_importance_samples)
-        return log_likelihood(self._model, matrix, n_draws)
+        return log_likelihood(
+            self._model,
+            matrix,
+            int(self.n_importance_samples),
+            linear_weight=self._linear_weight,
+        )
+
+    @property
+    def _linear_weight(self) -> float:
+        """Weight of the linear model; before the first epoch the network is one."""
+        return float(self.linear_weight) if self.n_iter_ else 0.0
 
     @property
     def noise_variance_(self) -> Any:
@@ -878,8 +963,19 @@ def _resolve_likelihood(
     return name
 
 
+def _keeps_start(likelihood: str, before: Model[MatrixSide] | None) -> bool:
+    """Whether the network keeps its linear model: one of an older version does not."""
+    if before is not None:
+        return bool(before.network.config["keeps_start"])
+    return likelihood == "gaussian"
+
+
 def _build_network(
-    estimator: VariationalAutoencoder, n_features: int, likelihood: str
+    estimator: VariationalAutoencoder,
+    n_features: int,
+    likelihood: str,
+    *,
+    keeps_start: bool,
 ) -> DenseVariationalAutoencoder:
     """Return the network of an estimator, with what is "auto" decided."""
     n_components, sizes = (
@@ -903,6 +999,7 @@ def _build_network(
         varies=is_gaussian and estimator.covariance_type == "heteroscedastic",
         likelihood=likelihood,
         has_offset=estimator.offset is not None,
+        keeps_start=keeps_start,
     )
 
 

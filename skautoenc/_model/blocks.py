@@ -13,6 +13,7 @@ from torch import Tensor
 
 from .._data.rows import RowMap, Rows
 from .._networks.autoencoder import Autoencoder
+from .._networks.convolutional import ConvolutionalAutoencoder
 from .._networks.layers import CPU_FLOAT32
 from .._training.resources import compute, one_thread, step_work
 
@@ -24,6 +25,8 @@ _VECTOR = 32
 _BLOCK_VALUES = 2**18
 # Accelerators need larger blocks, and have the memory.
 _ACCELERATOR_VALUES = 2**22
+# Values of a feature map of a block, 64 MiB. An image with larger ones is a block.
+_LARGEST_MAP = 2**24
 # Sizes of blocks for fewer rows, which are used if they round like a whole block.
 _SMALL = (8, 16, 32, _TILE, 4 * _TILE, 16 * _TILE)
 
@@ -42,7 +45,7 @@ class Block:
     Parameters
     ----------
     size : int
-        Number of rows: whole tiles, whatever the number of all rows.
+        Number of rows, whatever the number of all rows: whole tiles, or one.
     n_multiplications : int
         Multiplications for one row, through encoder and decoder.
     smaller : tuple of int
@@ -63,6 +66,9 @@ def block_of(network: Autoencoder, device: torch.device) -> Block:
     if not network.runs_in_threads:
         # Smaller blocks are not tested: a user's module may store its inputs.
         return Block(_TILE, network.n_multiplications, (), in_threads=False)
+    has_maps = isinstance(network, ConvolutionalAutoencoder)
+    if has_maps and max(network.widths) * _TILE > _LARGEST_MAP:
+        return Block(1, network.n_multiplications, ())
     on_cpu = device.type == "cpu"
     values = _BLOCK_VALUES if on_cpu else _ACCELERATOR_VALUES
     n_tiles = max(1, values // max(network.widths) // _TILE)

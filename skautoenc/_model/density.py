@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -54,7 +56,7 @@ def posterior(
 
 
 def log_likelihood(
-    model: VariationalModel, matrix: Any, n_draws: int
+    model: VariationalModel, matrix: Any, n_draws: int, linear_weight: float = 0.0
 ) -> NDArray[np.float64]:
     """Return a bound of each row's log-likelihood, in nats and in the data's units.
 
@@ -66,6 +68,8 @@ def log_likelihood(
         Validated rows.
     n_draws : int
         Number of codes that are drawn for each row.
+    linear_weight : float, default=0.0
+        Weight of the linear model in the density, if the network keeps it.
 
     Returns
     -------
@@ -75,13 +79,16 @@ def log_likelihood(
     here = model.where_the_network_is()
     network = _network_of(here)
     likelihood = likelihood_of(here.side, network.config)
+    prior = here.code.prior
+    log_ratio = None if prior is None else prior.log_ratio
     n_features = here.side.width
 
     def bound_by(n_draws: int) -> RowMap:
         noise = Noise(n_draws, n_features, here.n_components, here.side.device)
 
         def bound(batch: Tensor) -> Tensor:
-            return importance_bound(network, likelihood, batch, noise).unsqueeze(1)
+            found = importance_bound(network, likelihood, batch, noise, log_ratio)
+            return _with_linear(network, found, batch, linear_weight).unsqueeze(1)
 
         return bound
 
@@ -98,8 +105,27 @@ def log_likelihood(
     return values + likelihood.unit(n_features)
 
 
+def _with_linear(
+    network: VariationalNetwork, bound: Tensor, batch: Tensor, weight: float
+) -> Tensor:
+    """Return the log-density of a mixture of the network and its linear model, (n,)."""
+    if network.linear is None or not weight:
+        return bound
+    # Rows that are too far for the network may be usual for the linear model.
+    bound = bound.masked_fill(bound.isnan(), -torch.inf)
+    return torch.logaddexp(
+        bound + math.log1p(-weight),
+        network.linear.log_density(batch) + math.log(weight),
+    )
+
+
 def draw(
-    model: VariationalModel, n_samples: int, seed: int, *, add_noise: bool
+    model: VariationalModel,
+    n_samples: int,
+    seed: int,
+    *,
+    add_noise: bool,
+    linear_weight: float = 0.0,
 ) -> NDArray[Any]:
     """Draw rows, (n_samples, n_features), in the units of the data.
 
@@ -113,18 +139,40 @@ def draw(
         Seed of codes and noise.
     add_noise : bool
         Whether noise is added to the decoded codes.
+    linear_weight : float, default=0.0
+        Share of the rows that are drawn from the linear model, if there is noise and
+        the network keeps that model.
     """
     side, width = model.side.to(_CPU), model.n_components
     generator = torch.Generator("cpu").manual_seed(seed)
-    code = torch.randn(n_samples, width, generator=generator, dtype=torch.float32)
+    if model.code.prior is None:
+        code = torch.randn(n_samples, width, generator=generator, dtype=torch.float32)
+    else:
+        code = model.code.prior.draw(n_samples, generator)
     if not add_noise:
         return side.restore(model.decode(code.numpy()))
     likelihood = likelihood_of(side, model.network.config)
     outputs, dispersion = _decoded(model, code)
     with one_thread(_CPU):
         rows = likelihood.draw(outputs, dispersion, generator)
+        _replace_by_linear(_network_of(model), rows, linear_weight, generator)
     restored = side.restore(rows.numpy())
     return np.rint(restored) if likelihood.is_discrete else restored
+
+
+def _replace_by_linear(
+    network: VariationalNetwork,
+    rows: Tensor,
+    share: float,
+    generator: torch.Generator,
+) -> None:
+    """Replace a share of drawn rows, (n, n_features), by draws of the linear model."""
+    if network.linear is None or not share:
+        return
+    uniform = torch.rand(len(rows), generator=generator, dtype=torch.float32)
+    chosen = uniform < share
+    linear = copy.deepcopy(network.linear).to(_CPU)
+    rows[chosen] = linear.draw(int(chosen.sum()), generator)
 
 
 def _decoded(model: VariationalModel, code: Tensor) -> tuple[Tensor, Tensor]:

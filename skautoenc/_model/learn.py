@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch import Tensor
 from .._data.rows import N_SAMPLE, Rows, TrainingData
 from .._networks.autoencoder import Autoencoder
 from .._networks.layers import bind_generator
+from .._networks.variational import VariationalNetwork
 from .._networks.weights import copy_weights, same_shapes
 from .._preparation.neighbors import diffuse
 from .._preparation.whitening import learn_code_whitening
@@ -31,7 +32,8 @@ from .._training.step import Step
 from .._training.stopping import Stopping
 from .._warnings import warn
 from .model import CodeMap, Model, Side
-from .plan import Budget, CodePlan, Plan
+from .plan import Budget, Plan
+from .prior import learn_prior
 
 _CPU = torch.device("cpu")
 # Number of rows that the shares of ordered components are measured on.
@@ -356,7 +358,7 @@ def _describe(training: Training, network: Autoencoder) -> Learnt:
             n_dead = len(dead_units(network, run.rows[sample]))
     if plan.is_ordered:
         shares = _explained_by_each(run, side, network)
-    code = _learn_code_map(plan, network, run.rows)
+    code = _learn_code_map(training, network)
     variance = _code_variance(run.rows, network) if plan.measures_variance else None
     return Learnt(Model(side, network, code), n_dead, shares, variance)
 
@@ -368,9 +370,15 @@ def _code_variance(rows: Rows, network: Autoencoder) -> NDArray[np.float64]:
         return _weighted_variance(network.encode(rows[sample]), rows.weights(sample))
 
 
-def _learn_code_map(plan: CodePlan, network: Autoencoder, rows: Rows) -> CodeMap:
-    """Learn the map from the network's codes to features."""
+def _learn_code_map(training: Training, network: Autoencoder) -> CodeMap:
+    """Learn the map from the network's codes to features, and their prior."""
+    plan, rows = training.plan.code, training.run.rows
     code = CodeMap(plan.features)
+    if plan.mixes_prior:
+        assert isinstance(network, VariationalNetwork)
+        objective = training.run.step.objective
+        prior = learn_prior(network, objective, rows, training.held_out)
+        return replace(code, prior=prior)
     if plan.whiten:
         encode = network.sparse if plan.features == "sparse" else network.encode
         with one_thread(rows.device), torch.no_grad():

@@ -164,7 +164,8 @@ def _signed(axes: Tensor) -> Tensor:
 def start_at(network: VariationalNetwork, model: LinearModel) -> None:
     """Set a network to a linear model and its exact posterior.
 
-    Components beyond the axes of the model have no effect at first.
+    Components beyond the axes of the model have no effect at first. The network keeps
+    the model if it can.
     """
     n_components, n_features = network.widths[-1], network.widths[0]
     n_axes, spread = len(model.axes), model.noise.sqrt()
@@ -175,3 +176,5 @@ def start_at(network: VariationalNetwork, model: LinearModel) -> None:
     decoder[:n_axes] = model.axes * spread * signal
     log_variance[:n_axes] = -model.variances.log()
     network.start_linear(encoder.float(), log_variance.float(), decoder.float())
+    if network.linear is not None:
+        network.linear.set(model.axes, model.variances, model.noise)

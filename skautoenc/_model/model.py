@@ -19,6 +19,7 @@ from .._preparation.whitening import Whitening
 from .._training.resources import one_thread
 from .blocks import Blockwise, block_of
 from .matrix import MatrixSide
+from .prior import CodePrior
 from .table import TableSide
 
 Side = MatrixSide | TableSide
@@ -37,17 +38,22 @@ class CodeMap:
         Map of the code.
     scale : float or None, default=None
         Divisor of the features.
+    prior : CodePrior or None, default=None
+        Distribution of the codes; None for the standard normal distribution.
     """
 
     features: str
     whitening: Whitening | None = None
     scale: float | None = None
+    prior: CodePrior | None = None
 
     def to(self, device: torch.device) -> CodeMap:
         """Return a copy on another device."""
-        if self.whitening is None:
-            return self
-        return replace(self, whitening=self.whitening.to(device))
+        return replace(
+            self,
+            whitening=None if self.whitening is None else self.whitening.to(device),
+            prior=None if self.prior is None else self.prior.to(device),
+        )
 
     def select(self, network: Autoencoder) -> Callable[[Tensor], Tensor]:
         """Return the method of the network that computes the features."""
@@ -80,6 +86,8 @@ class CodeMap:
             found["code_dewhitening_"] = own_array(self.whitening.inverse_matrix)
         if self.scale is not None:
             found["features_scale_"] = self.scale
+        if self.prior is not None:
+            found.update(self.prior.attributes())
         return found
 
     @classmethod
@@ -92,7 +100,8 @@ class CodeMap:
                 *(torch.tensor(attributes[name], device="cpu") for name in names)
             )
         scale = attributes.get("features_scale_")
-        return cls(attributes["features_"], whitening, scale)
+        prior = CodePrior.from_attributes(attributes)
+        return cls(attributes["features_"], whitening, scale, prior)
 
 
 @dataclass(frozen=True)

@@ -407,8 +407,10 @@ class OutlierModel:
         parts = np.vstack([model.parts(first, costs), model.parts(others)])
         quartiles = np.array([_quartiles(part, weights) for part in parts.T])
         spread = quartiles[:, 2] - quartiles[:, 0]
-        # Rows may be all alike, or so few that most of them are.
-        fallback = np.maximum(parts.std(axis=0), 1e-12)
+        # Rows may be all alike, or so few that most of them are. Parts of rows without
+        # any value are infinite.
+        known = np.where(np.isfinite(parts), parts, quartiles[:, 1])
+        fallback = np.maximum(known.std(axis=0), 1e-12)
         units = Units(cells, quartiles[:, 1], np.where(spread > 1e-9, spread, fallback))
         return replace(self, units=units), units.scores(parts, self._part_weights)
 

@@ -61,6 +61,8 @@ class CodePlan:
         If given, features are scaled to the total variance of this many scaled columns.
     measures_variance : bool, default=False
         Whether to measure the variance of each component.
+    mixes_prior : bool, default=False
+        Whether a mixture is learnt as the prior of the codes.
     """
 
     features: str
@@ -68,6 +70,7 @@ class CodePlan:
     is_ordered: bool = False
     n_columns: int | None = None
     measures_variance: bool = False
+    mixes_prior: bool = False
 
 
 @dataclass(frozen=True)

@@ -183,7 +183,7 @@ class TableSide:
         """Convert the result of `restore` to a frame as in the fit, or an array."""
         if self.schema is None:
             return make_array(values)
-        return make_frame(values, self.schema, index)
+        return make_frame(self.table.written(values), self.schema, index)
 
     def fill(self, columns: Columns, rows: NDArray[np.float32]) -> Any:
         """Return a copy of a frame or array with missing values filled from rows."""
@@ -194,9 +194,8 @@ class TableSide:
         """Return a copy of a frame or array with missing values filled by column."""
         gaps = self.table.gaps(columns)
         if columns.is_frame:
-            # A column without any value has the type of the fit.
             values = [
-                columns.suit(place, found) if gap.any() and not gap.all() else found
+                self._suited(columns, place, gap, found)
                 for place, (gap, found) in enumerate(zip(gaps, values, strict=True))
             ]
             filled = fill_gaps(columns.native, gaps, values, self.schema)
@@ -205,6 +204,20 @@ class TableSide:
         for place, (gap, column) in enumerate(zip(gaps, values, strict=True)):
             filled[gap, place] = column[gap]
         return filled
+
+    def _suited(
+        self,
+        columns: Columns,
+        place: int,
+        gap: NDArray[np.bool_],
+        values: NDArray[Any],
+    ) -> NDArray[Any]:
+        """Return values of a column as its type holds them, to fill its gaps with."""
+        if gap.all():
+            # A column without any value has the type of the fit.
+            written: NDArray[Any] = self.table.columns[place].written(values)
+            return written
+        return columns.suit(place, values) if gap.any() else values
 
     def round_trip(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Convert decoded rows to values, and encode these as `rows` accepts them.
@@ -268,23 +281,27 @@ def learn_table_side(
         Key of `LOSSES`.
     """
     n_levels = table.layout.n_levels
-    codes = data.matrix[:, data.matrix.shape[1] - len(n_levels) :]
-    codes = codes if data.index is None else codes[data.index]
-    deviances = [
-        _deviance(codes[:, number], count, data.weights)
-        for number, count in enumerate(n_levels)
-    ]
+    kind = np.int64 if data.weights is None else np.float64
+    counts = [np.zeros(count, dtype=kind) for count in n_levels]
+    n_read = 0
+    for rows in data.in_blocks() if n_levels else ():
+        weights = None
+        if data.weights is not None:
+            weights = data.weights[n_read : n_read + len(rows)]
+        n_read += len(rows)
+        codes = rows[:, rows.shape[1] - len(n_levels) :]
+        for number, found in enumerate(counts):
+            _count(codes[:, number], weights, found)
+    deviances = [entropy(found) for found in counts]
     return TableSide(table, schema, _make_loss(loss, {}), loss, deviances)
 
 
-def _deviance(
-    codes: NDArray[np.float32], n_levels: int, weights: NDArray[Any] | None
-) -> float:
-    """Return the cross-entropy of categories under their own frequencies."""
-    seen = codes < n_levels
-    counts = np.bincount(
-        codes[seen].astype(np.int64),
-        weights=None if weights is None else weights[seen],
-        minlength=n_levels,
+def _count(
+    codes: NDArray[np.float32], weights: NDArray[Any] | None, counts: NDArray[Any]
+) -> None:
+    """Add the frequencies of codes of categories to `counts`."""
+    seen = codes < len(counts)
+    # One after the other: the sums do not depend on how rows are divided into blocks.
+    np.add.at(
+        counts, codes[seen].astype(np.int64), 1 if weights is None else weights[seen]
     )
-    return entropy(counts)

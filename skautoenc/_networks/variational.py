@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from .autoencoder import Autoencoder, Code
 from .layers import ACTIVATIONS, CPU_FLOAT32, Linear, draw_weight
+from .linear_density import LinearDensity
 from .rates import FATAL_STEP, FULL_WIDTH, base_rate, rate_factors
 
 # Beyond these log-variances, exponentials overflow or vanish.
@@ -28,10 +29,13 @@ class VariationalNetwork(Autoencoder):
         noise, or the overdispersion of counts.
     floor : Tensor of shape ()
         Minimum dispersion.
+    linear : LinearDensity or None
+        The linear model that the network starts at, if it is kept.
     """
 
     log_dispersion: nn.Parameter
     floor: Tensor
+    linear: LinearDensity | None
 
     @abstractmethod
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -155,6 +159,8 @@ class DenseVariationalAutoencoder(VariationalNetwork):
         Key of `LIKELIHOODS`; it does not affect the network.
     has_offset : bool
         Whether the likelihood depends on row totals; it does not affect the network.
+    keeps_start : bool, default=False
+        Whether the linear model that the network starts at is kept.
     """
 
     def __init__(
@@ -169,6 +175,7 @@ class DenseVariationalAutoencoder(VariationalNetwork):
         varies: bool,
         likelihood: str,
         has_offset: bool,
+        keeps_start: bool = False,
     ) -> None:
         super().__init__()
         self.config = {
@@ -181,6 +188,7 @@ class DenseVariationalAutoencoder(VariationalNetwork):
             "varies": varies,
             "likelihood": likelihood,
             "has_offset": has_offset,
+            "keeps_start": keeps_start,
         }
         self.widths = widths = [n_features, *hidden_layer_sizes, n_components]
         # Means and log-variances are two outputs of one layer.
@@ -195,6 +203,8 @@ class DenseVariationalAutoencoder(VariationalNetwork):
         )
         self.log_dispersion = nn.Parameter(torch.zeros(n_dispersions, **CPU_FLOAT32))
         self.register_buffer("floor", torch.zeros((), **CPU_FLOAT32))
+        linear = LinearDensity(n_components, n_features) if keeps_start else None
+        self.linear = linear
 
     def _stack(self, widths: list[int]) -> nn.Sequential:
         """Return affine layers with activations between them."""

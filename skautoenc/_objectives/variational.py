@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -90,7 +90,11 @@ class Noise:
 
 
 def importance_bound(
-    network: VariationalNetwork, likelihood: Likelihood, batch: Tensor, noise: Noise
+    network: VariationalNetwork,
+    likelihood: Likelihood,
+    batch: Tensor,
+    noise: Noise,
+    log_prior_ratio: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Bound the log-likelihood of each row by importance weighting [1]_.
 
@@ -104,6 +108,9 @@ def importance_bound(
         Standardised rows.
     noise : Noise
         Draws codes from the posteriors; a single draw gives the evidence lower bound.
+    log_prior_ratio : callable, optional
+        Returns log-densities of the prior at codes, (n,), minus those of the standard
+        normal distribution, which is the default.
 
     Returns
     -------
@@ -123,6 +130,8 @@ def importance_bound(
         code = torch.addcmul(mean, spread, drawn)
         # Log-densities of prior and posterior; their constants cancel.
         ratio = 0.5 * (drawn.square() - code.square() + log_variance).sum(dim=1)
+        if log_prior_ratio is not None:
+            ratio = ratio + log_prior_ratio(code)
         output, dispersion = network.decode_dispersed(code)
         given_code = likelihood.rows(output, batch, dispersion)
         total = torch.logaddexp(total, given_code + ratio)
@@ -204,7 +213,8 @@ class VariationalObjective:
         config = network.config
         kernels = {name: config[name] for name in _SELECT_KERNELS}
         n_hidden = min(len(config["hidden_layer_sizes"]), 2)
-        is_single = config["n_dispersions"] == 1
+        # One column has one dispersion, which may still vary.
+        is_single = config["n_dispersions"] == 1 and not config["varies"]
         if not _agrees_with_autograd(n_hidden, is_single=is_single, **kernels):
             return None
         return BoundBackward(network, self.likelihood, self.kl_weight, generator)

@@ -10,16 +10,20 @@ from contextvars import copy_context
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, cpu_count, delayed, parallel_config
+from joblib import Parallel, delayed, parallel_config
 from joblib.parallel import (
+    BACKENDS,
+    DEFAULT_BACKEND,
     FallbackToBackend,
     ParallelBackendBase,
     SequentialBackend,
+    get_active_backend,
 )
 
 from .._persistence.checkpoint import holds_up_others
 from .._training.fitting import Fit, train, train_alone, training_strategy
 from .._training.joint import joint_key, max_group_size
+from .shares import fill_in, outline
 
 # Number of calls that are queued at once. joblib's default, 2 * n_jobs, is too small.
 _QUEUE_LENGTH = 256
@@ -30,11 +34,11 @@ _WAITING_BYTES = 2**28
 def train_together() -> parallel_config:
     """Train the fits of a search jointly, in a context.
 
-    Small networks spend most of a fit in overhead, which many networks share in a joint
-    step. Within the context, a search of scikit-learn (`GridSearchCV`,
-    `RandomizedSearchCV`, `cross_val_score` and similar functions) trains candidates of
-    the same architecture on folds of the same size in joint steps. The results are
-    those without the context, except for rounding.
+    In small networks, most of the time of a fit is the overhead of single steps. In a
+    joint step, many networks share this overhead. Within the context, a search of
+    scikit-learn (`GridSearchCV`, `RandomizedSearchCV`, `cross_val_score` and similar
+    functions) trains candidates of the same architecture on folds of the same size in
+    joint steps. The results are the same as without the context, except for rounding.
 
     Returns
     -------
@@ -55,9 +59,11 @@ def train_together() -> parallel_config:
     All other fits are trained alone.
 
     With ``n_jobs=2`` or more in the search, each of the processes trains its share
-    jointly. An interrupt from the keyboard ends the search. Fit times include the time
-    of waiting for other fits. Calls wait within `fit`, so a lock that is held during
-    `fit` and that other fits need blocks all of them.
+    jointly. They are processes of the joblib backend that is set outside, such as the
+    workers of a Dask cluster: ``with parallel_config("dask"), train_together():``. An
+    interrupt from the keyboard ends the search. Fit times include the time of waiting
+    for other fits. Do not hold a lock during `fit` that other fits need: calls wait for
+    each other within `fit`, so all of them would be blocked.
 
     Examples
     --------
@@ -80,7 +86,18 @@ def train_together() -> parallel_config:
     ...     search.fit(X, y).best_score_ > 0.8
     np.True_
     """
-    return parallel_config(backend=_Together())
+    return parallel_config(backend=_Together(_surrounding_backend()))
+
+
+def _surrounding_backend() -> ParallelBackendBase:
+    """Return the backend that provides processes."""
+    backend, _ = get_active_backend()
+    if isinstance(backend, _Together):
+        return backend.processes
+    if getattr(backend, "supports_sharedmem", False):
+        # In threads of one process, shares would train in turn.
+        return BACKENDS[DEFAULT_BACKEND](nesting_level=0)
+    return backend
 
 
 class _Abandoned(BaseException):
@@ -237,6 +254,19 @@ def _n_bytes(calls: Sequence[_Call]) -> int:
     return sum(call.fit.run.n_bytes for call in calls if call.fit is not None)
 
 
+def _call_share(outlines: Sequence[Any], *shared: Any) -> list[Any]:
+    """Make the calls of one process.
+
+    Parameters
+    ----------
+    outlines : sequence of BatchedCalls
+        Batches of calls, without the arguments that they share.
+    *shared : object
+        These arguments.
+    """
+    return call_together(fill_in(outlines, shared))
+
+
 class _Job:
     """A batch of calls that joblib has submitted.
 
@@ -261,23 +291,37 @@ class _Together(ParallelBackendBase):
     """The backend of the context, which gives each `Parallel` its own backend.
 
     joblib uses threads instead where memory must be shared.
+
+    Parameters
+    ----------
+    processes : ParallelBackendBase
+        Backend that provides the processes.
+    **others : object
+        Parameters of the base class.
     """
 
     supports_sharedmem = False
 
+    def __init__(self, processes: ParallelBackendBase, **others: Any) -> None:
+        super().__init__(**others)
+        self.processes = processes
+
+    @property
+    def default_n_jobs(self) -> int:
+        """Number of processes, if the search names none."""
+        return int(self.processes.default_n_jobs)
+
     def effective_n_jobs(self, n_jobs: int | None) -> int:
         """Return the number of processes."""
-        if n_jobs == 0:
-            raise ValueError("n_jobs == 0 in Parallel has no meaning")
-        if n_jobs is None:
-            return 1
-        return max(cpu_count() + 1 + n_jobs, 1) if n_jobs < 0 else n_jobs
+        return int(self.processes.effective_n_jobs(n_jobs))
 
     def configure(
         self, n_jobs: int | None = 1, parallel: Any = None, **parameters: Any
     ) -> int:
         """Hand over to a backend that collects the calls of one `Parallel`."""
-        raise FallbackToBackend(_CollectingBackend(nesting_level=self.nesting_level))
+        raise FallbackToBackend(
+            _CollectingBackend(self.processes, nesting_level=self.nesting_level)
+        )
 
 
 class _CollectingBackend(_Together):
@@ -316,8 +360,10 @@ class _CollectingBackend(_Together):
         jobs, self._jobs = self._jobs, []
         n_shares = min(self._n_processes, len(jobs))
         shares = [jobs[first::n_shares] for first in range(n_shares)]
-        found = Parallel(n_jobs=n_shares, backend="loky")(
-            delayed(call_together)([job.function for job in share]) for share in shares
+        outlines, shared = outline([job.function for job in jobs])
+        found = Parallel(n_jobs=n_shares, backend=self.processes, batch_size=1)(
+            delayed(_call_share)(outlines[first::n_shares], *shared)
+            for first in range(n_shares)
         )
         for share, results in zip(shares, found, strict=True):
             for job, result in zip(share, results, strict=True):

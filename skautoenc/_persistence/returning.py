@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 from decimal import Decimal
 from typing import Any
 
@@ -15,6 +16,10 @@ from .plain_frames import FRAME_CODECS, is_same
 
 # All values of these types survive saving and loading.
 _ALWAYS_RETURN = (str, int, float, bool, bytes, datetime.date, Decimal)
+_IS_NO_TEXT = (
+    "holds a lone surrogate, which is half of a character: neither Arrow nor pandas "
+    "makes text of it"
+)
 
 
 def returns(value: Any) -> bool:
@@ -31,6 +36,23 @@ def returns(value: Any) -> bool:
     except Exception:
         # Comparisons with a foreign type may raise any error.
         return False
+
+
+def is_unicode(value: Any) -> bool:
+    """Whether the strings in a name or a type are text, without lone surrogates.
+
+    Python's strings may hold half of a pair of code units. Those of Arrow may not, and
+    pandas makes Arrow's strings of names and categories.
+    """
+    writer = Writer([*PLAIN_CODECS, *FRAME_CODECS])
+    try:
+        json.dumps(writer.write(value, ""), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    except Exception:
+        # A foreign type, which `returns` refuses.
+        return True
+    return True
 
 
 def check_returns(table: Table, schema: Schema | None) -> None:
@@ -57,6 +79,15 @@ def check_returns(table: Table, schema: Schema | None) -> None:
                     "another plain value. Make a string of it, with .astype(str)."
                 )
     for name, dtype in ({} if schema is None else schema.types).items():
+        if not is_unicode(name):
+            raise ValueError(
+                f"The name of column {name!r} {_IS_NO_TEXT}. Rename the column."
+            )
+        if isinstance(dtype, pd.CategoricalDtype) and not is_unicode(dtype):
+            raise ValueError(
+                f"A category of column {name!r} {_IS_NO_TEXT}. Rename the category, or "
+                "convert the column, with .astype(object)."
+            )
         if not (returns(name) and returns(dtype)):
             raise ValueError(
                 f"Column {name!r} holds {dtype}, which is no type that files hold. "

@@ -26,6 +26,9 @@ MOST_MEMBERS = 1000
 # Multiplications for a row, and activations of its largest map, that take no time.
 _MOST_WORK = 4_000_000
 _WIDEST = 1_000_000
+# Bytes of the largest feature map of an image: so many times those of the arrays that
+# the estimator holds, and so many more.
+_MOST_TIMES, _MOST_BYTES = 10, 64 * 2**20
 
 Check = Callable[[Any], bool]
 
@@ -104,6 +107,9 @@ UNFITTED: Schema = {
 OPTIONAL = {
     "feature_names_in_",
     "row_total_",
+    "prior_weights_",
+    "prior_means_",
+    "prior_precisions_cholesky_",
     "_random_state",
     "_optimizer_state",
     *UNFITTED,
@@ -226,6 +232,7 @@ def _check_network(estimator: Any) -> None:
         _require(estimator.features_ != "stack", "features_")
     if isinstance(network, VariationalNetwork):
         _check_likelihood(network, estimator)
+        _check_prior(estimator)
     _check_code_whitening(estimator)
     _check_loss_constants(estimator)
     if hasattr(estimator, "mean_"):
@@ -241,8 +248,26 @@ def _check_likelihood(network: VariationalNetwork, estimator: Any) -> None:
     sizes = (1, estimator.n_features_in_) if likelihood.is_dispersed else (0,)
     _require(len(network.log_dispersion) in sizes, "network_")
     _require(network.config["likelihood"] == estimator.likelihood_, "likelihood_")
-    for name in ("varies", "has_offset"):
+    for name in ("varies", "has_offset", "keeps_start"):
         _require(type(network.config[name]) is bool, "network_")
+
+
+def _check_prior(estimator: Any) -> None:
+    """Check that a mixture of codes is a distribution of codes of this width."""
+    weights = getattr(estimator, "prior_weights_", None)
+    names = "prior_means_", "prior_precisions_cholesky_"
+    if weights is None:
+        is_normal = all(getattr(estimator, name, None) is None for name in names)
+        _require(is_normal, "prior_weights_")
+        return
+    _require(len(weights) > 0 and bool((weights > 0).all()), "prior_weights_")
+    _require(math.isclose(weights.sum(), 1, abs_tol=1e-3), "prior_weights_")
+    n_mixed, width = len(weights), estimator.n_components_
+    for name, shape in zip(names, [(width,), (width, width)], strict=True):
+        found = getattr(estimator, name)
+        _require(found is not None and found.shape == (n_mixed, *shape), name)
+    volumes = np.linalg.slogdet(estimator.prior_precisions_cholesky_)[1]
+    _require(bool(np.isfinite(volumes).all()), names[1])
 
 
 def _check_preparation(estimator: Any) -> None:
@@ -253,6 +278,7 @@ def _check_preparation(estimator: Any) -> None:
     if isinstance(network, ConvolutionalAutoencoder):
         shape = network.config["image_shape"]
         _require(shape == estimator.image_shape_, "image_shape_")
+        _check_maps(network, estimator.mean_.nbytes)
     for name, other in (("whitening_", "dewhitening_"), ("dewhitening_", "whitening_")):
         _check_square(estimator, name, other, width)
     state = estimator._row_normalization
@@ -262,6 +288,17 @@ def _check_preparation(estimator: Any) -> None:
         _require(array(np.float32, 1)(state["mean"]), "_row_normalization")
         _require(len(state["mean"]) == width, "_row_normalization")
         _require(all(_is_positive(state[k]) for k in sizes), "_row_normalization")
+
+
+def _check_maps(network: ConvolutionalAutoencoder, n_bytes: int) -> None:
+    """Refuse feature maps that need far more memory than all that a file holds."""
+    n_bytes += sum(weight.nbytes for weight in network.parameters())
+    n_needed = max(network.widths) * np.float32().nbytes
+    if n_needed > _MOST_TIMES * n_bytes + _MOST_BYTES:
+        raise ValueError(
+            f"a feature map of one image takes {n_needed / 2**20:.0f} MiB, too much "
+            f"for {n_bytes / 2**20:.1f} MiB of weights and means"
+        )
 
 
 def _check_code_whitening(estimator: Any) -> None:

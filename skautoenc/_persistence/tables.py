@@ -11,6 +11,8 @@ import pandas as pd
 
 from .._data.bins import EXPONENTS, Bins
 from .._data.columns import CategoryColumn, DateColumn, NumberColumn, Table
+from .._data.libraries import LIBRARIES
+from .._data.objects import MOST_PLACES
 from .hashes import check_hashes_of_pandas
 
 Check = Callable[[Any], bool]
@@ -112,6 +114,8 @@ _FIELDS: dict[type, dict[str, Check]] = {
         "lowest": _is_bound,
         "highest": _is_bound,
         "bins": _is_bins,
+        "form": lambda value: value in (None, "int", "float", "Decimal", "str"),
+        "places": lambda value: type(value) is int and 0 <= value <= MOST_PLACES,
     },
     DateColumn: {
         "is_text": _is(bool),
@@ -172,7 +176,7 @@ def check_table(estimator: Any) -> None:
     _require(list(kinds.values()) == [c.kind for c in columns], "column_kinds_")
     _check_names(columns, list(kinds))
     if schema is not None:
-        _require(schema.library in ("pandas", "polars"), "library")
+        _require(schema.library in LIBRARIES, "library")
         _require(type(schema.types) is dict, "types")
         _require(type(schema.as_arrow) is bool, "as_arrow")
         _require(schema.library == "pandas" or not schema.as_arrow, "as_arrow")

@@ -1,4 +1,4 @@
-"""Displays that show what an autoencoder has learnt.
+"""Displays that show what an autoencoder has learned.
 
 Every display follows the visualization interface of scikit-learn: the constructor
 stores the data, `plot` draws them, and `from_estimator` takes them from a fitted

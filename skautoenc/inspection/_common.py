@@ -127,7 +127,7 @@ def make_tiles(
     """
     n_rows, n_columns = grid_shape
     if ax is None:
-        width, height = _tile_size(image_shape)
+        width, height = tile_size(image_shape)
         figure_width = max(MIN_FIGURE_WIDTH, n_columns * width + label_width)
         height *= (1 - TILE_GAP) / (1 - vertical_gap)
         figure_height = n_rows * height + TITLE_HEIGHT
@@ -147,7 +147,8 @@ def make_tiles(
     return ax, tiles
 
 
-def _tile_size(image_shape: tuple[int, ...]) -> tuple[float, float]:
+def tile_size(image_shape: tuple[int, ...]) -> tuple[float, float]:
+    """Return width and height in inches of one image or line."""
     if len(image_shape) == 1:
         return LINE_TILE_SIZE
     height, width = image_shape[:2]

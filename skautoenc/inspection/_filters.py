@@ -38,7 +38,7 @@ class FilterDisplay:
 
     The reconstruction by a linear decoder is a sum of one image for each code unit,
     weighted by the code. These images, the columns of the decoder, are the dictionary
-    that the autoencoder has learnt.
+    that the autoencoder has learned.
 
     Parameters
     ----------
@@ -187,9 +187,9 @@ class FilterDisplay:
         Parameters
         ----------
         estimator : autoencoder
-            A fitted autoencoder whose decoder is linear in the code, which it is
-            without hidden layers between the data and the code. Of one of patches,
-            the filters are those of patches.
+            A fitted autoencoder whose decoder is linear in the code: one without hidden
+            layers between the data and the code. For an autoencoder of patches, the
+            filters are patches.
 
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             The data by which to order the filters.

@@ -160,13 +160,14 @@ class LossCurveDisplay:
     ) -> Self:
         """Draw the loss curves of a fitted autoencoder.
 
-        The validation loss is drawn when all epochs were trained with
-        `early_stopping=True`, those of earlier warm starts included.
+        The validation loss is drawn if all epochs were trained with
+        `early_stopping=True`, including the epochs of earlier warm starts.
 
         Parameters
         ----------
         estimator : autoencoder
-            A fitted autoencoder; of patches, the autoencoder that learnt them.
+            A fitted autoencoder. For an autoencoder of patches, the losses of its
+            `autoencoder_` are drawn.
 
         name : str, default=None
             Name of the autoencoder in the legend. If None, the legend shows no name.

@@ -42,7 +42,7 @@ class ReconstructionDisplay:
         The rows that were given to the autoencoder.
 
     reconstructions : array-like or frame of shape (n_images, n_features)
-        What the autoencoder made of them.
+        The reconstructions of these rows by the autoencoder.
 
     image_shape : tuple of int, default=None
         How to draw a row:
@@ -99,10 +99,10 @@ class ReconstructionDisplay:
         axes, and below a reconstructed line the original one is repeated in grey. The
         error is the mean squared difference between a row and its reconstruction.
 
-        In a table, each value of a row stands above its reconstruction. Cells are dark
-        where these differ: a number by two standard deviations of the shown values, or
-        a category. Of more than 20 columns, those with the largest differences are
-        shown.
+        In a table, each value of a row stands above its reconstruction. A cell is dark
+        if the two differ: if numbers differ by two standard deviations of the shown
+        values, or if categories differ. If there are more than 20 columns, only those
+        with the largest differences are shown.
 
         Parameters
         ----------

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from .._data.ranges import restored_type
+from .._estimators.fitted import FittedEstimator, ModelHolder
 from .._model.model import Model
 from .._model.patches import PatchFeatures, PatchModel
-from .._model.table import TableSide
 from .._preparation.patches import (
     PatchEncoder,
     cut_patches,
@@ -23,6 +23,19 @@ from ._networks import decode, encode, thin_out
 from ._rows import forward, inverse, mean, restore, standardise, with_total
 
 _CPU = torch.device("cpu")
+
+
+def refuse_without_graph(estimator: object) -> None:
+    """Raise a TypeError for estimators of this package that no graph can replace."""
+    if isinstance(estimator, ModelHolder) and not isinstance(
+        estimator, FittedEstimator
+    ):
+        name = type(estimator).__name__
+        raise TypeError(
+            f"{name} cannot be exported to ONNX. If it is a step of a pipeline, export "
+            f"the steps before it. Keep the {name} itself with its save method, and "
+            "load it with skautoenc.load."
+        )
 
 
 @singledispatch
@@ -65,13 +78,6 @@ def reconstruction(model: object, graph: Graph, values: str) -> str:
 @features.register
 def _(model: Model, graph: Graph, rows: str, dtype: np.dtype) -> str:
     side, code_map = model.side.to(_CPU), model.code.to(_CPU)
-    if isinstance(side, TableSide):
-        raise TypeError(
-            "TabularAutoencoderTransformer cannot be exported to ONNX: it takes "
-            "frames, whose strings, dates and missing values do not fit into a graph "
-            "of numbers. Encode the columns by scikit-learn's encoders and use "
-            "AutoencoderTransformer."
-        )
     if side.row_total is not None:
         rows = with_total(graph, rows, side.row_total, dtype)
     x = standardise(graph, rows, side.mean, side.scale, dtype)

@@ -15,6 +15,8 @@ from torch import Tensor
 # The first version of ONNX with all operators used here. They have not changed since,
 # so present runtimes support it.
 OPSET = 13
+# Operators on strings, in a domain of their own.
+TEXT_DOMAIN, TEXT_OPSET = "ai.onnx.ml", 2
 
 
 class Graph:
@@ -65,6 +67,11 @@ class Graph:
         name = self.unique_name(f"{operator.lower()}_node")
         self.nodes.append(make_node(operator, names, outputs, name, **attributes))
         return outputs[0]
+
+    @property
+    def has_text(self) -> bool:
+        """Whether there are operators on strings."""
+        return any(node.domain == TEXT_DOMAIN for node in self.nodes)
 
     def mean(self, values: str, width: int) -> str:
         """Add the mean over the last axis, of length `width`, which is kept as one."""
