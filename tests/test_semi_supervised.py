@@ -225,6 +225,10 @@ def test_labels_spread_to_neighbours_and_get_less_certain():
     assert found[:, 2].mean() == pytest.approx(1)
     alone = spread_labels(rows, labels, coding=coding, n_neighbors=0)
     assert (np.flatnonzero(alone[:, 2]) == [0, 39]).all()
+    line = Rows(np.arange(40.0)[:, None], np.zeros(1), 1.0, torch.device("cpu"))
+    certainty = spread_labels(line, labels, coding=coding, n_neighbors=2)[:, 2]
+    assert certainty[[18, 19, 20, 21]].max() < 0.5 * certainty[[0, 1, 38, 39]].min()
+    assert certainty.argmax() in (0, 39)
 
 
 def test_the_cost_is_one_for_the_frequencies_of_the_labels():

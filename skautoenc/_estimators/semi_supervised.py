@@ -46,16 +46,16 @@ _MOST_EPOCHS = 300
 
 
 class SemiSupervisedAutoencoder(MatrixAutoencoder):
-    """Feature learning by an autoencoder that is told the labels of some rows.
+    """Feature learning by an autoencoder from rows and from the labels of some of them.
 
-    Use it where many rows are at hand and few have a label. The network learns to
+    Use it if there are many rows and few of them have a label. The network learns to
     reconstruct all rows, and the last `n_label_components_` components of its code
     learn to tell the labels apart. A linear model on the code then needs few labelled
     rows. :meth:`transform` takes rows only, never labels.
 
     Before training, labels spread from the rows that have one to their nearest
-    neighbours [1]_, and get less certain on the way. The network learns from labels in
-    proportion to their certainty.
+    neighbours [1]_. The label of a row is uncertain if several classes reach it, or
+    none, and its weight in training is its certainty.
 
     Labels are classes or numbers, see `target_type`. Each column is centred, and all
     are divided by one scale. Scale columns of different units first, as for PCA.
@@ -262,8 +262,8 @@ class SemiSupervisedAutoencoder(MatrixAutoencoder):
 
     Classifiers of scikit-learn take -1 for a class. Fit them to the labelled rows, or
     put ``SelfTrainingClassifier(classifier, max_iter=0)`` at the end of a pipeline,
-    which does so. The code of a row that had a label in `fit` tells it better than that
-    of a new row: measure accuracy on rows that had none.
+    which does so. The network has seen the labels of the training rows: measure
+    accuracy on held-out rows.
 
     Threads: a network so wide that several threads share a training step gives the same
     bytes for the same `random_state` as long as torch sums in the same order on any
