@@ -1,17 +1,21 @@
-"""New rows of tables against those of TVAE, CTGAN and a Gaussian copula.
+"""New rows of tables against those of TVAE, CTGAN, a Gaussian copula and SMOTE.
 
 The rivals need other versions of pandas, so that they run in an environment of their
-own, with ``pip install ctgan copulas sdmetrics scikit-learn``::
+own, with ``pip install ctgan sdmetrics scikit-learn``::
 
     python -m benchmarks.synthesis folder        # where skautoenc is installed
     python benchmarks/synthesis.py folder        # where the rivals are installed
 
 The first command writes real and drawn rows to a folder, the second adds those of the
-rivals and prints the scores. Complete rows of five tables of `benchmarks.tables`, up to
-2,000, half of them to train; as many rows are drawn, one seed.
+rivals and prints the scores. Both keep what the folder has of an earlier run. Complete
+rows of five tables of `benchmarks.tables`, up to 2,000, half of them to train; as many
+rows are drawn, one seed.
 
 shapes, pairs
-    SDMetrics' column shapes and column pair trends (1 is best).
+    Means of SDMetrics' similarities of columns and of pairs of columns (1 is best), of
+    all pairs; numbers have ten bins of equal width between the extremes of the training
+    rows. Its reports count pairs of high association only, and bin each table between
+    its own extremes.
 detection
     Area under the ROC curve of gradient boosting that tells drawn from held-out rows,
     five folds (0.5 is best).
@@ -21,11 +25,16 @@ usefulness
 nearer
     Share of the drawn rows that are nearer to a training row than to a held-out one
     (0.5 is ideal, 1 is copying).
+
+"real" are the held-out rows in shapes and pairs, and the training rows in the others.
+The copula has the margins of the training rows. SMOTE draws a point on the line from a
+row to one of its five nearest neighbours, with the categories of one of the two.
 """
 
 import argparse
 import importlib.util
 import time
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +50,7 @@ SETS = {
     "incomes": "income",
 }
 N_ROWS = 2000
-MODELS = "real", "autoencoder", "TVAE", "CTGAN", "copula"
+MODELS = "real", "autoencoder", "TVAE", "CTGAN", "copula", "SMOTE"
 
 
 def load(name: str) -> pd.DataFrame:
@@ -56,12 +65,14 @@ def load(name: str) -> pd.DataFrame:
     return frame.reset_index(drop=True)
 
 
-def draw(folder: Path) -> None:
+def draw(folder: Path, names: list[str]) -> None:
     """Write real rows, and rows that are drawn by the autoencoder."""
     from skautoenc import TabularAutoencoderTransformer
 
     folder.mkdir(exist_ok=True)
-    for name in SETS:
+    for name in names:
+        if (folder / f"{name}.autoencoder.csv").exists():
+            continue
         frame = load(name)
         middle = len(frame) // 2
         train, test = frame.iloc[:middle], frame.iloc[middle:]
@@ -77,27 +88,10 @@ def draw(folder: Path) -> None:
 
 def make_rival(model: str, train: pd.DataFrame, words: list[Any]) -> pd.DataFrame:
     """Fit a rival and return as many rows as it was fitted on."""
+    if model == "SMOTE":
+        return interpolate(train, words)
     if model == "copula":
-        from copulas.multivariate import GaussianMultivariate
-
-        # Categories are intervals of a uniform number, as SDV has them.
-        coded, levels, generator = train.copy(), {}, np.random.default_rng(0)
-        for name in words:
-            shares = train[name].astype(str).value_counts(normalize=True)
-            ends = shares.cumsum()
-            levels[name] = ends
-            place = train[name].astype(str)
-            width = place.map(shares).to_numpy(float)
-            coded[name] = place.map(ends).to_numpy(float) - width * generator.random(
-                len(train)
-            )
-        copula = GaussianMultivariate(random_state=0)
-        copula.fit(coded.astype(float))
-        rows: pd.DataFrame = copula.sample(len(train))
-        for name, ends in levels.items():
-            found = np.searchsorted(ends.to_numpy(), rows[name].clip(0, 1 - 1e-9))
-            rows[name] = ends.index[np.minimum(found, len(ends) - 1)]
-        return rows
+        return draw_from_copula(train, words)
     import ctgan
 
     rival = getattr(ctgan, model)(epochs=300)
@@ -105,6 +99,52 @@ def make_rival(model: str, train: pd.DataFrame, words: list[Any]) -> pd.DataFram
         rival.set_random_state(0)
     rival.fit(train, discrete_columns=words)
     drawn: pd.DataFrame = rival.sample(len(train))
+    return drawn
+
+
+def draw_from_copula(train: pd.DataFrame, words: list[Any]) -> pd.DataFrame:
+    """Return rows of a Gaussian copula, with the margins of the rows."""
+    from scipy.special import ndtr, ndtri
+
+    generator = np.random.default_rng(0)
+    n = len(train)
+    margins, scores = {}, []
+    for name in train:
+        values = train[name]
+        ordered = values.value_counts().index if name in words else np.unique(values)
+        codes = pd.Index(ordered).get_indexer(pd.Index(values))
+        # Equal values are in random order.
+        order = np.lexsort([generator.random(n), codes])
+        margins[name] = values.to_numpy()[order]
+        scores.append(ndtri((order.argsort() + 0.5) / n))
+    drawn = generator.multivariate_normal(np.zeros(len(scores)), np.corrcoef(scores), n)
+    places = np.minimum((ndtr(drawn) * n).astype(int), n - 1)  # (n, n_columns)
+    return pd.DataFrame(
+        {
+            name: margins[name][place]
+            for name, place in zip(train, places.T, strict=True)
+        }
+    )
+
+
+def interpolate(train: pd.DataFrame, words: list[Any]) -> pd.DataFrame:
+    """Return rows of SMOTE."""
+    from sklearn.neighbors import NearestNeighbors
+
+    generator = np.random.default_rng(0)
+    n = len(train)
+    (rows,) = encode([train], words)
+    near = NearestNeighbors(n_neighbors=6).fit(rows).kneighbors(rows)[1][:, 1:]
+    others = train.iloc[near[np.arange(n), generator.integers(0, 5, n)]]
+    others = others.reset_index(drop=True)
+    drawn, share = train.reset_index(drop=True), generator.random(n)
+    for name in drawn:
+        if name in words:
+            drawn[name] = drawn[name].where(generator.random(n) < 0.5, others[name])
+        else:
+            step = share * (others[name] - drawn[name])
+            is_whole = drawn[name].dtype.kind == "i"
+            drawn[name] = drawn[name] + (step.round() if is_whole else step)
     return drawn
 
 
@@ -119,6 +159,27 @@ def encode(frames: list[pd.DataFrame], words: list[Any]) -> list[Any]:
     return [joined.loc[n].to_numpy(float) for n in range(len(frames))]
 
 
+def look_alike(
+    rows: pd.DataFrame, train: pd.DataFrame, words: list[Any]
+) -> tuple[float, float]:
+    """Return the mean similarity of columns, and that of pairs of columns."""
+    from sdmetrics import column_pairs, single_column
+
+    shapes, pairs = [], []
+    for name in train:
+        kind = "TVComplement" if name in words else "KSComplement"
+        shapes.append(getattr(single_column, kind).compute(train[name], rows[name]))
+    for both in map(list, combinations(train, 2)):
+        numbers = [name for name in both if name not in words]
+        if len(numbers) == 2:
+            measure, options = column_pairs.CorrelationSimilarity, {}
+        else:
+            measure = column_pairs.ContingencySimilarity
+            options = {"continuous_column_names": numbers or None}
+        pairs.append(measure.compute(train[both], rows[both], **options))
+    return float(np.mean(shapes)), float(np.mean(pairs))
+
+
 def score(
     rows: pd.DataFrame,
     train: pd.DataFrame,
@@ -127,16 +188,12 @@ def score(
     target: str,
 ) -> dict[str, float]:
     """Return the scores of drawn rows."""
-    from sdmetrics.reports.single_table import QualityReport
     from sklearn.ensemble import HistGradientBoostingClassifier as Classifier
     from sklearn.ensemble import HistGradientBoostingRegressor as Regressor
     from sklearn.model_selection import cross_val_score
     from sklearn.neighbors import NearestNeighbors
 
-    kinds = {c: {"sdtype": "categorical" if c in words else "numerical"} for c in train}
-    report = QualityReport()
-    report.generate(train, rows, {"columns": kinds}, verbose=False)
-    shapes, pairs = report.get_properties()["Score"]
+    shapes, pairs = look_alike(test if rows.equals(train) else rows, train, words)
     seen, unseen, drawn = encode([train, test, rows], words)
     X = np.vstack([drawn, unseen])
     y = np.r_[np.ones(len(drawn)), np.zeros(len(unseen))]
@@ -179,38 +236,45 @@ def score(
     }
 
 
-def compare(folder: Path) -> None:
+def compare(folder: Path, names: list[str], models: list[str]) -> None:
     """Fit the rivals, and print the scores of all."""
-    lines = []
-    for name, target in SETS.items():
-        parts = ("train", "test", "autoencoder")
-        train, test, ours = (pd.read_csv(folder / f"{name}.{p}.csv") for p in parts)
+    file = folder / "scores.csv"
+    lines: list[Any] = []
+    if file.exists():
+        lines = pd.read_csv(file).to_dict("records")
+    for name, model in product(names, models):
+        if any((line["data"], line["model"]) == (name, model) for line in lines):
+            continue
+        train, test = (
+            pd.read_csv(folder / f"{name}.{p}.csv") for p in ("train", "test")
+        )
         words: list[Any] = [c for c in train if train[c].dtype.kind not in "if"]
-        for model in MODELS:
+        line: dict[str, Any] = {"data": name, "model": model}
+        drawn = folder / f"{name}.{'train' if model == 'real' else model}.csv"
+        if not drawn.exists():
             start = time.process_time()
-            if model in ("real", "autoencoder"):
-                rows = train if model == "real" else ours
-            else:
-                rows = make_rival(model, train, words)
-            rows = rows[list(train)].reset_index(drop=True)
-            line = {"data": name, "model": model, "s": time.process_time() - start}
-            line |= score(rows, train, test, words, target)
-            lines.append(line)
-            print(pd.DataFrame([line]).round(3).to_string(header=not lines[1:]))
-            pd.DataFrame(lines).to_csv(folder / "scores.csv", index=False)
+            make_rival(model, train, words).to_csv(drawn, index=False)
+            line["s"] = time.process_time() - start
+        rows = pd.read_csv(drawn)[list(train)]
+        line |= score(rows, train, test, words, SETS[name])
+        lines.append(line)
+        print(pd.DataFrame([line]).round(3).to_string(header=False), flush=True)
+        pd.DataFrame(lines).to_csv(file, index=False)
     means = pd.DataFrame(lines).groupby("model", sort=False).mean(numeric_only=True)
-    print(f"\nMean of {len(SETS)} tables\n{means.round(3)}")
+    print(f"\nMean of all tables\n{means.round(3)}")
 
 
 def main() -> None:
     """Draw rows where skautoenc is installed, and compare them where rivals are."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path)
-    folder = parser.parse_args().folder
+    parser.add_argument("--data", nargs="+", choices=SETS, default=list(SETS))
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    arguments = parser.parse_args()
     if importlib.util.find_spec("sdmetrics") is None:
-        draw(folder)
+        draw(arguments.folder, arguments.data)
     else:
-        compare(folder)
+        compare(arguments.folder, arguments.data, arguments.models)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.frozen import FrozenEstimator
 
+import skautoenc
 from skautoenc import AutoencoderImputer, TabularAutoencoderTransformer
 from skautoenc._data.held_out import hold_out_cells
 from skautoenc._data.rows import TrainingData
@@ -104,6 +105,29 @@ def test_temperatures_do_not_change_the_numbers_that_are_filled_in(noisy, monkey
     again = transformer.fit(train).impute(holed)
     assert (filled["word"] == again["word"]).mean() > 0.95
     np.testing.assert_allclose(filled["b"], again["b"], rtol=1e-4, atol=1e-5)
+
+
+def test_new_rows_are_drawn_without_temperatures(noisy, monkeypatch, tmp_path):
+    # Wide distributions would make columns less dependent.
+    train, _ = noisy
+    transformer = TabularAutoencoderTransformer(
+        number_output="distribution", hidden_layer_sizes=(32,), max_iter=40
+    ).set_params(random_state=0, dropout=0.0)
+    transformer.fit(train)
+    rows = transformer.sample(500, random_state=0)
+    imputed = draw_b(transformer, train)
+    monkeypatch.setattr(calibration, "_TEMPERATURES", np.full(1, 3.0))
+    transformer.fit(train)
+    transformer.save(tmp_path / "file")
+    again = skautoenc.load(tmp_path / "file").sample(500, random_state=0)
+    assert (np.isclose(rows["b"], again["b"])).mean() > 0.9
+    assert (rows["word"] == again["word"]).mean() > 0.9
+    assert np.isclose(imputed, draw_b(transformer, train)).mean() < 0.75
+
+
+def draw_b(transformer, rows):
+    imputer = AutoencoderImputer(FrozenEstimator(transformer), random_state=0)
+    return imputer.fit(rows).draw(rows.assign(b=np.nan), 1)[0]["b"]
 
 
 def test_early_stopping_calibrates_by_the_rows_that_are_held_out(noisy):

@@ -271,10 +271,10 @@ class AutoencoderTransformer(MatrixAutoencoder):
     learning_rate_init : float or "auto", default="auto"
         Initial learning rate. "auto" is 0.005 without hidden layers, for
         ``solver="sgd"`` and for a `network` of your own. With hidden layers it is 0.01,
-        or 0.005 for activations that are noisy at 0.01, and a layer of more than 64
-        inputs takes proportionally smaller steps. A float applies to all layers, except
-        that wide layers of rectified units ("relu" without normalization) take smaller
-        steps where the units would die.
+        or 0.005 for activations that are noisy at 0.01, and a layer of more than 64 to
+        256 inputs takes proportionally smaller steps. A float applies to all layers,
+        except that wide layers of rectified units ("relu" without normalization) take
+        smaller steps where the units would die.
 
     momentum : float in [0, 1), default=0.9
         Momentum of ``solver="sgd"``. Adam ignores it.

@@ -252,22 +252,32 @@ class TableAutoencoder(BaseAutoencoder):
     ) -> Plan:
         table, schema = form
         loss = "squared_error" if self.loss == "auto" else str(self.loss)
+        budget = self._budget(data, in_parts=in_parts)
         return Plan(
             build_network=partial(self._build_network, table),
             learn_side=partial(learn_table_side, table=table, schema=schema, loss=loss),
             continue_side=partial(replace, table=table),
             make_objective=self._make_objective,
-            budget=self._budget(data, in_parts=in_parts),
+            budget=budget,
             solver=self._solver(),
             code=CodePlan(self.features, n_columns=len(table.columns)),
             tol=self.tol,
-            n_iter_no_change=self.n_iter_no_change,
+            n_iter_no_change=self._patience(budget.max_iter),
             shuffle=self.shuffle,
             device=self.device,
             calibrate=calibrate if self._predicts_distributions else None,
             validates=bool(self.early_stopping),
             single_row=in_parts and before is not None,
         )
+
+    def _patience(self, max_iter: int) -> int:
+        """Return the number of epochs without improvement after which to stop."""
+        has_default_length = self._predicts_distributions and self.max_iter == "auto"
+        if has_default_length and not self.early_stopping:
+            # With half of the cells hidden at random, the training loss of a small
+            # table varies more than it falls, while the learning rate is still high.
+            return max_iter
+        return int(self.n_iter_no_change)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -66,7 +66,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
     ----------
     n_components : int or "auto", default="auto"
         Width of the code. "auto" is the number of inputs of the network (numbers and
-        categories), between 16 and 128.
+        categories), between 16 and 128, and 256 with ``number_output="distribution"``.
 
     features : {"code", "stack"}, default="stack"
         What `transform` returns: the code, or all hidden activations and the code.
@@ -100,7 +100,9 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         :class:`AutoencoderImputer` need distributions. Categories always have them. A
         tenth of the cells of up to 4,000 rows is then held out of training, to
         calibrate the distributions: those of each column are made wider or narrower, so
-        that the held-out cells are as likely as possible.
+        that the held-out cells are as likely as possible. With ``max_iter="auto"``, all
+        epochs are trained, unless `early_stopping` is set: `n_iter_no_change` is not
+        used.
 
     corruption : {"masking", "swap"}, default="masking"
         Kind of noise in the cells that are to be reconstructed: "masking" makes them
@@ -636,11 +638,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
             n_extras=layout.n_extras,
             n_codes=layout.n_codes,
             n_levels=layout.n_levels,
-            n_components=(
-                min(max(n_inputs, 16), 128)
-                if self.n_components == "auto"
-                else int(self.n_components)
-            ),
+            n_components=self._width_of_code(n_inputs),
             hidden_layer_sizes=hidden,
             activation=self.activation,
             dropout=float(self.dropout),
@@ -648,6 +646,11 @@ class TabularAutoencoderTransformer(TableAutoencoder):
             n_bins=layout.n_bins,
             bin_centers=table.bin_centers,
         )
+
+    def _width_of_code(self, n_inputs: int) -> int:
+        if self.n_components != "auto":
+            return int(self.n_components)
+        return 256 if self._predicts_distributions else min(max(n_inputs, 16), 128)
 
     def _make_objective(self, side: TableSide) -> TabularObjective:
         return side.objective(
@@ -789,6 +792,11 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         before. Within a bin, a number is drawn from the distribution of the bin's
         values in `fit`.
 
+        The distributions are those before calibration (see `number_output`). For a
+        single cell, a calibrated distribution is wider, because it allows for the
+        errors of the network. In many rows these errors average out, but wider
+        distributions would make the columns less dependent on each other.
+
         Examples
         --------
         >>> import numpy as np
@@ -816,7 +824,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
             given = read_conditions(conditions, table)
         given = given.repeated(int(n_samples))
         generator = check_random_state(random_state)
-        values = draw_cells(model, given.matrix, generator)
+        values = draw_cells(model, given.matrix, generator, is_calibrated=False)
         return model.side.as_frame(given.put_into(values))
 
     def reconstruction_error(

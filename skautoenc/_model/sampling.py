@@ -23,6 +23,8 @@ def draw_cells(
     model: Model[TableSide],
     matrix: NDArray[np.float32],
     random_state: np.random.RandomState,
+    *,
+    is_calibrated: bool = True,
 ) -> list[NDArray[Any]]:
     """Draw what is missing of rows, cell by cell in random order.
 
@@ -34,6 +36,11 @@ def draw_cells(
         Encoded rows; what is to be drawn is NaN. It is not changed.
     random_state : RandomState
         Source of the order and of the values.
+    is_calibrated : bool, default=True
+        Whether cells are drawn from the calibrated distributions, so that the draws of
+        a cell scatter as widely as its value does given the others. Calibration makes
+        columns less dependent: a network errs, and wide distributions allow for that.
+        In new rows these errors average out, but weaker dependence does not.
 
     Returns
     -------
@@ -43,7 +50,7 @@ def draw_cells(
     """
     table = model.side.table
     parts = [
-        _Draw(model, matrix[start : start + _N_ROWS], random_state).run()
+        _Draw(model, matrix[start : start + _N_ROWS], random_state, is_calibrated).run()
         for start in range(0, max(1, len(matrix)), _N_ROWS)
     ]
     # (n_samples, n_cells)
@@ -67,7 +74,7 @@ class _Draw:
 
     Parameters
     ----------
-    model, matrix, random_state
+    model, matrix, random_state, is_calibrated
         See `draw_cells`.
     """
 
@@ -76,9 +83,15 @@ class _Draw:
         model: Model[TableSide],
         matrix: NDArray[np.float32],
         random_state: np.random.RandomState,
+        is_calibrated: bool,
     ) -> None:
         self.model = model.where_the_network_is()
         table = self.model.side.table
+        self.temperatures = None if is_calibrated else _temperatures(self.model)
+        if self.temperatures is not None:
+            # (1, n_logits)
+            nothing = np.full((1, matrix.shape[1]), np.nan, dtype=np.float32)
+            self.base = cell_logits(self.model, nothing)
         self.columns = table.in_order
         self.matrix = matrix.copy()
         self.inputs = inputs_of_cells(table)
@@ -104,6 +117,8 @@ class _Draw:
     def _draw_a_cell(self, rows: NDArray[np.int64], cells: NDArray[np.int64]) -> None:
         """Draw one cell of each row."""
         logits = cell_logits(self.model, self.matrix[rows])
+        if self.temperatures is not None:
+            logits = self.base + (logits - self.base) * self.temperatures
         slices = list(pairwise(accumulate(self.widths, initial=0)))
         order = np.argsort(cells, kind="stable")
         bounds = np.searchsorted(cells[order], np.arange(len(self.columns) + 1))
@@ -128,6 +143,15 @@ class _Draw:
         values = column.bins.values(numbers, where)
         self.values[rows, cell] = values
         self.matrix[np.ix_(rows, places)] = column.encode_floats(values)
+
+
+def _temperatures(model: Model[TableSide]) -> NDArray[np.float32] | None:
+    """Return what each of `cell_logits` was divided by, (n_logits,); None for one."""
+    temperatures = model.network.config.get("temperatures")
+    if temperatures is None:
+        return None
+    counts = logits_of_cells(model.side.table)
+    return np.repeat(np.array(temperatures, dtype=np.float32), counts)
 
 
 def _choose(logits: NDArray[np.float32], uniform: Floats) -> NDArray[np.int64]:

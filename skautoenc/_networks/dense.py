@@ -21,8 +21,10 @@ from .rates import (
     FATAL_STEP,
     base_rate,
     full_width,
+    initial_share,
     output_share,
     rate_factors,
+    unit_share,
 )
 
 # Activation of the code by kind of sparsity; ReLU for those that are not listed.
@@ -135,6 +137,7 @@ class DenseAutoencoder(Autoencoder):
             rate = self.config["sparsity_rate"]
             nn.init.constant_(self._before_code().bias, math.log(rate / (1 - rate)))
         if self.projection is None:
+            self._scale_outputs()
             return
         self.projection.initialise(generator, rows, sample_weight)
         # With tied weights, the decoder's last weight is the encoder's first one, which
@@ -142,6 +145,15 @@ class DenseAutoencoder(Autoencoder):
         for last, scale in (self.encoder[-1], 1.0), (self.decoder[-1], self._gain):
             if isinstance(last, Linear):
                 last.weight.mul_(RESIDUAL_INIT_SCALE / scale)
+
+    def _scale_outputs(self) -> None:
+        """Start the code and the output of wide layers small, without a linear skip."""
+        # Tied weights are those of other layers, too.
+        if self.config["tied_weights"] or not self.config["hidden_layer_sizes"]:
+            return
+        for last in self.encoder[-1], self.decoder[-1]:
+            assert isinstance(last, Linear)
+            last.weight.mul_(initial_share(self.config["activation"], last.fans[0]))
 
     @property
     def _gain(self) -> float:
@@ -166,11 +178,14 @@ class DenseAutoencoder(Autoencoder):
             return self.learning_rate, {}
         kind = self.config["activation"], self.config["normalization"]
         has_skip = self.projection is not None
-        n_layers = len(self.config["hidden_layer_sizes"])
-        numbers = self._numbers_of_inputs()
-        width = full_width(*kind, has_skip=has_skip, n_layers=n_layers)
-        factors = rate_factors(numbers, width)
-        return base_rate(*kind, has_skip=has_skip), factors
+        sizes, numbers = self.config["hidden_layer_sizes"], self._numbers_of_inputs()
+        rate = base_rate(*kind, has_skip=has_skip)
+        width: float = full_width(*kind, has_skip=has_skip, n_layers=len(sizes))
+        if len(sizes) == 1 and not has_skip:
+            # The outputs of wide layers take the same steps as before.
+            share = unit_share(kind[0], sizes[0])
+            rate, width = rate * share, width / share
+        return rate, rate_factors(numbers, width)
 
     def safe_factors(self, learning_rate: float) -> dict[Tensor, float]:
         """Return factors for wide rectified layers that the rate would kill."""

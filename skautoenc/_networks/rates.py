@@ -1,4 +1,4 @@
-"""Learning rates of Adam for dense networks.
+"""Learning rates of Adam and scales of initial weights for dense networks.
 
 A step of Adam changes each weight by about the learning rate, whatever its gradient.
 The sum over a layer's inputs therefore changes in proportion to their number, and the
@@ -6,6 +6,11 @@ widest layer would limit the learning rate of the whole network. With steps that
 with the number of inputs, one learning rate suits layers of all widths [1]_. The
 constants were chosen by training losses, over activations, widths, batch sizes and
 normalisations.
+
+Without a linear skip, the units before a wide output layer all change it in the same
+direction, that of the gradient. The sum of their changes grows with their number times
+the output layer's weights. These therefore start in proportion to one over the number,
+not over its square root [1]_.
 
 References
 ----------
@@ -15,9 +20,12 @@ References
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from torch import Tensor
+
+from .layers import BOUNDED
 
 _RATE = 0.01
 # Rectifiers with a linear skip are noisy at the full rate.
@@ -34,15 +42,25 @@ FULL_WIDTH = 64
 # Logistic units are all positive, so their contributions to a sum change in the same
 # direction; a normalisation by row keeps them where their slope is largest.
 _FULL_WIDTH_OF_STEEP = 32
-# Errors of large steps add up from layer to layer. A single layer bears larger ones.
-_FULL_WIDTH_OF_ONE_LAYER = 96
+# Without a linear skip, output layers start small and bear larger steps.
+_FULL_WIDTH_WITHOUT_SKIP = 96
+# Errors of large steps of bounded units add up from layer to layer. A single layer of
+# them bears larger ones.
 _FULL_WIDTH_OF_ONE_LOGISTIC = 128
+_FULL_WIDTH_OF_ONE_TANH = 96
+# Without a linear skip, output layers of at most this number of inputs start at the
+# usual scale.
+_FULL_INITIAL_WIDTH = 128
+# Output layers of bounded units always do: small codes would leave the units in their
+# linear range. If a single layer of "tanh" has more units than this, the steps of the
+# units shrink instead, with the square root of the number.
+_FULL_WIDTH_OF_UNITS = 512
 # Beside a linear skip, exponential units in several layers need larger steps to get
 # away from the PCA that they start as. A single layer of them overshoots it instead.
 _FULL_WIDTH_OF_EXPONENTIAL = 96
 # Batch normalisation divides a unit's sum by its standard deviation, and so undoes part
 # of a large step. Beside a linear skip such steps disturb the PCA that it starts as.
-_FULL_WIDTH_OF_BATCHES = 256
+_FULL_WIDTH_OF_BOUNDED_BATCHES = 256
 # Learning rate times number of inputs beyond which the first steps can kill most units
 # of a rectified layer. The value allows a rate of 0.005 for 256 inputs.
 FATAL_STEP = 1.28
@@ -80,17 +98,49 @@ def full_width(
     n_layers : int
         Number of hidden layers of the encoder.
     """
+    if not has_skip and activation not in BOUNDED:
+        return _FULL_WIDTH_WITHOUT_SKIP
     if normalization == "batch":
-        return FULL_WIDTH if has_skip else _FULL_WIDTH_OF_BATCHES
-    is_logistic = activation == "logistic"
-    if n_layers == 1 and not has_skip:
-        return _FULL_WIDTH_OF_ONE_LOGISTIC if is_logistic else _FULL_WIDTH_OF_ONE_LAYER
+        return FULL_WIDTH if has_skip else _FULL_WIDTH_OF_BOUNDED_BATCHES
+    is_logistic, is_single = activation == "logistic", n_layers == 1
+    if is_single and not has_skip:
+        return _FULL_WIDTH_OF_ONE_LOGISTIC if is_logistic else _FULL_WIDTH_OF_ONE_TANH
     if is_logistic and normalization == "layer":
         return _FULL_WIDTH_OF_STEEP
-    is_deep = n_layers > 1 and has_skip and normalization is None
+    is_deep = not is_single and has_skip and normalization is None
     if activation in {"elu", "selu"} and is_deep:
         return _FULL_WIDTH_OF_EXPONENTIAL
     return FULL_WIDTH
+
+
+def initial_share(activation: str, n_inputs: int) -> float:
+    """Return the factor of an output layer's initial weights, without a linear skip.
+
+    Parameters
+    ----------
+    activation : str
+        Activation of the hidden layers.
+    n_inputs : int
+        Number of inputs of the layer.
+    """
+    if activation in BOUNDED:
+        return 1.0
+    return min(1.0, math.sqrt(_FULL_INITIAL_WIDTH / n_inputs))
+
+
+def unit_share(activation: str, n_units: int) -> float:
+    """Return the factor of the steps of a single layer's units, without a linear skip.
+
+    Parameters
+    ----------
+    activation : str
+        Activation of the layer.
+    n_units : int
+        Number of units.
+    """
+    if activation != "tanh":
+        return 1.0
+    return min(1.0, math.sqrt(_FULL_WIDTH_OF_UNITS / n_units))
 
 
 def output_share(activation: str, spread: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from itertools import accumulate, pairwise
@@ -54,6 +55,8 @@ class TabularAutoencoder(Autoencoder):
         Number of bins of each number, over which its distribution is predicted, too.
     bin_centers : sequence of float, default=()
         A scaled number in the middle of each bin.
+    temperatures : sequence of float, default=()
+        What `temper` has divided logits by, for each cell. Empty if nothing was.
 
     Notes
     -----
@@ -80,6 +83,7 @@ class TabularAutoencoder(Autoencoder):
         number_encoding: str | None,
         n_bins: tuple[int, ...] = (),
         bin_centers: tuple[float, ...] = (),
+        temperatures: tuple[float, ...] = (),
     ) -> None:
         super().__init__()
         self.config = {
@@ -97,6 +101,9 @@ class TabularAutoencoder(Autoencoder):
             # Networks without bins are described as they were before there were any.
             self.config["n_bins"] = tuple(n_bins)
             self.config["bin_centers"] = tuple(bin_centers)
+        if temperatures:
+            _check_temperatures(temperatures, n_numbers + len(n_levels))
+            self.config["temperatures"] = tuple(temperatures)
         self.n_numbers = n_numbers
         self.n_outputs = n_numbers + sum(n_levels)
         self.n_bins = sum(n_bins)
@@ -258,6 +265,7 @@ class TabularAutoencoder(Autoencoder):
         self.skip_outward.bias.add_(torch.cat(kept) * (1 - 1 / whole))
         if self.bells is not None:
             self.skip_outward.bias[-self.n_numbers :] -= numbers.log()
+        self.config["temperatures"] = tuple(map(float, temperatures))
 
     def decode_all(self, code: Tensor) -> Tensor:
         """Map codes to what `decode` gives and logits of bins.
@@ -322,6 +330,13 @@ class Bells(nn.Module):
         means = numbers.clamp(-_FAR, _FAR)[:, self.owners]  # (n, sum(n_bins))
         bells = self.centers * (means - self.centers / 2)
         return precision[:, self.owners] * bells
+
+
+def _check_temperatures(temperatures: Sequence[float], n_cells: int) -> None:
+    if len(temperatures) != n_cells or not all(
+        0 < each < math.inf for each in temperatures
+    ):
+        raise ValueError("each cell has a positive temperature")
 
 
 def _linears(widths: list[int]) -> nn.ModuleList:
