@@ -248,6 +248,19 @@ def test_stream(monkeypatch, capsys):
     assert int(beyond) < 150
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_scale(monkeypatch, capsys):
+    pytest.importorskip("dask.array", reason="needs skautoenc[dask]")
+    from benchmarks import scale
+
+    monkeypatch.setattr(sys, "argv", ["scale", "--scale", "0.1"])
+    scale.main()
+    printed = capsys.readouterr().out
+    assert "tasks run by lazy calls: 0" in printed
+    (beyond,) = re.findall(r"memory beyond the buffer: (-?\d+) MiB", printed)
+    assert int(beyond) < 4 * 8 + 64
+
+
 def test_outliers(tmp_path, monkeypatch, capsys):
     rng = np.random.default_rng(0)
     for name in ("a", "B", "http"):
