@@ -17,6 +17,7 @@ from benchmarks import (
     density_images,
     draws,
     features,
+    labels,
     memory,
     outliers,
     patches,
@@ -247,6 +248,19 @@ def test_stream(monkeypatch, capsys):
     assert int(beyond) < 150
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_scale(monkeypatch, capsys):
+    pytest.importorskip("dask.array", reason="needs skautoenc[dask]")
+    from benchmarks import scale
+
+    monkeypatch.setattr(sys, "argv", ["scale", "--scale", "0.1"])
+    scale.main()
+    printed = capsys.readouterr().out
+    assert "tasks run by lazy calls: 0" in printed
+    (beyond,) = re.findall(r"memory beyond the buffer: (-?\d+) MiB", printed)
+    assert int(beyond) < 4 * 8 + 64
+
+
 def test_outliers(tmp_path, monkeypatch, capsys):
     rng = np.random.default_rng(0)
     for name in ("a", "B", "http"):
@@ -333,3 +347,27 @@ def test_draws(tmp_path, monkeypatch, capsys):
     assert len(table) == len(draws.REASONS) * len(draws.IMPUTERS)
     assert (table["CRPS"] > 0).all()
     assert "Mean rank" in capsys.readouterr().out
+
+
+def test_labels_compares_methods(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(labels, "SHARES", (0.1,))
+    output = tmp_path / "labels.csv"
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        [
+            "labels",
+            "--data",
+            "cancer",
+            "mnist",
+            "--seeds",
+            "0",
+            "--output",
+            str(output),
+        ],
+    )
+    labels.main()
+    table = pd.read_csv(output)
+    assert table["method"].tolist() == list(labels.METHODS)
+    assert (table["accuracy"] > 0.8).all()
+    assert "lead" in capsys.readouterr().out

@@ -13,6 +13,7 @@ from skautoenc import (
     AutoencoderTransformer,
     ConvAutoencoderTransformer,
     PatchAutoencoderTransformer,
+    SemiSupervisedAutoencoder,
     TabularAutoencoderTransformer,
     VariationalAutoencoder,
 )
@@ -55,6 +56,10 @@ ESTIMATORS = [
     PatchAutoencoderTransformer(
         AutoencoderTransformer(2, max_iter=2, batch_size=1024), pooling=2
     ),
+    SemiSupervisedAutoencoder(max_iter=20),
+    SemiSupervisedAutoencoder(
+        n_components=2, hidden_layer_sizes=(), n_neighbors=0, loss="huber", max_iter=5
+    ),
     TabularAutoencoderTransformer(),
     TabularAutoencoderTransformer(
         2, features="code", scaling="quantile", corruption="swap", loss="huber"
@@ -62,6 +67,7 @@ ESTIMATORS = [
     TabularAutoencoderTransformer(
         2, hidden_layer_sizes=(8,), number_output="distribution", max_iter=2
     ),
+    AutoencoderImputer(),
     # A whole fit in each of some hundred checks would take minutes.
     AutoencoderImputer(
         TabularAutoencoderTransformer(2, max_iter=2, batch_size=1024),
@@ -116,6 +122,19 @@ MORE_CHECKS = [
     "check_transformer_get_feature_names_out",
     "check_transformer_get_feature_names_out_pandas",
 ]
+
+
+@pytest.fixture(autouse=True)
+def quick_defaults(request, monkeypatch):
+    """Let the autoencoder that an imputer makes by default train for two epochs."""
+    estimator = getattr(request.node, "callspec", None)
+    estimator = None if estimator is None else estimator.params.get("estimator")
+    if getattr(estimator, "autoencoder", estimator) is None:
+
+        def few(self, n_batches):
+            return 2
+
+        monkeypatch.setattr(TabularAutoencoderTransformer, "_default_max_iter", few)
 
 
 def with_few_epochs(estimator):

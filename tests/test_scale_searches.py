@@ -80,6 +80,14 @@ def test_each_worker_trains_a_share_jointly(rows, client):
     assert os.getpid() not in pids
 
 
+def test_lazy_codes_are_computed_on_workers(rows, client):
+    da = pytest.importorskip("dask.array")
+    X, _ = rows
+    fitted = AutoencoderTransformer(3, max_iter=1, random_state=0).fit(X)
+    lazy = fitted.transform(da.from_array(X, chunks=(100, 64)))
+    np.testing.assert_array_equal(lazy.compute(), fitted.transform(X))
+
+
 class Batch:
     """Calls, as joblib submits them."""
 

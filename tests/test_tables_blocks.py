@@ -18,6 +18,10 @@ from skautoenc import (
     Blocks,
     TabularAutoencoderTransformer,
 )
+from skautoenc._data.frames import Columns
+from skautoenc._data.held_out_stream import hold_out_of_stream
+from skautoenc._data.rows import TrainingData
+from skautoenc._data.streamed import StreamedMatrix
 from skautoenc._persistence.saving import _dump
 
 N = 600
@@ -173,11 +177,48 @@ def test_the_sample_is_that_of_the_rows_not_of_the_blocks(quick, long):
         np.testing.assert_array_equal(first, second)
 
 
-def test_distributions_need_all_rows_in_the_buffer(quick):
-    quick.set_params(number_output="distribution")
-    with pytest.raises(ValueError, match="Blocks of 600 rows, unless their buffer"):
-        quick.fit(Blocks(cut(make_frame()), buffer_size=599))
-    quick.fit(Blocks(cut(make_frame()), buffer_size=600))
+def test_cells_of_a_stream_are_held_out(quick):
+    """Cells are lost in training in each pass, and come back as targets."""
+    frame = make_frame()
+    frame = pd.concat([frame, *[frame[:1]] * 50], ignore_index=True)
+    fitted = quick.fit(frame[:N])
+    rows = fitted._table.encode(Columns(frame))
+    data = TrainingData(as_stream(rows, 100))
+    cells = fitted._table.layout.cells
+    training, held_out = hold_out_of_stream(data, cells)
+    for _ in range(2):
+        seen = training.matrix[:]
+        lost = np.isnan(seen) & ~np.isnan(rows)
+        assert 0.05 < lost.mean() < 0.12
+        np.testing.assert_array_equal(seen[~lost], rows[~lost])
+    # The row that is more common than most loses nothing.
+    assert not lost[N:].any()
+    # All inputs of a cell, such as those of a date, are lost together.
+    for cell in set(cells):
+        inputs = lost[:, np.array(cells) == cell]
+        assert (inputs.any(axis=1) == inputs.all(axis=1)).all()
+    targets = held_out.matrix[:, rows.shape[1] :]
+    expected = {tuple(row) for row in rows[lost.any(axis=1)].tolist()}
+    assert len(targets) == len({str(row) for row in expected})
+    assert set(targets[~np.isnan(targets)]) <= set(rows[lost])
+
+
+def as_stream(rows, capacity):
+    parts = [rows[:150], rows[150:400], rows[400:]]
+    return StreamedMatrix(lambda: iter(parts), rows.shape, rows.dtype, capacity)
+
+
+def test_distributions_of_a_stream_are_calibrated(quick):
+    """Other rows are about as likely as after a fit with a buffer of all rows."""
+    frame = make_frame()
+    quick.set_params(number_output="distribution", max_iter=30, dropout=0.0)
+    whole = clone(quick).fit(frame)
+    parts = clone(quick).fit(Blocks(cut(frame), buffer_size=200))
+    other = pd.DataFrame(make_frame().sample(frac=1, random_state=1).to_dict("list"))
+    for fitted in (whole, parts):
+        nats = fitted.cell_log_likelihood(other)
+        assert np.nanmean(nats[:, 1]) > np.log(1 / 9) - 0.3
+    assert set(parts.sample(50, random_state=0)["c"]) <= {*"xyz"}
 
 
 # Types that differ between blocks

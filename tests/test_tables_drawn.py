@@ -316,6 +316,15 @@ def test_text_dates_and_numbers_are_drawn_as_text():
     assert set(transformer.sample(50)["at"]) <= {"2025-03-01", "2025-03-09"}
 
 
+def test_fits_of_the_default_length_end_with_a_low_learning_rate():
+    noise = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 3)))
+    transformer = TabularAutoencoderTransformer(
+        number_output="distribution", hidden_layer_sizes=(8,), random_state=0
+    )
+    assert transformer.fit(noise).n_iter_ == 300
+    assert transformer.set_params(max_iter=300).fit(noise).n_iter_ < 300
+
+
 def test_weights_count_as_repetitions_in_bins(frame):
     weights = np.r_[np.zeros(200), np.ones(200)]
     transformer = TabularAutoencoderTransformer(

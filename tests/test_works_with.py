@@ -14,7 +14,11 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 
 import skautoenc
-from skautoenc import AutoencoderTransformer, TabularAutoencoderTransformer
+from skautoenc import (
+    AutoencoderImputer,
+    AutoencoderTransformer,
+    TabularAutoencoderTransformer,
+)
 
 pytestmark = [
     pytest.mark.integrations,
@@ -79,6 +83,53 @@ def test_skrub(digits):
         LogisticRegression(max_iter=500),
     )
     assert model.fit(frame, digits[1]).score(frame, digits[1]) > 0.7
+
+
+TOPICS = {
+    "food": ["pizza", "pasta", "tasty", "waiter", "dessert", "menu"],
+    "room": ["bed", "shower", "towel", "quiet", "view", "lobby"],
+}
+
+
+def steps_of_skrub(skrub):
+    encoder = skrub.StringEncoder(n_components=8, random_state=0)
+    through = dict.fromkeys(["low_cardinality", "numeric", "datetime"], "passthrough")
+    return [
+        skrub.ApplyToCols(encoder, cols="review"),
+        skrub.TableVectorizer(high_cardinality=encoder, **through),
+    ]
+
+
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_texts_of_skrub(number, library):
+    skrub = pytest.importorskip("skrub")
+    rng = np.random.default_rng(0)
+    topic = rng.choice(list(TOPICS), 300)
+    frame = pd.DataFrame(
+        {
+            "review": [" ".join(rng.choice(TOPICS[each], 5)) for each in topic],
+            "stars": rng.integers(1, 6, 300).astype(float),
+            "city": rng.choice(["Oslo", "Rome"], 300),
+            "day": pd.date_range("2025", periods=300),
+        }
+    )
+    frame.loc[::9, "stars"] = np.nan
+    if library == "polars":
+        frame = pytest.importorskip("polars").from_pandas(frame)
+    texts = steps_of_skrub(skrub)[number]
+    table = TabularAutoencoderTransformer(8, max_iter=5, random_state=0)
+    model = make_pipeline(texts, table, LogisticRegression(max_iter=500))
+    assert model.fit(frame[:200], topic[:200]).score(frame[200:], topic[200:]) > 0.9
+    kinds = list(model[1].column_kinds_.values())
+    assert kinds == 8 * ["number"] + ["number", "category", "date"]
+    # Without it, each text is a rare category.
+    plain = make_pipeline(table, LogisticRegression(max_iter=500))
+    assert plain.fit(frame[:200], topic[:200]).score(frame[200:], topic[200:]) < 0.7
+    filled = make_pipeline(texts, AutoencoderImputer(table)).fit_transform(frame)
+    assert type(filled) is type(frame)
+    stars = filled["stars"]
+    assert not (stars.is_null() if library == "polars" else stars.isna()).any()
 
 
 def test_imbalanced_learn(digits):

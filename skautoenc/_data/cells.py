@@ -21,6 +21,15 @@ _MISREAD = np.datetime64, np.timedelta64
 # Some errors of numpy list all of its types, which does not help.
 _LONGEST_REASON = 100
 _LONGEST_VALUE = 40
+# Advice on cells of arrays that an estimator of tables gets.
+_OF_TABLES = {
+    "large": "Take its logarithm or divide it, or name it in categorical_features to "
+    "take it as a category",
+    "complex": "Complex data not supported: pass real and imaginary parts as columns",
+    "date": "Pass a frame, in which dates are taken as they are, and durations as "
+    "numbers (.dt.total_seconds())",
+    "other": "Name it in categorical_features to take it as a category",
+}
 
 
 def first_fault(values: NDArray[Any]) -> tuple[int, Any] | None:
@@ -98,6 +107,23 @@ def too_large(value: Any) -> str:
     return f"an integer of about {n_digits} digits, too large for float64,"
 
 
+def _sort_of(value: Any) -> str:
+    """Return what a value is that is not a plain number."""
+    if type(value).__name__ in ("NAType", "NaTType"):
+        return "missing"
+    if is_too_large(value):
+        return "large"
+    sorts = {
+        "complex": (complex, np.complexfloating),
+        "text": (str, bytes),
+        "duration": _DURATIONS,
+        "date": _DATES,
+        "list": _LISTS,
+    }
+    found = (sort for sort, kinds in sorts.items() if isinstance(value, kinds))
+    return next(found, "other")
+
+
 def describe(
     value: Any, row: int, label: Any, error: Exception | None, *, is_frame: bool
 ) -> tuple[str, str]:
@@ -116,38 +142,39 @@ def describe(
     is_frame : bool
         Whether the data is a frame.
     """
-    if is_too_large(value):
-        return (
-            f"{too_large(value)} in row {row}",
-            "Take its logarithm, divide it, or leave it out.",
-        )
-    if isinstance(value, str | bytes):
+    sort = _sort_of(value)
+    told, advice = _told(value, sort, error), "Convert it to numbers, or leave it out."
+    if sort == "large":
+        advice = "Take its logarithm, divide it, or leave it out."
+    elif sort == "text":
         parameter = "" if is_frame else f"(categorical_features=[{label}])"
-        return (
-            f"text, such as {_shortened(value)} in row {row}",
+        advice = (
             "Encode it with OrdinalEncoder or OneHotEncoder, leave it out, or use "
-            f"{TABLES}{parameter}, which takes it as it is.",
+            f"{TABLES}{parameter}, which takes it as it is."
         )
-    if isinstance(value, _DURATIONS):
+    elif sort == "duration":
         way = ".dt.total_seconds()" if is_frame else "a division by one second"
-        return (
-            f"durations, such as {_shortened(str(value))} in row {row}",
-            f"Make numbers of it, by {way}, or leave it out.",
-        )
-    if isinstance(value, _DATES):
+        advice = f"Make numbers of it, by {way}, or leave it out."
+    elif sort == "date":
         source = "" if is_frame else ", in a frame,"
-        return (
-            f"dates, such as {_shortened(str(value))} in row {row}",
+        advice = (
             "Turn it into numbers (a year, a weekday), leave it out, or use "
-            f"{TABLES}, which takes dates{source} as they are.",
+            f"{TABLES}, which takes dates{source} as they are."
         )
-    what = "lists" if isinstance(value, _LISTS) else type(value).__name__
+    return f"{told} in row {row}", advice
+
+
+def _told(value: Any, sort: str, error: Exception | None) -> str:
+    """Say what a column holds, of which a value is an example."""
+    if sort == "large":
+        return too_large(value)
+    if sort in ("text", "duration", "date"):
+        name = sort if sort == "text" else f"{sort}s"
+        example = value if sort == "text" else str(value)
+        return f"{name}, such as {_shortened(example)}"
+    what = "lists" if sort == "list" else type(value).__name__
     reason = str(error or "")
-    told = f" ({reason})" if 0 < len(reason) <= _LONGEST_REASON else ""
-    return (
-        f"{what}{told} in row {row}",
-        "Convert it to numbers, or leave it out.",
-    )
+    return f"{what} ({reason})" if 0 < len(reason) <= _LONGEST_REASON else what
 
 
 def _shortened(text: str | bytes) -> str:
@@ -194,31 +221,18 @@ def _fault_of(value: Any) -> tuple[str, str] | None:
     """Return what is wrong with a cell of an array of numbers, and advice."""
     if value is None:
         return None
-    if type(value).__name__ in ("NAType", "NaTType"):
+    sort = _sort_of(value)
+    if sort == "missing":
         name = type(value).__name__.removesuffix("Type")
         return f"pd.{name}", "Use None or np.nan for a missing value"
-    if is_too_large(value):
-        return (
-            too_large(value),
-            "Take its logarithm or divide it, or name it in categorical_features to "
-            "take it as a category",
-        )
-    if isinstance(value, complex | np.complexfloating):
-        return (
-            f"{value!s:.40}, which is complex,",
-            "Complex data not supported: pass real and imaginary parts as columns",
-        )
-    if isinstance(value, (*_DATES, *_DURATIONS)):
-        return (
-            f"{value!s:.40}, which is no number,",
-            "Pass a frame, in which dates are taken as they are, and durations as "
-            "numbers (.dt.total_seconds())",
-        )
+    if sort == "large":
+        return too_large(value), _OF_TABLES[sort]
+    if sort == "complex":
+        return f"{value!s:.40}, which is complex,", _OF_TABLES[sort]
+    if sort in ("date", "duration"):
+        return f"{value!s:.40}, which is no number,", _OF_TABLES["date"]
     if not _is_number(value):
-        told = _shortened(value) if isinstance(value, str | bytes) else f"{value!r:.40}"
-        return (
-            f"{told}, which is no number,",
-            "Name it in categorical_features to take it as a category",
-        )
+        told = _shortened(value) if sort == "text" else f"{value!r:.40}"
+        return f"{told}, which is no number,", _OF_TABLES["other"]
     is_infinite = np.isinf(float(value))
     return ("infinity", "Replace it by a number or by NaN") if is_infinite else None

@@ -54,10 +54,8 @@ def hold_out_cells(
     if len(keys) < _FEWEST_ROWS:
         return data, None
     totals = np.bincount(places, weights=data.weights)
-    chosen = _uniform(keys, _ROWS, 1)[:, 0] * len(keys) < _MOST_ROWS
-    chosen &= totals <= np.median(totals)
-    held = _uniform(keys, _CELLS, owners.max() + 1) < _SHARE
-    held = (held & chosen[:, None])[:, owners]  # (n_distinct, n_inputs)
+    chosen = is_sampled(keys, len(keys)) & (totals <= np.median(totals))
+    held = is_held(keys, owners) & chosen[:, None]  # (n_distinct, n_inputs)
     held &= ~np.isnan(matrix[first])
     rows = np.flatnonzero(held.any(axis=1))
     if not len(rows):
@@ -104,6 +102,36 @@ def beside_targets(
     given = np.where(hidden, gap, rows)
     targets = np.where(held & np.isnan(given), values, gap)
     return np.hstack([given, targets])
+
+
+def is_sampled(keys: Keys, n_distinct: int) -> NDArray[np.bool_]:
+    """Return which rows are among those that may lose cells, (n,).
+
+    Parameters
+    ----------
+    keys : ndarray of shape (n,), uint64
+        Keys of rows.
+    n_distinct : int
+        Number of all distinct rows.
+    """
+    sampled: NDArray[np.bool_] = (
+        _uniform(keys, _ROWS, 1)[:, 0] * n_distinct < _MOST_ROWS
+    )
+    return sampled
+
+
+def is_held(keys: Keys, owners: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which inputs rows lose if they are sampled, (n, n_inputs).
+
+    Parameters
+    ----------
+    keys : ndarray of shape (n,), uint64
+        Keys of rows.
+    owners : ndarray of shape (n_inputs,)
+        Index of the cell of each column.
+    """
+    held: NDArray[np.bool_] = _uniform(keys, _CELLS, owners.max() + 1) < _SHARE
+    return held[:, owners]
 
 
 def _uniform(keys: Keys, salt: np.uint64, width: int) -> NDArray[np.float64]:

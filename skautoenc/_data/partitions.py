@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
+from itertools import count, takewhile
 from typing import Any
 
 import numpy as np
@@ -123,20 +124,8 @@ def _polars_batches(X: Any) -> Iterator[Any]:
     if hasattr(X, "collect_batches"):
         return iter(X.collect_batches(chunk_size=n_rows, maintain_order=True))
     # Before version 1.34.
-    return iter(_polars_slices(X, n_rows), None)
-
-
-def _polars_slices(X: Any, n_rows: int) -> Callable[[], Any]:
-    """Return a function that gives the next rows, and None at the end."""
-    start = 0
-
-    def take() -> Any:
-        nonlocal start
-        found = X.slice(start, n_rows).collect()
-        start += n_rows
-        return found if len(found) else None
-
-    return take
+    slices = (X.slice(start, n_rows).collect() for start in count(0, n_rows))
+    return takewhile(len, slices)
 
 
 def _arrow_tables(X: Any) -> Iterator[Any]:

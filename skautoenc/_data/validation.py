@@ -254,6 +254,16 @@ def check_weights(sample_weight: ArrayLike | None, matrix: Any) -> NDArray[Any] 
     return weights
 
 
+def weighted_mean(
+    values: NDArray[np.float64], weights: NDArray[Any] | None
+) -> np.float64:
+    """Return the mean of values; those of weight zero may be infinite."""
+    if weights is not None:
+        # Infinity times zero would be NaN.
+        values[weights == 0] = 0
+    return np.float64(np.average(values, weights=weights))
+
+
 def as_configured_frame(
     estimator: BaseEstimator, values: NDArray[Any], columns: Any, original: Any
 ) -> Any:

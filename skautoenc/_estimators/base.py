@@ -16,7 +16,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from .._data.rows import TrainingData
-from .._data.validation import check_weights
+from .._data.validation import check_weights, weighted_mean
 from .._model.learn import (
     Learnt,
     Training,
@@ -382,12 +382,9 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
         check_is_fitted(self)
         model, matrix = self._model, self._read_rows(X)
         weights = check_weights(sample_weight, matrix)
-        errors = model.errors(matrix)
-        if weights is not None:
-            # Infinity times zero would be NaN.
-            errors[weights == 0] = 0
         with np.errstate(over="ignore"):
-            return float(np.average(errors, weights=weights) * model.side.error_unit)
+            mean = weighted_mean(model.errors(matrix), weights)
+            return float(mean * model.side.error_unit)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from .._data.streamed import StreamedMatrix
 from .._data.validation import as_configured_frame, check_rows
 from .._networks.autoencoder import Autoencoder
 from .._persistence.saving import Savable, describe_tables, restore_tables
+from .lazy import LazyOutput
 from .parameters import Parameters
 
 
@@ -65,6 +66,7 @@ class ModelHolder(CallbackSupportMixin, Savable, ABC):
 
 
 class FittedEstimator(
+    LazyOutput,
     ModelHolder,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
@@ -126,9 +128,8 @@ class FittedEstimator(
 
     def _transform(self, X: Any) -> NDArray[np.float32]:
         check_is_fitted(self)
-        features = self._model.encode(self._read_rows(X))
-        found: NDArray[np.float32] = as_given(features, X)
-        return found
+        features: NDArray[np.float32] = self._model.encode(self._read_rows(X))
+        return features if type(X) is np.ndarray else as_given(features, X)
 
     def _as_frame(self, values: NDArray[Any], original: Any) -> Any:
         """Return rows as the frame or the array that the user expects."""

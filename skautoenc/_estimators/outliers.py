@@ -31,8 +31,8 @@ from .._model.outliers import (
     learn_column_scale,
     place_of,
     scaled,
-    weighted_quantile,
 )
+from .._model.rarity import weighted_quantile
 from .._model.table import TableSide
 from .._parallel.together import call_together
 from .._persistence.schemas import (
@@ -174,7 +174,9 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
     rows.
 
     Each part of the score is centred and divided by its interquartile range on the
-    training rows. A row without any value has the lowest score of the training rows.
+    training rows. Of a table, each part is minus the logarithm of the share of training
+    rows that are at least as unusual, which is extrapolated beyond the most unusual
+    ones. A row without any value has the lowest score of the training rows.
 
     Dense autoencoders are trained jointly on one thread. The fit has the same bytes for
     any ``n_jobs`` of a search around it.
@@ -228,6 +230,8 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
         "_cell_scales": array(np.float64, 1),
         "_part_centers": array(np.float64, 1),
         "_part_scales": array(np.float64, 1),
+        "_cell_tails": or_none(array(np.float64, 2)),
+        "_part_tails": or_none(array(np.float64, 1)),
     }
     _parameter_constraints: dict[str, list[Any]] = {
         "autoencoder": [
@@ -388,6 +392,8 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
         self._cell_scales = model.units.cells
         self._part_centers = model.units.centers
         self._part_scales = model.units.scales
+        self._cell_tails = model.units.cell_tails
+        self._part_tails = model.units.part_tails
         weights = calibration.weights
         self._calibration_weights = None if weights is None else weights[order]
         self.calibration_scores_ = scores[order]
@@ -404,7 +410,13 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
                 self.estimators_, self._keys, self._places, self._weights, strict=True
             )
         ]
-        units = Units(self._cell_scales, self._part_centers, self._part_scales)
+        units = Units(
+            self._cell_scales,
+            self._part_centers,
+            self._part_scales,
+            self._cell_tails,
+            self._part_tails,
+        )
         return OutlierModel(scale, members, units)
 
     # Applying
@@ -430,7 +442,8 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
         -------
         ndarray of shape (n_samples,)
             Negative mean of the parts, each minus its median and divided by its
-            interquartile range on the training rows.
+            interquartile range on the training rows; for a table, each as minus the
+            logarithm of the share of training rows that are at least as unusual.
 
         Raises
         ------
@@ -595,7 +608,10 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
             How much less likely each cell is than the best guess, given the rest of its
             row, in nats: 0 is as expected, and 3 is 20 times less likely. Only
             autoencoders that have not seen the row are used. Errors of numbers are
-            relative to the usual errors of their column. Missing values are NaN.
+            relative to the usual errors of their column. In a table, a surprise is the
+            mean of this and of its rarity in the column: minus the logarithm of the
+            share of training cells that are at least as unlikely. Missing values are
+            NaN.
         expected : ndarray or frame of shape (n_samples, n_features)
             The predicted values. Both are frames for frames, and images for images.
 

@@ -16,6 +16,7 @@ from .._data.blocks import Blocks, as_blocks
 from .._data.columns import Table
 from .._data.frames import Columns
 from .._data.held_out import hold_out_cells, hold_out_of_rows
+from .._data.held_out_stream import hold_out_of_stream
 from .._data.rows import TrainingData
 from .._data.streamed import StreamedMatrix
 from .._data.table_blocks import (
@@ -222,23 +223,13 @@ class TableAutoencoder(BaseAutoencoder):
         if not self._predicts_distributions:
             return super()._hold_out(data, form, random_state)
         cells = form[0].layout.cells
-        if isinstance(data.matrix, StreamedMatrix):
-            self._check_held(data.matrix)
+        matrix = data.matrix
+        is_long = isinstance(matrix, StreamedMatrix) and len(data) > matrix.capacity
         if not self._holds_out(data):
-            return hold_out_cells(data, cells)
+            hold_out = hold_out_of_stream if is_long else hold_out_cells
+            return hold_out(data, cells)
         data, held_out = data.split(self.validation_fraction, random_state)
         return data, hold_out_of_rows(held_out, cells)
-
-    def _check_held(self, matrix: StreamedMatrix) -> None:
-        """Refuse a stream of which cells cannot be held out."""
-        n_rows = matrix.shape[0]
-        if n_rows > matrix.capacity:
-            refuse(
-                self,
-                "number_output",
-                f"'mean' for Blocks of {n_rows} rows, unless their buffer_size (now "
-                f"{matrix.capacity}) holds all of them: some cells are held out",
-            )
 
     # From parameters to a plan
 

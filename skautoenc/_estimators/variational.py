@@ -24,8 +24,15 @@ from .._data.validation import (
     check_weights,
     check_whole,
     refuse,
+    weighted_mean,
 )
-from .._model.density import draw, likelihood_of, log_likelihood, posterior
+from .._model.density import (
+    draw,
+    likelihood_of,
+    log_likelihood,
+    noise_variance,
+    posterior,
+)
 from .._model.learn import Learnt
 from .._model.linear import learn_linear_model, start_at
 from .._model.matrix import MatrixSide
@@ -40,10 +47,9 @@ from .._objectives.objectives import Objective
 from .._objectives.variational import VariationalObjective
 from .._persistence.schemas import (
     MATRIX_AUTOENCODER,
-    array,
+    MIXTURE,
     is_a,
     is_among,
-    or_none,
 )
 from .._training.seeds import draw_seed
 from .._warnings import warn
@@ -65,6 +71,42 @@ _LEAST_EXCESS = 1e-3
 _FAR = 1.0
 # Steps of a fit, if the data does not make more of an epoch.
 _N_STEPS = 3000
+
+
+# What the parameters may be.
+_CONSTRAINTS: dict[str, list[Any]] = {
+    **{
+        name: constraints
+        for name, constraints in MatrixAutoencoder._parameter_constraints.items()
+        if name not in _NOT_OFFERED
+    },
+    "n_components": [
+        Interval(Integral, 1, None, closed="left"),
+        StrOptions({"auto"}),
+    ],
+    "likelihood": [StrOptions({"auto", *LIKELIHOODS})],
+    "offset": [StrOptions({"total"}), None],
+    "binarize": ["boolean"],
+    "covariance_type": [StrOptions({"spherical", "diag", "heteroscedastic"})],
+    "reg_covar": [Interval(Real, 0, 1, closed="neither")],
+    "prior": [StrOptions({"normal", "mixture"})],
+    "kl_weight": [Interval(Real, 0, None, closed="left")],
+    "linear_weight": [Interval(Real, 0, 1, closed="left")],
+    "n_importance_samples": [Interval(Integral, 1, None, closed="left")],
+    "hidden_layer_sizes": [
+        "array-like",
+        StrOptions({"auto"}),
+        Interval(Integral, 1, None, closed="left"),
+    ],
+    "activation": [StrOptions(set(ACTIVATIONS))],
+    "linear_skip": ["boolean"],
+    "max_iter": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
+    "n_iter_no_change": [
+        StrOptions({"auto"}),
+        Interval(Integral, 1, None, closed="left"),
+    ],
+    "early_stopping": ["boolean", StrOptions({"auto"})],
+}
 
 
 class VariationalAutoencoder(MatrixAutoencoder):
@@ -406,43 +448,9 @@ class VariationalAutoencoder(MatrixAutoencoder):
         "hidden_layer_sizes_": is_a(tuple),
         "likelihood_": is_among(*LIKELIHOODS),
         "n_active_units_": is_a(int),
-        "prior_weights_": or_none(array(np.float32, 1)),
-        "prior_means_": or_none(array(np.float32, 2)),
-        "prior_precisions_cholesky_": or_none(array(np.float32, 3)),
+        **MIXTURE,
     }
-    _parameter_constraints = {
-        **{
-            name: constraints
-            for name, constraints in MatrixAutoencoder._parameter_constraints.items()
-            if name not in _NOT_OFFERED
-        },
-        "n_components": [
-            Interval(Integral, 1, None, closed="left"),
-            StrOptions({"auto"}),
-        ],
-        "likelihood": [StrOptions({"auto", *LIKELIHOODS})],
-        "offset": [StrOptions({"total"}), None],
-        "binarize": ["boolean"],
-        "covariance_type": [StrOptions({"spherical", "diag", "heteroscedastic"})],
-        "reg_covar": [Interval(Real, 0, 1, closed="neither")],
-        "prior": [StrOptions({"normal", "mixture"})],
-        "kl_weight": [Interval(Real, 0, None, closed="left")],
-        "linear_weight": [Interval(Real, 0, 1, closed="left")],
-        "n_importance_samples": [Interval(Integral, 1, None, closed="left")],
-        "hidden_layer_sizes": [
-            "array-like",
-            StrOptions({"auto"}),
-            Interval(Integral, 1, None, closed="left"),
-        ],
-        "activation": [StrOptions(set(ACTIVATIONS))],
-        "linear_skip": ["boolean"],
-        "max_iter": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
-        "n_iter_no_change": [
-            StrOptions({"auto"}),
-            Interval(Integral, 1, None, closed="left"),
-        ],
-        "early_stopping": ["boolean", StrOptions({"auto"})],
-    }
+    _parameter_constraints = _CONSTRAINTS
 
     def __init__(
         self,
@@ -898,11 +906,7 @@ class VariationalAutoencoder(MatrixAutoencoder):
         check_is_fitted(self)
         matrix = self._read_rows(X)
         weights = check_weights(sample_weight, matrix)
-        values = self._log_likelihood(matrix)
-        if weights is not None:
-            # Minus infinity times nothing is no number.
-            values[weights == 0] = 0
-        return float(np.average(values, weights=weights))
+        return float(weighted_mean(self._log_likelihood(matrix), weights))
 
     def _log_likelihood(self, matrix: Any) -> NDArray[np.float64]:
         if self.binarize:
@@ -922,15 +926,12 @@ class VariationalAutoencoder(MatrixAutoencoder):
     @property
     def noise_variance_(self) -> Any:
         """Variance of the noise, in the squared units of the data."""
-        network = self._model.network
-        assert isinstance(network, VariationalNetwork)
         if self.likelihood_ != "gaussian":
             raise AttributeError(
                 f"likelihood_ is {self.likelihood_!r}, only 'gaussian' has a "
                 "noise_variance_."
             )
-        variances = network.dispersion.detach().cpu().double().numpy() * self.scale_**2
-        return float(variances[0]) if len(variances) == 1 else variances
+        return noise_variance(self._model)
 
 
 def _resolve_likelihood(

@@ -175,6 +175,13 @@ def _replace_by_linear(
     rows[chosen] = linear.draw(int(chosen.sum()), generator)
 
 
+def noise_variance(model: VariationalModel) -> float | NDArray[np.float64]:
+    """Return the variance of the noise in the data's units, by column or of all."""
+    dispersion = _network_of(model).dispersion.detach().cpu().double().numpy()
+    variances: NDArray[np.float64] = dispersion * model.side.scale**2
+    return float(variances[0]) if len(variances) == 1 else variances
+
+
 def _decoded(model: VariationalModel, code: Tensor) -> tuple[Tensor, Tensor]:
     """Return the network's outputs and dispersions for codes, on the CPU."""
     here = model.where_the_network_is()

@@ -23,6 +23,10 @@ from .._preparation.whitening import Whitening, learn_whitening
 _CPU = torch.device("cpu")
 
 
+def _unchanged(rows: Tensor) -> Tensor:
+    return rows
+
+
 @dataclass(frozen=True)
 class MatrixSide:
     """Centres rows, divides them by one scale and prepares them; and the inverse.
@@ -117,7 +121,7 @@ class MatrixSide:
     @property
     def prepare(self) -> RowMap:
         """Function that maps standardised rows, (n, n_features), to network inputs."""
-        return self.preparation.forward
+        return self.preparation.forward if self.preparation.steps else _unchanged
 
     def decoded(self, output: Tensor) -> Tensor:
         """Map the network's output to standardised rows, (n, n_features)."""

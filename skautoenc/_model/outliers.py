@@ -18,6 +18,13 @@ from .._networks.weights import readonly_tensor
 from .._training.resources import one_thread
 from .hidden import check_guess, cost_cells, guess, n_columns, vote_cells
 from .model import Model
+from .rarity import (
+    learn_cell_tails,
+    learn_part_tail,
+    rarity_of_cells,
+    rarity_of_parts,
+    weighted_quantile,
+)
 from .table import TableSide
 
 Doubles = NDArray[np.float64]
@@ -162,18 +169,43 @@ class Units:
     cells : ndarray of shape (n_cells,), float64
         Scale of the costs of each cell.
     centers, scales : ndarray of shape (n_parts,), float64
-        Median and interquartile range of each part of the score.
+        Median and interquartile range of each part of the score; for a table, median
+        and distance from there to the start of the tail.
+    cell_tails : ndarray of shape (2, n_cells), float64, or None
+        For a table, tails of the surprise of each cell, see `learn_cell_tails`.
+    part_tails : ndarray of shape (n_parts,), float64, or None
+        For a table, scales of the tails of the parts.
     """
 
     cells: Doubles
     centers: Doubles
     scales: Doubles
+    cell_tails: Doubles | None = None
+    part_tails: Doubles | None = None
 
     def scores(self, parts: Doubles, weights: Sequence[float]) -> Doubles:
         """Combine parts, (n, n_parts), to scores, (n,)."""
         relative = (parts - self.centers) / self.scales
+        if self.part_tails is not None:
+            relative = rarity_of_parts(relative, self.part_tails)
         found: Doubles = -np.average(relative, axis=1, weights=weights)
         return found
+
+    def fit(self, width: int, *, is_table: bool) -> bool:
+        """Whether the sizes are those for so many cells."""
+        n_parts = len(PARTS)
+        shapes = [
+            None if values is None else values.shape
+            for values in (
+                self.cells,
+                self.centers,
+                self.scales,
+                self.cell_tails,
+                self.part_tails,
+            )
+        ]
+        tails = [(2, width), (n_parts,)] if is_table else [None, None]
+        return shapes == [(width,), (n_parts,), (n_parts,), *tails]
 
     @classmethod
     def none(cls, width: int) -> Units:
@@ -351,9 +383,21 @@ class OutlierModel:
     def _surprise(self, costs: NDArray[Any]) -> Doubles:
         """Convert costs, (n, n_costs), to nats, which can be compared, (n, n_cells).
 
-        That is how much less likely a cell is than the best guess. For a number it is
-        computed under a heavy-tailed distribution, which tells how far off a number
-        is. If there is a predicted distribution, the mean of both counts.
+        Of a table, that is the mean of two: how much less likely a cell is than the
+        best guess, and how rare that is in its column. Some columns can hardly be
+        predicted, so their cells are often unlikely.
+        """
+        found = self._nats_below_best(costs)
+        if self.units.cell_tails is not None:
+            found = (found + rarity_of_cells(found, self.units.cell_tails)) / 2
+        return found
+
+    def _nats_below_best(self, costs: NDArray[Any]) -> Doubles:
+        """Return how much less likely cells are than the best guess, (n, n_cells).
+
+        For a number it is computed under a heavy-tailed distribution, which tells how
+        far off a number is. If there is a predicted distribution, the mean of both
+        counts.
         """
         width = len(self.units.cells)
         n_numbers = _n_numbers(self.members[0].model)
@@ -403,15 +447,15 @@ class OutlierModel:
             costs.astype(np.float64),
             None if weights is None else weights[:n_for_cells],
         )
-        model = replace(self, units=replace(Units.none(len(cells)), cells=cells))
+        units = replace(Units.none(len(cells)), cells=cells)
+        model = replace(self, units=units)
+        if self._is_table:
+            surprise = model._nats_below_best(costs)
+            few = None if weights is None else weights[:n_for_cells]
+            units = replace(units, cell_tails=learn_cell_tails(surprise, few))
+            model = replace(self, units=units)
         parts = np.vstack([model.parts(first, costs), model.parts(others)])
-        quartiles = np.array([_quartiles(part, weights) for part in parts.T])
-        spread = quartiles[:, 2] - quartiles[:, 0]
-        # Rows may be all alike, or so few that most of them are. Parts of rows without
-        # any value are infinite.
-        known = np.where(np.isfinite(parts), parts, quartiles[:, 1])
-        fallback = np.maximum(known.std(axis=0), 1e-12)
-        units = Units(cells, quartiles[:, 1], np.where(spread > 1e-9, spread, fallback))
+        units = _with_part_scales(units, parts, weights)
         return replace(self, units=units), units.scores(parts, self._part_weights)
 
     def _cell_scales(self, costs: Doubles, weights: Doubles | None) -> Doubles:
@@ -449,8 +493,7 @@ class OutlierModel:
             fits &= np.array_equal(vote_cells(member.model.side), cells)
             fits &= member.places.shape == shape
             fits &= len(member.weights) == len(member.keys) > 0
-        fits &= len(self.units.cells) == first.side.width
-        fits &= len(self.units.centers) == len(self.units.scales) == len(PARTS)
+        fits &= self.units.fit(first.side.width, is_table=self._is_table)
         if self.scale is not None:
             fits &= len(self.scale.center) == len(self.scale.scale) == width
         if not fits:
@@ -520,6 +563,20 @@ def _place_parts(
     return found.double().numpy()
 
 
+def _with_part_scales(units: Units, parts: Doubles, weights: Doubles | None) -> Units:
+    """Return units with the scales of parts, from those of rows, (n, n_parts)."""
+    if units.cell_tails is not None:
+        found = np.array([learn_part_tail(part, weights) for part in parts.T])
+        centers, scales, tails = found.T.copy()
+        return replace(units, centers=centers, scales=scales, part_tails=tails)
+    quartiles = np.array([_quartiles(part, weights) for part in parts.T])
+    spread = quartiles[:, 2] - quartiles[:, 0]
+    # Rows may be all alike, or so few that most of them are.
+    fallback = np.maximum(parts.std(axis=0), 1e-12)
+    scales = np.where(spread > 1e-9, spread, fallback)
+    return replace(units, centers=quartiles[:, 1], scales=scales)
+
+
 def _quartiles(values: Doubles, weights: Doubles | None) -> Doubles:
     finite = np.isfinite(values)
     if not finite.any():
@@ -537,21 +594,3 @@ def _cost_scale(costs: Doubles, weights: Doubles | None) -> float:
     median = weighted_quantile(costs[seen], np.array([0.5]), shares)[0]
     mean = np.average(costs[seen], weights=shares)
     return float(2 * median + 1e-3 * mean + 1e-9)
-
-
-def weighted_quantile(
-    values: Doubles, shares: Doubles, weights: Doubles | None
-) -> Doubles:
-    """Return weighted quantiles, (n_shares,).
-
-    They lie halfway between two values, so that rounding moves no value across.
-    """
-    order = np.argsort(values, kind="stable")
-    ascending = values[order]
-    reached = np.cumsum(np.ones(len(values)) if weights is None else weights[order])
-    wanted = shares * reached[-1]
-    above = np.searchsorted(reached, wanted * (1 + 1e-12), side="right")
-    above = np.minimum(above, len(values) - 1)
-    below = np.maximum(above - 1, 0)
-    found: Doubles = (ascending[above] + ascending[below]) / 2
-    return found

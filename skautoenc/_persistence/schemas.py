@@ -147,6 +147,12 @@ MATRIX_AUTOENCODER: Schema = {
     "scale_": is_scale,
     "row_total_": is_scale,
 }
+# A prior that is a mixture of normal distributions.
+MIXTURE: Schema = {
+    "prior_weights_": or_none(array(np.float32, 1)),
+    "prior_means_": or_none(array(np.float32, 2)),
+    "prior_precisions_cholesky_": or_none(array(np.float32, 3)),
+}
 
 
 def check_fitted(estimator: Any) -> Any:

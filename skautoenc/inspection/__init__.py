@@ -11,6 +11,7 @@ from ._filters import FilterDisplay
 from ._latent import LatentDisplay
 from ._loss_curve import LossCurveDisplay
 from ._outliers import OutlierDisplay
+from ._pairs import PairsDisplay
 from ._reconstruction import ReconstructionDisplay
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "LatentDisplay",
     "LossCurveDisplay",
     "OutlierDisplay",
+    "PairsDisplay",
     "ReconstructionDisplay",
 ]

@@ -63,6 +63,18 @@ def check_density(estimator: Any) -> None:
         _refuse(estimator, "DensityDisplay expects a", "VariationalAutoencoder")
 
 
+def check_sampler(estimator: Any) -> None:
+    """Raise unless `estimator` is a fitted autoencoder that draws rows of tables."""
+    check_is_fitted(estimator)
+    if not hasattr(estimator, "column_kinds_"):
+        _refuse(estimator, "PairsDisplay expects a", "TabularAutoencoderTransformer")
+    if not hasattr(estimator, "sample"):
+        raise TypeError(
+            "PairsDisplay draws rows from distributions. Set "
+            "number_output='distribution' in TabularAutoencoderTransformer, and fit."
+        )
+
+
 def _refuse(estimator: Any, expects: str, name: str) -> NoReturn:
     raise TypeError(
         f"{expects} {name}, got a {type(estimator).__name__}. If the {name} is a part "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -65,13 +66,17 @@ def column_numbers(column: NDArray[Any]) -> NDArray[np.float64] | None:
     gaps = pd.isna(column)
     values = column[~gaps]
     found = np.full(len(column), np.nan)
-    if all(isinstance(v, Real) and not isinstance(v, bool | np.bool_) for v in values):
+    if all(_is_number(value) for value in values):
         found[~gaps] = values.astype(float)
     elif all(hasattr(value, "toordinal") for value in values):
         found[~gaps] = [pd.Timestamp(value).timestamp() for value in values]
     else:
         return None
     return found
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real | Decimal) and not isinstance(value, bool | np.bool_)
 
 
 def cell_errors(originals: NDArray[Any], again: NDArray[Any]) -> NDArray[np.float64]:
