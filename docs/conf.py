@@ -63,7 +63,7 @@ sphinx_gallery_conf = {
     # Examples named long_* are shown, but run only with SKAUTOENC_LONG=1: they show the
     # figures of docs/images.
     "ignore_pattern": r"__init__\.py",
-    "within_subsection_order": "FileNameSortKey",
+    "within_subsection_order": "gallery_order.by_subject",
     "backreferences_dir": "generated/backreferences",
     "doc_module": ("skautoenc",),
     "reference_url": {"skautoenc": None},

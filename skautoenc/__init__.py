@@ -6,6 +6,7 @@ from ._estimators.dense import AutoencoderTransformer
 from ._estimators.imputer import AutoencoderImputer
 from ._estimators.outliers import AutoencoderOutlierDetector
 from ._estimators.patches import PatchAutoencoderTransformer
+from ._estimators.semi_supervised import SemiSupervisedAutoencoder
 from ._estimators.tabular import TabularAutoencoderTransformer
 from ._estimators.variational import VariationalAutoencoder
 from ._parallel.together import train_together
@@ -24,6 +25,7 @@ __all__ = [
     "Blocks",
     "ConvAutoencoderTransformer",
     "PatchAutoencoderTransformer",
+    "SemiSupervisedAutoencoder",
     "TabularAutoencoderTransformer",
     "VariationalAutoencoder",
     "clear_checkpoints",

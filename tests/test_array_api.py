@@ -13,6 +13,7 @@ from skautoenc import (
     AutoencoderTransformer,
     ConvAutoencoderTransformer,
     PatchAutoencoderTransformer,
+    SemiSupervisedAutoencoder,
     VariationalAutoencoder,
 )
 
@@ -26,6 +27,7 @@ ESTIMATORS = [
     PatchAutoencoderTransformer(
         AutoencoderTransformer(4, max_iter=2), patch_size=2, random_state=0
     ),
+    SemiSupervisedAutoencoder(3, **SMALL),
     VariationalAutoencoder(3, **SMALL),
     AutoencoderOutlierDetector(n_estimators=4, random_state=0),
 ]

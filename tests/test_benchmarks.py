@@ -17,6 +17,7 @@ from benchmarks import (
     density_images,
     draws,
     features,
+    labels,
     memory,
     outliers,
     patches,
@@ -346,3 +347,27 @@ def test_draws(tmp_path, monkeypatch, capsys):
     assert len(table) == len(draws.REASONS) * len(draws.IMPUTERS)
     assert (table["CRPS"] > 0).all()
     assert "Mean rank" in capsys.readouterr().out
+
+
+def test_labels_compares_methods(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(labels, "SHARES", (0.1,))
+    output = tmp_path / "labels.csv"
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        [
+            "labels",
+            "--data",
+            "cancer",
+            "mnist",
+            "--seeds",
+            "0",
+            "--output",
+            str(output),
+        ],
+    )
+    labels.main()
+    table = pd.read_csv(output)
+    assert table["method"].tolist() == list(labels.METHODS)
+    assert (table["accuracy"] > 0.8).all()
+    assert "lead" in capsys.readouterr().out

@@ -13,6 +13,7 @@ from skautoenc import (
     AutoencoderTransformer,
     ConvAutoencoderTransformer,
     PatchAutoencoderTransformer,
+    SemiSupervisedAutoencoder,
     TabularAutoencoderTransformer,
     VariationalAutoencoder,
 )
@@ -54,6 +55,10 @@ ESTIMATORS = [
     PatchAutoencoderTransformer(),
     PatchAutoencoderTransformer(
         AutoencoderTransformer(2, max_iter=2, batch_size=1024), pooling=2
+    ),
+    SemiSupervisedAutoencoder(max_iter=20),
+    SemiSupervisedAutoencoder(
+        n_components=2, hidden_layer_sizes=(), n_neighbors=0, loss="huber", max_iter=5
     ),
     TabularAutoencoderTransformer(),
     TabularAutoencoderTransformer(

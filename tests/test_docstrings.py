@@ -27,6 +27,7 @@ GROUPS = [
     "threshold",
     "code",
     "likelihood",
+    "labels",
     "network",
     "noise",
     "targets",
@@ -37,27 +38,32 @@ GROUPS = [
     "run",
 ]
 
-D, C, T, P, V = (
+D, C, T, P, V, S = (
     "AutoencoderTransformer",
     "ConvAutoencoderTransformer",
     "TabularAutoencoderTransformer",
     "PatchAutoencoderTransformer",
     "VariationalAutoencoder",
+    "SemiSupervisedAutoencoder",
 )
 OUTLIERS, IMPUTER = "AutoencoderOutlierDetector", "AutoencoderImputer"
 # Classes that have their own text for a parameter or an attribute, and the reason.
 OWN_TEXT = {
     # "auto" or the default suits the data and the network of the class.
-    "n_components": ([D, C, T, P, V], "another default; of the patches' pooled codes"),
-    "hidden_layer_sizes": ([D, T, V], "another 'auto'"),
-    "learning_rate_init": ([D, C, T, V], "another 'auto'"),
-    "max_iter": ([T, V], "another 'auto'"),
-    "n_iter_no_change": ([V], "'auto'"),
+    "n_components": (
+        [D, C, T, P, V, S],
+        "another default; of the patches' pooled codes; beside those of labels",
+    ),
+    "hidden_layer_sizes": ([D, T, V, S], "another 'auto'"),
+    "learning_rate_init": ([D, C, T, V, S], "another 'auto'"),
+    "max_iter": ([T, V, S], "another 'auto'"),
+    "n_iter_no_change": ([V, S], "'auto', with its reason"),
     "early_stopping": ([V], "'auto', which keeps the initial weights too"),
+    "n_neighbors": ([S], "labels spread, rows stay as they are"),
     "dropout": ([T], "says why it is not 0"),
     # The object it acts on differs.
     "activation": (
-        [D, C, T, V],
+        [D, C, T, V, S],
         "maps of images, or hidden layers that may be missing",
     ),
     "linear_skip": ([D, C, V], "convolutions, or hidden layers that may be missing"),
@@ -72,15 +78,16 @@ OWN_TEXT = {
     "random_state": ([P, OUTLIERS, IMPUTER], "draws, and seeds of autoencoders"),
     "autoencoder": ([OUTLIERS, IMPUTER], "of any kind, or of tables"),
     # Fitted attributes.
-    "n_components_": ([P], "of the pooled codes"),
+    "n_components_": ([P, S], "of the pooled codes; with those of labels"),
+    "n_iter_": ([S], "fits are not continued"),
     "mean_": ([P], "of all pixels"),
     "scale_": ([P], "of all pixels"),
     "code_mean_": ([P], "of the pooled codes"),
-    "network_": ([D, C, T, V], "how its input is prepared"),
-    "loss_curve_": ([T, V], "deviance of the columns; nats"),
+    "network_": ([D, C, T, V, S], "how its input is prepared"),
+    "loss_curve_": ([T, V, S], "deviance of the columns; nats; labels"),
     "loss_": ([V], "nats"),
     "validation_scores_": ([V], "nats"),
-    "hidden_layer_sizes_": ([V], "never None"),
+    "hidden_layer_sizes_": ([V, S], "never None"),
     "autoencoder_": ([P], "of patches"),
 }
 

@@ -26,6 +26,7 @@ from skautoenc import (
     Blocks,
     ConvAutoencoderTransformer,
     PatchAutoencoderTransformer,
+    SemiSupervisedAutoencoder,
     TabularAutoencoderTransformer,
 )
 from skautoenc.inspection import LatentDisplay
@@ -37,6 +38,7 @@ N = 20
 MATRIX_ESTIMATORS = [
     AutoencoderTransformer(2, max_iter=1, random_state=0),
     ConvAutoencoderTransformer(2, max_iter=1, random_state=0),
+    SemiSupervisedAutoencoder(2, max_iter=1, random_state=0),
     PatchAutoencoderTransformer(
         AutoencoderTransformer(2, max_iter=1), patch_size=1, random_state=0
     ),

@@ -27,6 +27,7 @@ from skautoenc import (
     AutoencoderTransformer,
     ConvAutoencoderTransformer,
     PatchAutoencoderTransformer,
+    SemiSupervisedAutoencoder,
 )
 from skautoenc._networks.layers import ACTIVATIONS
 from skautoenc.onnx import to_onnx
@@ -89,6 +90,7 @@ ESTIMATORS = {
         for name in ("batch", "layer")
     },
     "convolutional, counts": ConvAutoencoderTransformer(loss="poisson", **SHORT),
+    "semi-supervised": SemiSupervisedAutoencoder(**SHORT),
     "patches": PatchAutoencoderTransformer(n_patches=2000, random_state=0),
     "patches as they are": PatchAutoencoderTransformer(
         AutoencoderTransformer(20, sparsity="topk", **SHORT),

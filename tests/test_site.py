@@ -239,6 +239,25 @@ def test_demo_gives_the_classes_of_python(demo):
         assert each["probabilities"] == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.parametrize("is_installed", [False, True])
+def test_a_build_goes_on_where_the_runtime_cannot_be_had(
+    is_installed, tmp_path, monkeypatch
+):
+    monkeypatch.syspath_prepend(Path(__file__).parent.parent / "docs" / "_extensions")
+    import browser_demo
+
+    if not is_installed:
+        monkeypatch.setenv("PATH", str(tmp_path))
+    elif shutil.which("npm") is None:
+        pytest.skip("npm is not installed")
+    # Nothing listens on this port.
+    monkeypatch.setenv("npm_config_registry", "http://127.0.0.1:9")
+    (tmp_path / "demo").mkdir()
+    fault = browser_demo._fetch_runtime(tmp_path / "demo")
+    assert ("could not be fetched" if is_installed else "is not installed") in fault
+    assert not list((tmp_path / "demo").iterdir())
+
+
 def test_demo_reads_a_drawing(demo):
     """A ring is a zero."""
     box = demo.locator("#demo-drawing").bounding_box()

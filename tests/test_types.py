@@ -22,6 +22,7 @@ from skautoenc import (
     AutoencoderTransformer,
     ConvAutoencoderTransformer,
     PatchAutoencoderTransformer,
+    SemiSupervisedAutoencoder,
     TabularAutoencoderTransformer,
     VariationalAutoencoder,
 )
@@ -46,6 +47,7 @@ detector = AutoencoderOutlierDetector().fit(X)
 assert_type(detector, AutoencoderOutlierDetector)
 assert_type(detector.offset_, float)
 assert_type(VariationalAutoencoder().fit(X).likelihood_, str)
+assert_type(SemiSupervisedAutoencoder().fit(X).n_label_components_, int)
 """
 
 

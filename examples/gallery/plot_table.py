@@ -37,10 +37,10 @@ print(
 )
 
 # %%
-# The error of each column is divided by a baseline. For numbers, it is the mean squared
-# error, and the baseline imputes the mean of the column. For categories, it is the
-# share of wrong values, and the baseline imputes the most frequent category. A ratio
-# below 1 shows that the other columns of the row helped.
+# The error of each column is divided by the error of a baseline. For numbers, it is the
+# mean squared error, and the baseline imputes the mean of the column. For categories,
+# it is the share of wrong values, and the baseline imputes the most frequent category.
+# A ratio below 1 shows that the other columns of the row helped.
 ratio = {}
 for position, name in enumerate(loans):
     where = hidden[:, position]

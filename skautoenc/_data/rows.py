@@ -128,6 +128,8 @@ class TrainingData:
         Weights of the rows at `index`.
     index : ndarray of shape (n_samples,) or None
         Indices of the selected rows; None for all rows.
+    labels : ndarray of shape (n_samples,), float64, or None
+        Labels of the rows at `index`, NaN for rows without one; None if there are none.
 
     Attributes
     ----------
@@ -142,6 +144,7 @@ class TrainingData:
     matrix: Any
     weights: NDArray[Any] | None = None
     index: NDArray[np.int64] | None = None
+    labels: NDArray[np.float64] | None = None
     shape: tuple[int, int] = field(init=False)
     is_wide_sparse: bool = field(init=False)
     window: int = field(init=False)
@@ -173,6 +176,7 @@ class TrainingData:
             self.matrix,
             None if self.weights is None else self.weights[chosen],
             chosen if self.index is None else self.index[chosen],
+            None if self.labels is None else self.labels[chosen],
         )
 
     def union(self, other: TrainingData) -> TrainingData:
@@ -233,6 +237,9 @@ class TrainingData:
         In this form, neither their order nor repetition affects the rounding.
         """
         rows = take(self.matrix, slice(None), self.index)
+        if self.labels is not None:
+            # Equal rows of different labels are different rows.
+            rows = np.column_stack([rows, self.labels])
         gaps = np.isnan(rows)
         # NaN differs from itself, but missing values are equal to each other.
         keys = np.hstack([np.nan_to_num(rows), gaps]) if gaps.any() else rows
@@ -240,7 +247,12 @@ class TrainingData:
             keys, axis=0, return_index=True, return_inverse=True
         )
         weights = np.bincount(inverse.ravel(), weights=self.weights)
-        return TrainingData(rows[first], None if (weights == 1).all() else weights)
+        merged = None if (weights == 1).all() else weights
+        rows = rows[first]
+        if self.labels is None:
+            return TrainingData(rows, merged)
+        unlabelled = np.ascontiguousarray(rows[:, :-1], self.matrix.dtype)
+        return TrainingData(unlabelled, merged, None, self.labels[first])
 
     def moments(self) -> tuple[NDArray[np.float64], float]:
         """Return the columns' means and the root of their mean variance.
@@ -300,8 +312,9 @@ class Rows:
         Weights of the selected rows; equal by default.
     prepare : callable, optional
         Map of a tensor of standardised rows.
-    targets : ndarray of shape (n_samples, n_features), float32, optional
-        Rows that the rows should be decoded to; by default the rows themselves.
+    targets : ndarray of shape (n_samples, n_targets), float32, optional
+        What the objective compares with: rows that the rows should be decoded to, or
+        labels; by default the rows themselves.
 
     Attributes
     ----------

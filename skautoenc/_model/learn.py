@@ -130,7 +130,7 @@ def set_up(
         seen = data if seen is None else seen
         side, rows = _start(plan, network, seen, before, streams)
         rows = rows if seen is data else side.rows(data)
-        targets = _targets(plan, rows)
+        targets = _targets(plan, rows, data)
     bind_generator(network.to(device), streams.noise)
     if device != _CPU or targets is not None:
         side = side.to(device)
@@ -301,8 +301,10 @@ def _initialise(network: Autoencoder, rows: Rows, streams: Streams) -> None:
     network.initialise(streams.weights, batch, weights)
 
 
-def _targets(plan: Plan, rows: Rows) -> NDArray[np.float32] | None:
-    """Return rows smoothed over their neighbours, or None if not requested."""
+def _targets(plan: Plan, rows: Rows, data: TrainingData) -> NDArray[np.float32] | None:
+    """Return labels, or rows smoothed over neighbours, or None for the rows."""
+    if plan.make_targets is not None and data.labels is not None:
+        return plan.make_targets(rows, data.labels)
     if plan.n_neighbors is None:
         return None
     return diffuse(rows, plan.n_neighbors, plan.n_diffusion_steps)

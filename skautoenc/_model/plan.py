@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from .._data.rows import Rows, TrainingData
 from .._networks.autoencoder import Autoencoder
@@ -17,6 +19,8 @@ from .._training.optimizers import Solver
 Start = Callable[[Any, Rows, float, torch.Generator], None]
 # Takes a network, the objective and held-out rows.
 Calibrate = Callable[[Any, Any, Rows], None]
+# Takes standardised rows and their labels.
+MakeTargets = Callable[[Rows, NDArray[np.float64]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,8 @@ class Plan:
         Number of neighbours over which targets are smoothed; None for no smoothing.
     n_diffusion_steps : int, default=1
         Number of smoothing steps.
+    make_targets : callable or None, default=None
+        Makes targets of labels that the data has; None without labels.
     start : callable or None, default=None
         Chooses first weights in closed form, after the network has drawn its own. They
         are a model of their own: it and the input side are learnt from held-out rows
@@ -132,6 +138,7 @@ class Plan:
     device: str | torch.device
     n_neighbors: int | None = None
     n_diffusion_steps: int = 1
+    make_targets: MakeTargets | None = None
     start: Start | None = None
     far: float | None = None
     continue_side: Callable[[Any], Any] | None = None

@@ -54,6 +54,7 @@ def describe_fit(
         If a parameter holds a value that cannot be identified.
     """
     weights = () if data.weights is None else (data.weights,)
+    labels = {} if data.labels is None else {"hash of y": _digest([data.labels])}
     return {
         "class": type(estimator).__name__,
         **_parameters(estimator),
@@ -63,6 +64,7 @@ def describe_fit(
         "rows shuffled at a time": str(data.window),
         "hash of X": _digest(data.in_blocks()),
         "hash of sample_weight": _digest(weights),
+        **labels,
         "hash of the first fit": _of_the_first_fit(first_fit),
         "hash of columns": "None" if columns is None else digest(columns),
         "skautoenc": __version__,

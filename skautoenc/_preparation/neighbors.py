@@ -45,11 +45,9 @@ def diffuse(rows: Rows, n_neighbors: int, n_steps: int) -> NDArray[np.float32]:
     smooth: NDArray[np.float32] = matrix.numpy()
     if len(rows) < 2:
         return smooth
-    if width > _N_AXES:
-        generator = torch.Generator("cpu").manual_seed(0)
-        sample = matrix[rows.spread(N_SAMPLE)]
-        # (n_samples, _N_AXES)
-        matrix = matrix @ principal_axes(sample, _N_AXES, generator).t()
+    axes = leading_axes(matrix[rows.spread(N_SAMPLE)])
+    if axes is not None:
+        matrix = matrix @ axes.t()  # (n_samples, _N_AXES)
     search = NearestNeighbors(n_neighbors=min(n_neighbors, len(rows) - 1))
     # Without an argument, `kneighbors_graph` does not count a row as its own neighbour.
     graph = search.fit(matrix.numpy()).kneighbors_graph()
@@ -57,3 +55,14 @@ def diffuse(rows: Rows, n_neighbors: int, n_steps: int) -> NDArray[np.float32]:
     for _ in range(n_steps):
         smooth = graph @ smooth
     return smooth
+
+
+def leading_axes(sample: torch.Tensor) -> torch.Tensor | None:
+    """Return the axes that neighbours are searched along, (_N_AXES, n_features).
+
+    None for rows that have no more columns than that.
+    """
+    if sample.shape[1] <= _N_AXES:
+        return None
+    generator = torch.Generator("cpu").manual_seed(0)
+    return principal_axes(sample, _N_AXES, generator)
