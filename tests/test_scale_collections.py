@@ -14,6 +14,7 @@ from skautoenc import (
     Blocks,
     ConvAutoencoderTransformer,
     PatchAutoencoderTransformer,
+    TabularAutoencoderTransformer,
 )
 from skautoenc._data import partitions
 
@@ -173,6 +174,21 @@ def test_images(X):
         assert estimator.transform(images).tobytes() == whole.tobytes()
 
 
+def test_tables():
+    dd = pytest.importorskip("dask.dataframe", reason="needs skautoenc[dask]")
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {"size": rng.normal(size=300), "kind": rng.choice(["a", "b"], 300)}
+    )
+    table.loc[::7, "size"] = np.nan
+    estimator = TabularAutoencoderTransformer(max_iter=1, random_state=0)
+    whole = clone(estimator).fit(table).transform(table)
+    parts = clone(estimator).fit(dd.from_pandas(table, npartitions=3))
+    assert parts.transform(table).tobytes() == whole.tobytes()
+    lazy = clone(estimator).fit(pl.from_pandas(table).lazy())
+    assert weights(lazy) == weights(parts)
+
+
 def test_weights_and_partial_fit(X, quick):
     given = np.linspace(0, 2, len(X))
     collection = dask_array(X, None)
@@ -200,6 +216,22 @@ def test_a_partition_is_read_while_another_is_used():
     assert list(items) == [1, 2]
     assert threading.current_thread() not in seen
     assert not any(thread.is_alive() for thread in seen)
+
+
+def test_blocks_read_collections_ahead():
+    threads = []
+
+    class Recorded(RayDataset):
+        def iter_batches(self, **others):
+            for batch in super().iter_batches(**others):
+                threads.append(threading.current_thread())
+                yield batch
+
+    parts = [{"data": np.full((2, 3), number)} for number in range(3)]
+    blocks = list(Blocks(Recorded(parts)))
+    assert [int(block[0, 0]) for block in blocks] == [0, 1, 2]
+    assert len(threads) == 3
+    assert threading.current_thread() not in threads
 
 
 def test_no_thread_is_left_where_reading_ends_early():
