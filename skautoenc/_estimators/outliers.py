@@ -357,18 +357,6 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
         drawn = _draw(len(rows), self.max_samples_, self.n_estimators, random_state)
         return _fit_members(template, rows, form, scale, drawn, random_state)
 
-    def _threshold(self) -> float:
-        """Return the score below which rows are outliers."""
-        scores, weights = self.calibration_scores_, self._calibration_weights
-        if self.contamination != "auto":
-            share = np.array([float(self.contamination)])
-            return float(weighted_quantile(scores, share, weights)[0])
-        # Rows below it have `p_values` of at most the rate.
-        reached = np.cumsum(np.ones(len(scores)) if weights is None else weights)
-        wanted = self.false_alarm_rate * (reached[-1] + 1) - 1
-        place = np.searchsorted(reached, wanted * (1 + 1e-12), side="right")
-        return float(scores[min(place, len(scores) - 1)])
-
     def _take_over(
         self,
         fitted: list[tuple[BaseAutoencoder, Member]],
@@ -397,7 +385,12 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
         weights = calibration.weights
         self._calibration_weights = None if weights is None else weights[order]
         self.calibration_scores_ = scores[order]
-        self.offset_ = self._threshold()
+        self.offset_ = _threshold(
+            self.calibration_scores_,
+            self._calibration_weights,
+            self.contamination,
+            self.false_alarm_rate,
+        )
         self._model = model
 
     def _make_model(self) -> OutlierModel:
@@ -657,6 +650,23 @@ def _is_table(X: Any) -> bool:
     if any(columns.kind(place) != "number" for place in columns):
         return True
     return any(columns.has_missing(place) for place in columns)
+
+
+def _threshold(
+    scores: NDArray[np.float64],
+    weights: NDArray[Any] | None,
+    contamination: float | str,
+    false_alarm_rate: float,
+) -> float:
+    """Return the score below which rows are outliers, from sorted scores."""
+    if not isinstance(contamination, str):
+        share = np.array([float(contamination)])
+        return float(weighted_quantile(scores, share, weights)[0])
+    # Rows below it have `p_values` of at most the rate.
+    reached = np.cumsum(np.ones(len(scores)) if weights is None else weights)
+    wanted = false_alarm_rate * (reached[-1] + 1) - 1
+    place = np.searchsorted(reached, wanted * (1 + 1e-12), side="right")
+    return float(scores[min(place, len(scores) - 1)])
 
 
 def _make_template(chosen: BaseAutoencoder | None, X: Any) -> BaseAutoencoder:

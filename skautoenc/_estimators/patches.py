@@ -322,13 +322,7 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
         # If the fit fails after this point, the estimator must not look fitted.
         for name in ("decoder_mean_", "_model"):
             self.__dict__.pop(name, None)
-        blocks = as_blocks(X)
-        if isinstance(blocks, Blocks):
-            matrix = self._check_blocks(blocks, reset=True, min_rows=2)
-        else:
-            matrix = self._check_rows(X, reset=True, min_rows=2)
-        data = TrainingData(matrix, check_weights(sample_weight, matrix))
-        data = data.without_zero_weights()
+        data = self._read_training_data(X, sample_weight)
         patch_size, padding, grid = self._resolve_sizes()
         n_positions = count_positions(self.image_shape_, patch_size, padding)
         if len(data) * math.prod(n_positions) <= self.n_patches:
@@ -352,11 +346,7 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
         if autoencoder.random_state is None:
             seed = draw_seed(random_state)
             autoencoder.set_params(random_state=seed)
-        inner = context.subcontext("fit-autoencoder")
-        with inner.propagate_callback_context(autoencoder):
-            inner.call_on_fit_task_begin(**task)
-            autoencoder.fit(patches, sample_weight=patch_weights)
-        inner.call_on_fit_task_end(**task, reconstruction_attributes={})
+        _fit_within(context, task, autoencoder, patches, patch_weights)
         features = make_patch_features(source, grid, contrast, autoencoder._model)
         compression = self._learn_compression(features, rows, weights)
         model = PatchModel(features, compression)
@@ -399,7 +389,19 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
                 "after a restart. Set random_state=0, for one."
             )
 
-    # Sizes
+    # Data and sizes
+
+    def _read_training_data(
+        self, X: Any, sample_weight: ArrayLike | None
+    ) -> TrainingData:
+        """Validate images and weights."""
+        blocks = as_blocks(X)
+        if isinstance(blocks, Blocks):
+            matrix = self._check_blocks(blocks, reset=True, min_rows=2)
+        else:
+            matrix = self._check_rows(X, reset=True, min_rows=2)
+        data = TrainingData(matrix, check_weights(sample_weight, matrix))
+        return data.without_zero_weights()
 
     def _resolve_sizes(
         self,
@@ -585,6 +587,21 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
             for unit in range(n_units)
         ]
         return np.asarray(names, dtype=object)
+
+
+def _fit_within(
+    context: Any,
+    task: dict[str, Any],
+    autoencoder: AutoencoderTransformer,
+    patches: NDArray[np.float32],
+    weights: NDArray[Any] | None,
+) -> None:
+    """Fit the autoencoder as a task of the callbacks."""
+    inner = context.subcontext("fit-autoencoder")
+    with inner.propagate_callback_context(autoencoder):
+        inner.call_on_fit_task_begin(**task)
+        autoencoder.fit(patches, sample_weight=weights)
+    inner.call_on_fit_task_end(**task, reconstruction_attributes={})
 
 
 def _default() -> AutoencoderTransformer:
