@@ -254,7 +254,6 @@ class Stream(IterableDataset):
 
 
 NOT_YET = {
-    "lazy": (lambda X: pl.LazyFrame(X), "LazyFrame", "X.collect()"),
     "loader": (lambda X: DataLoader(X), "DataLoader", "Blocks(X)"),
     "dataset": (
         lambda X: TensorDataset(torch.tensor(X)),
@@ -275,13 +274,17 @@ def test_sources_of_data_are_refused_with_advice(estimator, X, make, name, advic
         estimator.fit(make(X))
 
 
-def test_what_gives_data_is_refused_by_every_method(quick, X):
-    quick.fit(X)
+def test_lazy_frames_are_refused_by_every_method_but_fit(quick, X):
+    quick.fit(pl.LazyFrame(X))
     for method in (quick.transform, quick.score, quick.score_samples):
         with says(TypeError, "X is a LazyFrame", "X.collect()"):
             method(pl.LazyFrame(X))
-    with says(TypeError, "X is a LazyFrame"):
-        AutoencoderTransformer(2).fit(Blocks([pl.LazyFrame(X)]))
+
+
+def test_a_collection_is_refused_where_blocks_are(X):
+    for rows in (pl.LazyFrame(X), Blocks([X])):
+        with says(TypeError, "SemiSupervisedAutoencoder does not take Blocks"):
+            SemiSupervisedAutoencoder(2).fit(rows, np.arange(N) % 2)
 
 
 # Blocks
@@ -396,7 +399,7 @@ def test_loaders_that_shuffle_are_refused(X, shuffled):
 @each_estimator
 def test_fit_transform_of_blocks_is_refused_before_training(estimator, X, monkeypatch):
     monkeypatch.setattr(type(estimator), "fit", None)
-    with says(TypeError, "fit_transform", "fit(blocks)", "transform each block"):
+    with says(TypeError, "fit_transform", "use fit(X)", "transform each part"):
         estimator.fit_transform(Blocks([X]))
     with says(TypeError, "fit_transform"):
         make_pipeline(estimator, "passthrough").fit(Blocks([X]))

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from .._data.blocks import Blocks
+from .._data.blocks import Blocks, as_blocks
 from .._data.labels import Coding, learn_coding, read_target
 from .._data.rows import TrainingData
 from .._data.validation import as_widths, check_layer_sizes
@@ -403,7 +403,7 @@ class SemiSupervisedAutoencoder(MatrixAutoencoder):
     def _fit(self, X: Any, y: Any, sample_weight: ArrayLike | None) -> None:
         """Read rows and labels, and train."""
         self._validate_params()
-        if isinstance(X, Blocks):
+        if isinstance(as_blocks(X), Blocks):
             raise TypeError(
                 "SemiSupervisedAutoencoder does not take Blocks: labels spread between "
                 "all rows. Use an array, which may be memory-mapped."
