@@ -3,8 +3,9 @@ A network of your own
 =====================
 
 If you know how your data arise, you can build this knowledge into the network. Pass a
-class of your own to the estimator. Scaling, training, early stopping, searches and
-files work as with the built-in network.
+class of your own to the estimator. Scaling, training, early stopping and searches work
+as with the built-in network. Saved files hold only the weights: pass the class to
+`skautoenc.load` again.
 """
 
 # %%

@@ -8,8 +8,8 @@ what kind of code an autoencoder has learnt.
 
 # %%
 # A code that is wider than the image could copy it, so the network needs a rule that
-# prevents copying. The example compares five such rules. These networks have no hidden
-# layers, so their weights are the filters.
+# prevents copying. The example compares three such rules, and two variations of the
+# default rule. These networks have no hidden layers, so their weights are the filters.
 import matplotlib.pyplot as plt
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA

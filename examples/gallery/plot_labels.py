@@ -3,7 +3,7 @@ Learn from few labels
 =====================
 
 `SemiSupervisedAutoencoder` learns features from all rows, and from the labels of some
-of them. Thirty labels are enough for most of 1,797 digits.
+of them. With thirty labels, a linear classifier recognises most of the test digits.
 """
 
 # %%
@@ -57,6 +57,7 @@ ax.set_yticks([])
 plt.show()
 
 # %%
-# The code still reconstructs the digits: this much of the variance of new ones.
+# The code still reconstructs the digits. The number is the share of the variance of
+# test digits that it explains.
 error = np.square(model.inverse_transform(model.transform(X_test)) - X_test).mean()
 print(f"{1 - error / X_test.var(axis=0).mean():.2f}")

@@ -69,5 +69,5 @@ plt.show()
 
 # %%
 # To use the graph elsewhere, write ``content`` to a file. :doc:`/demo` runs such a
-# graph in your browser, on a digit that you draw. :doc:`/saving` lists what can be
-# exported.
+# graph in your browser, on a digit that you draw. :doc:`/saving` says what can and what
+# cannot be exported.
