@@ -309,9 +309,10 @@ class Bells(nn.Module):
 
     def __init__(self, n_bins: tuple[int, ...], centers: tuple[float, ...]) -> None:
         super().__init__()
-        owners = [number for number, n in enumerate(n_bins) for _ in range(n)]
-        if len(owners) != len(centers):
+        # Before anything that takes memory: the numbers may come from a forged file.
+        if sum(n_bins) != len(centers):
             raise ValueError("bins have one centre each")
+        owners = [number for number, n in enumerate(n_bins) for _ in range(n)]
         near = [min(max(float(center), -_FAR), _FAR) for center in centers]
         whole: dict[str, Any] = {"device": "cpu", "dtype": torch.int64}
         self.register_buffer("owners", torch.tensor(owners, **whole), persistent=False)
