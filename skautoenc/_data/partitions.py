@@ -7,7 +7,7 @@ before one of its objects is met.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
@@ -45,7 +45,7 @@ def read_collection(X: Any) -> Start | None:
     if hasattr(kind, "isel"):
         return _of_xarray(X)
     if is_dask(X):
-        return partial(_compute, _delayed(X))
+        return partial(_dask_parts, X)
     if hasattr(kind, "collect_schema") and hasattr(kind, "collect"):
         return partial(_polars_batches, X)
     if hasattr(kind, "to_batches") and hasattr(kind, "get_fragments"):
@@ -92,8 +92,8 @@ def _delayed(X: Any) -> list[Any]:
     return list(X.to_delayed())
 
 
-def _compute(parts: Sequence[Any]) -> Iterator[Any]:
-    return (part.compute() for part in parts)
+def _dask_parts(X: Any) -> Iterator[Any]:
+    return (part.compute() for part in _delayed(X))
 
 
 def _of_xarray(X: Any) -> Start | None:
