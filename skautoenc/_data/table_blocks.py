@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -92,15 +92,22 @@ def read_parts(
 
 
 @contextmanager
-def naming_block(first_row: int) -> Iterator[None]:
-    """Name the block that is not valid in an error, by its first row."""
+def _saying(where: str | None) -> Iterator[None]:
+    """Say in an error where its rows are; None if they are all rows of the data."""
     try:
         yield
     except (ValueError, TypeError) as error:
-        if first_row == 0:
+        if where is None:
             raise
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"In the block that begins with row {first_row}: {error}") from error
+        raise kind(f"{where}: {error}") from error
+
+
+def naming_block(first_row: int) -> AbstractContextManager[None]:
+    """Name the block that is not valid in an error, by its first row."""
+    return _saying(
+        f"In the block that begins with row {first_row}" if first_row else None
+    )
 
 
 class KindsOfBlocks:
@@ -152,16 +159,9 @@ class Sample(NamedTuple):
     is_whole: bool
 
 
-@contextmanager
-def naming_sample(sample: Sample) -> Iterator[None]:
+def naming_sample(sample: Sample) -> AbstractContextManager[None]:
     """Say in an error that its rows are not those of the data, but of a sample."""
-    try:
-        yield
-    except (ValueError, TypeError) as error:
-        if sample.is_whole:
-            raise
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"In a sample of the rows of all blocks: {error}") from error
+    return _saying(None if sample.is_whole else "In a sample of the rows of all blocks")
 
 
 def draw_sample(parts: Iterable[Part], size: int) -> Sample:
