@@ -11,12 +11,10 @@ from skl2onnx import update_registered_converter
 from skl2onnx.common.data_types import FloatTensorType, guess_proto_type
 from sklearn.utils.validation import check_is_fitted
 
-from .._model.model import Model
-from .._model.table import TableSide
 from .._persistence.saving import public_estimators
 from ._estimators import features, refuse_without_graph
 from ._graph import OPSET, TEXT_DOMAIN, TEXT_OPSET, Graph
-from ._tables import Cell, table_features
+from ._tables import Cell, table_features, table_of
 
 
 def register() -> None:
@@ -44,7 +42,7 @@ def _convert(scope: Any, operator: Any, container: Any) -> None:
         )
     graph = Graph(scope.get_unique_variable_name)
     model = operator.raw_operator._model
-    if _is_table(model):
+    if table_of(model) is not None:
         found = table_features(model, graph, _cells(graph, operator))
     else:
         dtype, rows = _rows(graph, operator.inputs)
@@ -78,10 +76,6 @@ def _rows(graph: Graph, inputs: list[Any]) -> tuple[np.dtype, str]:
     if not is_single:
         names = [graph.add("Cast", name, to=TensorProto.DOUBLE) for name in names]
     return dtype, names[0] if len(names) == 1 else graph.add("Concat", *names, axis=1)
-
-
-def _is_table(model: Any) -> bool:
-    return isinstance(model, Model) and isinstance(model.side, TableSide)
 
 
 def _cells(graph: Graph, operator: Any) -> list[Cell]:

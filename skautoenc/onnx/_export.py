@@ -15,12 +15,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._data.ranges import restored_type
 from .._estimators.fitted import FittedEstimator
-from .._model.model import Model
-from .._model.table import TableSide
 from .._version import __version__
 from ._estimators import features, reconstruction, refuse_without_graph
 from ._graph import OPSET, TEXT_DOMAIN, TEXT_OPSET, Graph
-from ._tables import Cell, input_kind, table_features
+from ._tables import Cell, input_kind, table_features, table_of
 
 _OPSETS = [helper.make_opsetid("", OPSET)]
 _TEXT_OPSET = helper.make_opsetid(TEXT_DOMAIN, TEXT_OPSET)
@@ -109,7 +107,7 @@ def to_onnx(
     model = estimator._model
     inputs = _inputs(estimator, dtype)
     graph = Graph(_names_beside({each.name for each in inputs}))
-    if isinstance(model, Model) and isinstance(model.side, TableSide):
+    if table_of(model) is not None:
         _refuse_part(estimator, part)
         cells = [Cell(each.name, each.type.tensor_type.elem_type) for each in inputs]
         found = table_features(model, graph, cells)
@@ -147,10 +145,10 @@ def _inputs(estimator: Any, dtype: np.dtype) -> list[ValueInfoProto]:
     """Return the inputs of a graph: one for all rows, or one for each column."""
     kind = helper.np_dtype_to_tensor_dtype(dtype)
     make = helper.make_tensor_value_info
-    side = estimator._model.side if isinstance(estimator._model, Model) else None
-    if not isinstance(side, TableSide):
+    table = table_of(estimator._model)
+    if table is None:
         return [make("X", kind, [None, estimator.n_features_in_])]
-    columns = side.table.columns
+    columns = table.columns
     for column in columns:
         if str(column.name) in _OUTPUTS.values():
             raise ValueError(

@@ -47,6 +47,12 @@ class Cell(NamedTuple):
     kind: int
 
 
+def table_of(model: object) -> Table | None:
+    """Return the table of a model of tables, None for other models."""
+    side = model.side if isinstance(model, Model) else None
+    return side.table if isinstance(side, TableSide) else None
+
+
 def input_kind(column: Any, number: int) -> int:
     """Return the type of the input of a column.
 
