@@ -170,10 +170,14 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
         self._validate_params()
         before = self._model_to_go_on_from() if self.warm_start else None
         data, form = self._read_training_data(X, sample_weight, before)
+        self._fit_rows(data, form, before, self._task(X, y, sample_weight))
+
+    def _task(self, X: Any, y: Any, sample_weight: ArrayLike | None) -> dict[str, Any]:
+        """Return what callbacks are told of a fit."""
         task = {"estimator": self, "X": X, "y": X if y is None else y}
         if sample_weight is not None:
             task["metadata"] = {"sample_weight": sample_weight}
-        self._fit_rows(data, form, before, task)
+        return task
 
     def _fit_rows(
         self,

@@ -34,7 +34,7 @@ from .._persistence.schemas import (
 from .._preparation.explained_variance import count_components
 from .base import can_stream
 from .decorators import available_if, with_callbacks
-from .matrix import MatrixAutoencoder
+from .matrix import WIDTHS, MatrixAutoencoder
 
 # Largest hidden layers by default, of most data and of wide sparse rows, where larger
 # ones take longer and reconstruct no better.
@@ -531,11 +531,7 @@ class AutoencoderTransformer(MatrixAutoencoder):
             Interval(RealNotInt, 0, 1, closed="neither"),
             None,
         ],
-        "hidden_layer_sizes": [
-            StrOptions({"auto"}),
-            "array-like",
-            Interval(Integral, 1, None, closed="left"),
-        ],
+        "hidden_layer_sizes": WIDTHS,
         "activation": [StrOptions(set(ACTIVATIONS))],
         "sparsity": [StrOptions({"auto", *SPARSITIES, *PENALTIES}), None],
         "sparsity_rate": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="neither")],
@@ -989,9 +985,9 @@ def _build_dense_network(
     if sparsity == "auto":
         is_wide = is_dictionary or n_components >= n_features
         sparsity = "lifetime" if is_wide and not estimator.ordered else None
-    sizes = _resolve_hidden_layer_sizes(
-        estimator.hidden_layer_sizes, n_features, sparsity, largest_sizes
-    )
+    sizes: tuple[int, ...] = ()
+    if sparsity is None or not isinstance(estimator.hidden_layer_sizes, str):
+        sizes = resolve_widths(estimator.hidden_layer_sizes, n_features, largest_sizes)
     rate, tied = estimator.sparsity_rate, estimator.tied_weights
     if rate == "auto":
         rate = min(max(0.1, 16 / n_components), 0.5)
@@ -1010,15 +1006,12 @@ def _build_dense_network(
     )
 
 
-def _resolve_hidden_layer_sizes(
+def resolve_widths(
     sizes: int | Sequence[int] | str,
     n_features: int,
-    sparsity: str | None,
-    largest: tuple[int, int],
+    largest: tuple[int, int] = _SIZES,
 ) -> tuple[int, ...]:
-    """Return the widths of the encoder's hidden layers."""
+    """Return the widths of the encoder's hidden layers; of two layers for "auto"."""
     if not isinstance(sizes, str):
         return tuple(int(size) for size in as_widths(sizes))
-    if sparsity is not None:
-        return ()
     return min(4 * n_features, largest[0]), min(2 * n_features, largest[1])

@@ -6,7 +6,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable
 from functools import partial
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +18,7 @@ from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 from .._data.array_api import as_given
 from .._data.blocks import Blocks, as_blocks
 from .._data.ranges import restored_type
-from .._data.rows import TrainingData, canonical
+from .._data.rows import Rows, TrainingData, canonical
 from .._data.streamed import StreamedMatrix
 from .._data.totals import as_exposures
 from .._data.validation import (
@@ -29,11 +29,23 @@ from .._data.validation import (
 )
 from .._model.matrix import MatrixSide, learn_matrix_side
 from .._model.model import Model
-from .._model.plan import CodePlan, Plan
+from .._model.plan import CodePlan, MakeTargets, Plan
 from .._networks.autoencoder import Autoencoder
 from .._objectives.losses import LOSSES
 from .._objectives.objectives import Objective
+from .._preparation.neighbors import diffuse
 from .base import BaseAutoencoder
+
+# Constraints of parameters that several autoencoders have.
+WIDTHS = [
+    StrOptions({"auto"}),
+    "array-like",
+    Interval(Integral, 1, None, closed="left"),
+]
+COUNT = [
+    StrOptions({"auto"}),
+    Interval(Integral, 1, None, closed="left"),
+]
 
 
 class Parts(NamedTuple):
@@ -47,11 +59,14 @@ class Parts(NamedTuple):
         Returns a network that is not initialised yet.
     make_objective : callable
         Returns the objective for an input side.
+    make_targets : callable or None, default=None
+        See `Plan`.
     """
 
     loss: str
     build_network: Callable[[], Autoencoder]
     make_objective: Callable[[MatrixSide], Objective]
+    make_targets: MakeTargets | None = None
 
 
 class MatrixAutoencoder(BaseAutoencoder):
@@ -165,6 +180,7 @@ class MatrixAutoencoder(BaseAutoencoder):
     ) -> Plan:
         parts = self._resolve_parts(data, before, in_parts=in_parts)
         by_totals = self.normalize_rows == "total"
+        budget = self._budget(data, in_parts=in_parts)
         return Plan(
             build_network=parts.build_network,
             learn_side=partial(
@@ -176,7 +192,7 @@ class MatrixAutoencoder(BaseAutoencoder):
                 whiten_regularization=self.whiten_regularization,
             ),
             make_objective=parts.make_objective,
-            budget=self._budget(data, in_parts=in_parts),
+            budget=budget,
             solver=self._solver(),
             code=CodePlan(
                 self.features,
@@ -184,11 +200,10 @@ class MatrixAutoencoder(BaseAutoencoder):
                 is_ordered=bool(self.ordered),
             ),
             tol=self.tol,
-            n_iter_no_change=self.n_iter_no_change,
+            n_iter_no_change=_patience(self.n_iter_no_change, budget.max_iter),
             shuffle=self.shuffle,
             device=self.device,
-            n_neighbors=self.n_neighbors,
-            n_diffusion_steps=self.n_diffusion_steps,
+            make_targets=parts.make_targets,
             single_row=in_parts and before is not None,
         )
 
@@ -196,10 +211,16 @@ class MatrixAutoencoder(BaseAutoencoder):
         self, data: TrainingData, before: Model[Any] | None, *, in_parts: bool
     ) -> Parts:
         """Choose loss, network and objective for the data; see `_plan`."""
+        smooth = None
+        if self.n_neighbors is not None:
+            smooth = partial(
+                _smooth, n_neighbors=self.n_neighbors, n_steps=self.n_diffusion_steps
+            )
         return Parts(
             self._resolve_loss(data, before, in_parts=in_parts),
             partial(self._build_network, data.matrix.shape[1]),
             self._make_objective,
+            smooth,
         )
 
     def _resolve_loss(
@@ -267,3 +288,15 @@ class MatrixAutoencoder(BaseAutoencoder):
         code = check_codes(self, X, model.n_components, model.n_features_out)
         rows: NDArray[Any] = model.side.restore(model.decode(code))
         return self._as_frame(rows, X)
+
+
+def _patience(asked: int | str, max_iter: int) -> int:
+    """Return the number of epochs without improvement after which to stop."""
+    return max(max_iter // 5, 10) if isinstance(asked, str) else asked
+
+
+def _smooth(
+    rows: Rows, labels: NDArray[np.float64] | None, *, n_neighbors: int, n_steps: int
+) -> NDArray[np.float32]:
+    """Return rows smoothed over their neighbours, whatever their labels are."""
+    return diffuse(rows, n_neighbors, n_steps)

@@ -15,11 +15,10 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from .._data.blocks import Blocks, as_blocks
 from .._data.labels import Coding, learn_coding, read_target
 from .._data.rows import TrainingData
-from .._data.validation import as_widths, check_layer_sizes
+from .._data.validation import check_layer_sizes
 from .._model.learn import Learnt
 from .._model.matrix import MatrixSide
 from .._model.model import Model
-from .._model.plan import Plan
 from .._networks.autoencoder import Autoencoder
 from .._networks.dense import DenseAutoencoder
 from .._networks.layers import ACTIVATIONS
@@ -29,7 +28,8 @@ from .._persistence.schemas import MATRIX_AUTOENCODER, is_a
 from .._preparation.labels import spread_labels
 from .._warnings import warn
 from .decorators import with_callbacks
-from .matrix import MatrixAutoencoder, Parts
+from .dense import resolve_widths
+from .matrix import COUNT, WIDTHS, MatrixAutoencoder, Parts
 
 # Parameters of all autoencoders of matrices that this one does not offer.
 _NOT_OFFERED = {
@@ -317,23 +317,13 @@ class SemiSupervisedAutoencoder(MatrixAutoencoder):
             for name, constraints in MatrixAutoencoder._parameter_constraints.items()
             if name not in _NOT_OFFERED
         },
-        "n_components": [
-            Interval(Integral, 1, None, closed="left"),
-            StrOptions({"auto"}),
-        ],
+        "n_components": COUNT,
         "target_type": [StrOptions({"auto", "multiclass", "continuous"})],
         "label_weight": [Interval(Real, 0, None, closed="left")],
         "n_neighbors": [Interval(Integral, 0, None, closed="left")],
-        "hidden_layer_sizes": [
-            "array-like",
-            StrOptions({"auto"}),
-            Interval(Integral, 1, None, closed="left"),
-        ],
+        "hidden_layer_sizes": WIDTHS,
         "activation": [StrOptions(set(ACTIVATIONS))],
-        "n_iter_no_change": [
-            StrOptions({"auto"}),
-            Interval(Integral, 1, None, closed="left"),
-        ],
+        "n_iter_no_change": COUNT,
     }
 
     def __init__(
@@ -416,10 +406,7 @@ class SemiSupervisedAutoencoder(MatrixAutoencoder):
         labels = target.labels if data.index is None else target.labels[data.index]
         if np.isfinite(labels).any():
             data = replace(data, labels=labels)
-        task = {"estimator": self, "X": X, "y": X if y is None else y}
-        if sample_weight is not None:
-            task["metadata"] = {"sample_weight": sample_weight}
-        self._fit_rows(data, form, None, task)
+        self._fit_rows(data, form, None, self._task(X, y, sample_weight))
 
     def _coding(self, data: TrainingData) -> Coding | None:
         """Return how labels are written into the code, or None without labels."""
@@ -427,25 +414,6 @@ class SemiSupervisedAutoencoder(MatrixAutoencoder):
             return None
         n_classes = 0 if self.classes_ is None else len(self.classes_)
         return learn_coding(data.labels, data.weights, n_classes)
-
-    def _plan(
-        self,
-        data: TrainingData,
-        form: float | None,
-        before: Model[MatrixSide] | None,
-        *,
-        in_parts: bool,
-    ) -> Plan:
-        plan = super()._plan(data, form, before, in_parts=in_parts)
-        patience = self.n_iter_no_change
-        if isinstance(patience, str):
-            patience = max(plan.budget.max_iter // 5, 10)
-        plan = replace(plan, n_iter_no_change=patience, n_neighbors=None)
-        coding = self._coding(data)
-        if coding is None:
-            return plan
-        spread = partial(spread_labels, coding=coding, n_neighbors=self.n_neighbors)
-        return replace(plan, make_targets=spread)
 
     def _resolve_parts(
         self,
@@ -455,11 +423,15 @@ class SemiSupervisedAutoencoder(MatrixAutoencoder):
         in_parts: bool,
     ) -> Parts:
         coding = self._coding(data)
-        n_labels = 0 if coding is None else coding.n_components
+        n_labels, spread = 0, None
+        if coding is not None:
+            n_labels = coding.n_components
+            spread = partial(spread_labels, coding=coding, n_neighbors=self.n_neighbors)
         return Parts(
             self._resolve_loss(data, before, in_parts=in_parts),
             partial(self._build_network, data.shape[1], n_labels),
             partial(self._make_objective, coding=coding),
+            spread,
         )
 
     def _n_free(self, n_features: int) -> int:
@@ -468,13 +440,10 @@ class SemiSupervisedAutoencoder(MatrixAutoencoder):
         return min(n_features, _N_FREE) if isinstance(width, str) else int(width)
 
     def _build_network(self, n_features: int, n_labels: int = 0) -> Autoencoder:
-        sizes = as_widths(self.hidden_layer_sizes)
-        if isinstance(sizes, str):
-            sizes = min(4 * n_features, 256), min(2 * n_features, 128)
         return DenseAutoencoder(
             n_features=n_features,
             n_components=self._n_free(n_features) + n_labels,
-            hidden_layer_sizes=tuple(int(size) for size in sizes),
+            hidden_layer_sizes=resolve_widths(self.hidden_layer_sizes, n_features),
             activation=str(self.activation),
             sparsity=None,
             sparsity_rate=0.1,

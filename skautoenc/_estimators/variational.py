@@ -18,7 +18,6 @@ from sklearn.utils.validation import check_is_fitted
 from .._data.array_api import as_given
 from .._data.rows import Rows, TrainingData
 from .._data.validation import (
-    as_widths,
     check_layer_sizes,
     check_range,
     check_weights,
@@ -55,7 +54,8 @@ from .._training.seeds import draw_seed
 from .._warnings import warn
 from .base import can_stream
 from .decorators import available_if, with_callbacks
-from .matrix import MatrixAutoencoder, Parts
+from .dense import resolve_widths
+from .matrix import COUNT, WIDTHS, MatrixAutoencoder, Parts
 
 # The likelihood is in place of a loss, and of rows as they are.
 _NOT_OFFERED = {"loss", "corruption", "corruption_rate", "normalize_rows"}
@@ -80,10 +80,7 @@ _CONSTRAINTS: dict[str, list[Any]] = {
         for name, constraints in MatrixAutoencoder._parameter_constraints.items()
         if name not in _NOT_OFFERED
     },
-    "n_components": [
-        Interval(Integral, 1, None, closed="left"),
-        StrOptions({"auto"}),
-    ],
+    "n_components": COUNT,
     "likelihood": [StrOptions({"auto", *LIKELIHOODS})],
     "offset": [StrOptions({"total"}), None],
     "binarize": ["boolean"],
@@ -93,18 +90,11 @@ _CONSTRAINTS: dict[str, list[Any]] = {
     "kl_weight": [Interval(Real, 0, None, closed="left")],
     "linear_weight": [Interval(Real, 0, 1, closed="left")],
     "n_importance_samples": [Interval(Integral, 1, None, closed="left")],
-    "hidden_layer_sizes": [
-        "array-like",
-        StrOptions({"auto"}),
-        Interval(Integral, 1, None, closed="left"),
-    ],
+    "hidden_layer_sizes": WIDTHS,
     "activation": [StrOptions(set(ACTIVATIONS))],
     "linear_skip": ["boolean"],
     "max_iter": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
-    "n_iter_no_change": [
-        StrOptions({"auto"}),
-        Interval(Integral, 1, None, closed="left"),
-    ],
+    "n_iter_no_change": COUNT,
     "early_stopping": ["boolean", StrOptions({"auto"})],
 }
 
@@ -561,12 +551,8 @@ class VariationalAutoencoder(MatrixAutoencoder):
         in_parts: bool,
     ) -> Plan:
         plan = super()._plan(data, form, before, in_parts=in_parts)
-        patience = self.n_iter_no_change
-        if isinstance(patience, str):
-            patience = max(plan.budget.max_iter // 5, 10)
         return replace(
             plan,
-            n_iter_no_change=patience,
             start=partial(_start, floor=float(self.reg_covar)),
             far=_FAR,
             code=replace(
@@ -979,21 +965,16 @@ def _build_network(
     keeps_start: bool,
 ) -> DenseVariationalAutoencoder:
     """Return the network of an estimator, with what is "auto" decided."""
-    n_components, sizes = (
-        estimator.n_components,
-        as_widths(estimator.hidden_layer_sizes),
-    )
+    n_components = estimator.n_components
     if isinstance(n_components, str):
         n_components = min(max(n_features // 2, 1), 32)
-    if isinstance(sizes, str):
-        sizes = min(4 * n_features, 256), min(2 * n_features, 128)
     is_gaussian = likelihood == "gaussian"
     is_single = is_gaussian and estimator.covariance_type == "spherical"
     n_dispersions = n_features if LIKELIHOODS[likelihood].is_dispersed else 0
     return DenseVariationalAutoencoder(
         n_features=n_features,
         n_components=int(n_components),
-        hidden_layer_sizes=tuple(int(size) for size in sizes),
+        hidden_layer_sizes=resolve_widths(estimator.hidden_layer_sizes, n_features),
         activation=str(estimator.activation),
         linear_skip=bool(estimator.linear_skip),
         n_dispersions=1 if is_single else n_dispersions,

@@ -18,7 +18,6 @@ from .._networks.autoencoder import Autoencoder
 from .._networks.layers import bind_generator
 from .._networks.variational import VariationalNetwork
 from .._networks.weights import copy_weights, same_shapes
-from .._preparation.neighbors import diffuse
 from .._preparation.whitening import learn_code_whitening
 from .._training.batches import Batches, number_of_batches
 from .._training.optimizers import Solver, make_optimizer
@@ -130,7 +129,9 @@ def set_up(
         seen = data if seen is None else seen
         side, rows = _start(plan, network, seen, before, streams)
         rows = rows if seen is data else side.rows(data)
-        targets = _targets(plan, rows, data)
+        targets = None
+        if plan.make_targets is not None:
+            targets = plan.make_targets(rows, data.labels)
     bind_generator(network.to(device), streams.noise)
     if device != _CPU or targets is not None:
         side = side.to(device)
@@ -299,15 +300,6 @@ def _initialise(network: Autoencoder, rows: Rows, streams: Streams) -> None:
     order = torch.randperm(len(rows), generator=streams.weights, device="cpu")
     batch, _, weights = rows.take(np.sort(order[:n_rows].numpy()))
     network.initialise(streams.weights, batch, weights)
-
-
-def _targets(plan: Plan, rows: Rows, data: TrainingData) -> NDArray[np.float32] | None:
-    """Return labels, or rows smoothed over neighbours, or None for the rows."""
-    if plan.make_targets is not None and data.labels is not None:
-        return plan.make_targets(rows, data.labels)
-    if plan.n_neighbors is None:
-        return None
-    return diffuse(rows, plan.n_neighbors, plan.n_diffusion_steps)
 
 
 def _learning_rates(

@@ -19,8 +19,8 @@ from .._training.optimizers import Solver
 Start = Callable[[Any, Rows, float, torch.Generator], None]
 # Takes a network, the objective and held-out rows.
 Calibrate = Callable[[Any, Any, Rows], None]
-# Takes standardised rows and their labels.
-MakeTargets = Callable[[Rows, NDArray[np.float64]], NDArray[np.float32]]
+# Takes standardised rows, and their labels if they have any.
+MakeTargets = Callable[[Rows, NDArray[np.float64] | None], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -99,12 +99,8 @@ class Plan:
         Whether each epoch shuffles the rows.
     device : str or torch.device
         Device to train on.
-    n_neighbors : int or None, default=None
-        Number of neighbours over which targets are smoothed; None for no smoothing.
-    n_diffusion_steps : int, default=1
-        Number of smoothing steps.
     make_targets : callable or None, default=None
-        Makes targets of labels that the data has; None without labels.
+        Makes what the objective compares with; None for the rows themselves.
     start : callable or None, default=None
         Chooses first weights in closed form, after the network has drawn its own. They
         are a model of their own: it and the input side are learnt from held-out rows
@@ -136,8 +132,6 @@ class Plan:
     n_iter_no_change: int
     shuffle: bool
     device: str | torch.device
-    n_neighbors: int | None = None
-    n_diffusion_steps: int = 1
     make_targets: MakeTargets | None = None
     start: Start | None = None
     far: float | None = None

@@ -18,7 +18,7 @@ _N_STEPS = 60
 
 
 def spread_labels(
-    rows: Rows, labels: NDArray[np.float64], *, coding: Coding, n_neighbors: int
+    rows: Rows, labels: NDArray[np.float64] | None, *, coding: Coding, n_neighbors: int
 ) -> NDArray[np.float32]:
     """Give rows without a label those of their nearest neighbours.
 
@@ -46,22 +46,21 @@ def spread_labels(
     ----------
     .. [1] Zhou et al., "Learning with local and global consistency", NeurIPS 2003.
     """
+    assert labels is not None
     known = np.isfinite(labels)
     given = code_labels(labels, coding)
+    weights = rows.weights(slice(None))
+    own = None if weights is None else weights.cpu().double().numpy()
     found, certainty = given, known.astype(float)
     n_neighbors = min(n_neighbors, len(rows) - 1)
     if n_neighbors > 0 and not known.all():
-        weights = rows.weights(slice(None))
-        shares = known.astype(float)
-        if weights is not None:
-            shares = shares * weights.cpu().double().numpy()
+        shares = known.astype(float) if own is None else known * own
         found, certainty = _spread(
             _graph(rows, n_neighbors), given * shares[:, None], shares, coding
         )
         found = np.where(known[:, None], given, found)
         certainty = np.where(known, 1.0, certainty)
-    weights = rows.weights(slice(None))
-    average = np.average(certainty, weights=None if weights is None else weights.cpu())
+    average = np.average(certainty, weights=own)
     return np.column_stack([found, certainty / average]).astype(np.float32)
 
 
