@@ -3,6 +3,13 @@
 import os
 from importlib.metadata import version
 
+# Processes of xdist share the processors: threads of one would wait for the others'.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    n_processes = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    n_threads = max(1, len(os.sched_getaffinity(0)) // n_processes)
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, str(n_threads))
+
 # scikit-learn skips its array API checks without it, and fails with an older scipy.
 if tuple(map(int, version("scipy").split(".")[:2])) >= (1, 14):
     os.environ.setdefault("SCIPY_ARRAY_API", "1")
