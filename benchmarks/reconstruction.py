@@ -1,15 +1,15 @@
 """Held-out reconstruction error of narrow codes, against PCA.
 
-Protocol: `AutoencoderTransformer(n_components, random_state=seed)`,
-`ConvAutoencoderTransformer` likewise, all else default, and `PCA(n_components)` are
-fitted to the training rows in [0, 1]; the mean squared error is that of the test rows.
-No parameter is chosen by it. Digits of scikit-learn, a third held out; MNIST and
-Fashion-MNIST with their official split, from IDX files::
+`AutoencoderTransformer(n_components, random_state=seed)`,
+`ConvAutoencoderTransformer(n_components, random_state=seed)` and `PCA(n_components)`
+are fitted to training rows between 0 and 1. The error is the mean squared error of the
+test rows. No parameter was chosen by it. A third of scikit-learn's digits is held out.
+MNIST and Fashion-MNIST have their official split, from IDX files::
 
     python -m benchmarks.reconstruction --data-dir DIR
 
-`DIR` has the folders `mnist` and `fashion-mnist`; without it digits alone are used.
-The table is printed, and written to `--output` as CSV.
+`DIR` has the folders `mnist` and `fashion-mnist`. Without it, the benchmark uses digits
+only. It prints the table, and writes it to `--output` as CSV.
 """
 
 import argparse
