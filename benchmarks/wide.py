@@ -1,7 +1,7 @@
 """Narrow codes of tables with more columns than rows, against PCA.
 
 There is little to learn from such a table. A code that starts as PCA must not end with
-a larger error than PCA, up to about a thousandth of the variance::
+a larger error than PCA, except for about a thousandth of the variance::
 
     python -m pip install ".[benchmarks]"
     python -m benchmarks.wide
