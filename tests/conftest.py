@@ -18,6 +18,8 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
+from skautoenc import TabularAutoencoderTransformer
+
 
 @pytest.fixture(scope="session")
 def digits():
@@ -34,6 +36,22 @@ def train_rows(digits):
 @pytest.fixture(scope="session")
 def test_rows(digits):
     return digits[1]
+
+
+@pytest.fixture
+def quick_defaults(request, monkeypatch):
+    """Let autoencoders of tables, and those that imputers make, train for two epochs.
+
+    If the parameter ``estimator`` of a test leaves the number to them.
+    """
+    estimator = request.node.callspec.params["estimator"]
+    autoencoder = getattr(estimator, "autoencoder", estimator)
+    if autoencoder is None or isinstance(autoencoder, TabularAutoencoderTransformer):
+
+        def few(self, n_batches):
+            return 2
+
+        monkeypatch.setattr(TabularAutoencoderTransformer, "_default_max_iter", few)
 
 
 # Tests that only run when their mark is asked for, and why.
