@@ -648,7 +648,9 @@ def draw_accuracies(results: list[Result]) -> Figure:
     )
     ax.set_yticks(rows, [label_of(result, results[0]) for result in results])
     ax.set_ylim(len(results) - 0.5, -0.5)
-    ax.set_title("Accuracy of the same linear classifier, and its lead over raw pixels")
+    figure.suptitle(
+        "Accuracy of the same linear classifier, and difference to raw pixels"
+    )
     ax.set_xlabel("Accuracy")
     ax.grid(axis="x", alpha=0.3)
     ax.spines[["top", "right"]].set_visible(False)
