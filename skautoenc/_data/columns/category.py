@@ -76,7 +76,7 @@ class CategoryColumn:
         return self.learn(levels, counts)
 
     def factorize(self, objects: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return codes, -1 for missing values, and the levels that they stand for."""
+        """Return codes, -1 for missing values, and the categories that they mean."""
         with _naming_unhashable(self.name, objects):
             codes, levels = pd.factorize(objects)
         return codes, levels

@@ -117,7 +117,7 @@ class DateColumn:
         return self._time.edges
 
     def to_floats(self, values: Any) -> Floats:
-        """Return dates as points in time that `restore` takes, (n,), gaps as NaN."""
+        """Return dates as points in time that `restore` takes, (n,), NaN if missing."""
         moments = self._moments(values)
         self._check_zones(values, moments)
         return moments

@@ -163,7 +163,7 @@ class NumberColumn:
         return self.encode(self.bins.edges)
 
     def to_floats(self, values: Any) -> Floats:
-        """Return values as floats that `restore` takes, (n,), gaps as NaN."""
+        """Return values as floats that `restore` takes, (n,), NaN if missing."""
         return self._to_numbers(values)
 
     def encode_floats(self, numbers: Floats) -> Floats:
@@ -227,7 +227,7 @@ class NumberColumn:
         except Exception as error:  # Each library raises its own type.
             raise refuse(
                 self.name,
-                f"does not hold numbers ({error}){_place_of_fault(values)}",
+                f"does not hold numbers ({error}){_row_of_fault(values)}",
                 "Name it in categorical_features to take it as a category.",
             ) from error
         is_infinite = np.isinf(numbers)
@@ -267,7 +267,7 @@ def _are_of_64_bits(objects: NDArray[Any]) -> bool:
     return lowest >= -(2**63) and highest < (2**63 if lowest < 0 else 2**64)
 
 
-def _place_of_fault(values: Any) -> str:
+def _row_of_fault(values: Any) -> str:
     """Say in which row a column has a value that is not a number, if it can be told."""
     try:
         objects = as_objects(values)
