@@ -1,34 +1,35 @@
 """New rows of tables against those of TVAE, CTGAN, a Gaussian copula and SMOTE.
 
-The rivals need other versions of pandas, so that they run in an environment of their
-own, with ``pip install ctgan sdmetrics scikit-learn``::
+The rivals need another version of pandas. They run in an environment of their own, with
+``pip install ctgan sdmetrics scikit-learn``::
 
     python -m benchmarks.synthesis folder        # where skautoenc is installed
     python benchmarks/synthesis.py folder        # where the rivals are installed
 
-The first command writes real and drawn rows to a folder, the second adds those of the
-rivals and prints the scores. Both keep what the folder has of an earlier run. Complete
-rows of five tables of `benchmarks.tables`, up to 2,000, half of them to train; as many
-rows are drawn. Seeds (``--seeds 0 1 2``) are those of fits and of draws.
+The first command writes real and drawn rows to a folder. The second command adds the
+rows of the rivals, and prints the scores. Both keep what the folder holds from an
+earlier run. The data are up to 2,000 complete rows of five tables of
+`benchmarks.tables`. Half of the rows are training rows, and as many rows are drawn.
+``--seeds 0 1 2`` gives the seeds of fits and of draws.
 
 shapes, pairs
-    Means of SDMetrics' similarities of columns and of pairs of columns (1 is best), of
-    all pairs; numbers have ten bins of equal width between the extremes of the training
-    rows. Its reports count pairs of high association only, and bin each table between
-    its own extremes.
+    Mean similarity of the columns, and of all pairs of columns, by SDMetrics (1 is
+    best). Numbers have ten bins of equal width within the range of the training rows.
+    SDMetrics' own reports count only pairs of high association, and bin each table
+    within its own range.
 detection
-    Area under the ROC curve of gradient boosting that tells drawn from held-out rows,
-    five folds (0.5 is best).
+    Area under the ROC curve of gradient boosting that separates drawn from held-out
+    rows, with five folds (0.5 is best).
 usefulness
-    Score on the held-out rows of gradient boosting trained on the drawn ones, in
-    percent: area under the ROC curve of classes, R² of numbers.
+    Score on the held-out rows of gradient boosting that is trained on the drawn rows,
+    in percent: area under the ROC curve for classes, R² for numbers.
 nearer
-    Share of the drawn rows that are nearer to a training row than to a held-out one
+    Share of the drawn rows that are nearer to a training row than to a held-out row
     (0.5 is ideal, 1 is copying).
 
-"real" are the held-out rows in shapes and pairs, and the training rows in the others.
-The copula has the margins of the training rows. SMOTE draws a point on the line from a
-row to one of its five nearest neighbours, with the categories of one of the two.
+"real" are the held-out rows for shapes and pairs, and the training rows for the other
+scores. The copula has the margins of the training rows. SMOTE draws a point on the line
+from a row to one of its five nearest neighbours, with the categories of one of the two.
 """
 
 import argparse

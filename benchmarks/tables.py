@@ -1,36 +1,43 @@
 """Tables with missing values: features for a linear model, imputation, speed.
 
-Twelve sets of mixed columns with missing values are in a package of R's data sets::
+The data are twelve tables of numbers, categories and missing values from a package of
+R's data sets::
 
     python -m pip install ".[benchmarks]"
     python -m benchmarks.tables features
     python -m benchmarks.tables imputation
     python -m benchmarks.tables speed
 
-Defaults were chosen on Chile, credit, births, gestation, SLID and Titanic, by folds and
-hidden cells that differ from those here; the other sets were not used for any default.
+Defaults were chosen on Chile, credit, births, gestation, SLID and Titanic, with other
+folds and other hidden cells than here. The other tables had no influence on any
+default.
 
 Features
-    Up to 4,000 rows, drawn once; five folds for each of three seeds. Raw columns are
-    numbers with missing values replaced by means, indicators of missing values, all
-    standardised, and one-hot categories. They go into a linear model alone, joined with
-    their principal components (95 % of the variance), or joined with
-    `TabularAutoencoderTransformer()`; besides there are the autoencoder's features
-    alone, and numbers in a piecewise linear encoding with categories one-hot.
+    Up to 4,000 rows, drawn once, with five folds for each of three seeds. A linear
+    model gets one of these features:
+
+    - the raw columns: numbers with means in place of missing values, and indicators of
+      missing values, all standardised, and one-hot categories;
+    - the raw columns and their principal components (95 % of the variance);
+    - the raw columns and the features of `TabularAutoencoderTransformer()`;
+    - the features of `TabularAutoencoderTransformer()` alone;
+    - a piecewise linear encoding of numbers, and one-hot categories.
+
     `LogisticRegression` is scored by the area under the ROC curve (one against the
-    rest), `Ridge` by R²; their penalty is the best of three inner folds. A difference
-    has the standard error of its mean over seeds and folds; as folds share rows, the
-    true error is larger.
+    rest), `Ridge` by R². Three inner folds choose their penalty. A difference has the
+    standard error of its mean over seeds and folds. Folds share rows, so the true error
+    is larger.
 
 Imputation
-    Up to 2,000 rows, three seeds; 10, 30 and 50 % of all known cells are hidden. Rivals
-    see standardised numbers and one-hot categories, one level left out for
-    `IterativeImputer` (which fails otherwise) and its results kept within the range of
-    each column; a category is the level with the largest value. RMSE is that of hidden
-    numbers in standard deviations of their columns, accuracy that of hidden categories.
+    Up to 2,000 rows, with three seeds. 10, 30 and 50 % of all known cells are hidden.
+    The rivals get standardised numbers and one-hot categories. For `IterativeImputer`,
+    one category of each column is left out (it fails otherwise), and its results are
+    clipped to the range of each column. The imputed category is the one with the
+    largest value. RMSE is the error of hidden numbers in standard deviations of their
+    columns, accuracy that of hidden categories.
 
 Speed
-    50,000 synthetic rows of 30 mixed columns; all threads.
+    50,000 synthetic rows of 30 mixed columns, with all threads.
 """
 
 import argparse
@@ -84,7 +91,7 @@ class Source:
     Attributes
     ----------
     package, item : str
-        Its place among R's data sets.
+        Names of the package and of the data set in R.
     target : str
         The column to predict.
     drop : tuple of str
@@ -258,12 +265,12 @@ def split_kinds(frame: pd.DataFrame) -> tuple[list[str], list[str]]:
 
 
 class OneHot:
-    """Fills missing values of a frame by an imputer of numbers.
+    """Imputes a frame with an imputer of numbers.
 
     Parameters
     ----------
     make_imputer : callable
-        Called with least and largest values of the columns.
+        Called with the lowest and highest values of the columns.
     drop : bool
         Whether one level of each category has no column.
     """
@@ -301,7 +308,7 @@ class OneHot:
 
 
 class Autoencoder:
-    """Fills missing values of a frame by the autoencoder of this package.
+    """Imputes a frame with the autoencoder of this package.
 
     Parameters
     ----------
@@ -455,7 +462,7 @@ def describe_sources(names: list[str]) -> pd.DataFrame:
 
 
 def record(found: Iterable[Line], output: Path | None) -> pd.DataFrame:
-    """Print each line as it comes, and write all until then to a file, if any."""
+    """Print each line when it is known, and write the lines to a file, if any."""
     lines: list[Line] = []
     for line in found:
         lines.append(line)

@@ -816,7 +816,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         >>> size = rng.normal(170, 10, 400).round()
         >>> frame = pd.DataFrame({"size": size, "fits": np.where(size > 175, "L", "S")})
         >>> transformer = TabularAutoencoderTransformer(
-        ...     number_output="distribution", random_state=0
+        ...     number_output="distribution", max_iter=50, random_state=0
         ... ).fit(frame)
         >>> rows = transformer.sample(100, {"fits": "L"}, random_state=0)
         >>> rows.shape, bool((rows["fits"] == "L").all())
@@ -919,7 +919,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         >>> size = rng.normal(170, 10, 400).round()
         >>> frame = pd.DataFrame({"size": size, "fits": np.where(size > 175, "L", "S")})
         >>> transformer = TabularAutoencoderTransformer(
-        ...     number_output="distribution", random_state=0
+        ...     number_output="distribution", max_iter=50, random_state=0
         ... ).fit(frame)
         >>> rows = pd.DataFrame({"size": [190.0, 190.0], "fits": ["L", "S"]})
         >>> nats = transformer.cell_log_likelihood(rows)
