@@ -801,6 +801,16 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         errors of the network. In many rows these errors average out, but wider
         distributions would make the columns less dependent on each other.
 
+        `fit` draws some rows to correct the distributions of new rows: the logits of
+        each bin and category are shifted, so that it is about as frequent in new rows
+        as in the rows of `fit`, in which missing cells are predicted. `partial_fit`
+        does not, because the rows of one call may be unlike the others.
+
+        The rows of one call are stratified: the random numbers that a column is drawn
+        with are spread evenly over the rows (Latin hypercube sampling). Each row has
+        the distribution that it would have alone. Means and shares of a column vary
+        less between calls than those of independent rows.
+
         Examples
         --------
         >>> import numpy as np
@@ -828,7 +838,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
             given = read_conditions(conditions, table)
         given = given.repeated(int(n_samples))
         generator = check_random_state(random_state)
-        values = draw_cells(model, given.matrix, generator, is_calibrated=False)
+        values = draw_cells(model, given.matrix, generator, for_new_rows=True)
         return model.side.as_frame(given.put_into(values))
 
     def reconstruction_error(
