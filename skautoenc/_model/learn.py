@@ -379,7 +379,11 @@ def _learn_code_map(training: Training, network: Autoencoder) -> CodeMap:
     if plan.n_columns is not None:
         sample = rows.spread(N_SAMPLE)
         with one_thread(rows.device), torch.no_grad():
-            features = code.select(network)(rows[sample])
+            # Cells are not divided: they have the scale that a linear model needs.
+            select = (
+                network.stack if plan.features == "spread" else code.select(network)
+            )
+            features = select(rows[sample])
             scale = _scale(features, rows.weights(sample), plan.n_columns)
         return CodeMap(plan.features, scale=scale)
     return code
