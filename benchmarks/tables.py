@@ -1,6 +1,7 @@
 """Tables with missing values: features for a linear model, imputation, speed.
 
-Twelve sets of mixed columns with missing values are in a package of R's data sets::
+The data are twelve tables of numbers, categories and missing values from a package of
+R's data sets::
 
     python -m pip install ".[benchmarks]"
     python -m benchmarks.tables features
@@ -8,37 +9,42 @@ Twelve sets of mixed columns with missing values are in a package of R's data se
     python -m benchmarks.tables imputation
     python -m benchmarks.tables speed
 
-Defaults were chosen on Chile, credit, births, gestation, SLID and Titanic, by folds and
-hidden cells that differ from those here; the other sets were not used for any default.
-What `features="spread"` has was chosen on five of these (not Chile), on resume, by
-folds that differ from those here, and on rows of the loans that are not drawn here. Ten
-further sets were picked before, and looked at once.
+Defaults were chosen on Chile, credit, births, gestation, SLID and Titanic, with other
+folds and other hidden cells than here. The other tables had no influence on any
+default. The features of `features="spread"` were chosen on the same tables without
+Chile, on resume, with other folds than here, and on other rows of loans. Ten further
+tables (`--further`) were picked before.
 
 Features
-    Up to 4,000 rows, drawn once; five folds for each of three seeds. Raw columns are
-    numbers with missing values replaced by means, indicators of missing values, all
-    standardised, and one-hot categories. They go into a linear model alone, joined with
-    their principal components (95 % of the variance), or joined with
-    `TabularAutoencoderTransformer()`; besides there are the autoencoder's features
-    alone, those of `TabularAutoencoderTransformer(features="spread")`, and numbers in a
-    piecewise linear encoding with categories one-hot. `LogisticRegression` is scored by
-    the area under the ROC curve (one against the rest), `Ridge` by R²; their penalty is
-    the best of three inner folds. Two rivals have no linear model, see
-    `benchmarks.trees`: boosting with 20 random candidates in three inner folds, and a
-    random forest. A difference has the standard error of its mean over seeds and folds;
-    as folds share rows, the true error is larger.
+    Up to 4,000 rows, drawn once, with five folds for each of three seeds. A linear
+    model gets one of these features:
 
-    `--output` receives a line for each fit. What it holds is not measured again.
+    - the raw columns: numbers with means in place of missing values, and indicators of
+      missing values, all standardised, and one-hot categories;
+    - the raw columns and their principal components (95 % of the variance);
+    - the raw columns and the features of `TabularAutoencoderTransformer()`;
+    - the features of `TabularAutoencoderTransformer()` alone;
+    - a piecewise linear encoding of numbers, and one-hot categories;
+    - the features of `TabularAutoencoderTransformer(features="spread")`.
+
+    `LogisticRegression` is scored by the area under the ROC curve (one against the
+    rest), `Ridge` by R². Three inner folds choose their penalty. The raw columns also
+    go to gradient boosting, with the best of 20 random candidates in three inner folds,
+    and to a random forest (`benchmarks.trees`). A difference has the standard error of
+    its mean over seeds and folds. Folds share rows, so the true error is larger.
+
+    With `--output`, fits that the file has are not repeated.
 
 Imputation
-    Up to 2,000 rows, three seeds; 10, 30 and 50 % of all known cells are hidden. Rivals
-    see standardised numbers and one-hot categories, one level left out for
-    `IterativeImputer` (which fails otherwise) and its results kept within the range of
-    each column; a category is the level with the largest value. RMSE is that of hidden
-    numbers in standard deviations of their columns, accuracy that of hidden categories.
+    Up to 2,000 rows, with three seeds. 10, 30 and 50 % of all known cells are hidden.
+    The rivals get standardised numbers and one-hot categories. For `IterativeImputer`,
+    one category of each column is left out (it fails otherwise), and its results are
+    clipped to the range of each column. The imputed category is the one with the
+    largest value. RMSE is the error of hidden numbers in standard deviations of their
+    columns, accuracy that of hidden categories.
 
 Speed
-    50,000 synthetic rows of 30 mixed columns; all threads.
+    50,000 synthetic rows of 30 mixed columns, with all threads.
 """
 
 import argparse
@@ -94,7 +100,7 @@ class Source:
     Attributes
     ----------
     package, item : str
-        Its place among R's data sets.
+        Names of the package and of the data set in R.
     target : str
         The column to predict.
     drop : tuple of str
@@ -308,12 +314,12 @@ def split_kinds(frame: pd.DataFrame) -> tuple[list[str], list[str]]:
 
 
 class OneHot:
-    """Fills missing values of a frame by an imputer of numbers.
+    """Imputes a frame with an imputer of numbers.
 
     Parameters
     ----------
     make_imputer : callable
-        Called with least and largest values of the columns.
+        Called with the lowest and highest values of the columns.
     drop : bool
         Whether one level of each category has no column.
     """
@@ -351,7 +357,7 @@ class OneHot:
 
 
 class Autoencoder:
-    """Fills missing values of a frame by the autoencoder of this package.
+    """Imputes a frame with the autoencoder of this package.
 
     Parameters
     ----------
@@ -518,7 +524,7 @@ def read_lines(arguments: argparse.Namespace) -> list[Line]:
 def record(
     found: Iterable[Line], output: Path | None, before: Iterable[Line] = ()
 ) -> pd.DataFrame:
-    """Print each line as it comes, and write all until then to a file, if any."""
+    """Print each line when it is known, and write the lines to a file, if any."""
     lines = list(before)
     for line in found:
         lines.append(line)

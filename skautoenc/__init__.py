@@ -1,4 +1,4 @@
-"""Autoencoder features for scikit-learn, backed by PyTorch."""
+"""Autoencoders for scikit-learn, for arrays, images and tables, built on PyTorch."""
 
 from ._data.blocks import Blocks
 from ._estimators.convolutional import ConvAutoencoderTransformer

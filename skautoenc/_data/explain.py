@@ -14,8 +14,8 @@ from .cells import TABLES, describe, each_column, first_fault, misread_row
 from .partitions import read_collection
 
 _STREAMED = (
-    "AutoencoderTransformer, ConvAutoencoderTransformer, TabularAutoencoderTransformer "
-    "or VariationalAutoencoder"
+    "AutoencoderTransformer, ConvAutoencoderTransformer, PatchAutoencoderTransformer, "
+    "TabularAutoencoderTransformer or VariationalAutoencoder"
 )
 _IMAGES = "ConvAutoencoderTransformer and PatchAutoencoderTransformer"
 

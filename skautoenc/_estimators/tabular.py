@@ -831,6 +831,16 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         errors of the network. In many rows these errors average out, but wider
         distributions would make the columns less dependent on each other.
 
+        `fit` draws some rows to correct the distributions of new rows: the logits of
+        each bin and category are shifted, so that it is about as frequent in new rows
+        as in the rows of `fit`, in which missing cells are predicted. `partial_fit`
+        does not, because the rows of one call may be unlike the others.
+
+        The rows of one call are stratified: the random numbers that a column is drawn
+        with are spread evenly over the rows (Latin hypercube sampling). Each row has
+        the distribution that it would have alone. Means and shares of a column vary
+        less between calls than those of independent rows.
+
         Examples
         --------
         >>> import numpy as np
@@ -840,7 +850,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         >>> size = rng.normal(170, 10, 400).round()
         >>> frame = pd.DataFrame({"size": size, "fits": np.where(size > 175, "L", "S")})
         >>> transformer = TabularAutoencoderTransformer(
-        ...     number_output="distribution", random_state=0
+        ...     number_output="distribution", max_iter=50, random_state=0
         ... ).fit(frame)
         >>> rows = transformer.sample(100, {"fits": "L"}, random_state=0)
         >>> rows.shape, bool((rows["fits"] == "L").all())
@@ -858,7 +868,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
             given = read_conditions(conditions, table)
         given = given.repeated(int(n_samples))
         generator = check_random_state(random_state)
-        values = draw_cells(model, given.matrix, generator, is_calibrated=False)
+        values = draw_cells(model, given.matrix, generator, for_new_rows=True)
         return model.side.as_frame(given.put_into(values))
 
     def reconstruction_error(
@@ -943,7 +953,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         >>> size = rng.normal(170, 10, 400).round()
         >>> frame = pd.DataFrame({"size": size, "fits": np.where(size > 175, "L", "S")})
         >>> transformer = TabularAutoencoderTransformer(
-        ...     number_output="distribution", random_state=0
+        ...     number_output="distribution", max_iter=50, random_state=0
         ... ).fit(frame)
         >>> rows = pd.DataFrame({"size": [190.0, 190.0], "fits": ["L", "S"]})
         >>> nats = transformer.cell_log_likelihood(rows)

@@ -188,17 +188,17 @@ def conclude(training: Training) -> Learnt:
         _report_divergence(run)
     network = run.step.network
     bind_generator(network, None)
-    calibrate = training.plan.calibrate
-    if calibrate is not None and training.held_out is not None:
-        with one_thread(run.rows.device):
-            calibrate(network, run.step.objective, training.held_out)
     # With the weights, the block of memory holds gradients and moments, which are
     # no longer needed. Copies of the weights release it.
     network.zero_grad(set_to_none=True)
     if network.is_movable:
         for parameter in network.parameters():
             parameter.data = parameter.detach().clone()
-    return _describe(training, network)
+    learnt, calibrate = _describe(training, network), training.plan.calibrate
+    if calibrate is not None:
+        with one_thread(run.rows.device):
+            calibrate(learnt.model, run.step.objective, run.rows, training.held_out)
+    return learnt
 
 
 def report_dead_layer(training: Training) -> None:

@@ -58,6 +58,8 @@ class TabularAutoencoder(Autoencoder):
         A scaled number in the middle of each bin.
     temperatures : sequence of float, default=()
         What `temper` has divided logits by, for each cell. Empty if nothing was.
+    shifts : sequence of float, default=()
+        What `logits_of_new_rows` adds to each logit. Empty for nothing.
     spreads : bool, default=False
         Whether `spread` is available.
 
@@ -87,6 +89,7 @@ class TabularAutoencoder(Autoencoder):
         n_bins: tuple[int, ...] = (),
         bin_centers: tuple[float, ...] = (),
         temperatures: tuple[float, ...] = (),
+        shifts: tuple[float, ...] = (),
         spreads: bool = False,
     ) -> None:
         super().__init__()
@@ -108,6 +111,9 @@ class TabularAutoencoder(Autoencoder):
         if temperatures:
             _check_temperatures(temperatures, n_numbers + len(n_levels))
             self.config["temperatures"] = tuple(temperatures)
+        if shifts:
+            _check_shifts(shifts, sum(n_bins) + sum(n_levels))
+            self.config["shifts"] = tuple(shifts)
         if spreads:
             self.config["spreads"] = True
         self.n_numbers = n_numbers
@@ -259,6 +265,20 @@ class TabularAutoencoder(Autoencoder):
         weight = self.skip_outward.weight
         return self.logits(weight.new_full((1, self.widths[0]), torch.nan))
 
+    def logits_of_new_rows(self, x: Tensor) -> Tensor:
+        """Map rows to `logits` without temperatures and with shifts, (n, n_logits)."""
+        logits, config = self.logits(x), self.config
+        if "temperatures" in config:
+            counts = [*config.get("n_bins", [0] * self.n_numbers), *config["n_levels"]]
+            divisors = logits.new_tensor(config["temperatures"]).repeat_interleave(
+                logits.new_tensor(counts, dtype=torch.int64)
+            )
+            nothing = self.logits_of_nothing()
+            logits = nothing + (logits - nothing) * divisors
+        if "shifts" in config:
+            logits = logits + logits.new_tensor(config["shifts"])
+        return logits
+
     @torch.no_grad()
     def temper(self, temperatures: Sequence[float]) -> None:
         """Divide differences from `logits_of_nothing` by the temperature of the cell.
@@ -288,6 +308,10 @@ class TabularAutoencoder(Autoencoder):
         if self.bells is not None:
             self.skip_outward.bias[-self.n_numbers :] -= numbers.log()
         self.config["temperatures"] = tuple(map(float, temperatures))
+
+    def shift_new_rows(self, shifts: Sequence[float]) -> None:
+        """Set what `logits_of_new_rows` adds to each logit."""
+        self.config["shifts"] = tuple(shifts)
 
     def decode_all(self, code: Tensor) -> Tensor:
         """Map codes to what `decode` gives and logits of bins.
@@ -360,6 +384,11 @@ def _check_temperatures(temperatures: Sequence[float], n_cells: int) -> None:
         0 < each < math.inf for each in temperatures
     ):
         raise ValueError("each cell has a positive temperature")
+
+
+def _check_shifts(shifts: Sequence[float], n_logits: int) -> None:
+    if len(shifts) != n_logits or not all(map(math.isfinite, shifts)):
+        raise ValueError("each logit has a shift")
 
 
 def _linears(widths: list[int]) -> nn.ModuleList:

@@ -41,7 +41,6 @@ def describe_fit(
         What distinguishes the columns of a table from others with equal rows.
     first_fit : mapping, optional
         Weights and attributes that a warm start begins with.
-        The weights and attributes that a warm start goes on from.
 
     Returns
     -------
