@@ -86,6 +86,8 @@ _SYNONYMS = {
         "bottleneck": "code",
         "all": "stack",
         "hidden": "stack",
+        "linear": "spread",
+        "onehot": "spread",
     },
     "scaling": {
         "zscore": "standard",

@@ -424,8 +424,12 @@ def _learn_code_map(training: Training, network: Autoencoder, rows: Rows) -> Cod
         return CodeMap(plan.features, whitening.to(rows.device))
     if plan.n_columns is not None:
         with one_thread(rows.device), torch.no_grad():
+            # Cells are not divided: they have the scale that a linear model needs.
+            select = (
+                network.stack if plan.features == "spread" else code.select(network)
+            )
             sample, weights = rows.sample(N_SAMPLE)
-            scale = _scale(code.select(network)(sample), weights, plan.n_columns)
+            scale = _scale(select(sample), weights, plan.n_columns)
         return CodeMap(plan.features, scale=scale)
     return code
 
