@@ -371,6 +371,10 @@ class TabularAutoencoderTransformer(TableAutoencoder):
     True
     """
 
+    _alone = (
+        "TabularAutoencoderTransformer: categories and quantiles are learnt from all "
+        "rows in one process. Fit it outside of the context."
+    )
     __module__ = "skautoenc"
 
     column_kinds_: dict[str, str]
