@@ -9,6 +9,7 @@ from ._estimators.patches import PatchAutoencoderTransformer
 from ._estimators.semi_supervised import SemiSupervisedAutoencoder
 from ._estimators.tabular import TabularAutoencoderTransformer
 from ._estimators.variational import VariationalAutoencoder
+from ._parallel.across import train_across
 from ._parallel.together import train_together
 from ._persistence.leftovers import clear_checkpoints
 from ._persistence.saving import load, trusted_types
@@ -30,5 +31,6 @@ __all__ = [
     "VariationalAutoencoder",
     "clear_checkpoints",
     "load",
+    "train_across",
     "train_together",
 ]

@@ -65,7 +65,11 @@ ESTIMATORS = [
         2, features="code", scaling="quantile", corruption="swap", loss="huber"
     ),
     TabularAutoencoderTransformer(
-        2, hidden_layer_sizes=(8,), number_output="distribution", max_iter=2
+        2,
+        features="spread",
+        hidden_layer_sizes=(8,),
+        number_output="distribution",
+        max_iter=2,
     ),
     AutoencoderImputer(),
     # A whole fit in each of some hundred checks would take minutes.

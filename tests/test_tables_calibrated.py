@@ -98,7 +98,7 @@ def test_temperatures_do_not_change_the_numbers_that_are_filled_in(noisy, monkey
     train, test = noisy
     holed = test.assign(b=np.nan, word=None)
     transformer = TabularAutoencoderTransformer(
-        number_output="distribution", hidden_layer_sizes=(32,), max_iter=5
+        number_output="distribution", hidden_layer_sizes=(32,), max_iter=40
     ).set_params(random_state=0)
     filled = transformer.fit(train).impute(holed)
     monkeypatch.setattr(calibration, "_TEMPERATURES", np.ones(1))
