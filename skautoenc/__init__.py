@@ -1,6 +1,7 @@
 """Autoencoder features for scikit-learn, backed by PyTorch."""
 
 from ._data.blocks import Blocks
+from ._estimators.conv_variational import ConvVariationalAutoencoder
 from ._estimators.convolutional import ConvAutoencoderTransformer
 from ._estimators.dense import AutoencoderTransformer
 from ._estimators.imputer import AutoencoderImputer
@@ -24,6 +25,7 @@ __all__ = [
     "AutoencoderTransformer",
     "Blocks",
     "ConvAutoencoderTransformer",
+    "ConvVariationalAutoencoder",
     "PatchAutoencoderTransformer",
     "SemiSupervisedAutoencoder",
     "TabularAutoencoderTransformer",
