@@ -14,10 +14,13 @@ from .cells import TABLES, describe, each_column, first_fault, misread_row
 from .partitions import read_collection
 
 _STREAMED = (
-    "AutoencoderTransformer, ConvAutoencoderTransformer, TabularAutoencoderTransformer "
-    "or VariationalAutoencoder"
+    "AutoencoderTransformer, TabularAutoencoderTransformer, VariationalAutoencoder, "
+    "ConvAutoencoderTransformer or ConvVariationalAutoencoder"
 )
-_IMAGES = "ConvAutoencoderTransformer and PatchAutoencoderTransformer"
+_IMAGES = (
+    "ConvAutoencoderTransformer, ConvVariationalAutoencoder and "
+    "PatchAutoencoderTransformer"
+)
 
 
 def refuse_unread(X: Any) -> None:

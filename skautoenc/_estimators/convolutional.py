@@ -11,11 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor
 
-from .._data.validation import refuse
+from .._data.validation import as_widths, refuse
 from .._model.matrix import MatrixSide
 from .._networks.autoencoder import Autoencoder
 from .._networks.convolutional import ConvolutionalAutoencoder
-from .._networks.layers import ACTIVATIONS
+from .._networks.layers import ACTIVATIONS, NORMALIZATIONS
 from .._objectives.augmentation import shift
 from .._objectives.objectives import Change, Objective, ReconstructionObjective
 from .._persistence.schemas import MATRIX_AUTOENCODER, counts, is_a
@@ -316,6 +316,7 @@ class ConvAutoencoderTransformer(ImageInput, MatrixAutoencoder):
         **CONVOLUTION_CONSTRAINTS,
         "activation": [StrOptions(set(ACTIVATIONS))],
         "linear_skip": ["boolean"],
+        "normalization": [StrOptions(set(NORMALIZATIONS)), None],
         "max_shift": [Interval(Integral, 0, None, closed="left")],
         **MatrixAutoencoder._parameter_constraints,
     }
@@ -392,6 +393,13 @@ class ConvAutoencoderTransformer(ImageInput, MatrixAutoencoder):
     def _validate_params(self) -> None:
         super()._validate_params()
         check_convolutions(self)
+        if self.normalization == "layer" and 1 in as_widths(self.hidden_channels):
+            refuse(
+                self,
+                "hidden_channels",
+                "of more than one channel each with normalization='layer', which would "
+                "leave nothing of one",
+            )
         if self.max_shift and self.loss == "poisson":
             refuse(
                 self,
@@ -402,7 +410,9 @@ class ConvAutoencoderTransformer(ImageInput, MatrixAutoencoder):
 
     def _build_network(self, n_features: int) -> Autoencoder:
         return ConvolutionalAutoencoder(
-            n_components=int(self.n_components), **describe_convolutions(self)
+            n_components=int(self.n_components),
+            normalization=self.normalization,
+            **describe_convolutions(self),
         )
 
     def _make_objective(self, side: MatrixSide) -> Objective:

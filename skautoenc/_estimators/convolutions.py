@@ -5,17 +5,15 @@ from __future__ import annotations
 from numbers import Integral
 from typing import Any
 
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval
 
 from .._data.validation import as_widths, refuse
-from .._networks.layers import NORMALIZATIONS
 from .images import IMAGE_SHAPE_CONSTRAINT
 
 CONVOLUTION_CONSTRAINTS: dict[str, list[Any]] = {
     "image_shape": IMAGE_SHAPE_CONSTRAINT,
     "hidden_channels": ["array-like", Interval(Integral, 1, None, closed="left")],
     "kernel_size": [Interval(Integral, 1, None, closed="left")],
-    "normalization": [StrOptions(set(NORMALIZATIONS)), None],
 }
 
 
@@ -33,13 +31,6 @@ def check_convolutions(estimator: Any) -> None:
             "hidden_channels",
             "a positive integer or a sequence of them, such as (16, 32)",
         )
-    if estimator.normalization == "layer" and 1 in channels:
-        refuse(
-            estimator,
-            "hidden_channels",
-            "of more than one channel each with normalization='layer', which would "
-            "leave nothing of one",
-        )
     if estimator.kernel_size % 2 == 0:
         refuse(estimator, "kernel_size", "odd")
 
@@ -52,6 +43,5 @@ def describe_convolutions(estimator: Any) -> dict[str, Any]:
         "hidden_channels": tuple(map(int, as_widths(estimator.hidden_channels))),
         "kernel_size": int(estimator.kernel_size),
         "activation": str(estimator.activation),
-        "normalization": estimator.normalization,
         "linear_skip": bool(estimator.linear_skip),
     }

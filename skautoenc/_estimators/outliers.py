@@ -46,6 +46,7 @@ from .._persistence.schemas import (
 )
 from .._training.seeds import draw_seed
 from .base import BaseAutoencoder
+from .conv_variational import ConvVariationalAutoencoder
 from .convolutional import ConvAutoencoderTransformer
 from .decorators import with_callbacks
 from .dense import AutoencoderTransformer
@@ -237,6 +238,7 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
         "autoencoder": [
             AutoencoderTransformer,
             ConvAutoencoderTransformer,
+            ConvVariationalAutoencoder,
             TabularAutoencoderTransformer,
             VariationalAutoencoder,
             None,

@@ -28,9 +28,6 @@ class ConvVariationalNetwork(ImageNetwork, VariationalNetwork):
         Height and width of all kernels, odd.
     activation : str
         Key of `ACTIVATIONS`, applied to the maps.
-    normalization : {"batch", "layer"} or None
-        Normalisation of the channels before each activation: over all positions of a
-        batch, or over the channels of one position.
     linear_skip : bool
         Whether linear maps are added to the convolutions, whose last layers then start
         at zero: the network starts as the linear model of `start_linear`.
@@ -54,7 +51,6 @@ class ConvVariationalNetwork(ImageNetwork, VariationalNetwork):
         hidden_channels: tuple[int, ...],
         kernel_size: int,
         activation: str,
-        normalization: str | None,
         linear_skip: bool,
         n_dispersions: int,
         varies: bool,
@@ -69,7 +65,6 @@ class ConvVariationalNetwork(ImageNetwork, VariationalNetwork):
             "hidden_channels": tuple(hidden_channels),
             "kernel_size": kernel_size,
             "activation": activation,
-            "normalization": normalization,
             "linear_skip": linear_skip,
             "n_dispersions": n_dispersions,
             "varies": varies,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from .layers import RESIDUAL_INIT_SCALE, LinearSkip
+from .layers import NORMALIZATIONS, RESIDUAL_INIT_SCALE, LinearSkip
 from .maps import ImageNetwork
 
 
@@ -54,9 +54,19 @@ class ConvolutionalAutoencoder(ImageNetwork):
             "linear_skip": linear_skip,
             "normalization": normalization,
         }
+        if normalization == "batch":
+            self.smallest_batch = 2
+            self.weighs_rows = False
         self._build_maps(n_components, image_shape[2])
         self.projection = (
             LinearSkip(self.widths[0], n_components) if linear_skip else None
+        )
+
+    def _rectifier(self, n_channels: int) -> nn.Sequential:
+        normalize = NORMALIZATIONS.get(self.config["normalization"])
+        return nn.Sequential(
+            _PerPosition(normalize(n_channels)) if normalize else nn.Identity(),
+            super()._rectifier(n_channels),
         )
 
     @torch.no_grad()
@@ -78,3 +88,15 @@ class ConvolutionalAutoencoder(ImageNetwork):
         """Map codes, (n, n_components), to standardised rows, (n, n_features)."""
         rows = self._decode_maps(code).flatten(1)
         return rows if self.projection is None else rows + self.projection.decode(code)
+
+
+class _PerPosition(nn.Module):
+    """Applies a layer for rows to the channels of each position."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, maps: Tensor) -> Tensor:
+        positions: Tensor = self.layer(maps.flatten(0, 2))  # (n * height * width, c)
+        return positions.view(maps.shape)

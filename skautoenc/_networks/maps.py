@@ -12,7 +12,6 @@ from .autoencoder import Autoencoder
 from .layers import (
     ACTIVATIONS,
     CPU_FLOAT32,
-    NORMALIZATIONS,
     Linear,
     draw_weight,
 )
@@ -108,19 +107,6 @@ def _kernels(first: int, second: int, size: int) -> nn.Parameter:
 KERNEL_LAYERS = (Convolution, TransposedConvolution)
 
 
-class PerPosition(nn.Module):
-    """Applies a layer for rows to the channels of each position."""
-
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """Map (n, height, width, n_channels) to the same shape."""
-        positions: Tensor = self.layer(maps.flatten(0, 2))  # (n * height * width, c)
-        return positions.view(maps.shape)
-
-
 class ImageNetwork(Autoencoder):
     """A network of strided convolutions, and of transposed ones around its code.
 
@@ -148,9 +134,6 @@ class ImageNetwork(Autoencoder):
             Number of channels of the decoder's output.
         """
         config, size = self.config, self.config["kernel_size"]
-        if config["normalization"] == "batch":
-            self.smallest_batch = 2
-            self.weighs_rows = False
         self.shapes = _shapes_of_maps(config["image_shape"], config["hidden_channels"])
         self.widths = [*map(math.prod, self.shapes), config["n_components"]]
         self.encoder = nn.Sequential()
@@ -168,12 +151,10 @@ class ImageNetwork(Autoencoder):
                 TransposedConvolution(inputs, outputs, size, (height, width))
             )
 
-    def _rectifier(self, n_channels: int) -> nn.Sequential:
-        normalize = NORMALIZATIONS.get(self.config["normalization"])
-        return nn.Sequential(
-            PerPosition(normalize(n_channels)) if normalize else nn.Identity(),
-            ACTIVATIONS[self.config["activation"]].module(),
-        )
+    def _rectifier(self, n_channels: int) -> nn.Module:
+        """Return the layers between two convolutions."""
+        activation: nn.Module = ACTIVATIONS[self.config["activation"]].module()
+        return activation
 
     def _draw_maps(self, generator: torch.Generator, last_scale: float) -> None:
         """Draw the weights of all layers.

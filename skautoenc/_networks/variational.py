@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from .autoencoder import Autoencoder, Code
 from .layers import ACTIVATIONS, CPU_FLOAT32, Linear, draw_weight
 from .linear_density import LinearDensity
-from .maps import TransposedConvolution
+from .maps import Convolution, TransposedConvolution
 from .rates import FATAL_STEP, FULL_WIDTH, base_rate, rate_factors
 
 # Beyond these log-variances, exponentials overflow or vanish.
@@ -207,6 +207,31 @@ class VariationalNetwork(Autoencoder):
         """Whether the initial weights already reconstruct as PCA does."""
         return bool(self.config["linear_skip"])
 
+    def adam_rates(self) -> tuple[float, dict[Tensor, float]]:
+        """Return the learning rate for Adam, and the factors of wide layers."""
+        rate = base_rate(
+            self.config["activation"], None, has_skip=self.skip_in is not None
+        )
+        return rate, rate_factors(self._numbers_of_inputs(), FULL_WIDTH)
+
+    def safe_factors(self, learning_rate: float) -> dict[Tensor, float]:
+        """Return factors for wide rectified layers that the rate would kill."""
+        if not self.rectifiers():
+            return {}
+        return rate_factors(self._numbers_of_inputs(), FATAL_STEP / learning_rate)
+
+    def _numbers_of_inputs(self) -> list[tuple[Tensor, float]]:
+        """List the weights, each with its number of inputs."""
+        found: list[tuple[Tensor, float]] = [
+            (layer.weight, layer.fans[0])
+            for layer in self.modules()
+            if isinstance(layer, Linear | Convolution | TransposedConvolution)
+        ]
+        if self.skip_in is not None and self.skip_out is not None:
+            found.append((self.skip_in, self.widths[0]))
+            found.append((self.skip_out, self.widths[-1]))
+        return found
+
 
 class DenseVariationalAutoencoder(VariationalNetwork):
     """Fully connected encoder to a posterior, and mirrored decoder.
@@ -322,28 +347,3 @@ class DenseVariationalAutoencoder(VariationalNetwork):
             return decoded, None
         output, log_factor = decoded.chunk(2, dim=1)
         return output, log_factor
-
-    def adam_rates(self) -> tuple[float, dict[Tensor, float]]:
-        """Return the learning rate for Adam, and the factors of wide layers."""
-        rate = base_rate(
-            self.config["activation"], None, has_skip=self.skip_in is not None
-        )
-        return rate, rate_factors(self._numbers_of_inputs(), FULL_WIDTH)
-
-    def safe_factors(self, learning_rate: float) -> dict[Tensor, float]:
-        """Return factors for wide rectified layers that the rate would kill."""
-        if not self.rectifiers():
-            return {}
-        return rate_factors(self._numbers_of_inputs(), FATAL_STEP / learning_rate)
-
-    def _numbers_of_inputs(self) -> list[tuple[Tensor, float]]:
-        """List the weights, each with its number of inputs."""
-        found: list[tuple[Tensor, float]] = [
-            (layer.weight, layer.fans[0])
-            for layer in self.modules()
-            if isinstance(layer, Linear)
-        ]
-        if self.skip_in is not None and self.skip_out is not None:
-            found.append((self.skip_in, self.config["n_features"]))
-            found.append((self.skip_out, self.config["n_components"]))
-        return found

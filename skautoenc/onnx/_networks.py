@@ -12,14 +12,13 @@ from torch import nn
 from .._networks.autoencoder import Autoencoder
 from .._networks.codes import DenseCode, TopKSparsity, _BatchSparsity
 from .._networks.conv_variational import ConvVariationalNetwork
-from .._networks.convolutional import ConvolutionalAutoencoder
+from .._networks.convolutional import ConvolutionalAutoencoder, _PerPosition
 from .._networks.dense import DenseAutoencoder
 from .._networks.layers import BatchNorm, Dropout, LayerNorm, Linear, TransposedLinear
 from .._networks.maps import (
     STRIDE,
     Convolution,
     ImageNetwork,
-    PerPosition,
     TransposedConvolution,
 )
 from .._networks.variational import DenseVariationalAutoencoder, VariationalNetwork
@@ -240,7 +239,7 @@ def _convolve(
 
 
 @apply.register
-def _(layer: PerPosition, graph: Graph, x: str) -> str:
+def _(layer: _PerPosition, graph: Graph, x: str) -> str:
     # Normalisations are over the last axis, whatever the number of axes.
     return apply(layer.layer, graph, x)
 
