@@ -97,7 +97,8 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
     ----------
     autoencoder : estimator, default=None
         The autoencoder to fit to each sample: an `AutoencoderTransformer`, a
-        `VariationalAutoencoder`, a `ConvAutoencoderTransformer` for images or a
+        `VariationalAutoencoder`, a `ConvAutoencoderTransformer` or
+        `ConvVariationalAutoencoder` for images, or a
         `TabularAutoencoderTransformer`. None is a small dense one, or a
         `TabularAutoencoderTransformer` for frames with missing values or columns that
         are not numeric. It should be trained with `corruption_rate` above zero, if it
