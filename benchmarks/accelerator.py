@@ -1,13 +1,14 @@
 """Time of a fit on an accelerator, against eager torch, matrix products and the CPU.
 
-Every contender trains the same network on the same rows in the same batches for as
-many epochs, with Adam and the squared error. "Loop" is plain eager torch with the rows
-on the device and the fused Adam; "products" are the matrix products of a step alone.
-The contenders take turns; the benchmark prints medians over `--repeats` rounds::
+All contenders train the same network on the same rows, in the same batches, for the
+same number of epochs, with Adam and the squared error. "Loop" is plain eager torch,
+with the rows on the device and the fused Adam. "Products" are only the matrix products
+of a step. The contenders take turns, and the table has medians over `--repeats`
+rounds::
 
     python -m benchmarks.accelerator
 
-It takes a minute or two, and needs an accelerator that torch supports.
+This takes a minute or two, and needs an accelerator that torch supports.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ def measure_images(device: str) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
     found = torch.accelerator.current_accelerator()

@@ -1,20 +1,22 @@
 """Log-likelihoods: VariationalAutoencoder against other densities of scikit-learn.
 
-Five tables of numbers and the digits, with a quarter of the rows to test::
+The data are five tables of numbers and the digits. A quarter of the rows are test
+rows::
 
     python -m benchmarks.density --seeds 0 1 2 --output lines.csv
-    python -m benchmarks.density --speed    # the time of fits against pyod and pythae
+    python -m benchmarks.density --speed    # time of fits against pyod and pythae
 
-Tables are standardised by their training rows. Every method has a small grid. A quarter
-of the training rows chooses from it, the chosen candidate is fitted to all training
-rows, and the test rows are scored once. Figures are nats a row. "lead" is that over the
-best of the rivals on the test rows, and "error" its standard error over these rows; the
-last table has mean and standard deviation over the seeds, each a split of its own.
+Tables are standardised by their training rows. Each method has a small grid. A quarter
+of the training rows chooses a candidate from it. This candidate is fitted to all
+training rows, and scored once on the test rows. Figures are nats per row. "lead" is the
+difference to the best of the rivals on the test rows, and "error" is its standard error
+over these rows. Each seed is another split. The last table has means and standard
+deviations over the seeds.
 
-"PPCA" is `PCA.score` with the number of components that the quarter chooses. The
-columns "start", "k = 8" and "mixture" are VariationalAutoencoder(8) before and after
-training, with default parameters, and with a mixture as prior: the first one equals
-`PCA(8)`.
+"PPCA" is `PCA.score`; the quarter of the training rows chooses its number of
+components. "start" is VariationalAutoencoder(8) before training, which equals `PCA(8)`.
+"k = 8" is the same model after training, with default parameters. "mixture" has a
+mixture as prior.
 """
 
 import argparse
@@ -80,7 +82,7 @@ def split(name: str, seed: int) -> tuple[Values, Values]:
 
 
 def candidates(method: str, n_features: int, unit: float) -> Iterator[BaseEstimator]:
-    """List what a method is tried with, on columns of about this deviation."""
+    """List the candidates of a method, for columns of about this deviation."""
     if method == "PPCA":
         for n in sorted({2, 4, 8, 16, 32} & set(range(n_features))):
             yield PCA(n)

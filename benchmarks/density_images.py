@@ -1,25 +1,26 @@
-"""VariationalAutoencoder on MNIST: bounds, densities, and samples that train.
+"""VariationalAutoencoder on MNIST: bounds, densities, and samples to train on.
 
-The data is that of `skautoenc.datasets`: a folder with the four IDX files::
+The data is a folder with the four IDX files, as `skautoenc.datasets` reads them::
 
     python -m benchmarks.density_images bound --data mnist --epochs 12 27 250
     python -m benchmarks.density_images density --data mnist
     python -m benchmarks.density_images samples --data mnist
     python -m benchmarks.density_images layers --data mnist --rows 2000 10000
 
-"bound" fits zeros and ones that are drawn anew in each epoch, and bounds the
-log-likelihood of the first 2,000 test images, drawn once, with 50 samples, as in Burda
-et al., "Importance weighted autoencoders", 2016. A fit ends with the epoch in which it
-has taken `--seconds` of CPU time. Bounds on the way are printed, and are not counted in
-that time.
+"bound" fits zeros and ones that are drawn anew in each epoch. It prints a lower bound
+of the log-likelihood of the first 2,000 test images, which are drawn once, with 50
+samples, as in Burda et al., "Importance weighted autoencoders", 2016. `--seconds`
+limits the CPU time of the fit, which ends with the epoch in which the limit is reached.
+The time of computing bounds does not count.
 
-"density" adds uniform noise to the 256 grey values, which makes them a density, and
-compares held-out log-likelihoods with `PCA`, in nats, default parameters on both sides.
+"density" adds uniform noise to the 256 grey values, so that they have a density. It
+compares log-likelihoods of test images with those of `PCA`, in nats. Both have default
+parameters.
 
-"samples" fits a model to each class, draws 1,000 digits of each, trains a linear
-classifier on these, and tests it on real digits. Another classifier is trained on as
-many real digits. Cross-validation on its training rows chooses the regularisation of
-each.
+"samples" fits a model to each class, and draws 1,000 digits from each. A linear
+classifier is trained on them and tested on real digits. Another classifier is trained
+on as many real digits. Cross-validation on its training digits chooses the
+regularisation of each classifier.
 
 "layers" compares dense layers with convolutions on the digits of scikit-learn and on
 some of the images of MNIST, with uniform noise, for two numbers of steps. A step of
@@ -64,7 +65,7 @@ def read(folder: Path, part: str) -> tuple[Images, NDArray[np.int64]]:
 
 
 class Watch:
-    """Callback that prints bounds during a fit, and ends it after some CPU time.
+    """Callback that prints bounds during a fit, and ends it after a CPU time.
 
     Parameters
     ----------

@@ -1,25 +1,28 @@
-"""Imputed tables: other imputers, other reasons for missing values, draws.
+"""Imputed tables: more rivals, more reasons for missing values, and draws.
+
+Run it with the extra that has the data::
 
     python -m pip install ".[benchmarks]"
     python -m benchmarks.draws --output draws.csv
 
-Up to 1,000 rows of the tables of `benchmarks.tables`, one seed; about 30 % of the known
-cells are hidden for one of three reasons:
+The data are up to 1,000 rows of the tables of `benchmarks.tables`, with one seed. About
+30 % of the known cells are hidden, for one of three reasons:
 
 random
-    Each cell with the same probability (MCAR).
+    Each cell has the same probability (MCAR).
 given
-    The larger a number that is never hidden, the likelier (MAR).
+    The probability rises with a number that is never hidden (MAR).
 own
-    The larger a number, or the rarer a category, the likelier (MNAR).
+    The probability rises with the number itself, or with the rarity of the category
+    (MNAR).
 
-"forest" is missForest as scikit-learn has it, `IterativeImputer` with 30 trees of
-`ExtraTreesRegressor` and five rounds. It has the rows' limit of 1,000 for its time, and
-the two widest tables are left out. CRPS is the continuous ranked probability score in
-standard deviations, of 40 draws; without draws it is the mean absolute error. Coverage
-is the share of hidden numbers within the interval of 90 % of the draws; "of many
-values" counts columns of more than 50 different values only, as intervals that are made
-of few values hold more.
+"forest" is missForest in scikit-learn's version: `IterativeImputer` with 30 trees of
+`ExtraTreesRegressor` and five rounds. Its time is the reason for the limit of 1,000
+rows, and for leaving out the two widest tables. CRPS is the continuous ranked
+probability score in standard deviations, of 40 draws; without draws, it is the mean
+absolute error. Coverage is the share of hidden numbers within the interval of 90 % of
+the draws. "of many values" counts only columns with more than 50 different values:
+draws of a few values often repeat the true one, so their intervals hold more.
 """
 
 import argparse

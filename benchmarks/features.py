@@ -1,26 +1,30 @@
 """Linear probes on autoencoder features, against raw pixels and PCA.
 
-Protocol. Features are learnt without labels from the training images: on digits in
-each of five stratified folds, on MNIST and Fashion-MNIST from all 60,000 (IDX files,
-official split). The frozen features, centred and divided by one scale, go to a
-`LogisticRegression`. Its C is chosen from six candidates on training data only: on
-digits by 5-fold cross-validation within each training fold; with 1,000 labels (100 a
-class, drawn by the seed) by 5-fold cross-validation on these, of the log loss, since
-accuracies of so few are coarse; otherwise by 10,000 training images held out from the
-classifier, with the features of the first seed. The classifier is then fitted to all
-labels at hand and scored on the test images, once.
-Settings of the autoencoders were chosen on training images only. Nothing is
+Features are learnt without labels from the training images: in each of five stratified
+folds on digits, and from all 60,000 training images on MNIST and Fashion-MNIST (IDX
+files). The features are then fixed, centred and divided by one scale. A
+`LogisticRegression` is fitted to them, and scored once on the test images.
+
+The C of the classifier is chosen from six candidates, on training images only:
+
+- on digits, by 5-fold cross-validation within each training fold;
+- with 1,000 labels (100 per class, drawn by the seed), by 5-fold cross-validation of
+  the log loss on these images, because accuracies of so few images are coarse;
+- otherwise by 10,000 training images that are held out from the classifier, with the
+  features of the first seed.
+
+Parameters of the autoencoders were also chosen on training images. No images are
 augmented::
 
     python -m benchmarks.features --data-dir DIR --output OUT
 
-`DIR` has the folders `mnist` and `fashion-mnist`; without it digits alone are used.
-`OUT` receives `features.csv`, a line for each task, kind of features and seed, written
-as soon as it is known; a second run continues where the first ended. Then
-`features.md`, the table of means and standard deviations over the seeds, and
-`features.png` follow. Seconds are those of `fit` on all training images and of
-`transform` of all test images, on the threads that torch uses; the machine should be
-idle otherwise.
+`DIR` has the folders `mnist` and `fashion-mnist`. Without it, the benchmark uses digits
+only. `OUT` receives three files. `features.csv` has a line for each task, kind of
+features and seed. A line is written as soon as it is known, and a second run continues
+where the first ended. `features.md` is the table of means and standard deviations over
+the seeds, and `features.png` is the figure. Seconds are those of `fit` on all training
+images and of `transform` of all test images, with the threads that torch uses. Let the
+machine do nothing else meanwhile.
 """
 
 import argparse

@@ -1,27 +1,27 @@
 """Few labels: SemiSupervisedAutoencoder against features without labels, and boosting.
 
-Six data sets: digits, 4,000 training and 2,000 test images each of MNIST and
-Fashion-MNIST, and three tables of numbers, standardised, a quarter of the rows to
-test::
+The data are the digits, 4,000 training and 2,000 test images each of MNIST and
+Fashion-MNIST, and three standardised tables of numbers. A quarter of the rows of digits
+and tables are test rows::
 
     python -m benchmarks.labels --data-dir DIR --output labels.csv
 
-`DIR` has the folders `mnist` and `fashion-mnist` with IDX files; without it they are
-left out. 1 %, 5 % and 20 % of the training rows have a label, drawn by the seed, at
-least one for each class. The accuracy is that of the test rows:
+`DIR` has the folders `mnist` and `fashion-mnist` with IDX files. Without it, these two
+are left out. 1 %, 5 % and 20 % of the training rows have a label. They are drawn by the
+seed, at least one from each class. The table has the accuracy on the test rows:
 
-- "autoencoder": a `LogisticRegression` on the features of `AutoencoderTransformer`,
-  which learns from all training rows without labels. The classifier learns from the
+- "autoencoder" is a `LogisticRegression` on the features of `AutoencoderTransformer`.
+  The features are learnt from all training rows without labels, the classifier from the
   rows with a label.
-- "boosting": `HistGradientBoostingClassifier` on the rows with a label. Leaves may have
-  fewer rows than by default where labels are few, and images get 50 trees a class.
-- "semi-supervised": a `LogisticRegression` on the code of `SemiSupervisedAutoencoder`,
-  which learns from all training rows and from the labels.
+- "boosting" is `HistGradientBoostingClassifier` on the rows with a label. Where labels
+  are few, leaves may have fewer rows than by default. Images get 50 trees per class.
+- "semi-supervised" is a `LogisticRegression` on the code of
+  `SemiSupervisedAutoencoder`, which learns from all training rows and from the labels.
 
-Features are centred and divided by one scale. C is chosen by threefold cross-validation
-of the log loss among the rows with a label, if each class has three, and is 1
-otherwise. Settings of `SemiSupervisedAutoencoder` were chosen on splits of the training
-rows.
+Features are centred and divided by one scale. If each class has three rows with a
+label, threefold cross-validation of the log loss among these rows chooses C. Otherwise,
+C is 1. The parameters of `SemiSupervisedAutoencoder` were chosen on splits of the
+training rows, except for the number of steps: docs/benchmarks.md says how.
 """
 
 import argparse
@@ -103,7 +103,7 @@ def load_table(name: str) -> tuple[Values, Values]:
 
 
 def draw_labelled(y: Values, share: float, seed: int) -> Values:
-    """Return the rows that have a label: a share, and one at least of each class."""
+    """Return the rows with a label: a share, and at least one of each class."""
     order = np.random.default_rng(seed).permutation(len(y))
     first = [order[y[order] == kind][0] for kind in np.unique(y)]
     others = order[~np.isin(order, first)]
@@ -185,7 +185,7 @@ def measure(
 
 
 def print_summary(table: pd.DataFrame) -> None:
-    """Print means over the seeds, and how far ahead of the better rival they are."""
+    """Print means over the seeds, and the lead over the better rival."""
     means = table.pivot_table(
         index=["data", "share"], columns="method", values="accuracy", sort=False
     )

@@ -1,12 +1,12 @@
-"""Memory that a fit and a `transform` take beyond the data.
+"""Memory that `fit` and `transform` need beyond the data.
 
-Each case runs in its own process, which makes the data and records its memory before,
-and its maximum memory during `fit` and `transform`. The result and mapped files are not
-counted, the network is::
+Each case runs in its own process. The process creates the data, records its memory, and
+then its maximum memory during `fit` and during `transform`. The result and mapped files
+do not count; the network does::
 
     python -m benchmarks.memory
 
-Reads /proc, so it needs Linux.
+The benchmark reads /proc, so it needs Linux.
 """
 
 import argparse
@@ -53,7 +53,7 @@ CASES: dict[str, tuple[Callable[[int], Any], int, dict[str, Any]]] = {
 
 
 def anonymous(peak: bool = False) -> float:
-    """Return the MiB that the process holds, or has held at most, without files."""
+    """Return the MiB of anonymous memory, now or at most, of the process."""
     text = Path("/proc/self/status").read_text()
     values = dict(line.split(":", 1) for line in text.splitlines())
     held = float(values["VmHWM" if peak else "VmRSS"].split()[0])

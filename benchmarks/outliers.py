@@ -1,15 +1,15 @@
 r"""Outlier detection: AutoencoderOutlierDetector against other detectors.
 
-The data sets are classical ones of ADBench (Han et al., NeurIPS 2022; repository
+The data sets are the classical ones of ADBench (Han et al., NeurIPS 2022; repository
 Minqi824/ADBench, BSD-2-Clause). They are not part of this package. The benchmark reads
-a folder with one file `NAME.npz` for each: `X` of shape (rows, columns), and `y`, in
+a folder with a file `NAME.npz` for each: `X` of shape (rows, columns), and `y`, in
 which 1 is an outlier::
 
     python -m benchmarks.outliers --data-dir DIR --half odd
     python -m benchmarks.outliers --data-dir DIR --half even
 
-Everything was chosen on the sets at odd positions of the list, sorted by name without
-regard to case. docs/outliers.md says how often those at even positions were scored.
+All choices were made on the sets at odd positions of the list, sorted by name without
+regard to case. docs/outliers.md says how often the sets at even positions were scored.
 
 Settings
     Unsupervised: fit on all rows, score the same rows. Novelty: fit on 60 % of the
@@ -17,27 +17,25 @@ Settings
 
 Scores
     AUROC is the area under the ROC curve, AP the average precision. A difference
-    between two detectors comes with its 95 % bootstrap interval over sets, which count
-    with their means over seeds. False alarms are the share of new inliers that
+    between two detectors has a 95 % bootstrap interval over the sets. Each set counts
+    with its mean over the seeds. False alarms are the share of new inliers that
     `predict` labels as outliers in the novelty setting, for a nominal rate of 5 %.
 
 Detectors
-    All get standardised columns. kNN is the distance to the fifth neighbour. ECOD is an
-    implementation of the published rule (Li et al., TKDE 2022): sums of the logarithms
-    of empirical tail probabilities. The neural detectors of pyod have pyod's defaults;
-    they need ``pip install pyod tqdm``, which this package does not depend on. All
-    others have the defaults of scikit-learn.
+    All of them get standardised columns. kNN is the distance to the fifth neighbour.
+    ECOD implements the published rule (Li et al., TKDE 2022): sums of the logarithms of
+    empirical tail probabilities. The neural detectors of pyod have pyod's defaults, and
+    need ``pip install pyod tqdm``. All others have the defaults of scikit-learn.
 
-A run can be cut into several, of some sets, detectors or seeds each. What stands in the
-output file is not measured again, so an interrupted run is continued by the same
-command::
+You can split a run by sets, detectors or seeds. Results that the output file holds are
+not measured again, so the same command continues an interrupted run::
 
     python -m benchmarks.outliers --data-dir DIR --half odd --output ours.csv
     python -m benchmarks.outliers --data-dir DIR --half odd --output pyod.csv \
         --detectors "pyod AutoEncoder" "pyod VAE" "pyod DeepSVDD"
     python -m benchmarks.outliers --results ours.csv pyod.csv --half even
 
-The time of a fit beside that of IsolationForest::
+To compare the time of a fit with that of IsolationForest::
 
     python -m benchmarks.outliers --time
 """
@@ -247,7 +245,7 @@ def summarise(lines: pd.DataFrame) -> pd.DataFrame:
 
 
 def compare_times(n_rows: int = 10_000, n_features: int = 30, n_runs: int = 7) -> None:
-    """Print the CPU time of a fit beside that of IsolationForest.
+    """Compare the CPU time of a fit with that of IsolationForest.
 
     Both set their thresholds by scores of all rows.
     """
@@ -281,7 +279,7 @@ def choose(names: Sequence[str], half: str) -> list[str]:
 
 
 def measure(arguments: argparse.Namespace) -> pd.DataFrame:
-    """Run the detectors on the sets of a folder, but for what the output file has."""
+    """Run the detectors on the sets of a folder, except for known results."""
     lines: list[dict[Any, Any]] = []
     if arguments.output is not None and arguments.output.exists():
         lines = pd.read_csv(arguments.output).to_dict("records")
@@ -315,7 +313,7 @@ def main() -> None:
         "--results", type=Path, nargs="+", help="outputs of earlier runs to summarise"
     )
     source.add_argument(
-        "--time", action="store_true", help="time fits beside those of IsolationForest"
+        "--time", action="store_true", help="compare times with IsolationForest"
     )
     parser.add_argument("--half", choices=["odd", "even", "all"], default="odd")
     parser.add_argument("--sets", nargs="+", help="names of sets, instead of a half")

@@ -1,13 +1,14 @@
 """Time of `PatchAutoencoderTransformer.transform` against its matrix products alone.
 
-Besides these products, `transform` cuts patches out of images, normalises, rectifies
-and pools. The products are those of patches and dictionary, and of features and
-whitening, on existing operands of the same shapes::
+`transform` also cuts patches out of images, normalises, rectifies and pools. Its matrix
+products are those of patches and dictionary, and of features and whitening. They are
+measured on existing operands of the same shapes::
 
     python -m benchmarks.patches --threads 1
 
-Images are noise of the shape of MNIST: no step depends on the values. Times are medians
-of `--repeats` runs in turn; look at the ratio, since seconds depend on the machine.
+The images are noise of the shape of MNIST: no step depends on the values. `transform`
+and the products take turns, and the times are medians of `--repeats` runs. Compare the
+ratio, because the seconds depend on the machine.
 """
 
 import argparse

@@ -1,23 +1,25 @@
 """The default learning rate against the best of four fixed ones.
 
-``learning_rate_init="auto"`` should suit any network: all activations, with and without
-linear skip, one and two hidden layers of 32 to 2048 units, batches of 32 to 512 rows,
-with and without normalisation, on images, a table, and a table with more columns than
-rows::
+``learning_rate_init="auto"`` should suit any network. The benchmark combines all
+activations, networks with and without a linear skip, one and two hidden layers of 32 to
+2048 units, batches of 32 to 512 rows, and fits with and without normalisation. The data
+are images, a table, and a table with more columns than rows::
 
     python -m benchmarks.rates --pairs --rows 300
 
-Protocol: `AutoencoderTransformer(10, random_state=0)` with each combination is fitted
-at "auto" and at each of `RATES`; the ratio is that of the last training losses. Nothing
-is held out, because only the training loss is compared. All combinations take days: a
-fit with layers of 2048 units takes a minute. `--pairs` fits a covering array, about 33
-combinations in which every two values of different factors occur together at least
-once; another `--seed` gives another array. `--sample` draws combinations at random.
-`--rows` shortens the data. Losses below a thousandth of the variance count as equal to
-it.
+`AutoencoderTransformer(10, random_state=0)` is fitted with each combination, once with
+"auto" and once with each of `RATES`. The ratio compares the last training loss with
+"auto" to the lowest of the others. No rows are held out, because only training losses
+are compared. Losses below a thousandth of the variance count as a thousandth.
 
-The table has a line for each value of each factor, over all combinations with it; each
-fit is written to `--output` as CSV, and what that holds is not fitted again.
+All combinations take days: a fit with layers of 2048 units takes a minute. `--pairs`
+fits a covering array of about 33 combinations, in which each pair of values of two
+factors occurs at least once. Another `--seed` gives another array. `--sample` draws
+combinations at random. `--rows` uses fewer rows of the data.
+
+The table has a line for each value of each factor, over all combinations with this
+value. `--output` receives a line for each fit as CSV. Fits that it holds are not
+repeated.
 """
 
 import argparse
@@ -106,7 +108,7 @@ def combinations(sample: int | None = None, **chosen: Any) -> list[Combination]:
 
 
 def pairwise(seed: int = 0, **chosen: Any) -> list[Combination]:
-    """Choose combinations that hold every pair of values of two factors.
+    """Choose combinations in which each pair of values of two factors occurs.
 
     Greedy: the next combination is, of 50 random ones that hold an uncovered pair, the
     one that covers the most.

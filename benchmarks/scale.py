@@ -1,13 +1,14 @@
-"""What it costs to fit a Dask array in place of an array, and to transform it lazily.
+"""Cost of fitting a Dask array instead of an array, and of transforming it lazily.
 
-The rows are computed by Dask in each pass, one partition after the other, or are in
-memory. Both fits see the same batches in the same order, so that times differ by the
-reading alone::
+Dask computes the rows in each pass, one partition after another. For comparison, the
+same rows are in memory. Both fits see the same batches in the same order, so the times
+differ only by the reading::
 
     python -m benchmarks.scale
 
-CPU time is that of the whole process, with Dask's threads. Memory is anonymous memory
-(RssAnon) above that before the fit, minus the buffer. Needs ``skautoenc[dask]``.
+CPU time is the time of the whole process, including Dask's threads. Memory is anonymous
+memory (RssAnon) beyond that before the fit, minus the buffer. The benchmark needs
+``skautoenc[dask]``.
 """
 
 import argparse

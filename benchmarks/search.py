@@ -1,12 +1,12 @@
 """Time of a grid search whose fits are trained jointly, against separate fits.
 
-The search is `GridSearchCV` over nine learning rates and five folds, on rows of the
-shape of digits and of a small table, with networks of the shapes of `benchmarks.speed`;
-`MLPRegressor`, with the rows as their own targets, is searched as well. The contenders
-take turns, each with one thread per process. The benchmark prints medians over
-`--repeats` rounds of ratios within a round. "Cold" is a search that starts its two
-processes, as in a script that searches once; the others reuse theirs. The scores of
-separate and joint fits are compared::
+The search is a `GridSearchCV` over nine learning rates and five folds. The rows have
+the shapes of the digits and of a small table, and the networks those of
+`benchmarks.speed`. `MLPRegressor` is searched as well, with the rows as their own
+targets. The contenders take turns, each with one thread per process. The table has
+medians of ratios over `--repeats` rounds. A "cold" search starts its two processes, as
+in a script that searches once. The other searches reuse them. The benchmark also
+compares the scores of separate and joint fits::
 
     python -m benchmarks.search
 """
@@ -77,7 +77,7 @@ def run(
 
 
 def compare_searches(task: Task, n_epochs: int, repeats: int) -> None:
-    """Print seconds of each way to search, and how often ours that is."""
+    """Print the seconds of each search, and their ratios to joint searches."""
     print(f"{task}, {n_epochs} epochs, 9 candidates, 5 folds")
     rows = task.make_rows()
     autoencoder = make_autoencoder(task, n_epochs)

@@ -1,19 +1,19 @@
-"""Time of a fit and of `transform` against other packages and matrix products.
+"""Time of `fit` and `transform` against other packages and matrix products.
 
-Every contender trains the same network on the same rows in the same batches for as
-many epochs, with Adam and the squared error, on as many threads. The contenders take
-turns, and the benchmark prints medians over `--repeats` rounds of ratios within a
-round: seconds depend on the machine and its load, ratios hardly do. "Loop" is a good
-training loop in plain torch, which slices a shuffled tensor and uses the fused Adam;
-"products" are the matrix products of a fit or a transform alone, on existing operands::
+All contenders train the same network on the same rows, in the same batches, for the
+same number of epochs, with Adam and the squared error, on the same number of threads.
+They take turns, and the table has medians of ratios over `--repeats` rounds: seconds
+depend on the machine and its load, ratios hardly do. "Loop" is an efficient training
+loop in plain torch, which slices a shuffled tensor and uses the fused Adam. "Products"
+are only the matrix products of a fit or a transform, on existing operands::
 
     python -m benchmarks.speed
 
-skorch takes part if it is installed (``pip install ".[benchmarks]"``). Rows are noise
-of the given shapes: no step depends on the values. Only the sparse rows are TF-IDF of
-the sources of Python's standard library: the default fit is compared with
-`TruncatedSVD` of as many components, in time and in the share of the variance of other
-texts that is left unexplained.
+skorch is measured if it is installed (``pip install ".[benchmarks]"``). Dense rows are
+noise of the given shapes: no step depends on the values. Sparse rows are TF-IDF of the
+sources of Python's standard library. On these, the default fit is compared with
+`TruncatedSVD` of as many components, in time and in the share of the variance of
+held-out texts that is left unexplained.
 """
 
 import argparse
@@ -90,7 +90,7 @@ def skautoenc(rows: Rows, widths: Sequence[int], batch_size: int, n_epochs: int)
 
 
 def make_module(widths: Sequence[int]) -> nn.Sequential:
-    """Build the same network: rectified but for the code and the output."""
+    """Build the same network, rectified except for the code and the output."""
     layers: list[nn.Module] = []
     for number, (inputs, outputs) in enumerate(pairwise(widths), start=1):
         layers.append(nn.Linear(inputs, outputs))
@@ -149,7 +149,7 @@ def mlp_regressor(
 def fit_products(
     rows: Rows, widths: Sequence[int], batch_size: int, n_epochs: int
 ) -> None:
-    """Compute the products of a number of steps: one forward, two backward."""
+    """Compute the matrix products of some steps: one forward, two backward."""
     batches = [torch.rand(batch_size, width) for width in widths]
     weights = [torch.rand(pair) for pair in pairwise(widths)]
     forward = [torch.empty_like(batch) for batch in batches]
@@ -179,7 +179,7 @@ def seconds(function: Callable[[], Any]) -> float:
 
 
 def in_turns(functions: dict[str, Callable[[], Any]], repeats: int) -> dict[str, Any]:
-    """Run functions in turns, after a warm-up; return an array of seconds for each."""
+    """Run functions in turn, after a warm-up, and return the seconds of each."""
     times: dict[str, Any] = {name: [] for name in functions}
     for number in range(repeats + 1):
         for name, function in functions.items():
@@ -204,7 +204,7 @@ def compare_fits(task: Task, repeats: int) -> None:
 
 
 def compare_transforms(task: Task, repeats: int) -> None:
-    """Print the time of transform against its products, and against PCA."""
+    """Print the time of `transform` against its matrix products and PCA."""
     rows, widths = task.make_rows(), task.widths
     fitted = skautoenc(rows[:2560], widths, task.batch_size, 1)
     middle = len(widths) // 2
@@ -236,7 +236,7 @@ def compare_transforms(task: Task, repeats: int) -> None:
 
 
 def read_texts(n_texts: int, n_lines: int = 40) -> list[str]:
-    """Cut the modules of the standard library into texts, and draw some of these."""
+    """Cut the modules of the standard library into texts, and sample them."""
     texts = []
     for path in sorted(Path(sysconfig.get_path("stdlib")).glob("*.py")):
         lines = path.read_text("utf-8", "ignore").splitlines()

@@ -1,17 +1,15 @@
 """Memory that a fit needs for data far larger than memory.
 
-A sparse file stands for 20 GB of float32: 5,000,000 rows of 1,000 columns, of which a
-few thousand hold numbers and the others take no room on the disk. One epoch is trained
-from `Blocks`, which are mapped one at a time::
+A sparse file stands for 20 GB of float32: 5,000,000 rows of 1,000 columns. A few
+thousand of the rows hold numbers, and the others take no space on the disk. The fit
+trains for one epoch on `Blocks`, which map one block at a time::
 
     python -m benchmarks.stream
 
-The benchmark prints the maximum sizes of anonymous memory (RssAnon) and of mapped files
-(RssFile), minus those before the fit and minus the buffer. The process needs the
-former; the latter are pages of the file in the system's cache, which can be freed at
-any time.
-
-Reads /proc, so it needs Linux.
+The benchmark prints the maximum of anonymous memory (RssAnon) and of mapped files
+(RssFile), minus their values before the fit and minus the buffer. The process needs the
+anonymous memory. Pages of mapped files are in the system's cache, which can be freed at
+any time. The benchmark reads /proc, so it needs Linux.
 """
 
 import argparse

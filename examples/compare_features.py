@@ -1,21 +1,21 @@
 """Compare autoencoder features with raw pixels and PCA under one linear classifier.
 
-One grid search swaps the feature step of one pipeline between raw pixels, PCA, an
-autoencoder of whole images and a convolutional one, with the same candidates for the
-classifier. The best candidate of each of the four is then fitted to all training images
-and scored once on the test images. Run it on the digits of scikit-learn::
+The program searches one grid. The feature step of a pipeline is raw pixels, PCA, an
+autoencoder of whole images, or an autoencoder of image patches. The classifier has the
+same candidates each time. The best candidate of each of the four is fitted to all
+training images, and scored once on the test images. To run it on the digits of
+scikit-learn::
 
     python examples/compare_features.py
 
-or on MNIST or Fashion-MNIST, from a folder with the IDX files or from OpenML::
+To run it on MNIST or Fashion-MNIST, from OpenML or from a folder with the IDX files::
 
     python examples/compare_features.py --dataset mnist --train-size 2000
     python examples/compare_features.py --dataset fashion-mnist --data-dir ~/data
 
-The output folder receives the table as ``results.csv`` and five figures. Fitted
-features are kept in the temporary folder during the search; on all 60,000 images of
-MNIST they take a dozen gigabytes. The search has a progress bar where rich is
-installed.
+The output folder receives the table as ``results.csv``, and five figures. During the
+search, a temporary folder holds the features of each fold. For all 60,000 images of
+MNIST, they take a dozen gigabytes. If rich is installed, the search has a progress bar.
 """
 
 import argparse
@@ -75,13 +75,11 @@ N_OFFICIAL_TRAIN = 60_000
 CLASSIFIER_C = [0.001, 0.01, 0.1, 1, 10, 100]
 # Shares of the variance, which suit images of any size.
 PCA_COMPONENTS = [0.8, 0.9, 0.95, 0.99]
-# A narrow code, a wider one and the default; more would mostly take time.
+# A narrow code, a wider one and the default.
 AUTOENCODER_COMPONENTS: list[int | str] = [32, 256, "auto"]
 
-# Raw pixels and PCA.
-N_BASELINES = 2
 CONFIDENCE = 0.95
-# More points would hide one another.
+# More points would hide each other.
 MAX_LATENT_POINTS = 2_000
 CV_COLOR = "#717581"
 TEST_COLOR = "#3f90da"
@@ -104,8 +102,8 @@ class Result:
     is_correct : ndarray of shape (n_test,)
         Whether the class of each test image was predicted.
     fit_seconds, transform_seconds : float
-        Time to scale all training images and fit the features to them, and to
-        turn all test images into features.
+        Time of scaling all training images and fitting the features to them, and time
+        of computing the features of all test images.
     pipeline : Pipeline
         The pipeline, fitted to all training images.
     """
@@ -146,8 +144,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     status : int
-        0 after a comparison, 1 where the images cannot be read or the output
-        folder cannot be made. Wrong arguments end the process with status 2.
+        0 after a comparison, 1 if the images cannot be read or the output folder
+        cannot be created. Wrong arguments end the process with status 2.
     """
     arguments = parse_arguments(argv)
     try:
@@ -157,8 +155,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"compare_features: {error}", file=sys.stderr)
         return 1
 
-    # The search itself is parallel. In the many short steps of a linear
-    # classifier, more threads for each product of matrices mostly wait.
+    # The search itself is parallel. The matrix products of a linear classifier are too
+    # short to gain from more threads.
     with threadpool_limits(limits=1, user_api="blas"):
         results = compare(images, arguments)
     table = tabulate(results)
@@ -181,20 +179,20 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--dataset",
         choices=["digits", *OPENML_NAMES],
         default="digits",
-        help="images to compare on",
+        help="the images",
     )
     parser.add_argument(
         "--data-dir",
         type=Path,
         metavar="DIR",
-        help="folder with the IDX files, or with a sub-folder named as the data set; "
-        "without it the images come from OpenML",
+        help="folder with the IDX files, or with a subfolder named like the data set; "
+        "without it, the images are downloaded from OpenML",
     )
     parser.add_argument(
         "--train-size",
         type=integer_from(1),
         metavar="N",
-        help="use N training images, in the proportions of the classes, and not all",
+        help="use only N training images, with the same proportions of classes",
     )
     parser.add_argument(
         "--output",
@@ -208,21 +206,21 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         type=integer_from(2),
         default=5,
         metavar="N",
-        help="folds of the cross-validation",
+        help="number of folds of the cross-validation",
     )
     parser.add_argument(
         "--n-jobs",
         type=int,
         default=2,
         metavar="N",
-        help="fits to run at a time, -1 for one on each core",
+        help="number of fits at the same time, -1 for one on each core",
     )
     parser.add_argument(
         "--random-state",
         type=integer_from(0),
         default=0,
         metavar="SEED",
-        help="seed of the splits, the subset and the autoencoder",
+        help="seed of the splits, the subset and the estimators",
     )
     arguments = parser.parse_args(argv)
     if arguments.dataset == "digits" and arguments.data_dir is not None:
@@ -250,7 +248,7 @@ def make_output_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OSError(
-            f"The output folder {folder} cannot be made ({error.strerror}). Choose "
+            f"The output folder {folder} cannot be created ({error.strerror}). Choose "
             "another one with --output."
         ) from error
 
@@ -337,7 +335,7 @@ def check_class_sizes(target: NDArray[Any], n_folds: int) -> None:
     smallest = counts.min()
     if smallest < n_folds:
         raise ValueError(
-            f"{n_folds} folds need {n_folds} training images of each class, the "
+            f"{n_folds} folds need {n_folds} training images of each class, but the "
             f"smallest has {smallest}. Raise --train-size or lower --folds."
         )
 
@@ -345,8 +343,8 @@ def check_class_sizes(target: NDArray[Any], n_folds: int) -> None:
 def compare(images: Bunch, arguments: argparse.Namespace) -> list[Result]:
     """Search all candidates, then score the best one with each kind of features."""
     grids = make_grids(images.image_shape, arguments.random_state)
-    # C varies slowest in the search. The folder keeps the features of every fold,
-    # which are therefore fitted for the first C only.
+    # C varies slowest in the search. The folder keeps the features of each fold, so
+    # these are fitted once, for the first C.
     with TemporaryDirectory() as folder:
         search = GridSearchCV(
             make_pipeline(memory=folder),
@@ -367,7 +365,7 @@ def compare(images: Bunch, arguments: argparse.Namespace) -> list[Result]:
 
 def make_pipeline(memory: str | None = None) -> Pipeline:
     """Return the pipeline of all candidates."""
-    # The limit is far above the number that any candidate needs to converge.
+    # Far more iterations than any candidate needs to converge.
     classifier = LogisticRegression(max_iter=10_000)
     return Pipeline(
         [
@@ -396,7 +394,7 @@ def make_grids(
             "features__n_components": AUTOENCODER_COMPONENTS,
             **classifier_grid,
         },
-        "convolutional": {
+        "patch autoencoder": {
             "features": [
                 PatchAutoencoderTransformer(
                     image_shape=image_shape, random_state=random_state
@@ -425,7 +423,7 @@ def select_best(
 ) -> dict[str, tuple[dict[str, Any], float, float]]:
     """Return parameters, mean and deviation of the best candidate of each grid."""
     candidates = search.cv_results_
-    # The search lists the candidates of one grid after those of the other.
+    # The search lists the candidates grid by grid.
     owners = np.repeat(
         list(grids), [len(ParameterGrid(grid)) for grid in grids.values()]
     )
@@ -450,8 +448,8 @@ def score_on_test(
 ) -> Result:
     """Fit one candidate to all training images and score it on the test images."""
     pipeline = clone(make_pipeline().set_params(**parameters))
-    # The slice shares its steps with the pipeline. Fitting the two parts one after
-    # the other fits the pipeline, and lets the features alone be timed.
+    # The slice shares its steps with the pipeline. The two parts are fitted one after
+    # the other, so that the time of the features can be measured.
     extractor = pipeline[:-1]
     with stage(f"Fitting the best candidate with {features} to all training images"):
         started = time.perf_counter()
@@ -543,9 +541,9 @@ def format_table(table: pd.DataFrame) -> str:
 
 
 def summarize(results: list[Result]) -> str:
-    """Compare the autoencoder features with the others in one sentence."""
+    """Compare each kind of features with those before it, in one sentence."""
     sentences = []
-    for number in range(N_BASELINES, len(results)):
+    for number in range(1, len(results)):
         differences: dict[str, list[str]] = {}
         for other in results[:number]:
             relation, numbers = measure_difference(results[number], other)
@@ -594,7 +592,7 @@ def measure_difference(result: Result, other: Result) -> tuple[str, str]:
 
 def write_figures(results: list[Result], images: Bunch, folder: Path) -> None:
     """Write the five figures as PNG files."""
-    dense, convolutional = (result.pipeline for result in results[N_BASELINES:])
+    dense, patches = (result.pipeline for result in results[-2:])
     autoencoder = dense["features"]
     scaled_test = dense["scale"].transform(images.data_test)
     _, examples = np.unique(images.target_test, return_index=True)
@@ -614,7 +612,7 @@ def write_figures(results: list[Result], images: Bunch, folder: Path) -> None:
             max_samples=MAX_LATENT_POINTS,
         ).figure_,
         "filters": FilterDisplay.from_estimator(
-            convolutional["features"], scaled_test
+            patches["features"], scaled_test
         ).figure_,
     }
     for name, figure in figures.items():
@@ -648,13 +646,23 @@ def draw_accuracies(results: list[Result]) -> Figure:
         color=TEST_COLOR,
         label=f"Test images ({CONFIDENCE:.0%} interval)",
     )
-    ax.set_yticks(rows, [result.features for result in results])
+    ax.set_yticks(rows, [label_of(result, results[0]) for result in results])
     ax.set_ylim(len(results) - 0.5, -0.5)
-    ax.set(title="Accuracy of the same linear classifier", xlabel="Accuracy")
+    figure.suptitle(
+        "Accuracy of the same linear classifier, and difference to raw pixels"
+    )
+    ax.set_xlabel("Accuracy")
     ax.grid(axis="x", alpha=0.3)
     ax.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return figure
+
+
+def label_of(result: Result, baseline: Result) -> str:
+    """Return the name of the features, and how they differ from the baseline."""
+    if result is baseline:
+        return result.features
+    return f"{result.features}\n{measure_difference(result, baseline)[1]}"
 
 
 def draw_points(

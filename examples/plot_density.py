@@ -1,9 +1,10 @@
-"""Density, samples and outliers of handwritten digits by a variational autoencoder.
+"""Densities of handwritten digits, new digits, and unlikely ones.
 
-The script fits a `VariationalAutoencoder` to 1,347 digits of 8 x 8 pixels. It compares
-the log-likelihood of the others with that of `PCA` and `GaussianMixture`, classifies
-with few labels, and draws new digits, the plane of a code of two units, and the digits
-that the model finds least likely::
+The program fits a `VariationalAutoencoder` to 1,347 digits of 8 x 8 pixels. It compares
+the log-likelihood of new digits with that of `PCA` and `GaussianMixture`, and tests a
+classifier that learns from the codes of 100 labelled digits. It draws samples, the
+decoded plane of a code of two numbers, and the new digits that the model finds least
+likely::
 
     python -m pip install ".[examples]"
     python examples/plot_density.py --output density.png
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import matplotlib
 
-# Without a screen too: the figure is only written to a file.
+# Works without a screen: the figure is only written to a file.
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
@@ -35,9 +36,9 @@ N_LABELS = 100
 
 
 def tile(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Put `N_SIDE` squared images of 8 x 8 pixels into one."""
+    """Arrange images of 8 x 8 pixels in a square of `N_SIDE` rows."""
     images = np.asarray(rows).reshape(N_SIDE, N_SIDE, 8, 8)
-    # Some room between the images.
+    # A margin around each image.
     images = np.pad(images, [(0, 0), (0, 0), (1, 1), (1, 1)])
     side = N_SIDE * images.shape[-1]
     tiled: NDArray[np.float32] = images.swapaxes(1, 2).reshape(side, side)
@@ -45,7 +46,7 @@ def tile(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def draw(ax: Axes, rows: NDArray[np.float32], title: str) -> None:
-    """Draw rows as a square of images."""
+    """Draw rows as images, arranged in a square."""
     ax.imshow(tile(rows), cmap="gray_r", vmin=0, vmax=16)
     ax.set(title=title, xticks=[], yticks=[])
 
@@ -62,7 +63,7 @@ def fitted(
 
 
 def latent_plane(model: VariationalAutoencoder) -> NDArray[np.float32]:
-    """Decode a grid over the plane of two units, by quantiles of the prior."""
+    """Decode a grid of codes of two numbers, spaced by the quantiles of the prior."""
     quantiles = norm.ppf(np.linspace(0.05, 0.95, N_SIDE))
     grid = np.stack(np.meshgrid(quantiles, -quantiles), axis=-1).reshape(-1, 2)
     rows: NDArray[np.float32] = model.inverse_transform(grid)
@@ -70,7 +71,7 @@ def latent_plane(model: VariationalAutoencoder) -> NDArray[np.float32]:
 
 
 def main() -> None:
-    """Fit, print what was found, and draw."""
+    """Fit the models, print the comparison, and draw the figure."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--output", type=Path, default=Path("density.png"))
     parser.add_argument("--max-iter", type=int)
@@ -89,11 +90,11 @@ def main() -> None:
     print(f"Accuracy with {N_LABELS} labels: {accuracy:.1%}")
     figure, axes = plt.subplots(1, 3, figsize=(12, 4.4), layout="constrained")
     new = model.sample(N_SIDE**2, random_state=0, add_noise=False)
-    draw(axes[0], new, "New digits")
+    draw(axes[0], new, "Samples")
     plane = latent_plane(fitted(2, X_train, arguments.max_iter))
-    draw(axes[1], plane, "Plane of a code of two units")
+    draw(axes[1], plane, "Decoded plane of a code of two numbers")
     least = np.argsort(model.score_samples(X_test))[: N_SIDE**2]
-    draw(axes[2], X_test[least], "Least likely of the other digits")
+    draw(axes[2], X_test[least], "Least likely of the new digits")
     figure.savefig(arguments.output, dpi=80)
     print(f"Wrote {arguments.output}")
 

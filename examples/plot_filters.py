@@ -1,8 +1,9 @@
 """Draw what each kind of code learns: the filters of one-layer autoencoders.
 
-Each panel shows the 36 units that contribute most to the reconstructions of one kind of
-code, on 10,000 images of MNIST or, without a folder of its IDX files, on the digits of
-scikit-learn::
+A filter is what one unit of the code adds to a reconstruction. There is a panel for
+each kind of code. It shows the filters of the 36 units that contribute most to the
+reconstructions. The images are 10,000 of MNIST, or the digits of scikit-learn without
+a folder of IDX files::
 
     python examples/plot_filters.py --data-dir ~/data/mnist --output filters.png
 """
@@ -55,7 +56,7 @@ def load(data_dir: Path | None) -> NDArray[np.float32]:
 
 
 def draw(X: NDArray[np.float32]) -> Figure:
-    """Fit an autoencoder of each kind and draw its filters, those of PCA first."""
+    """Draw the components of PCA, then the filters of an autoencoder of each kind."""
     figure, axes = plt.subplots(3, 4, figsize=(14, 11.5), layout="constrained")
     panels = iter(axes.ravel())
     components = PCA(N_FILTERS, random_state=0).fit(X).components_

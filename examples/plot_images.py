@@ -1,10 +1,10 @@
 """Draw what autoencoders of images learn: filters of patches, and reconstructions.
 
-The panels show the 36 filters that contribute most to the features of
-`PatchAutoencoderTransformer`, what is left of images in these features, and images
-before and after a code of 16 numbers by PCA, by a dense and by a convolutional
-autoencoder. All are fitted to 10,000 images of an IDX folder or, without one, to the
-digits of scikit-learn, and shown images that they have not seen::
+The left panel shows the 36 filters that contribute most to the features of
+`PatchAutoencoderTransformer`. The right panels show new images and their
+reconstructions: from a code of 16 numbers by PCA, by a dense and by a convolutional
+autoencoder, and from the features of patches. All are fitted to 10,000 images of a
+folder of IDX files, or to the digits of scikit-learn without one::
 
     python examples/plot_images.py --data-dir ~/data/fashion-mnist --output images.png
 """
@@ -41,7 +41,7 @@ Rows = NDArray[np.float32]
 
 
 def load(data_dir: Path | None) -> tuple[Rows, Rows]:
-    """Return images to learn from and images to show, in [0, 1], as rows."""
+    """Return training images and images to show, in [0, 1], as rows."""
     if data_dir is None:
         rows = np.asarray(load_digits().data / 16, dtype=np.float32)
         return rows[N_SHOWN:], rows[:N_SHOWN]
@@ -51,7 +51,7 @@ def load(data_dir: Path | None) -> tuple[Rows, Rows]:
 
 
 def draw(X: Rows, shown: Rows) -> Figure:
-    """Fit each kind to `X` and draw what it learns."""
+    """Fit each kind of autoencoder to `X`, and draw what it learns."""
     figure = plt.figure(figsize=(13, 8), layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=(4, 5), squeeze=False)[0]
     patches = PatchAutoencoderTransformer(random_state=0).fit(X)

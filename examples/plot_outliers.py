@@ -1,9 +1,9 @@
 """Find planted errors in a real table, and say which cells are wrong.
 
-The table is of 4,454 loans, with numbers, categories and 455 missing values
-(`credit_data` of R's modeldata package). The script makes errors in 40 of its rows,
-fits an `AutoencoderOutlierDetector` to all rows, errors included, prints how many it
-finds, and draws the strangest rows::
+The table has 4,454 loans, with numbers, categories and 455 missing values
+(`credit_data` of R's modeldata package). The program plants errors in 40 of its rows.
+It fits an `AutoencoderOutlierDetector` to all rows, including the wrong ones, prints
+how many of the errors it finds, and draws the most unusual rows::
 
     python -m pip install ".[examples]"
     python examples/plot_outliers.py --output outliers.png
@@ -36,12 +36,12 @@ def load() -> pd.DataFrame:
 
 
 def plant_errors(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return a frame with typing errors, and the cells with errors."""
+    """Return a frame with typing errors, and which cells are wrong."""
     rng = np.random.default_rng(0)
     broken = frame.copy()
     is_wrong = pd.DataFrame(False, index=frame.index, columns=frame.columns)
     for number, row in enumerate(rng.choice(frame.index, N_ERRORS, replace=False)):
-        # One digit too many, or the age of somebody else.
+        # A zero too many, or an age of 99.
         name = ["Price", "Expenses", "Amount", "Age"][number % 4]
         value = frame.loc[row, name]
         broken.loc[row, name] = 99 if name == "Age" else 10 * value
@@ -50,19 +50,22 @@ def plant_errors(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def main() -> None:
-    """Fit, print the results, and draw the strangest rows."""
+    """Fit the detector, print what it finds, and draw the most unusual rows."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--output", type=Path, default=Path("outliers.png"))
     arguments = parser.parse_args()
     frame, is_wrong = plant_errors(load())
     detector = AutoencoderOutlierDetector(random_state=0).fit(frame)
     has_error = is_wrong.any(axis=1)
-    strangest = np.argsort(detector.score_samples(frame))[:N_ERRORS]
-    n_found = int(has_error.iloc[strangest].sum())
-    print(f"Among the {N_ERRORS} strangest rows: {n_found} of {N_ERRORS} errors")
+    lowest = np.argsort(detector.score_samples(frame))[:N_ERRORS]
+    n_found = int(has_error.iloc[lowest].sum())
+    print(f"{n_found} of the {N_ERRORS} most unusual rows are wrong ones")
     surprise = detector.explain(frame[has_error]).surprise
     is_named = surprise.idxmax(axis=1) == is_wrong[has_error].idxmax(axis=1)
-    print(f"The most surprising cell is the wrong one in {is_named.mean():.0%}")
+    share = is_named.mean()
+    print(
+        f"In {share:.0%} of the wrong rows, the most surprising cell is the wrong one"
+    )
     OutlierDisplay.from_estimator(detector, frame, n_rows=12)
     plt.savefig(arguments.output, dpi=80)
     print(f"Wrote {arguments.output}")

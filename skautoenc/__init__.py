@@ -1,4 +1,4 @@
-"""Autoencoder features for scikit-learn, backed by PyTorch."""
+"""Autoencoders for scikit-learn, for arrays, images and tables, built on PyTorch."""
 
 from ._data.blocks import Blocks
 from ._estimators.conv_variational import ConvVariationalAutoencoder
@@ -10,6 +10,7 @@ from ._estimators.patches import PatchAutoencoderTransformer
 from ._estimators.semi_supervised import SemiSupervisedAutoencoder
 from ._estimators.tabular import TabularAutoencoderTransformer
 from ._estimators.variational import VariationalAutoencoder
+from ._parallel.across import train_across
 from ._parallel.together import train_together
 from ._persistence.leftovers import clear_checkpoints
 from ._persistence.saving import load, trusted_types
@@ -32,5 +33,6 @@ __all__ = [
     "VariationalAutoencoder",
     "clear_checkpoints",
     "load",
+    "train_across",
     "train_together",
 ]

@@ -3,6 +3,13 @@
 import os
 from importlib.metadata import version
 
+# Processes of xdist share the processors: threads of one would wait for the others'.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    n_processes = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    n_threads = max(1, len(os.sched_getaffinity(0)) // n_processes)
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, str(n_threads))
+
 # scikit-learn skips its array API checks without it, and fails with an older scipy.
 if tuple(map(int, version("scipy").split(".")[:2])) >= (1, 14):
     os.environ.setdefault("SCIPY_ARRAY_API", "1")
@@ -10,6 +17,8 @@ if tuple(map(int, version("scipy").split(".")[:2])) >= (1, 14):
 import pytest
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
+
+from skautoenc import TabularAutoencoderTransformer
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +36,22 @@ def train_rows(digits):
 @pytest.fixture(scope="session")
 def test_rows(digits):
     return digits[1]
+
+
+@pytest.fixture
+def quick_defaults(request, monkeypatch):
+    """Let autoencoders of tables, and those that imputers make, train for two epochs.
+
+    If the parameter ``estimator`` of a test leaves the number to them.
+    """
+    estimator = request.node.callspec.params["estimator"]
+    autoencoder = getattr(estimator, "autoencoder", estimator)
+    if autoencoder is None or isinstance(autoencoder, TabularAutoencoderTransformer):
+
+        def few(self, n_batches):
+            return 2
+
+        monkeypatch.setattr(TabularAutoencoderTransformer, "_default_max_iter", few)
 
 
 # Tests that only run when their mark is asked for, and why.

@@ -66,7 +66,11 @@ ESTIMATORS = [
         2, features="code", scaling="quantile", corruption="swap", loss="huber"
     ),
     TabularAutoencoderTransformer(
-        2, hidden_layer_sizes=(8,), number_output="distribution", max_iter=2
+        2,
+        features="spread",
+        hidden_layer_sizes=(8,),
+        number_output="distribution",
+        max_iter=2,
     ),
     AutoencoderImputer(),
     # A whole fit in each of some hundred checks would take minutes.
@@ -108,6 +112,9 @@ ESTIMATORS = [
     ),
 ]
 
+# One of each class.
+FIRST = list({type(each): each for each in reversed(ESTIMATORS)}.values())
+
 CHECKS_OF_TRANSFORMERS = {
     "check_get_feature_names_out_error",
     "check_global_output_transform_pandas",
@@ -134,19 +141,6 @@ MORE_CHECKS = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def quick_defaults(request, monkeypatch):
-    """Let the autoencoder that an imputer makes by default train for two epochs."""
-    estimator = getattr(request.node, "callspec", None)
-    estimator = None if estimator is None else estimator.params.get("estimator")
-    if getattr(estimator, "autoencoder", estimator) is None:
-
-        def few(self, n_batches):
-            return 2
-
-        monkeypatch.setattr(TabularAutoencoderTransformer, "_default_max_iter", few)
-
-
 def with_few_epochs(estimator):
     """Return a copy that trains for two epochs, if it has the parameter."""
     estimator = clone(estimator)
@@ -169,8 +163,16 @@ def test_names_of_public_classes_are_those_of_imports():
         assert f"skautoenc.{kind.__name__}" in skautoenc.TRUSTED_TYPES
 
 
-@parametrize_with_checks(ESTIMATORS)
+@pytest.mark.usefixtures("quick_defaults")
+@parametrize_with_checks(FIRST)
 def test_check_estimator(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow  # Some nine hundred checks, of classes that are checked above.
+@pytest.mark.usefixtures("quick_defaults")
+@parametrize_with_checks([each for each in ESTIMATORS if each not in FIRST])
+def test_check_estimator_with_other_parameters(estimator, check):
     check(estimator)
 
 
@@ -182,6 +184,7 @@ def test_check_estimator(estimator, check):
     "estimator", [with_few_epochs(each) for each in ESTIMATORS], ids=repr
 )
 @pytest.mark.parametrize("name", MORE_CHECKS)
+@pytest.mark.usefixtures("quick_defaults")
 def test_more_checks(estimator, name):
     if not hasattr(estimator, "transform") and name in CHECKS_OF_TRANSFORMERS:
         pytest.skip("no transformer")

@@ -53,6 +53,12 @@ def builder_of(estimator):
     return {"network": TwoLayers} if "network=" in repr(estimator) else {}
 
 
+def of_every_estimator(test):
+    """Run a test for each estimator of the contract, in a few epochs where it can."""
+    test = pytest.mark.usefixtures("quick_defaults")(test)
+    return pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)(test)
+
+
 def quick(**params):
     return AutoencoderTransformer(3, max_iter=3, random_state=0, **params)
 
@@ -90,7 +96,7 @@ def assert_reads_alike(ours, theirs, X):
 # The contract
 
 
-@pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
+@of_every_estimator
 def test_a_loaded_estimator_is_the_same(estimator, X, path):
     fitted = clone(estimator).set_params(random_state=0).fit(X)
     loaded = pass_through(fitted, path, **builder_of(estimator))
@@ -115,7 +121,7 @@ def test_a_loaded_estimator_is_the_same(estimator, X, path):
     np.testing.assert_array_equal(*predictions)
 
 
-@pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
+@of_every_estimator
 def test_an_estimator_that_is_not_fitted_is_the_same(estimator, X, path):
     estimator = clone(estimator)
     if hasattr(estimator, "transform"):
@@ -133,7 +139,7 @@ def test_an_estimator_that_is_not_fitted_is_the_same(estimator, X, path):
         pd.testing.assert_frame_equal(found, expected)
 
 
-@pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
+@of_every_estimator
 def test_it_is_loaded_by_its_class_and_by_no_other(estimator, path):
     estimator.save(path)
     options = builder_of(estimator)
@@ -144,7 +150,7 @@ def test_it_is_loaded_by_its_class_and_by_no_other(estimator, path):
             other.load(path, **options)
 
 
-@pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
+@of_every_estimator
 def test_pickles_are_small_and_of_no_device(estimator, X, path):
     fitted = clone(estimator).set_params(random_state=0).fit(X)
     fitted.save(path)
@@ -159,7 +165,7 @@ def test_pickles_are_small_and_of_no_device(estimator, X, path):
         assert not any(word in text for text in texts)
 
 
-@pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
+@of_every_estimator
 def test_joblib_maps_it_into_memory(estimator, X, path):
     fitted = clone(estimator).set_params(random_state=0).fit(X)
     fitted.save(path)

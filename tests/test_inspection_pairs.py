@@ -127,3 +127,13 @@ def test_pairs_display_explains_what_it_needs(frame, fitted):
         PairsDisplay.from_estimator(TabularAutoencoderTransformer(), frame)
     with pytest.raises(ValueError, match="n_samples"):
         PairsDisplay.from_estimator(fitted, frame, n_samples=0)
+
+
+def test_names_of_categories_beside_each_other_are_slanted():
+    rows = pd.DataFrame({name: ["Gentoo", "Chinstrap"] * 5 for name in "abcd"})
+    display = PairsDisplay(rows, rows).plot()
+    across, upwards = display.axes_[3, 0].xaxis, display.axes_[1, 0].yaxis
+    for axis, slant in ((across, 30), (upwards, 0)):
+        labels = axis.get_ticklabels()
+        assert {label.get_text() for label in labels} == {"Gentoo", "Chinstrap"}
+        assert {label.get_rotation() for label in labels} == {slant}

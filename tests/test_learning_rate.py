@@ -518,7 +518,10 @@ QUICK = [
 ]
 # A combination with layers of 2,048 units takes up to a minute.
 DEAR = [each for each in ARRAYS if each.width > 512 or each.data == "digits"]
-SLOW = [each for each in ARRAYS if each not in QUICK + DEAR]
+SLOW = [
+    *(each for each in ARRAYS if each not in QUICK + DEAR),
+    rates.Combination("cancer", "tanh", False, 2, 512, "batch", 128),
+]
 
 
 # With the seed of the benchmark, noise stops this fit at epoch 35 of 50, and those at

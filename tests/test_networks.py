@@ -7,7 +7,7 @@ from sklearn.decomposition import PCA
 
 from skautoenc._networks.codes import SPARSITIES, share_threshold
 from skautoenc._networks.dense import DenseAutoencoder
-from skautoenc._networks.layers import NORMALIZATIONS
+from skautoenc._networks.layers import NORMALIZATIONS, scaled_mask
 from skautoenc._networks.numbers import PiecewiseLinear
 
 
@@ -110,6 +110,30 @@ def test_dropout_acts_in_training_only():
     assert torch.equal(network(x), network(x))
     network.train()
     assert not torch.equal(network(x), network(x))
+
+
+@pytest.mark.parametrize("rate", [1e-3, 0.3, 0.5, 0.95, 0.999999])
+@pytest.mark.parametrize("is_contiguous", [True, False])
+def test_masks_have_the_rate_and_keep_the_mean(rate, is_contiguous):
+    x = torch.ones(401, 999) if is_contiguous else torch.ones(999, 401).t()
+    generator = torch.Generator().manual_seed(0)
+    mask = scaled_mask(x, rate, generator)
+    kept = (mask > 0).double()
+    assert mask.shape == x.shape
+    assert mask.dtype == x.dtype
+    noise = (rate * (1 - rate) / x.numel()) ** 0.5
+    assert kept.mean().item() == pytest.approx(1 - rate, abs=5 * noise + 2e-5)
+    values = mask[mask > 0].unique()
+    assert len(values) <= 1
+    assert mask.isfinite().all()
+    if rate < 0.99:
+        assert values.item() == pytest.approx(1 / (1 - rate), rel=1e-3)
+        # Neighbours come from the same integer, and do not depend on each other.
+        pairs = (kept[:, :-1] - kept.mean()) * (kept[:, 1:] - kept.mean())
+        assert abs(pairs.mean().item()) < 5 * noise
+        assert not torch.equal(mask, scaled_mask(x, rate, generator))
+    again = scaled_mask(x, rate, torch.Generator().manual_seed(0))
+    assert torch.equal(mask, again)
 
 
 @pytest.mark.parametrize(

@@ -344,11 +344,12 @@ def test_tables_are_recognised(tabular):
     kinds = {type(estimator) for estimator in tabular.estimators_}
     assert kinds == {TabularAutoencoderTransformer}
     only_numbers = make_frame()[["size"]].assign(other=1.5)
-    detector = AutoencoderOutlierDetector(random_state=0).fit(only_numbers)
+    detector = AutoencoderOutlierDetector(n_estimators=4, random_state=0)
+    detector.fit(only_numbers)
     assert type(detector.estimators_[0]) is AutoencoderTransformer
     holed = only_numbers.astype({"other": "float"})
     holed.loc[3, "other"] = np.nan
-    detector = AutoencoderOutlierDetector(random_state=0).fit(holed)
+    detector.fit(holed)
     assert type(detector.estimators_[0]) is TabularAutoencoderTransformer
 
 

@@ -6,8 +6,7 @@ from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from test_contract import ESTIMATORS
-from test_files import make_frame, result_of
+from test_files import make_frame, of_every_estimator, result_of
 
 from skautoenc import (
     TRUSTED_TYPES,
@@ -33,7 +32,7 @@ def test_a_fitted_pipeline_predicts_the_same(digits, tmp_path):
     assert repr(loaded) == repr(pipeline)
 
 
-@pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
+@of_every_estimator
 def test_no_type_but_the_estimators_is_to_be_trusted(estimator):
     X = np.random.default_rng(0).normal(size=(40, 16))
     fitted = clone(estimator).set_params(random_state=0).fit(X)

@@ -86,7 +86,7 @@ def share_covered(transformer, rows):
 def test_intervals_of_an_overfitted_network_hold_what_they_say(noisy, monkeypatch):
     train, test = noisy
     transformer = TabularAutoencoderTransformer(
-        number_output="distribution", dropout=0.0, random_state=0
+        number_output="distribution", dropout=0.0, max_iter=150, random_state=0
     )
     covered = share_covered(transformer.fit(train), test)
     assert 0.84 < covered < 0.96
@@ -98,7 +98,7 @@ def test_temperatures_do_not_change_the_numbers_that_are_filled_in(noisy, monkey
     train, test = noisy
     holed = test.assign(b=np.nan, word=None)
     transformer = TabularAutoencoderTransformer(
-        number_output="distribution", hidden_layer_sizes=(32,), max_iter=5
+        number_output="distribution", hidden_layer_sizes=(32,), max_iter=40
     ).set_params(random_state=0)
     filled = transformer.fit(train).impute(holed)
     monkeypatch.setattr(calibration, "_TEMPERATURES", np.ones(1))
@@ -145,7 +145,7 @@ def test_early_stopping_calibrates_by_the_rows_that_are_held_out(noisy):
 @pytest.fixture(scope="module")
 def fitted(noisy):
     return TabularAutoencoderTransformer(
-        number_output="distribution", random_state=0
+        number_output="distribution", max_iter=60, random_state=0
     ).fit(noisy[0])
 
 

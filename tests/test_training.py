@@ -270,6 +270,11 @@ def test_a_missing_device_is_refused_by_name(train_rows, device):
         AutoencoderTransformer(8, device=device).fit(train_rows)
 
 
+def test_the_names_of_gpus_are_given_for_one_that_torch_does_not_know(train_rows):
+    with pytest.raises(ValueError, match="torch calls a GPU 'cuda', 'mps' or 'xpu'"):
+        AutoencoderTransformer(8, device="gpu").fit(train_rows)
+
+
 @pytest.mark.skipif(
     not torch.accelerator.is_available(), reason="there is no accelerator here"
 )

@@ -28,10 +28,11 @@ kinds = {
 
 # %%
 # The components of PCA extend over the whole image, and cancel each other. The filters
-# of sparse codes are strokes and parts of strokes. A digit is a sum of a few of them.
+# of sparse codes are more local: strokes and parts of strokes, most clearly with
+# denoising. A digit is a sum of a few of them. The number above a filter is its unit.
 figure, axes = plt.subplots(2, 3, figsize=(9, 6.4), layout="constrained")
 FilterDisplay(PCA(36).fit(X).components_).plot(axes[0, 0])
-axes[0, 0].set_title("PCA")
+axes[0, 0].set_title("PCA", fontsize=10)
 for ax, (name, parameters) in zip(axes.flat[1:], kinds.items(), strict=True):
     autoencoder = AutoencoderTransformer(256, random_state=0, **parameters).fit(X)
     FilterDisplay.from_estimator(autoencoder, X, n_filters=36, ax=ax)

@@ -39,6 +39,6 @@ for ax, (name, estimator) in zip(axes, estimators.items(), strict=True):
 plt.show()
 
 # %%
-# The autoencoders start as PCA, and then learn what PCA cannot represent. On such small
-# images, the dense and the convolutional network are about equal. On images of 28 x 28
-# pixels, the convolutional network is better: see :doc:`/benchmarks`.
+# The autoencoders start close to PCA, and learn what PCA cannot represent. On such
+# small images, the dense and the convolutional network are about equal. On images of
+# 28 x 28 pixels, the convolutional network is better: see :doc:`/benchmarks`.

@@ -42,8 +42,8 @@ for name, encoder in features.items():
 
 # %%
 # In the code, digits of one class lie together. These are test digits, along the two
-# leading principal axes of the components that tell the classes apart. The crosses are
-# the thirty digits that have a label.
+# leading principal axes of the components that tell the classes apart. Each class has a
+# colour. The crosses are the thirty digits that have a label.
 axes = PCA(2).fit(model.transform(X_train)[:, -model.n_label_components_ :])
 points, crosses = (
     axes.transform(model.transform(rows)[:, -model.n_label_components_ :])

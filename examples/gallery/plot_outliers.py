@@ -30,8 +30,8 @@ for number, row in enumerate(rng.choice(loans.index, 40, replace=False)):
 # rows these are.
 detector = AutoencoderOutlierDetector(random_state=0).fit(loans)
 scores = detector.score_samples(loans)
-strangest = loans.index[np.argsort(scores)[:40]]
-print(len(set(strangest) & set(wrong)), "of the 40 strangest rows are wrong ones")
+lowest = loans.index[np.argsort(scores)[:40]]
+print(len(set(lowest) & set(wrong)), "of the 40 most unusual rows are wrong ones")
 
 # %%
 # For each row, `explain` returns how surprising each cell is, and the expected values.
@@ -39,9 +39,11 @@ rows = list(wrong)
 surprise, expected = detector.explain(loans.loc[rows])
 named = surprise.idxmax(axis=1)
 right = np.mean([named[row] == wrong[row] for row in rows])
-print(f"The most surprising cell is the wrong one in {right:.0%} of them")
+print(f"In {right:.0%} of the wrong rows, the most surprising cell is the wrong one")
 
 # %%
 # The display draws the most unusual rows. The darker a cell, the less it was expected.
+# The expected value of the most surprising cell is in brackets. Not all of these rows
+# are planted errors: some real loans are unusual, too.
 OutlierDisplay.from_estimator(detector, loans, n_rows=10)
 plt.show()

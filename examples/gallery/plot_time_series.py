@@ -29,10 +29,10 @@ again = autoencoder.inverse_transform(code)
 
 # %%
 # Days with a large reconstruction error are unlike the others.
-strangest = np.argsort(autoencoder.score_samples(days))[:4]
+unusual = np.argsort(autoencoder.score_samples(days))[:4]
 hours = np.arange(48) / 2
 figure, axes = plt.subplots(1, 4, figsize=(11, 2.6), sharey=True, layout="constrained")
-for ax, day in zip(axes, strangest, strict=True):
+for ax, day in zip(axes, unusual, strict=True):
     ax.plot(hours, days[day], label="demand")
     ax.plot(hours, again[day], "--", label="reconstruction")
     ax.set_title(f"{dates[day]:%A, %d %B}", fontsize=9)

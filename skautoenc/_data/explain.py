@@ -14,8 +14,9 @@ from .cells import TABLES, describe, each_column, first_fault, misread_row
 from .partitions import read_collection
 
 _STREAMED = (
-    "AutoencoderTransformer, TabularAutoencoderTransformer, VariationalAutoencoder, "
-    "ConvAutoencoderTransformer or ConvVariationalAutoencoder"
+    "AutoencoderTransformer, ConvAutoencoderTransformer, ConvVariationalAutoencoder, "
+    "PatchAutoencoderTransformer, TabularAutoencoderTransformer or "
+    "VariationalAutoencoder"
 )
 _IMAGES = (
     "ConvAutoencoderTransformer, ConvVariationalAutoencoder and "

@@ -33,7 +33,7 @@ class ConvVariationalAutoencoder(ImageInput, DensityAutoencoder):
     Linear maps run parallel to the convolutions. The network starts as probabilistic
     PCA [2]_, in closed form: before the first epoch, log-likelihoods equal those of
     :class:`~sklearn.decomposition.PCA`. Held-out images decide which weights are kept,
-    so that training does not end with a lower log-likelihood.
+    so that their log-likelihood does not end lower than it started.
 
     Everything except the layers is as in :class:`VariationalAutoencoder`. Convolutions
     overfit less: log-likelihoods are higher if there are only some thousand images, or

@@ -37,7 +37,7 @@ class ConvAutoencoderTransformer(ImageInput, MatrixAutoencoder):
     layer compresses it to a code of `n_components` units, and transposed convolutions
     reconstruct it. :meth:`transform` returns the code, and :meth:`inverse_transform`
     returns images. A linear map runs parallel to the convolutions, so the network
-    starts as PCA and learns what PCA cannot represent.
+    starts close to PCA and learns what PCA cannot represent.
 
     :class:`PatchAutoencoderTransformer` gives better features for linear classifiers
     and is much faster.
@@ -61,8 +61,10 @@ class ConvAutoencoderTransformer(ImageInput, MatrixAutoencoder):
 
     linear_skip : bool, default=True
         Whether a linear map, tied between encoder and decoder, runs parallel to the
-        convolutions. It starts from the principal axes of a sample of the images, so
-        the network starts as PCA and learns what PCA cannot represent.
+        convolutions. It starts from the principal axes of a sample of the images. The
+        network then starts as PCA, up to small contributions of the convolutions, and
+        learns what PCA cannot represent. If PCA explains nearly all of the variance,
+        PCA has the lower error, by up to about a thousandth of the variance.
 
     normalization : {"batch", "layer"} or None, default="layer"
         Normalization layer before each activation: "batch" normalizes each channel over

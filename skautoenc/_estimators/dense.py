@@ -147,9 +147,11 @@ class AutoencoderTransformer(MatrixAutoencoder):
 
     linear_skip : bool, default=True
         Whether a linear map, tied between encoder and decoder, runs parallel to the
-        hidden layers. It starts from the principal axes of a sample of the rows, so the
-        network starts as PCA and learns what PCA cannot represent. It has no effect
-        without hidden layers.
+        hidden layers. It starts from the principal axes of a sample of the rows. The
+        network then starts as PCA, up to small contributions of the hidden layers, and
+        learns what PCA cannot represent. If PCA explains nearly all of the variance,
+        PCA has the lower error, by up to about a thousandth of the variance. It has no
+        effect without hidden layers.
 
     normalization : {"batch", "layer"} or None, default=None
         Normalization layer before each hidden activation. It has no effect without
@@ -690,7 +692,9 @@ class AutoencoderTransformer(MatrixAutoencoder):
         # Numbers that follow from the rows stay those of the first fit.
         if before is not None:
             return before.n_components
-        return min(data.shape) if asked is None else count_components(data, asked)
+        if asked is None:
+            return min(data.n_total, data.shape[1])
+        return count_components(data, asked)
 
     def _build_network(
         self,

@@ -205,6 +205,10 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
     array([ 1, -1])
     """
 
+    _alone = (
+        "AutoencoderOutlierDetector: it trains many small autoencoders, each in one "
+        "process. Fit it outside of the context."
+    )
     __module__ = "skautoenc"
 
     estimators_: list[BaseAutoencoder]

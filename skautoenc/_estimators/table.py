@@ -40,9 +40,10 @@ from .._data.table_reading import (
     warn_of_kinds,
 )
 from .._data.validation import check_weights, refuse
+from .._data.world import World
 from .._model.calibration import calibrate
 from .._model.model import Model
-from .._model.plan import CodePlan, Plan
+from .._model.plan import Calibrate, CodePlan, Plan
 from .._model.table import TableSide, learn_table_side
 from .._networks.autoencoder import Autoencoder
 from .._objectives.objectives import Objective
@@ -89,6 +90,7 @@ class TableAutoencoder(BaseAutoencoder):
         before: Model[Any] | None,
         *,
         min_rows: int = 2,
+        world: World | None = None,
     ) -> tuple[TrainingData, Any]:
         X = as_blocks(X)
         if isinstance(X, Blocks):
@@ -256,10 +258,17 @@ class TableAutoencoder(BaseAutoencoder):
             n_iter_no_change=self._patience(budget.max_iter),
             shuffle=self.shuffle,
             device=self.device,
-            calibrate=calibrate if self._predicts_distributions else None,
+            calibrate=self._calibrates(in_parts=in_parts),
             validates=bool(self.early_stopping),
             single_row=in_parts and before is not None,
         )
+
+    def _calibrates(self, *, in_parts: bool) -> Calibrate | None:
+        """Return the corrections of distributions after training, if there are any."""
+        if not self._predicts_distributions:
+            return None
+        # The margins of one part are not those of all.
+        return partial(calibrate, with_margins=not in_parts)
 
     def _patience(self, max_iter: int) -> int:
         """Return the number of epochs without improvement after which to stop."""

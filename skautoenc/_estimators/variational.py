@@ -31,8 +31,8 @@ class VariationalAutoencoder(DensityAutoencoder):
 
     The network starts as probabilistic PCA [2]_, in closed form: before the first
     epoch, log-likelihoods equal those of :class:`~sklearn.decomposition.PCA`. Held-out
-    rows decide which weights are kept, so that training does not end with a lower
-    log-likelihood. With ``covariance_type="diag"`` it starts as
+    rows decide which weights are kept, so that their log-likelihood does not end lower
+    than it started. With ``covariance_type="diag"`` it starts as
     :class:`~sklearn.decomposition.FactorAnalysis`.
 
     :class:`AutoencoderTransformer` gives better features for linear models and

@@ -1,8 +1,9 @@
-"""Distributions of cells made as wide as held-out cells say that they should be."""
+"""Corrections of a table's distributions after training."""
 
 from __future__ import annotations
 
 from itertools import accumulate, pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,10 @@ from torch.nn.functional import cross_entropy
 from .._data.rows import Rows
 from .._networks.tabular import TabularAutoencoder
 from .._objectives.distributions import DistributionObjective
+from .._objectives.objectives import TabularObjective
+from .margins import margin_shifts
+from .model import Model
+from .table import TableSide
 
 Floats = NDArray[np.float64]
 
@@ -24,6 +29,41 @@ _FEW = 30.0
 
 @torch.no_grad()
 def calibrate(
+    model: Model[TableSide],
+    objective: TabularObjective,
+    rows: Rows,
+    held_out: Rows | None,
+    *,
+    with_margins: bool,
+) -> None:
+    """Correct the distributions of a model that was just trained.
+
+    The corrections are stored in the network: temperatures, which are part of all
+    predictions except those of new rows, and shifts, which are part of those of new
+    rows only (see `margin_shifts`).
+
+    Parameters
+    ----------
+    model : Model
+        The model, with a network in evaluation mode, which is changed in place.
+    objective : TabularObjective
+        Its bins.
+    rows : Rows
+        The training rows.
+    held_out : Rows or None
+        See `hold_out_cells`.
+    with_margins : bool
+        Whether the rows have the margins that new rows should have.
+    """
+    network: Any = model.network
+    # Without numbers there is only the cross-entropy of categories.
+    if isinstance(objective, DistributionObjective) and held_out is not None:
+        _choose_temperatures(network, objective, held_out)
+    if with_margins:
+        network.shift_new_rows(margin_shifts(model, rows))
+
+
+def _choose_temperatures(
     network: TabularAutoencoder, objective: DistributionObjective, held_out: Rows
 ) -> None:
     """Draw each distribution towards that of its column, or away from it.
@@ -32,18 +72,7 @@ def calibrate(
     temperature, for each cell the one that held-out cells like best. With nothing
     given, a distribution stays as it is. The weights of the last layer are divided, so
     nothing else has to know.
-
-    Parameters
-    ----------
-    network : TabularAutoencoder
-        The network, in evaluation mode. It is changed in place.
-    objective : DistributionObjective
-        Its bins.
-    held_out : Rows
-        See `hold_out_cells`.
     """
-    if not isinstance(objective, DistributionObjective):
-        return  # Without numbers there is only the cross-entropy of categories.
     costs, counts = _costs(network, objective, held_out)
     means = costs / np.maximum(counts, 1)[:, None]  # (n_cells, n_temperatures)
     weights = np.minimum(counts, _FEW)

@@ -17,8 +17,8 @@ from .._training.optimizers import Solver
 
 # Takes a network, standardised training rows, how many rows these are and a generator.
 Start = Callable[[Any, Rows, float, torch.Generator], None]
-# Takes a network, the objective and held-out rows.
-Calibrate = Callable[[Any, Any, Rows], None]
+# Takes a model, the objective, the training rows and held-out rows, if there are any.
+Calibrate = Callable[[Any, Any, Rows, Rows | None], None]
 # Takes standardised rows, and their labels if they have any.
 MakeTargets = Callable[[Rows, NDArray[np.float64] | None], NDArray[np.float32]]
 
@@ -51,7 +51,7 @@ class CodePlan:
 
     Parameters
     ----------
-    features : {"code", "sparse", "stack", "reconstruction"}
+    features : {"code", "sparse", "stack", "spread", "reconstruction"}
         Output of `transform`.
     whiten : bool, default=False
         Whether the code is whitened.
@@ -112,7 +112,8 @@ class Plan:
         Maps the side of an earlier fit, from which training continues, to a side that
         includes the new data; None keeps the side.
     calibrate : callable or None, default=None
-        Changes the trained network, given the objective and the held-out rows.
+        Changes the network of the trained model, given the objective, the training rows
+        and the held-out rows.
     validates : bool, default=True
         Whether the loss of held-out rows decides when to stop and which weights to
         keep.

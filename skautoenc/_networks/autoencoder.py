@@ -109,6 +109,15 @@ class Autoencoder(nn.Module, ABC):
         """Map rows to the hidden activations, if the network has any, and the code."""
         return self.encode(x)
 
+    def spread(self, x: Tensor) -> Tensor:
+        """Map rows to their cells, spread for a linear model, and `stack`."""
+        raise NotImplementedError
+
+    @property
+    def n_spread(self) -> int:
+        """Number of columns that `spread` gives before those of `stack`."""
+        return 0
+
     @abstractmethod
     def decode(self, code: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """Map codes, (n, n_components), to standardised rows, (n, n_features).

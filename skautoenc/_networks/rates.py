@@ -59,7 +59,8 @@ _FULL_WIDTH_OF_UNITS = 512
 # away from the PCA that they start as. A single layer of them overshoots it instead.
 _FULL_WIDTH_OF_EXPONENTIAL = 96
 # Batch normalisation divides a unit's sum by its standard deviation, and so undoes part
-# of a large step. Beside a linear skip such steps disturb the PCA that it starts as.
+# of a large step of a single layer. In several, what is left adds up from layer to
+# layer. Beside a linear skip, large steps disturb the PCA that it starts as.
 _FULL_WIDTH_OF_BOUNDED_BATCHES = 256
 # Learning rate times number of inputs beyond which the first steps can kill most units
 # of a rectified layer. The value allows a rate of 0.005 for 256 inputs.
@@ -100,9 +101,10 @@ def full_width(
     """
     if not has_skip and activation not in BOUNDED:
         return _FULL_WIDTH_WITHOUT_SKIP
-    if normalization == "batch":
-        return FULL_WIDTH if has_skip else _FULL_WIDTH_OF_BOUNDED_BATCHES
     is_logistic, is_single = activation == "logistic", n_layers == 1
+    if normalization == "batch":
+        bears_large = is_single and not has_skip
+        return _FULL_WIDTH_OF_BOUNDED_BATCHES if bears_large else FULL_WIDTH
     if is_single and not has_skip:
         return _FULL_WIDTH_OF_ONE_LOGISTIC if is_logistic else _FULL_WIDTH_OF_ONE_TANH
     if is_logistic and normalization == "layer":

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from .autoencoder import Autoencoder
 from .layers import ACTIVATIONS, CPU_FLOAT32, Dropout, Linear, draw_weight
 from .numbers import NUMBER_ENCODINGS
+from .spread import Spread
 
 # Scaled numbers that a normal distribution is put around.
 _FAR = 4.0
@@ -57,6 +58,10 @@ class TabularAutoencoder(Autoencoder):
         A scaled number in the middle of each bin.
     temperatures : sequence of float, default=()
         What `temper` has divided logits by, for each cell. Empty if nothing was.
+    shifts : sequence of float, default=()
+        What `logits_of_new_rows` adds to each logit. Empty for nothing.
+    spreads : bool, default=False
+        Whether `spread` is available.
 
     Notes
     -----
@@ -84,6 +89,8 @@ class TabularAutoencoder(Autoencoder):
         n_bins: tuple[int, ...] = (),
         bin_centers: tuple[float, ...] = (),
         temperatures: tuple[float, ...] = (),
+        shifts: tuple[float, ...] = (),
+        spreads: bool = False,
     ) -> None:
         super().__init__()
         self.config = {
@@ -104,6 +111,11 @@ class TabularAutoencoder(Autoencoder):
         if temperatures:
             _check_temperatures(temperatures, n_numbers + len(n_levels))
             self.config["temperatures"] = tuple(temperatures)
+        if shifts:
+            _check_shifts(shifts, sum(n_bins) + sum(n_levels))
+            self.config["shifts"] = tuple(shifts)
+        if spreads:
+            self.config["spreads"] = True
         self.n_numbers = n_numbers
         self.n_outputs = n_numbers + sum(n_levels)
         self.n_bins = sum(n_bins)
@@ -127,6 +139,7 @@ class TabularAutoencoder(Autoencoder):
         self.skip_inward = cells(width=n_components)
         self.skip_outward = Linear(n_components, n_last)
         self.bells = Bells(n_bins, bin_centers) if n_bins else None
+        self.cells_apart = Spread(n_numbers, n_extras, n_codes) if spreads else None
         self.activate = ACTIVATIONS[activation].module()
         self.drop = Dropout(dropout)
         # One more code of each categorical column stands for a missing value.
@@ -148,9 +161,11 @@ class TabularAutoencoder(Autoencoder):
         if self.inward is not None:
             self.inward.initialise(activation, generator)
         self.skip_inward.initialise(ACTIVATIONS["identity"], generator)
+        numbers = rows[:, : self.n_numbers]
         if self.number_encoding is not None:
-            numbers = rows[:, : self.n_numbers]
             self.number_encoding.initialise(generator, numbers, sample_weight)
+        if self.cells_apart is not None:
+            self.cells_apart.bins.initialise(generator, numbers, sample_weight)
         for layer in (*self.encoder, *self.decoder):
             assert isinstance(layer, Linear)
             nn.init.zeros_(layer.bias)
@@ -173,15 +188,28 @@ class TabularAutoencoder(Autoencoder):
 
     def encode(self, x: Tensor) -> Tensor:
         """Map rows, (n, n_inputs), missing values NaN, to codes, (n, n_components)."""
-        code: Tensor = self._hidden(x)[-1]
+        code: Tensor = self._hidden(*self._cells(x))[-1]
         return code
 
     def stack(self, x: Tensor) -> Tensor:
         """Map rows to all hidden activations and the code, (n, sum(widths[1:]))."""
-        return torch.cat(self._hidden(x), dim=1)
+        return torch.cat(self._hidden(*self._cells(x)), dim=1)
 
-    def _hidden(self, x: Tensor) -> list[Tensor]:
-        cells = self._cells(x)
+    def spread(self, x: Tensor) -> Tensor:
+        """Map rows to their cells, spread for a linear model, and `stack`."""
+        assert self.cells_apart is not None
+        dense, indices = self._cells(x)
+        plain = dense[:, : self.cells_apart.n_plain]
+        cells = self.cells_apart(plain, dense[:, : self.n_numbers], indices)
+        # (n, n_spread + sum(widths[1:]))
+        return torch.cat([cells, *self._hidden(dense, indices)], dim=1)
+
+    @property
+    def n_spread(self) -> int:
+        """Number of columns that `spread` gives before those of `stack`."""
+        return 0 if self.cells_apart is None else self.cells_apart.width
+
+    def _hidden(self, *cells: Tensor) -> list[Tensor]:
         linear = self.skip_inward(*cells)  # (n, n_components)
         if self.inward is None:
             return [linear]
@@ -237,6 +265,20 @@ class TabularAutoencoder(Autoencoder):
         weight = self.skip_outward.weight
         return self.logits(weight.new_full((1, self.widths[0]), torch.nan))
 
+    def logits_of_new_rows(self, x: Tensor) -> Tensor:
+        """Map rows to `logits` without temperatures and with shifts, (n, n_logits)."""
+        logits, config = self.logits(x), self.config
+        if "temperatures" in config:
+            counts = [*config.get("n_bins", [0] * self.n_numbers), *config["n_levels"]]
+            divisors = logits.new_tensor(config["temperatures"]).repeat_interleave(
+                logits.new_tensor(counts, dtype=torch.int64)
+            )
+            nothing = self.logits_of_nothing()
+            logits = nothing + (logits - nothing) * divisors
+        if "shifts" in config:
+            logits = logits + logits.new_tensor(config["shifts"])
+        return logits
+
     @torch.no_grad()
     def temper(self, temperatures: Sequence[float]) -> None:
         """Divide differences from `logits_of_nothing` by the temperature of the cell.
@@ -266,6 +308,10 @@ class TabularAutoencoder(Autoencoder):
         if self.bells is not None:
             self.skip_outward.bias[-self.n_numbers :] -= numbers.log()
         self.config["temperatures"] = tuple(map(float, temperatures))
+
+    def shift_new_rows(self, shifts: Sequence[float]) -> None:
+        """Set what `logits_of_new_rows` adds to each logit."""
+        self.config["shifts"] = tuple(shifts)
 
     def decode_all(self, code: Tensor) -> Tensor:
         """Map codes to what `decode` gives and logits of bins.
@@ -338,6 +384,11 @@ def _check_temperatures(temperatures: Sequence[float], n_cells: int) -> None:
         0 < each < math.inf for each in temperatures
     ):
         raise ValueError("each cell has a positive temperature")
+
+
+def _check_shifts(shifts: Sequence[float], n_logits: int) -> None:
+    if len(shifts) != n_logits or not all(map(math.isfinite, shifts)):
+        raise ValueError("each logit has a shift")
 
 
 def _linears(widths: list[int]) -> nn.ModuleList:

@@ -121,7 +121,7 @@ ANY_ESTIMATOR: Schema = {
 }
 ANY_AUTOENCODER: Schema = {
     **ANY_ESTIMATOR,
-    "features_": is_among("code", "sparse", "stack", "reconstruction"),
+    "features_": is_among("code", "sparse", "stack", "spread", "reconstruction"),
     "loss_function_": is_among(*LOSSES),
     "n_components_": is_count,
     "n_iter_": is_a(int),
@@ -236,6 +236,8 @@ def _check_network(estimator: Any) -> None:
     if not isinstance(network, DenseAutoencoder | TabularAutoencoder):
         # Other networks have no activations except the code.
         _require(estimator.features_ != "stack", "features_")
+    if estimator.features_ == "spread":
+        _require(network.config.get("spreads") is True, "features_")
     if isinstance(network, VariationalNetwork):
         _check_likelihood(network, estimator)
         _check_prior(estimator)

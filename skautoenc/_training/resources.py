@@ -76,6 +76,8 @@ def resolve_device(device: str | torch.device, work: float) -> torch.device:
         torch.Generator(chosen)
     except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
         reason = str(error).partition("\n")[0]
+        if str(device) == "gpu":
+            reason = "torch calls a GPU 'cuda', 'mps' or 'xpu'"
         raise ValueError(
             f"device={str(device)!r} cannot be used on this machine ({reason}). "
             "Use device='auto' or 'cpu'."

@@ -1,4 +1,4 @@
-"""The strangest rows of a data set, and the scores of all rows."""
+"""The most unusual rows of a data set, and the scores of all rows."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ _THRESHOLD_COLOR = "#bd1f01"
 
 
 class OutlierDisplay:
-    r"""Scores of rows with the threshold, and the strangest rows cell by cell.
+    r"""Scores of rows with the threshold, and the most unusual rows by cell.
 
-    The upper half is a histogram of the scores. Below, each line is one of the
-    strangest rows: the more surprising a cell is, the darker it is. The expected value
-    of the most surprising cell of each row is in brackets. If there are more than 20
+    The upper half is a histogram of the scores. Below, each line is one of the most
+    unusual rows: the more surprising a cell is, the darker it is. The expected value of
+    the most surprising cell of each row is in brackets. If there are more than 20
     columns, only those with the most surprising cells are shown.
 
     Images are drawn in columns: the image, the expected image, and the surprise of its
@@ -61,7 +61,7 @@ class OutlierDisplay:
         Rows with lower scores are outliers.
 
     values : array-like or frame of shape (n_shown, n_features)
-        The strangest rows.
+        The most unusual rows.
 
     surprise : array-like or frame of shape (n_shown, n_features)
         How surprising each of their cells is, in nats; NaN for a missing value.
@@ -184,7 +184,7 @@ class OutlierDisplay:
         self.artists_: NDArray[Any] | None = None
         self.columns_: NDArray[np.intp] | None = None
         ax.set_axis_off()
-        ax.set_title("Scores and strangest rows")
+        ax.set_title("Scores, and the most unusual rows")
         self._draw_histogram(ax)
         self.table_ax_ = ax.inset_axes(_TABLE)
         if shape is not None:
@@ -281,7 +281,7 @@ class OutlierDisplay:
         image_shape: Sequence[int] | None = None,
         ax: Axes | None = None,
     ) -> Self:
-        """Draw the scores of `X` by a fitted detector, and its strangest rows.
+        """Draw the scores of `X` by a fitted detector, and its most unusual rows.
 
         Parameters
         ----------
@@ -292,7 +292,7 @@ class OutlierDisplay:
             The rows.
 
         n_rows : int, default=8
-            How many of the strangest rows to show. All are shown when `X` has fewer.
+            Number of the most unusual rows to show; all if `X` has fewer.
 
         image_shape : tuple of int, default=None
             (height, width) or (height, width, 3) of a row, to draw rows as images. None
@@ -332,12 +332,12 @@ class OutlierDisplay:
         check_detector(estimator)
         check_scalar(n_rows, "n_rows", Integral, min_val=1)
         scores = estimator.score_samples(X)
-        strangest = np.argsort(scores, kind="stable")[:n_rows]
-        rows = _safe_indexing(X, strangest)
+        lowest = np.argsort(scores, kind="stable")[:n_rows]
+        rows = _safe_indexing(X, lowest)
         surprise, expected = estimator.explain(rows)
         rows = rows.toarray() if hasattr(rows, "toarray") else rows
         index = getattr(X, "index", None)
-        names = strangest if index is None or callable(index) else index[strangest]
+        names = lowest if index is None or callable(index) else index[lowest]
         if image_shape is None:
             known = known_image_shape(estimator.estimators_[0])
             # Images with two or with many channels cannot be drawn.

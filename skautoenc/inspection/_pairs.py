@@ -335,4 +335,6 @@ def _label(axis: Any, column: _Column, *, ticks: bool = True) -> None:
     axis.set_label_text(column.name, fontsize="small")
     if ticks and column.levels is not None and len(column.levels) <= 4:
         names = [level[:_LONGEST] for level in column.levels]
-        axis.set_ticks(range(len(names)), names, fontsize="x-small")
+        # Names beside each other would overlap.
+        slanted = {"rotation": 30, "ha": "right"} if axis.axis_name == "x" else {}
+        axis.set_ticks(range(len(names)), names, fontsize="x-small", **slanted)

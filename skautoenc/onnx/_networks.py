@@ -10,7 +10,7 @@ import numpy as np
 from torch import nn
 
 from .._networks.autoencoder import Autoencoder
-from .._networks.codes import DenseCode, TopKSparsity, _BatchSparsity
+from .._networks.codes import BatchSparsity, DenseCode, TopKSparsity
 from .._networks.conv_variational import ConvVariationalNetwork
 from .._networks.convolutional import ConvolutionalAutoencoder, _PerPosition
 from .._networks.dense import DenseAutoencoder
@@ -303,7 +303,7 @@ def _(layer: nn.GELU, graph: Graph, x: str) -> str:
 
 
 @apply.register
-def _(layer: _BatchSparsity, graph: Graph, x: str) -> str:
+def _(layer: BatchSparsity, graph: Graph, x: str) -> str:
     return _keep(graph, x, layer.threshold)
 
 
