@@ -22,6 +22,7 @@ from skautoenc import (
     AutoencoderOutlierDetector,
     AutoencoderTransformer,
     ConvAutoencoderTransformer,
+    ConvVariationalAutoencoder,
     PatchAutoencoderTransformer,
     SemiSupervisedAutoencoder,
     TabularAutoencoderTransformer,
@@ -48,6 +49,7 @@ detector = AutoencoderOutlierDetector().fit(X)
 assert_type(detector, AutoencoderOutlierDetector)
 assert_type(detector.offset_, float)
 assert_type(VariationalAutoencoder().fit(X).likelihood_, str)
+assert_type(ConvVariationalAutoencoder().fit(X).image_shape_, tuple[int, int, int])
 assert_type(SemiSupervisedAutoencoder().fit(X).n_label_components_, int)
 """
 
