@@ -27,6 +27,7 @@ from skautoenc import (
     AutoencoderOutlierDetector,
     AutoencoderTransformer,
     ConvAutoencoderTransformer,
+    ConvVariationalAutoencoder,
     PatchAutoencoderTransformer,
     SemiSupervisedAutoencoder,
     TabularAutoencoderTransformer,
@@ -175,6 +176,10 @@ ROW_WISE = {
     "own network": (AutoencoderTransformer(network=Small, **DENSE), X),
     "images": (ConvAutoencoderTransformer(**DENSE), X),
     "variational": (VariationalAutoencoder(early_stopping=False, **DENSE), X),
+    "variational images": (
+        ConvVariationalAutoencoder(early_stopping=False, **DENSE),
+        X,
+    ),
 }
 # The linear algebra of these is sensitive to rounding, or noise differs by process.
 OTHERS = {
@@ -215,7 +220,7 @@ def by_name(names):
     ]
 
 
-TOLERANCES = {"variational": np.inf, "share": 1e-5}
+TOLERANCES = {"variational": np.inf, "variational images": np.inf, "share": 1e-5}
 
 
 @pytest.mark.parametrize("name", by_name(ROW_WISE))

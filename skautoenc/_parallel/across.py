@@ -92,11 +92,12 @@ def train_across(
     batch. The order of the rows and random noise differ between processes, so a fit
     depends on how rows are distributed, but not otherwise on chance.
 
-    :class:`AutoencoderTransformer`, :class:`ConvAutoencoderTransformer` and
-    :class:`VariationalAutoencoder` can be trained across processes, except with batch
-    normalization, `n_neighbors` and ``prior="mixture"``, which compare rows that may be
-    in different processes. Other estimators raise an error. Steps of a pipeline before
-    the autoencoder learn from the rows of their own process.
+    :class:`AutoencoderTransformer`, :class:`ConvAutoencoderTransformer`,
+    :class:`VariationalAutoencoder` and :class:`ConvVariationalAutoencoder` can be
+    trained across processes, except with batch normalization, `n_neighbors` and
+    ``prior="mixture"``, which compare rows that may be in different processes. Other
+    estimators raise an error. Steps of a pipeline before the autoencoder learn from the
+    rows of their own process.
 
     If a process fails, or if its rows, columns or parameters do not match those of the
     others, all of them raise an error that names the process. With `checkpoint`, the
