@@ -252,7 +252,16 @@ def test_processes_end_alike(name):
 # Shares
 
 
-@pytest.mark.parametrize("counts", [(0, 240), (240, 0), (3, 237), (100, 40, 100)])
+@pytest.mark.parametrize(
+    "counts",
+    [
+        (3, 237),
+        *(
+            pytest.param(each, marks=pytest.mark.slow)
+            for each in [(0, 240), (240, 0), (100, 40, 100)]
+        ),
+    ],
+)
 @pytest.mark.parametrize("name", by_name([*OTHERS, "two layers", "lifetime", "images"]))
 def test_shares_of_any_size(name, counts):
     """Batches of 80 rows each: some processes have no row in some or all of them."""
