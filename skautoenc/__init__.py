@@ -1,6 +1,7 @@
 """Autoencoders for scikit-learn, for arrays, images and tables, built on PyTorch."""
 
 from ._data.blocks import Blocks
+from ._estimators.conv_variational import ConvVariationalAutoencoder
 from ._estimators.convolutional import ConvAutoencoderTransformer
 from ._estimators.dense import AutoencoderTransformer
 from ._estimators.imputer import AutoencoderImputer
@@ -9,6 +10,7 @@ from ._estimators.patches import PatchAutoencoderTransformer
 from ._estimators.semi_supervised import SemiSupervisedAutoencoder
 from ._estimators.tabular import TabularAutoencoderTransformer
 from ._estimators.variational import VariationalAutoencoder
+from ._parallel.across import train_across
 from ._parallel.together import train_together
 from ._persistence.leftovers import clear_checkpoints
 from ._persistence.saving import load, trusted_types
@@ -24,11 +26,13 @@ __all__ = [
     "AutoencoderTransformer",
     "Blocks",
     "ConvAutoencoderTransformer",
+    "ConvVariationalAutoencoder",
     "PatchAutoencoderTransformer",
     "SemiSupervisedAutoencoder",
     "TabularAutoencoderTransformer",
     "VariationalAutoencoder",
     "clear_checkpoints",
     "load",
+    "train_across",
     "train_together",
 ]

@@ -79,7 +79,7 @@ KINDS = {
         **TRAINING,
         "n_components": CODE["n_components"],
         "hidden_layer_sizes": CODE["hidden_layer_sizes"],
-        "features": st.sampled_from(["code", "stack"]),
+        "features": st.sampled_from(["code", "stack", "spread"]),
         "scaling": st.sampled_from(["standard", "quantile"]),
         "number_encoding": st.sampled_from([None, "piecewise_linear", "periodic"]),
         "min_frequency": st.sampled_from([None, 2, 0.3]),

@@ -94,6 +94,7 @@ def later_rows(frame):
 PARAMETERS = {
     "default": {},
     "code": {"features": "code"},
+    "spread": {"features": "spread", "min_frequency": 0.1},
     "quantiles": {"scaling": "quantile"},
     "distributions": {"number_output": "distribution", "hidden_layer_sizes": (16, 8)},
     "periodic": {"number_encoding": "periodic"},
@@ -159,6 +160,15 @@ def test_names_of_columns_may_be_those_of_nodes():
     np.testing.assert_allclose(found, fitted.transform(frame[["cast_1"]]), atol=1e-4)
     with pytest.raises(ValueError, match="'features'"):
         to_onnx(TabularAutoencoderTransformer(2, **QUICK).fit(frame))
+
+
+@pytest.mark.parametrize("columns", [["number", "whole"], ["word"], ["day"]])
+def test_spread_columns_of_one_kind(columns, frame):
+    fitted = TabularAutoencoderTransformer(2, features="spread", **QUICK)
+    fitted.fit(frame[columns])
+    found = run(to_onnx(fitted, dtype=np.float64), feed(fitted, frame[columns]))
+    expected = fitted.transform(frame[columns])
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_empty_strings_may_be_a_category():

@@ -84,7 +84,7 @@ def ahead(items: Iterator[Any]) -> Iterator[Any]:
             item = None
 
 
-def _delayed(X: Any) -> list[Any]:
+def delayed_parts(X: Any) -> list[Any]:
     """Return the partitions of a Dask collection, each with all columns."""
     if hasattr(X, "rechunk"):
         whole = X.rechunk(dict.fromkeys(range(1, X.ndim), -1))
@@ -93,7 +93,7 @@ def _delayed(X: Any) -> list[Any]:
 
 
 def _dask_parts(X: Any) -> Iterator[Any]:
-    return (part.compute() for part in _delayed(X))
+    return (part.compute() for part in delayed_parts(X))
 
 
 def _of_xarray(X: Any) -> Start | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -15,6 +15,9 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from .streamed import StreamedMatrix
+
+if TYPE_CHECKING:
+    from .world import World
 
 Index = NDArray[np.int64] | slice
 RowMap = Callable[[Tensor], Tensor]
@@ -135,6 +138,12 @@ class TrainingData:
     ----------
     shape : tuple of int
         (n_samples, n_features).
+    n_total : int
+        Number of rows of all processes that train the model; `n_samples` for one.
+    n_processes : int
+        Number of these processes.
+    world : World or None
+        These processes; None for one.
     is_wide_sparse : bool
         Whether the rows are sparse and wide, as counts of words are.
     window : int
@@ -146,14 +155,18 @@ class TrainingData:
     index: NDArray[np.int64] | None = None
     labels: NDArray[np.float64] | None = None
     shape: tuple[int, int] = field(init=False)
+    n_total: int = field(init=False)
     is_wide_sparse: bool = field(init=False)
     window: int = field(init=False)
+    n_processes: ClassVar[int] = 1
+    world: ClassVar[World | None] = None
 
     def __post_init__(self) -> None:
         matrix = self.matrix
         is_wide = sparse.issparse(matrix) and matrix.shape[1] > _WIDE
         shape = _shape(matrix, self.index)
         object.__setattr__(self, "shape", shape)
+        object.__setattr__(self, "n_total", shape[0])
         object.__setattr__(self, "is_wide_sparse", is_wide)
         is_streamed = isinstance(matrix, StreamedMatrix)
         window = _window(matrix.capacity, self.index) if is_streamed else shape[0]
@@ -172,11 +185,11 @@ class TrainingData:
         return all(bool(((rows == 0) | (rows == 1)).all()) for rows in self.in_blocks())
 
     def _select(self, chosen: NDArray[np.int64]) -> TrainingData:
-        return TrainingData(
-            self.matrix,
-            None if self.weights is None else self.weights[chosen],
-            chosen if self.index is None else self.index[chosen],
-            None if self.labels is None else self.labels[chosen],
+        return replace(
+            self,
+            weights=None if self.weights is None else self.weights[chosen],
+            index=chosen if self.index is None else self.index[chosen],
+            labels=None if self.labels is None else self.labels[chosen],
         )
 
     def union(self, other: TrainingData) -> TrainingData:
@@ -187,7 +200,7 @@ class TrainingData:
         weights = None
         if self.weights is not None and other.weights is not None:
             weights = np.concatenate([self.weights, other.weights])[order]
-        return TrainingData(self.matrix, weights, index[order])
+        return replace(self, weights=weights, index=index[order], labels=None)
 
     @property
     def count(self) -> float:
@@ -217,18 +230,60 @@ class TrainingData:
             If fewer than two rows would be left in either part.
         """
         held_out = int(np.ceil(fraction * len(self)))
-        if min(held_out, len(self) - held_out) < 2:
-            raise ValueError(
-                f"early_stopping=True with validation_fraction={fraction} splits "
-                f"{len(self)} rows into {len(self) - held_out} and {held_out}; both "
-                "need two at least. Change validation_fraction, or set "
-                "early_stopping=False."
-            )
+        self._check_split(held_out, fraction)
         order = random_state.permutation(len(self))
         parts = order[held_out:], order[:held_out]
         # In order, as they come from a disk or a stream.
         training, validation = (self._select(np.sort(part)) for part in parts)
         return training, validation
+
+    def _check_split(self, held_out: int, fraction: float) -> None:
+        if min(held_out, self.n_total - held_out) < 2:
+            raise ValueError(
+                f"early_stopping=True with validation_fraction={fraction} splits "
+                f"{self.n_total} rows into {self.n_total - held_out} and {held_out}; "
+                "both need two at least. Change validation_fraction, or set "
+                "early_stopping=False."
+            )
+
+    def rows(
+        self,
+        mean: NDArray[np.float64],
+        scale: float,
+        device: torch.device,
+        *,
+        prepare: RowMap | None = None,
+        targets: NDArray[np.float32] | None = None,
+    ) -> Rows:
+        """Return the rows, standardised and prepared; see `Rows`."""
+        return Rows(
+            self.matrix,
+            mean,
+            scale,
+            device,
+            index=self.index,
+            weights=self.weights,
+            prepare=prepare,
+            targets=targets,
+        )
+
+    def sample(self, n_rows: int) -> tuple[NDArray[Any], NDArray[Any] | None]:
+        """Return up to `n_rows` rows at equal distances, dense, and their weights."""
+        chosen = spread(len(self), n_rows)
+        rows = take(self.matrix, chosen, self.index)
+        return rows, None if self.weights is None else self.weights[chosen]
+
+    def in_any(self, condition: bool) -> bool:
+        """Whether a condition holds for the rows of any process."""
+        return condition
+
+    def mean_of(self, values: NDArray[np.float64]) -> float:
+        """Return the weighted mean of one value per row."""
+        return float(np.average(values, weights=self.weights))
+
+    def description(self, found: dict[str, str]) -> dict[str, str]:
+        """Complete a description of these rows by the rows of other processes."""
+        return found
 
     def merge_equal_rows(self) -> TrainingData:
         """Sort the rows, and replace repeated rows by weights.
@@ -262,30 +317,45 @@ class TrainingData:
         ValueError
             If the variance of the values overflows.
         """
-        # Blocks of wide sparse rows stay sparse, which takes a tenth of the time.
-        scaler = StandardScaler(with_mean=not self.is_wide_sparse)
         relative = None if self.weights is None else self.weights / self.weights.max()
         with np.errstate(over="ignore", invalid="ignore"):
-            for block in blocks(*self.shape):
-                if self.is_wide_sparse:
-                    index = self.index
-                    rows = canonical(
-                        self.matrix[block if index is None else index[block]]
-                    )
-                else:
-                    rows = take(self.matrix, block, self.index)
-                weights = None if relative is None else relative[block]
-                scaler.partial_fit(rows.astype(np.float64, copy=False), None, weights)
+            scaler = self._column_moments(relative)
             mean: NDArray[np.float64] = scaler.mean_
             # The scaler uses a divisor of one for columns that are constant.
             constant = scaler.scale_ != np.sqrt(scaler.var_)
-            variance = np.where(constant, 0, scaler.var_).mean()
-        if not np.isfinite(scaler.var_).all() or not np.isfinite(variance):
-            raise ValueError(
-                "The values of X are too large: their variance overflows. Scale them "
-                "first, with StandardScaler or RobustScaler for one."
-            )
-        return mean, float(np.sqrt(variance)) if variance > 0 else 1.0
+        return mean, root_of_mean(scaler.var_, constant)
+
+    def _column_moments(self, weights: NDArray[Any] | None) -> StandardScaler:
+        """Return a scaler that has seen all rows."""
+        # Blocks of wide sparse rows stay sparse, which takes a tenth of the time.
+        scaler = StandardScaler(with_mean=not self.is_wide_sparse)
+        for block in blocks(*self.shape):
+            if self.is_wide_sparse:
+                index = self.index
+                rows = canonical(self.matrix[block if index is None else index[block]])
+            else:
+                rows = take(self.matrix, block, self.index)
+            given = None if weights is None else weights[block]
+            scaler.partial_fit(rows.astype(np.float64, copy=False), None, given)
+        return scaler
+
+
+def root_of_mean(variances: NDArray[np.float64], constant: NDArray[np.bool_]) -> float:
+    """Return the root of the mean variance of columns, some of them constant.
+
+    Raises
+    ------
+    ValueError
+        If the variance overflows.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        variance = np.where(constant, 0, variances).mean()
+    if not np.isfinite(variances).all() or not np.isfinite(variance):
+        raise ValueError(
+            "The values of X are too large: their variance overflows. Scale them "
+            "first, with StandardScaler or RobustScaler for one."
+        )
+    return float(np.sqrt(variance)) if variance > 0 else 1.0
 
 
 class Rows:
@@ -320,9 +390,15 @@ class Rows:
     ----------
     shape : tuple of int
         (n_samples, n_features), as of a tensor of all rows.
+    n_total : int
+        Number of rows of all processes that train the model.
+    is_shared : bool
+        Whether other processes have further rows.
     block_size : int
         Number of rows that fill 4 MiB of float32.
     """
+
+    is_shared = False
 
     def __init__(
         self,
@@ -337,6 +413,7 @@ class Rows:
         targets: NDArray[np.float32] | None = None,
     ) -> None:
         self.shape = _shape(matrix, index)
+        self.n_total = self.shape[0]
         self.block_size = max(1, _BLOCK_VALUES // self.shape[1])
         self.matrix = matrix
         dtype = computing_type(matrix.dtype, mean, scale)
@@ -350,8 +427,13 @@ class Rows:
         self._weights = (
             None
             if weights is None
-            else torch.from_numpy(weights / weights.mean()).float().to(device)
+            else torch.from_numpy(weights / self._mean_weight(weights))
+            .float()
+            .to(device)
         )
+
+    def _mean_weight(self, weights: NDArray[Any]) -> float:
+        return float(weights.mean())
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -443,6 +525,43 @@ class Rows:
         """Choose up to `n_rows` rows at equal distances."""
         return spread(self.shape[0], n_rows)
 
+    def choose(self, index: NDArray[np.int64]) -> tuple[Tensor, Tensor | None]:
+        """Return some of the rows of all processes, and their weights.
+
+        Parameters
+        ----------
+        index : ndarray of shape (n_chosen,)
+            Numbers below `n_total`, in ascending order.
+
+        Returns
+        -------
+        rows : Tensor of shape (n_chosen, n_features)
+            The rows.
+        weights : Tensor of shape (n_chosen,) or None
+            Their weights.
+        """
+        return self[index], self.weights(index)
+
+    def sample(self, n_rows: int) -> tuple[Tensor, Tensor | None]:
+        """Return up to `n_rows` rows at equal distances, and their weights."""
+        return self.choose(self.spread(n_rows))
+
+    def sample_standardised(self, n_rows: int) -> Tensor:
+        """Return the rows of `sample` before they are prepared."""
+        return self.standardised(self.spread(n_rows))
+
+    def of_this_process(self) -> Rows:
+        """Return rows that can be used without the other processes."""
+        return self
+
+    def add_up(self, *sums: Tensor) -> tuple[Tensor, ...]:
+        """Return sums over the rows of all processes from those over these rows."""
+        return sums
+
+    def highest(self, value: float) -> float:
+        """Return the largest of the values of all processes."""
+        return value
+
     def weights(self, chosen: Index) -> Tensor | None:
         """Return weights, with mean one over all rows, or None if all are equal."""
         return None if self._weights is None else self._weights[chosen]
@@ -474,6 +593,7 @@ class Rows:
             if weights is not None:
                 found = torch.einsum("n...,n->n...", found, weights.double())
             total = total + found.sum(dim=0).cpu()
+        (total,) = self.add_up(total)
         return total / self.total_weight
 
     @property

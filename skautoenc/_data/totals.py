@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -56,8 +57,9 @@ def as_exposures(data: TrainingData, total: float | None) -> tuple[TrainingData,
     """
     weights, totals = data.weights, row_totals(data.matrix)
     weights = totals if weights is None else weights * totals
-    if not weights.any():
+    if not data.in_any(bool(weights.any())):
         raise ValueError("normalize_rows='total' needs rows that are not all zero.")
     if total is None:
-        total = float(np.average(totals, weights=data.weights))
-    return TrainingData(with_total(data.matrix, total), weights / total), total
+        total = data.mean_of(totals)
+    matrix = with_total(data.matrix, total)
+    return replace(data, matrix=matrix, weights=weights / total), total

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._data.rows import TrainingData
 from .._data.validation import check_weights, weighted_mean
+from .._data.world import World
 from .._model.learn import (
     Learnt,
     Training,
@@ -28,7 +29,12 @@ from .._model.learn import (
 from .._model.model import CodeMap, Model, Side
 from .._model.plan import Plan
 from .._networks.autoencoder import Autoencoder
-from .._persistence.checkpoint import Checkpoint, open_checkpoint
+from .._parallel.across import across
+from .._persistence.checkpoint import (
+    Checkpoint,
+    open_checkpoint,
+    open_shared_checkpoint,
+)
 from .._persistence.fingerprint import describe_fit
 from .._training.fitting import Fit, train_alone, training_strategy
 from .._training.resources import compute, is_out_of_memory
@@ -37,6 +43,9 @@ from .._training.seeds import draw_seed
 from .._warnings import warn
 from .engine import EngineParameters
 from .fitted import FittedEstimator
+
+if TYPE_CHECKING:
+    from .._parallel.world import ProcessWorld
 
 
 def can_stream(estimator: BaseAutoencoder) -> bool:
@@ -63,6 +72,9 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
     """
 
     _last_attribute = "network_"
+    # Whether several processes can train it, each with some of the rows.
+    _trains_across: ClassVar[bool] = False
+    _alone = "partial_fit. Call fit with the rows of each process instead."
     # Input side of the model.
     _side: ClassVar[type[Side]]
     _model: Model[Any]
@@ -89,6 +101,7 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
         before: Model[Any] | None,
         *,
         min_rows: int = 2,
+        world: World | None = None,
     ) -> tuple[TrainingData, Any]:
         """Validate the data of a fit.
 
@@ -102,6 +115,8 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
             Model to continue from; None for a fit from the beginning.
         min_rows : int, default=2
             Minimum number of rows.
+        world : World, optional
+            Processes that each validate their rows.
 
         Returns
         -------
@@ -167,10 +182,33 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
 
     def _fit(self, X: Any, y: Any, sample_weight: ArrayLike | None) -> None:
         """Train from the beginning, or resume from the checkpoint."""
+        if (processes := across.get()) is not None and self._trains_across:
+            processes.fit(self, X, y, sample_weight)
+            return
         self._validate_params()
         before = self._model_to_go_on_from() if self.warm_start else None
         data, form = self._read_training_data(X, sample_weight, before)
         self._fit_rows(data, form, before, self._task(X, y, sample_weight))
+
+    def _fit_share(
+        self, world: ProcessWorld | None, X: Any, y: Any, sample_weight: Any
+    ) -> None:
+        """Train with the other processes of a world, or alone if it is None."""
+        # A user's network builder or callback may call `fit`, too, in this process.
+        token = across.set(None)
+        try:
+            if world is None:
+                self._fit(X, y, sample_weight)
+                return
+            with world:
+                self._validate_params()
+                before = self._model_to_go_on_from() if self.warm_start else None
+                data, form = self._read_training_data(
+                    X, sample_weight, before, min_rows=0, world=world
+                )
+                self._fit_rows(data, form, before, self._task(X, y, sample_weight))
+        finally:
+            across.reset(token)
 
     def _task(self, X: Any, y: Any, sample_weight: ArrayLike | None) -> dict[str, Any]:
         """Return what callbacks are told of a fit."""
@@ -244,6 +282,9 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
         try:
             training_strategy.get()(Fit(run, epochs))
         except KeyboardInterrupt:
+            if training.run.rows.is_shared:
+                # The others cannot go on.
+                raise
             warn("Training interrupted by user.")
         self.__dict__.update(self._attributes(conclude(training), run, goes_on=goes_on))
         if run.step.network.rectifiers():
@@ -271,10 +312,10 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
         while not is_done:
             epoch = context.subcontext("epoch").call_on_fit_task_begin(**task)
             yield
-            if self.verbose:
+            if self.verbose and run.reports:
                 print(f"[{type(self).__name__}] {run.summary()}")
             stops = epoch.call_on_fit_task_end(**task, reconstruction_attributes=now)
-            is_done = bool(stops) or run.finished
+            is_done = run.agree(stops) or run.finished
             # Save after the callbacks: on resume they are not called again for this
             # epoch, so their decision to stop must already be in `is_done`.
             if checkpoint is not None:
@@ -331,8 +372,12 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
         description = describe_fit(
             self, data, columns=self._columns_of(form), first_fit=first_fit
         )
-        folder = Path(self.checkpoint).expanduser()
-        return open_checkpoint(folder, description, seed, verbose=bool(self.verbose))
+        folder, verbose = Path(self.checkpoint).expanduser(), bool(self.verbose)
+        if data.world is not None:
+            return open_shared_checkpoint(
+                data.world, folder, description, seed, verbose=verbose
+            )
+        return open_checkpoint(folder, description, seed, verbose=verbose)
 
     # What a fit leaves
 

@@ -692,7 +692,9 @@ class AutoencoderTransformer(MatrixAutoencoder):
         # Numbers that follow from the rows stay those of the first fit.
         if before is not None:
             return before.n_components
-        return min(data.shape) if asked is None else count_components(data, asked)
+        if asked is None:
+            return min(data.n_total, data.shape[1])
+        return count_components(data, asked)
 
     def _build_network(
         self,

@@ -96,7 +96,7 @@ class EngineParameters:
             # The length of a stream is unknown.
             return Budget(batch_size, 1, None, "constant")
         if is_auto:
-            n_batches = number_of_batches(data.shape[0], batch_size)
+            n_batches = number_of_batches(data.n_total, batch_size)
             max_iter = self._default_max_iter(n_batches)
         else:
             max_iter = int(self.max_iter)

@@ -124,6 +124,10 @@ class AutoencoderImputer(TransformerMixin, ModelHolder, Parameters):
     (5, True)
     """
 
+    _alone = (
+        "AutoencoderImputer: its columns are learnt from all rows in one process. Fit "
+        "it outside of the context."
+    )
     __module__ = "skautoenc"
 
     autoencoder_: TabularAutoencoderTransformer

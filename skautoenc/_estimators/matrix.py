@@ -27,6 +27,7 @@ from .._data.validation import (
     check_weights,
     refuse,
 )
+from .._data.world import World
 from .._model.matrix import MatrixSide, learn_matrix_side
 from .._model.model import Model
 from .._model.plan import CodePlan, MakeTargets, Plan
@@ -35,6 +36,7 @@ from .._objectives.losses import LOSSES
 from .._objectives.objectives import Objective
 from .._preparation.neighbors import diffuse
 from .base import BaseAutoencoder
+from .shares import share_rows
 
 # Constraints of parameters that several autoencoders have.
 WIDTHS = [
@@ -77,6 +79,7 @@ class MatrixAutoencoder(BaseAutoencoder):
     """
 
     _side = MatrixSide
+    _trains_across = True
     _model: Model[MatrixSide]
 
     mean_: NDArray[np.float64]
@@ -136,6 +139,7 @@ class MatrixAutoencoder(BaseAutoencoder):
         before: Model[Any] | None,
         *,
         min_rows: int = 2,
+        world: World | None = None,
     ) -> tuple[TrainingData, float | None]:
         reset = before is None
         if type(X) is not np.ndarray:
@@ -147,7 +151,10 @@ class MatrixAutoencoder(BaseAutoencoder):
         if sparse.issparse(matrix):
             # Sorted once, not in each batch of each epoch.
             matrix = canonical(matrix)
-        data = TrainingData(matrix, check_weights(sample_weight, matrix))
+        if world is None:
+            data = TrainingData(matrix, check_weights(sample_weight, matrix))
+        else:
+            data = share_rows(self, matrix, sample_weight, world, before)
         total = None if before is None else before.side.row_total
         if total is not None or (reset and self.normalize_rows == "total"):
             if isinstance(matrix, StreamedMatrix):
@@ -244,7 +251,14 @@ class MatrixAutoencoder(BaseAutoencoder):
                 name = "binary_cross_entropy"
         kind = LOSSES[name]
         if kind.lowest > -math.inf:
-            check_range(data, kind.lowest, kind.highest, f"The loss {name!r}")
+            check_range(
+                data,
+                kind.lowest,
+                kind.highest,
+                f"The loss {name!r}",
+                otherwise="train anew with loss='squared_error'",
+                names=getattr(self, "feature_names_in_", None),
+            )
         return name
 
     # Applying

@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable
 from numbers import Real
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import (
@@ -16,6 +16,7 @@ from sklearn.utils._param_validation import (
 )
 
 from .._links import DOCS_URL, class_page
+from .._parallel.across import across
 from .network_parameters import bind, network_parameters
 
 # Names that other packages use, in lower case without punctuation.
@@ -85,6 +86,8 @@ _SYNONYMS = {
         "bottleneck": "code",
         "all": "stack",
         "hidden": "stack",
+        "linear": "spread",
+        "onehot": "spread",
     },
     "scaling": {
         "zscore": "standard",
@@ -156,6 +159,9 @@ class Parameters(BaseEstimator):
     Estimators name it before `BaseEstimator`.
     """
 
+    # What `train_across` does not support of the class, and why.
+    _alone: ClassVar[str]
+
     # In notebooks, the representation links to the reference and shows its texts.
     _doc_link_module = "skautoenc"
     _doc_link_template = class_page(DOCS_URL)
@@ -170,6 +176,8 @@ class Parameters(BaseEstimator):
 
     def _validate_params(self) -> None:
         """Raise the error of the first invalid parameter."""
+        if across.get() is not None:
+            raise ValueError(f"train_across does not support {self._alone}")
         parameters = self.get_params(deep=False)
         for parameter, value in parameters.items():
             constraints = self._parameter_constraints.get(parameter)

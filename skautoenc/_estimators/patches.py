@@ -205,6 +205,10 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
     True
     """
 
+    _alone = (
+        "PatchAutoencoderTransformer: its features are whitened by all images in one "
+        "process. Fit it outside of the context."
+    )
     __module__ = "skautoenc"
 
     autoencoder_: AutoencoderTransformer

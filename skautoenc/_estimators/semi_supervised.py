@@ -383,6 +383,12 @@ class SemiSupervisedAutoencoder(MatrixAutoencoder):
         self.random_state = random_state
         self.verbose = verbose
 
+    _trains_across = False
+    _alone = (
+        "SemiSupervisedAutoencoder: labels spread between rows, which may be in "
+        "different processes. Fit it outside of the context."
+    )
+
     def _validate_params(self) -> None:
         super()._validate_params()
         check_layer_sizes(self)

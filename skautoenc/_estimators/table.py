@@ -40,6 +40,7 @@ from .._data.table_reading import (
     warn_of_kinds,
 )
 from .._data.validation import check_weights, refuse
+from .._data.world import World
 from .._model.calibration import calibrate
 from .._model.model import Model
 from .._model.plan import Calibrate, CodePlan, Plan
@@ -89,6 +90,7 @@ class TableAutoencoder(BaseAutoencoder):
         before: Model[Any] | None,
         *,
         min_rows: int = 2,
+        world: World | None = None,
     ) -> tuple[TrainingData, Any]:
         X = as_blocks(X)
         if isinstance(X, Blocks):

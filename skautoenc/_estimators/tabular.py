@@ -22,6 +22,7 @@ from .._data.libraries import index_of
 from .._data.validation import as_widths, check_codes, check_layer_sizes, refuse
 from .._model.likelihood import cell_log_likelihoods
 from .._model.sampling import draw_cells
+from .._model.spread_names import spread_names
 from .._model.table import TableSide
 from .._networks.autoencoder import Autoencoder
 from .._networks.layers import ACTIVATIONS
@@ -68,9 +69,15 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         Width of the code. "auto" is the number of inputs of the network (numbers and
         categories), between 16 and 128, and 256 with ``number_output="distribution"``.
 
-    features : {"code", "stack"}, default="stack"
-        What `transform` returns: the code, or all hidden activations and the code.
-        Linear models are more accurate with both.
+    features : {"code", "stack", "spread"}, default="stack"
+        Output of `transform`:
+
+        - "code" is the code.
+        - "stack" is all hidden activations and the code. Linear models are more
+          accurate with both.
+        - "spread" also has the cells, in front, so that a linear model needs nothing
+          else: the scaled numbers, indicators of missing values, the fill level of up
+          to 16 bins of each number (as with `number_encoding`), and one-hot categories.
 
     hidden_layer_sizes : int, array-like of int or "auto", default="auto"
         Widths of the encoder's hidden layers. An int is the width of a single hidden
@@ -254,7 +261,8 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         What `transform` returns.
 
     features_scale_ : float
-        Divisor of the network's activations. With it, the variances of the features sum
+        Divisor of the network's activations; the cells of ``features="spread"`` are not
+        divided. With it, the variances of the features sum
         up to the number of columns, as the variances of scaled columns do. Therefore
         neither dominates in a linear model of both.
 
@@ -363,6 +371,10 @@ class TabularAutoencoderTransformer(TableAutoencoder):
     True
     """
 
+    _alone = (
+        "TabularAutoencoderTransformer: categories and quantiles are learnt from all "
+        "rows in one process. Fit it outside of the context."
+    )
     __module__ = "skautoenc"
 
     column_kinds_: dict[str, str]
@@ -389,7 +401,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         ],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "dropout": [Interval(Real, 0, 1, closed="left")],
-        "features": [StrOptions({"code", "stack"})],
+        "features": [StrOptions({"code", "stack", "spread"})],
         "categorical_features": [StrOptions({"from_dtype"}), "array-like", None],
         "column_kinds": [Mapping, None],
         "scaling": [StrOptions({"standard", "quantile"})],
@@ -423,7 +435,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         hidden_layer_sizes: Any = "auto",
         activation: str = "silu",
         dropout: float = 0.3,
-        features: Literal["code", "stack"] = "stack",
+        features: Literal["code", "stack", "spread"] = "stack",
         categorical_features: Any = "from_dtype",
         column_kinds: Mapping[Any, str] | None = None,
         scaling: Literal["standard", "quantile"] = "standard",
@@ -608,8 +620,9 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         Returns
         -------
         ndarray or frame of shape (n_samples, n_features_out), float32
-            The features, divided by `features_scale_`: with ``features="stack"`` the
-            hidden activations and the code, with "code" the code alone.
+            The features: with ``features="stack"`` the hidden activations and the code,
+            divided by `features_scale_`, with "code" the code alone, with "spread" the
+            cells in front of both.
 
         Raises
         ------
@@ -620,6 +633,30 @@ class TabularAutoencoderTransformer(TableAutoencoder):
             infinite.
         """
         return self._transform(X)
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """Return the names of the features.
+
+        Parameters
+        ----------
+        input_features : Ignored
+            Present for API consistency.
+
+        Returns
+        -------
+        ndarray of str of shape (n_features_out,)
+            The name of the class and a number. With ``features="spread"`` the cells
+            come first: for a column "a" these are "a", "a_missing" and "a_bin0" to
+            "a_bin15", or "a_x" for each category "x", "a_infrequent" and "a_missing".
+            Bins that no number lies in are left out.
+        """
+        names: NDArray[np.object_] = super().get_feature_names_out(input_features)
+        network = self.network_
+        if self.features_ != "spread" or not isinstance(network, TabularAutoencoder):
+            return names
+        assert network.cells_apart is not None
+        cells = spread_names(self._model.side.table, network.cells_apart)
+        return np.array([*cells, *names[: len(names) - len(cells)]], dtype=object)
 
     # Network and objective from parameters
 
@@ -645,6 +682,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
             number_encoding=encoding,
             n_bins=layout.n_bins,
             bin_centers=table.bin_centers,
+            spreads=self.features == "spread",
         )
 
     def _width_of_code(self, n_inputs: int) -> int:
@@ -676,8 +714,8 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         Parameters
         ----------
         X : array-like or frame of shape (n_samples, n_features_out)
-            Output of :meth:`transform`. With ``features="stack"``, the code alone (the
-            last `n_components` columns) is enough.
+            Output of :meth:`transform`. The code alone, its last `n_components`
+            columns, is enough.
 
         Returns
         -------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,12 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from .._data.rows import N_SAMPLE, Rows, TrainingData
+from .._data.shared import SharedData
+from .._data.world import World
 from .._networks.autoencoder import Autoencoder
 from .._networks.layers import bind_generator
 from .._networks.variational import VariationalNetwork
-from .._networks.weights import copy_weights, same_shapes
+from .._networks.weights import copy_weights, from_arrays, same_shapes, to_arrays
 from .._preparation.whitening import learn_code_whitening
 from .._training.batches import Batches, number_of_batches
 from .._training.optimizers import Solver, make_optimizer
@@ -27,6 +30,7 @@ from .._training.revival import dead_layer, dead_units
 from .._training.run import Run
 from .._training.schedule import Schedule
 from .._training.seeds import Streams, draw_seed, spawn_streams
+from .._training.shared import Kinds, shared_kinds
 from .._training.step import Step
 from .._training.stopping import Stopping
 from .._warnings import warn
@@ -35,6 +39,7 @@ from .plan import Budget, Plan
 from .prior import learn_prior
 
 _CPU = torch.device("cpu")
+_ALONE = Kinds(Batches, Step, Run)
 # Number of rows that the shares of ordered components are measured on.
 _N_ORDERED = 512
 
@@ -120,11 +125,17 @@ def set_up(
     seen = None if held_out is None or plan.start is None else data.union(held_out)
     schedule = _schedule(plan.budget, network, rate)
     data = _in_batches(data, network, plan)
-    n_samples, batch_size = data.shape[0], plan.budget.batch_size
-    work = step_work(network.n_multiplications, min(batch_size, n_samples))
-    device = resolve_device(plan.device, work)
+    world, kinds = data.world, _ALONE
+    n_rows = -(-min(plan.budget.batch_size, data.n_total) // data.n_processes)
+    work = step_work(network.n_multiplications, n_rows)
+    resolve = partial(resolve_device, plan.device, work)
+    device = resolve() if world is None else world.choose_device(plan.device, resolve)
     with one_thread(_CPU):
-        streams = spawn_streams(draw_seed(random_state), device)
+        seed = draw_seed(random_state)
+        if isinstance(data, SharedData):
+            seed = data.world.broadcast(seed)
+            kinds = shared_kinds(data.world, data.counts, seed)
+        streams = spawn_streams(seed, device)
         # What is learnt in closed form is learnt from held-out rows too.
         seen = data if seen is None else seen
         side, rows = _start(plan, network, seen, before, streams)
@@ -136,7 +147,14 @@ def set_up(
     if device != _CPU or targets is not None:
         side = side.to(device)
         rows = side.rows(data, targets)
-    step = Step(
+    batches = kinds.batches(
+        data.shape[0],
+        plan.budget.batch_size,
+        shuffle=plan.shuffle,
+        generator=streams.order,
+        window=data.window,
+    )
+    step = kinds.step(
         network,
         plan.make_objective(side),
         make_optimizer(network, plan.solver, rate, factors, optimizer_state),
@@ -150,16 +168,10 @@ def set_up(
         far=plan.far,
     )
     others = None if held_out is None else side.rows(held_out)
-    run = Run(
+    run = kinds.run(
         step,
         rows,
-        Batches(
-            n_samples,
-            batch_size,
-            shuffle=plan.shuffle,
-            generator=streams.order,
-            window=data.window,
-        ),
+        batches,
         schedule,
         stopping,
         validation=others if plan.validates else None,
@@ -194,7 +206,8 @@ def conclude(training: Training) -> Learnt:
     if network.is_movable:
         for parameter in network.parameters():
             parameter.data = parameter.detach().clone()
-    learnt, calibrate = _describe(training, network), training.plan.calibrate
+    learnt = _describe(training, network, run.rows)
+    calibrate = training.plan.calibrate
     if calibrate is not None:
         with one_thread(run.rows.device):
             calibrate(learnt.model, run.step.objective, run.rows, training.held_out)
@@ -211,7 +224,7 @@ def report_dead_layer(training: Training) -> None:
     """
     network, rows = training.run.step.network, training.run.rows
     with one_thread(rows.device):
-        found = dead_layer(network, rows[rows.spread(N_SAMPLE)])
+        found = dead_layer(network, rows.sample(N_SAMPLE)[0])
     if found is None:
         return
     advice = "Set" if training.plan.solver.learning_rate_init == "auto" else "Lower"
@@ -228,7 +241,9 @@ def snapshot(training: Training) -> Learnt:
     """Return the present model of a run, with a copy of its network."""
     run = training.run
     network = Autoencoder.from_state(run.step.network.state())
-    return _describe(training, network.to(run.rows.device))
+    # A callback may ask for it in one of several processes.
+    rows = run.rows.of_this_process()
+    return _describe(training, network.to(rows.device), rows)
 
 
 # Before training
@@ -257,7 +272,9 @@ def _network_to_train(plan: Plan, before: Model[Any] | None) -> Autoencoder:
 
 def _in_batches(data: TrainingData, network: Autoencoder, plan: Plan) -> TrainingData:
     """Return the rows in the form that batches need."""
-    n_samples = data.shape[0]
+    n_samples = data.n_total
+    if data.world is not None:
+        _refuse_shared(plan, network)
     n_batches = number_of_batches(n_samples, plan.budget.batch_size)
     smallest = n_samples // n_batches
     is_single = plan.single_row and n_samples == 1
@@ -270,6 +287,27 @@ def _in_batches(data: TrainingData, network: Autoencoder, plan: Plan) -> Trainin
     if n_batches == 1 and network.weighs_rows:
         return data.merge_equal_rows()
     return data
+
+
+def _refuse_shared(plan: Plan, network: Autoencoder) -> None:
+    """Raise a ValueError for what needs all rows in one process."""
+    if not network.weighs_rows:
+        raise ValueError(
+            "train_across does not support batch normalization: each process would "
+            "normalize by the moments of its own rows. Use normalization='layer' or "
+            "None, or fit in one process."
+        )
+    if plan.make_targets is not None:
+        raise ValueError(
+            "train_across does not support n_neighbors: the nearest neighbors of a "
+            "row may be in other processes. Set n_neighbors=None, or fit in one "
+            "process."
+        )
+    if plan.code.mixes_prior:
+        raise ValueError(
+            "train_across does not support prior='mixture': the mixture is learnt from "
+            "the codes of all rows. Set prior='normal', or fit in one process."
+        )
 
 
 def _continued(plan: Plan, before: Model[Any]) -> Side:
@@ -291,14 +329,22 @@ def _start(
         _initialise(network, rows, streams)
         if plan.start is not None:
             plan.start(network, rows, data.count, streams.weights)
+        if data.world is not None:
+            _take_over_weights(network, data.world)
     return side, rows
+
+
+def _take_over_weights(network: Autoencoder, world: World) -> None:
+    """Start with the weights of the first process: others may round differently."""
+    arrays = world.broadcast(to_arrays(network) if world.rank == 0 else {})
+    from_arrays(network, arrays)
 
 
 def _initialise(network: Autoencoder, rows: Rows, streams: Streams) -> None:
     """Initialise the weights by a sample of the rows, on the CPU."""
     n_rows = min(max(2048, 4 * network.widths[-1]), 2**24 // network.widths[0] + 1)
-    order = torch.randperm(len(rows), generator=streams.weights, device="cpu")
-    batch, _, weights = rows.take(np.sort(order[:n_rows].numpy()))
+    order = torch.randperm(rows.n_total, generator=streams.weights, device="cpu")
+    batch, weights = rows.choose(np.sort(order[:n_rows].numpy()))
     network.initialise(streams.weights, batch, weights)
 
 
@@ -340,31 +386,31 @@ def _report_divergence(run: Run) -> None:
     )
 
 
-def _describe(training: Training, network: Autoencoder) -> Learnt:
+def _describe(training: Training, network: Autoencoder, rows: Rows) -> Learnt:
     """Return the model, with measurements on the training rows."""
-    plan, side, run = training.plan.code, training.side, training.run
+    plan, side = training.plan.code, training.side
     n_dead, shares = None, None
     if network.is_sparse:
-        with one_thread(run.rows.device):
-            sample = run.rows.spread(N_SAMPLE)
-            n_dead = len(dead_units(network, run.rows[sample]))
+        with one_thread(rows.device):
+            n_dead = len(dead_units(network, rows.sample(N_SAMPLE)[0]))
     if plan.is_ordered:
-        shares = _explained_by_each(run, side, network)
-    code = _learn_code_map(training, network)
-    variance = _code_variance(run.rows, network) if plan.measures_variance else None
+        with compute(training.run.work, rows.device), torch.no_grad():
+            shares = _explained_by_each(rows, side, network)
+    code = _learn_code_map(training, network, rows)
+    variance = _code_variance(rows, network) if plan.measures_variance else None
     return Learnt(Model(side, network, code), n_dead, shares, variance)
 
 
 def _code_variance(rows: Rows, network: Autoencoder) -> NDArray[np.float64]:
     """Return the variance of each component over some rows."""
-    sample = rows.spread(N_SAMPLE)
     with one_thread(rows.device), torch.no_grad():
-        return _weighted_variance(network.encode(rows[sample]), rows.weights(sample))
+        sample, weights = rows.sample(N_SAMPLE)
+        return _weighted_variance(network.encode(sample), weights)
 
 
-def _learn_code_map(training: Training, network: Autoencoder) -> CodeMap:
+def _learn_code_map(training: Training, network: Autoencoder, rows: Rows) -> CodeMap:
     """Learn the map from the network's codes to features, and their prior."""
-    plan, rows = training.plan.code, training.run.rows
+    plan = training.plan.code
     code = CodeMap(plan.features)
     if plan.mixes_prior:
         assert isinstance(network, VariationalNetwork)
@@ -377,10 +423,13 @@ def _learn_code_map(training: Training, network: Autoencoder) -> CodeMap:
             whitening = learn_code_whitening(rows, encode, max(network.widths))
         return CodeMap(plan.features, whitening.to(rows.device))
     if plan.n_columns is not None:
-        sample = rows.spread(N_SAMPLE)
         with one_thread(rows.device), torch.no_grad():
-            features = code.select(network)(rows[sample])
-            scale = _scale(features, rows.weights(sample), plan.n_columns)
+            # Cells are not divided: they have the scale that a linear model needs.
+            select = (
+                network.stack if plan.features == "spread" else code.select(network)
+            )
+            sample, weights = rows.sample(N_SAMPLE)
+            scale = _scale(select(sample), weights, plan.n_columns)
         return CodeMap(plan.features, scale=scale)
     return code
 
@@ -402,13 +451,12 @@ def _weighted_variance(values: Tensor, weights: Tensor | None) -> NDArray[np.flo
 
 
 def _explained_by_each(
-    run: Run, side: Side, network: Autoencoder
+    rows: Rows, side: Side, network: Autoencoder
 ) -> NDArray[np.float64]:
-    chosen = run.rows.spread(_N_ORDERED)
-    with compute(run.work, run.rows.device), torch.no_grad():
-        return explained_by_each(
-            network.encode(run.rows[chosen]),
-            lambda code: side.decoded(network.decode(code)),
-            run.rows.standardised(chosen),
-            run.rows.weights(chosen),
-        )
+    sample, weights = rows.sample(_N_ORDERED)
+    return explained_by_each(
+        network.encode(sample),
+        lambda code: side.decoded(network.decode(code)),
+        rows.sample_standardised(_N_ORDERED),
+        weights,
+    )

@@ -106,8 +106,7 @@ def _of_sample(
     rows: Rows, n_axes: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, float]:
     """Return axes of a sample, variances along them, and the total variance."""
-    chosen = rows.spread(_N_SAMPLE)
-    sample, weights = rows[chosen], rows.weights(chosen)
+    sample, weights = rows.sample(_N_SAMPLE)
     if weights is not None:
         sample = sample * (weights / weights.mean()).sqrt().unsqueeze(1)
     axes = principal_axes(sample, n_axes, generator)

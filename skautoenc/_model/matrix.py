@@ -85,13 +85,10 @@ class MatrixSide:
 
         Training rows are already scaled to the total of the fit.
         """
-        return Rows(
-            data.matrix,
+        return data.rows(
             self.mean,
             self.scale,
             self.device,
-            index=data.index,
-            weights=data.weights,
             prepare=self.preparation.forward if self.preparation.steps else None,
             targets=targets,
         )

@@ -32,12 +32,12 @@ class CodeMap:
 
     Parameters
     ----------
-    features : {"code", "sparse", "stack", "reconstruction"}
+    features : {"code", "sparse", "stack", "spread", "reconstruction"}
         Activations of the network that are the features, or the decoded rows.
     whitening : Whitening or None, default=None
         Map of the code.
     scale : float or None, default=None
-        Divisor of the features.
+        Divisor of the activations among the features.
     prior : CodePrior or None, default=None
         Distribution of the codes; None for the standard normal distribution.
     """
@@ -61,6 +61,7 @@ class CodeMap:
             "code": network.encode,
             "sparse": network.sparse,
             "stack": network.stack,
+            "spread": network.spread,
             "reconstruction": network.encode,
         }
         return by_name[self.features]
@@ -140,9 +141,14 @@ class Model(Generic[SideT]):
     @property
     def _n_activations(self) -> int:
         """Number of activations that features or reconstructions are made of."""
-        if self.code.features == "stack":
-            return int(sum(self.network.widths[1:]))
+        if self.code.features in ("stack", "spread"):
+            return self._n_spread + int(sum(self.network.widths[1:]))
         return self.n_components
+
+    @property
+    def _n_spread(self) -> int:
+        """Number of features that are cells, not activations; they come first."""
+        return self.network.n_spread if self.code.features == "spread" else 0
 
     def encode(self, matrix: Any) -> NDArray[Any]:
         """Return the features of rows, (n_samples, n_features_out), float32.
@@ -157,7 +163,7 @@ class Model(Generic[SideT]):
         here, width = self.where_the_network_is(), self._n_activations
         features, _ = here.apply("encode", here._encode, matrix, width)
         if self.code.scale is not None:
-            features /= np.float32(self.code.scale)
+            features[:, self._n_spread :] /= np.float32(self.code.scale)
         if self.code.features == "reconstruction":
             assert isinstance(self.side, MatrixSide)
             return self.side.restore(self.decode(features))

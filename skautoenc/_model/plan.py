@@ -51,7 +51,7 @@ class CodePlan:
 
     Parameters
     ----------
-    features : {"code", "sparse", "stack", "reconstruction"}
+    features : {"code", "sparse", "stack", "spread", "reconstruction"}
         Output of `transform`.
     whiten : bool, default=False
         Whether the code is whitened.

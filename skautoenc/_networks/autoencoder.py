@@ -77,7 +77,6 @@ class Autoencoder(nn.Module, ABC):
             A sample of the standardised training rows.
         sample_weight : Tensor of shape (n,) or None
             Their weights; None if all are equal.
-            Their weights; None if all are equal.
         """
 
     def noise(self, n: int, generator: torch.Generator) -> Tensor:
@@ -108,6 +107,15 @@ class Autoencoder(nn.Module, ABC):
     def stack(self, x: Tensor) -> Tensor:
         """Map rows to the hidden activations, if the network has any, and the code."""
         return self.encode(x)
+
+    def spread(self, x: Tensor) -> Tensor:
+        """Map rows to their cells, spread for a linear model, and `stack`."""
+        raise NotImplementedError
+
+    @property
+    def n_spread(self) -> int:
+        """Number of columns that `spread` gives before those of `stack`."""
+        return 0
 
     @abstractmethod
     def decode(self, code: Tensor, sample_weight: Tensor | None = None) -> Tensor:

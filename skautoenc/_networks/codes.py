@@ -5,6 +5,8 @@ and adds a cost to the loss.
 """
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -59,7 +61,65 @@ def share_threshold(
     return ordered.gather(0, position.unsqueeze(0)).squeeze(0)  # (n_columns,)
 
 
-class _BatchSparsity(nn.Module):
+@dataclass
+class Exchange:
+    """Thresholds of batches that are spread over several processes.
+
+    Parameters
+    ----------
+    gather : callable
+        Returns tensors of all processes, of equal shapes, as one of shape
+        (n_processes, ...).
+    most_rows : int
+        Maximum number of rows of a batch in one process.
+    n_rows : int, default=0
+        Number of rows of the present batch in all processes.
+    """
+
+    gather: Callable[[Tensor], Tensor]
+    most_rows: int
+    n_rows: int = 0
+
+    def threshold(
+        self, values: Tensor, rate: float, weights: Tensor | None, per_row: int
+    ) -> Tensor:
+        """Return `share_threshold` of the values of all processes.
+
+        Parameters
+        ----------
+        values : Tensor of shape (n, n_columns)
+            Activations of this process, `per_row` for each of its rows.
+        rate : float
+            The share, by weight.
+        weights : Tensor of shape (n,) or None
+            Their weights. All processes have weights, or none has.
+        per_row : int
+            Number of values of a row in a column.
+
+        Returns
+        -------
+        Tensor of shape (n_columns,)
+            The thresholds, equal in all processes.
+        """
+        n_values, most = per_row * self.n_rows, per_row * self.most_rows
+        n_columns = values.shape[1]
+        if weights is None:
+            # The threshold is among the largest values of each process.
+            kept = max(1, math.ceil(rate * n_values - 1e-6))
+            sent = values.new_full((min(kept, most), n_columns), -math.inf)
+            n_own = min(len(sent), len(values))
+            if n_own:
+                sent[:n_own] = values.topk(n_own, dim=0, sorted=False).values
+            return nth_largest(self.gather(sent).flatten(0, 1), kept)
+        sent = values.new_zeros(most, n_columns + 1)
+        sent[: len(values), :-1], sent[: len(values), -1] = values, weights
+        # (n_processes * most, n_columns + 1); rows that are not there weigh nothing.
+        found = self.gather(sent).flatten(0, 1)
+        found = found[found[:, -1] > 0]
+        return share_threshold(found[:, :-1], rate, found[:, -1])
+
+
+class BatchSparsity(nn.Module):
     """Base class of rules that compare the rows of a batch.
 
     In training, the activations that a row keeps depend on the rest of its batch. In
@@ -69,6 +129,8 @@ class _BatchSparsity(nn.Module):
 
     threshold: Tensor
     n_batches: Tensor
+    # Set while processes train the network together.
+    exchange: Exchange | None = None
 
     def __init__(self, n_thresholds: int, rate: float) -> None:
         super().__init__()
@@ -91,7 +153,14 @@ class _BatchSparsity(nn.Module):
         return code * (code >= threshold)
 
 
-class LifetimeSparsity(_BatchSparsity):
+def bind_exchange(network: nn.Module, exchange: Exchange | None) -> None:
+    """Make the rules of `network` compare the rows of all processes."""
+    for module in network.modules():
+        if isinstance(module, BatchSparsity):
+            module.exchange = exchange
+
+
+class LifetimeSparsity(BatchSparsity):
     """Keep each unit active for its strongest rows only (winner take all) [1]_.
 
     Parameters
@@ -111,10 +180,12 @@ class LifetimeSparsity(_BatchSparsity):
 
     def batch_threshold(self, code: Tensor, sample_weight: Tensor | None) -> Tensor:
         """Return a threshold for each unit."""
+        if self.exchange is not None:
+            return self.exchange.threshold(code, self.rate, sample_weight, 1)
         return share_threshold(code, self.rate, sample_weight)
 
 
-class BatchTopKSparsity(_BatchSparsity):
+class BatchTopKSparsity(BatchSparsity):
     """Keep the strongest activations of a batch, whatever their row and unit [1]_.
 
     Parameters
@@ -135,10 +206,15 @@ class BatchTopKSparsity(_BatchSparsity):
 
     def batch_threshold(self, code: Tensor, sample_weight: Tensor | None) -> Tensor:
         """Return one threshold for all units."""
+        n_components = code.shape[1]
         if sample_weight is not None:
-            sample_weight = sample_weight.repeat_interleave(code.shape[1])
-        # Both of shape (n * n_components, ...).
-        return share_threshold(code.reshape(-1, 1), self.rate, sample_weight)
+            sample_weight = sample_weight.repeat_interleave(n_components)
+        values = code.reshape(-1, 1)  # (n * n_components, 1)
+        if self.exchange is not None:
+            return self.exchange.threshold(
+                values, self.rate, sample_weight, n_components
+            )
+        return share_threshold(values, self.rate, sample_weight)
 
 
 class TopKSparsity(nn.Module):

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from .autoencoder import Autoencoder
 from .layers import ACTIVATIONS, CPU_FLOAT32, Dropout, Linear, draw_weight
 from .numbers import NUMBER_ENCODINGS
+from .spread import Spread
 
 # Scaled numbers that a normal distribution is put around.
 _FAR = 4.0
@@ -59,6 +60,8 @@ class TabularAutoencoder(Autoencoder):
         What `temper` has divided logits by, for each cell. Empty if nothing was.
     shifts : sequence of float, default=()
         What `logits_of_new_rows` adds to each logit. Empty for nothing.
+    spreads : bool, default=False
+        Whether `spread` is available.
 
     Notes
     -----
@@ -87,6 +90,7 @@ class TabularAutoencoder(Autoencoder):
         bin_centers: tuple[float, ...] = (),
         temperatures: tuple[float, ...] = (),
         shifts: tuple[float, ...] = (),
+        spreads: bool = False,
     ) -> None:
         super().__init__()
         self.config = {
@@ -110,6 +114,8 @@ class TabularAutoencoder(Autoencoder):
         if shifts:
             _check_shifts(shifts, sum(n_bins) + sum(n_levels))
             self.config["shifts"] = tuple(shifts)
+        if spreads:
+            self.config["spreads"] = True
         self.n_numbers = n_numbers
         self.n_outputs = n_numbers + sum(n_levels)
         self.n_bins = sum(n_bins)
@@ -133,6 +139,7 @@ class TabularAutoencoder(Autoencoder):
         self.skip_inward = cells(width=n_components)
         self.skip_outward = Linear(n_components, n_last)
         self.bells = Bells(n_bins, bin_centers) if n_bins else None
+        self.cells_apart = Spread(n_numbers, n_extras, n_codes) if spreads else None
         self.activate = ACTIVATIONS[activation].module()
         self.drop = Dropout(dropout)
         # One more code of each categorical column stands for a missing value.
@@ -154,9 +161,11 @@ class TabularAutoencoder(Autoencoder):
         if self.inward is not None:
             self.inward.initialise(activation, generator)
         self.skip_inward.initialise(ACTIVATIONS["identity"], generator)
+        numbers = rows[:, : self.n_numbers]
         if self.number_encoding is not None:
-            numbers = rows[:, : self.n_numbers]
             self.number_encoding.initialise(generator, numbers, sample_weight)
+        if self.cells_apart is not None:
+            self.cells_apart.bins.initialise(generator, numbers, sample_weight)
         for layer in (*self.encoder, *self.decoder):
             assert isinstance(layer, Linear)
             nn.init.zeros_(layer.bias)
@@ -179,15 +188,28 @@ class TabularAutoencoder(Autoencoder):
 
     def encode(self, x: Tensor) -> Tensor:
         """Map rows, (n, n_inputs), missing values NaN, to codes, (n, n_components)."""
-        code: Tensor = self._hidden(x)[-1]
+        code: Tensor = self._hidden(*self._cells(x))[-1]
         return code
 
     def stack(self, x: Tensor) -> Tensor:
         """Map rows to all hidden activations and the code, (n, sum(widths[1:]))."""
-        return torch.cat(self._hidden(x), dim=1)
+        return torch.cat(self._hidden(*self._cells(x)), dim=1)
 
-    def _hidden(self, x: Tensor) -> list[Tensor]:
-        cells = self._cells(x)
+    def spread(self, x: Tensor) -> Tensor:
+        """Map rows to their cells, spread for a linear model, and `stack`."""
+        assert self.cells_apart is not None
+        dense, indices = self._cells(x)
+        plain = dense[:, : self.cells_apart.n_plain]
+        cells = self.cells_apart(plain, dense[:, : self.n_numbers], indices)
+        # (n, n_spread + sum(widths[1:]))
+        return torch.cat([cells, *self._hidden(dense, indices)], dim=1)
+
+    @property
+    def n_spread(self) -> int:
+        """Number of columns that `spread` gives before those of `stack`."""
+        return 0 if self.cells_apart is None else self.cells_apart.width
+
+    def _hidden(self, *cells: Tensor) -> list[Tensor]:
         linear = self.skip_inward(*cells)  # (n, n_components)
         if self.inward is None:
             return [linear]

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from .._data.world import World
 from .._training.run import Run
 from .._warnings import warn
 from .files import pack, read, remove_parts, unpack, write
@@ -234,6 +235,50 @@ def open_checkpoint(
         if not checkpoint.has_begun:
             warn_of_others(home, description)
         yield checkpoint
+
+
+@contextmanager
+def open_shared_checkpoint(
+    world: World,
+    folder: Path,
+    description: Description,
+    seed: int | None,
+    *,
+    verbose: bool = False,
+) -> Iterator[Checkpoint | None]:
+    """Open the checkpoint of a fit of several processes.
+
+    The first process locks, reads and writes it. Parameters are those of
+    `open_checkpoint`.
+    """
+    if world.rank > 0:
+        found = world.broadcast(None)
+        yield None if found is None else _Follower(folder, *found)
+        return
+    with open_checkpoint(folder, description, seed, verbose=verbose) as checkpoint:
+        if checkpoint is None:
+            world.broadcast(None)
+        else:
+            world.broadcast((checkpoint.seed, checkpoint.is_done, checkpoint._saved))
+        yield checkpoint
+
+
+class _Follower(Checkpoint):
+    """What another process has read, which this process does not write."""
+
+    def __init__(self, home: Path, seed: int | None, is_done: bool, saved: Any) -> None:
+        self.home = home
+        self.seed = seed
+        self.is_done = is_done
+        self._saved = saved
+
+    def restore(self, run: Run) -> None:
+        """Restore the saved state, if there is one."""
+        if self._saved is not None:
+            run.load(self._saved["run"])
+
+    def save(self, run: Run, *, is_done: bool) -> None:
+        """Leave this to the first process."""
 
 
 def _locked(home: Path, name: str, *, verbose: bool) -> Any:

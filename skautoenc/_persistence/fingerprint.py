@@ -54,10 +54,10 @@ def describe_fit(
     """
     weights = () if data.weights is None else (data.weights,)
     labels = {} if data.labels is None else {"hash of y": _digest([data.labels])}
-    return {
+    described = {
         "class": type(estimator).__name__,
         **_parameters(estimator),
-        "shape of X": str((len(data), data.matrix.shape[1])),
+        "shape of X": str((data.n_total, data.matrix.shape[1])),
         "shape of an image": str(getattr(estimator, "image_shape_", None)),
         "type of X": str(data.matrix.dtype),
         "rows shuffled at a time": str(data.window),
@@ -69,6 +69,7 @@ def describe_fit(
         "skautoenc": __version__,
         "torch": torch.__version__,
     }
+    return data.description(described)
 
 
 def _parameters(estimator: BaseEstimator) -> dict[str, str]:

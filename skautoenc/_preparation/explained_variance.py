@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .._data.rows import N_SAMPLE, TrainingData, spread, take
+from .._data.rows import N_SAMPLE, TrainingData
 
 # Values of the sample at once: 64 MiB of float64.
 _MOST_VALUES = 2**23
@@ -17,11 +17,11 @@ def count_components(data: TrainingData, share: float) -> int:
     As in :class:`sklearn.decomposition.PCA`, up to the sample: at most 4,096 rows, at
     equal distances.
     """
-    n_rows, n_features = data.shape
-    n_rows = min(N_SAMPLE, max(_MOST_VALUES // n_features, _FEWEST_ROWS), n_rows)
-    chosen = spread(data.shape[0], n_rows)
-    rows = take(data.matrix, chosen, data.index).astype(np.float64)
-    weights = np.ones(n_rows) if data.weights is None else data.weights[chosen]
+    n_features = data.shape[1]
+    n_rows = min(N_SAMPLE, max(_MOST_VALUES // n_features, _FEWEST_ROWS), data.n_total)
+    found, given = data.sample(n_rows)
+    rows = found.astype(np.float64)
+    weights = np.ones(n_rows) if given is None else given
     # Values whose squares overflow have the same shares as smaller ones.
     rows -= np.average(rows, axis=0, weights=weights)
     rows /= np.abs(rows).max() or 1.0

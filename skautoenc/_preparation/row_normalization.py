@@ -76,5 +76,5 @@ def learn_row_normalization(rows: Rows, regularization: float) -> RowNormalizati
         for batch, _ in rows.batches(rows.matrix.shape[1])
     )
     return RowNormalization(
-        regularization, mean, float(variance) ** 0.5 or 1.0, longest
+        regularization, mean, float(variance) ** 0.5 or 1.0, rows.highest(longest)
     )

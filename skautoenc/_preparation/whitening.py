@@ -74,6 +74,7 @@ def moments(rows: Rows, values: RowMap, width: int) -> tuple[Tensor, Tensor]:
         )
         total = total + weighted.sum(dim=0)
         products = products + weighted.t() @ computed
+    total, products = rows.add_up(total, products)
     mean = total / rows.total_weight
     return mean, products / rows.total_weight - torch.outer(mean, mean)
 

@@ -27,8 +27,18 @@ class Batches:
         Whether each epoch draws a new order.
     generator : torch.Generator
         Draws the orders.
+    window : int, optional
         Number of consecutive rows that are shuffled among themselves; all rows by
         default.
+
+    Attributes
+    ----------
+    number : int
+        Number of batches.
+    sizes : list of int
+        Number of rows of each batch.
+    totals : list of int
+        Number of rows of each batch in all processes that train the model.
     """
 
     def __init__(
@@ -46,6 +56,10 @@ class Batches:
         self.shuffle = shuffle and self.number > 1
         self.generator = generator
         self.window = n_samples if window is None else min(window, n_samples)
+        # The first `n_larger` batches have one row more than the others.
+        size, n_larger = divmod(n_samples, self.number)
+        self.sizes = [size + (batch < n_larger) for batch in range(self.number)]
+        self.totals = self.sizes
 
     def in_groups(self, n_rows: int) -> list[tuple[NDArray[np.int64], list[int]]]:
         """Return the batches of one epoch, in groups.
@@ -65,13 +79,11 @@ class Batches:
             form its batches.
         """
         order = self._order()
-        # The first `n_larger` batches have one row more than the others.
-        size, n_larger = divmod(self.n_samples, self.number)
-        n_grouped = max(1, n_rows // (size + (n_larger > 0)))
+        n_grouped = max(1, n_rows // max(1, max(self.sizes)))
         groups, start = [], 0
         for first in range(0, self.number, n_grouped):
             last = min(first + n_grouped, self.number)
-            sizes = [size + (batch < n_larger) for batch in range(first, last)]
+            sizes = self.sizes[first:last]
             stop = start + sum(sizes)
             groups.append((order[start:stop], sizes))
             start = stop

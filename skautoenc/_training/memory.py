@@ -71,6 +71,16 @@ class Group:
         """Reshape tensors like those of `update_args` to the parameters' shapes."""
         return tensors
 
+    def move_gradients(self, memory: Tensor) -> None:
+        """Move the gradients to `memory`, zeros in a flat tensor of their size."""
+        args, start = self.update_args, 0
+        args.gradients = []
+        for parameter in self.parameters:
+            part = memory[start : start + parameter.numel()]
+            start += parameter.numel()
+            parameter.grad = _shaped(part, parameter)
+            args.gradients.append(parameter.grad)
+
 
 class FlatGroup(Group):
     """Parameters in one block of memory, with their gradients and optimizer state.
@@ -123,14 +133,26 @@ class FlatGroup(Group):
             parameter.data = value
             parameter.grad = gradient
 
+    def move_gradients(self, memory: Tensor) -> None:
+        """Move the gradients to `memory`, zeros in a flat tensor of their size."""
+        args = self.update_args
+        args.gradients, args.values[0].grad = [memory], memory
+        for parameter, gradient in zip(
+            self.parameters, self.by_parameter([memory]), strict=True
+        ):
+            parameter.grad = gradient
+
     def by_parameter(self, tensors: list[Tensor]) -> list[Tensor]:
         """Return views of the one tensor in the shapes of the parameters."""
         return [
-            tensors[0][offset : offset + p.numel()].as_strided(
-                p.shape, torch.empty_like(p).stride()
-            )
+            _shaped(tensors[0][offset : offset + p.numel()], p)
             for p, offset in zip(self.parameters, self._offsets, strict=True)
         ]
+
+
+def _shaped(values: Tensor, parameter: nn.Parameter) -> Tensor:
+    """Return a view of flat values in the shape and the layout of a parameter."""
+    return values.as_strided(parameter.shape, torch.empty_like(parameter).stride())
 
 
 def _count(device: torch.device) -> Tensor:

@@ -123,6 +123,31 @@ class Optimizer(ABC):
         self._list_memory()
         self.version += 1
 
+    def join_gradients(self, n_more: int) -> Tensor:
+        """Move all gradients to one tensor.
+
+        Parameters
+        ----------
+        n_more : int
+            Number of further values at its end.
+
+        Returns
+        -------
+        Tensor of shape (n_values + n_more,)
+            Zeros, of which the gradients are views.
+        """
+        sizes = [
+            sum(gradient.numel() for gradient in group.update_args.gradients)
+            for group in self.groups
+        ]
+        flat = self.gradients[0].new_zeros(sum(sizes) + n_more)
+        parts = torch.split(flat, [*sizes, n_more])
+        for group, part in zip(self.groups, parts, strict=False):
+            group.move_gradients(part)
+        self._list_memory()
+        self.version += 1
+        return flat
+
     @property
     @abstractmethod
     def _names(self) -> tuple[str, ...]:

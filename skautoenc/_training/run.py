@@ -61,10 +61,17 @@ class Run:
         Loss on the held-out rows after each of these epochs; empty without them.
     finished : bool
         Whether all epochs are trained or the run was stopped.
+    agree : callable
+        Returns whether a condition holds in any of the processes of the fit.
+    reports : bool
+        Whether this process prints.
     went_back : bool
         Whether the run has restored the weights of its best epoch, because the last
         training loss was far higher.
     """
+
+    agree: Callable[[Any], bool] = staticmethod(bool)
+    reports = True
 
     def __init__(
         self,
@@ -219,7 +226,7 @@ class Run:
         network = self.step.network.eval()
         if not network.is_sparse:
             return
-        x = self.rows[self.rows.spread(N_SAMPLE)]
+        x, _ = self.rows.sample(N_SAMPLE)
         dead = dead_units(network, x)
         if len(dead):
             errors = self.step.objective.evaluate(network, x)
@@ -264,7 +271,6 @@ def train_epoch(
         if not run.step.network.training:
             run.step.network.train()
     losses: list[Tensor] = []
-    counts: list[int] = []
     n_rows = max(1, runs[0].rows.block_size // len(runs))
     groups = [run.batches.in_groups(n_rows) for run in runs]
     for indices_and_sizes in zip(*groups, strict=True):
@@ -281,8 +287,8 @@ def train_epoch(
             for run in leaders:
                 run.set_learning_rate(len(losses))
             losses.append(step(batch, target, sample_weight))
-        counts += sizes
-    shares = torch.tensor(counts, dtype=torch.float64, device="cpu") / sum(counts)
+    totals = torch.tensor(runs[0].batches.totals, dtype=torch.float64, device="cpu")
+    shares = totals / totals.sum()
     means: list[float] = (shares @ torch.stack(losses).double().cpu()).view(-1).tolist()
     return means
 

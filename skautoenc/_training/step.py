@@ -9,9 +9,6 @@ from .._networks.autoencoder import Autoencoder
 from .._objectives.objectives import Objective
 from .optimizers import Optimizer
 
-# Changes the gradients of a step in place, before they are clipped and applied.
-Reduce = Callable[[list[Tensor]], None]
-
 
 class Step:
     """Forward pass, backward pass, update.
@@ -28,11 +25,11 @@ class Step:
         Maximum norm of all gradients together.
     generator : torch.Generator
         Source of the noise.
-    reduce : callable, optional
-        Called with the gradients of each step, one flat tensor per block of memory. It
-        changes them in place before they are clipped and applied, for example to their
-        means over several processes. Autograd is off when it is called.
     """
+
+    # Called with the loss when the gradients are known, before they are clipped. It
+    # may change them in place, and returns the loss.
+    reduce: Callable[[Tensor], Tensor] | None = None
 
     def __init__(
         self,
@@ -42,14 +39,12 @@ class Step:
         *,
         max_grad_norm: float | None,
         generator: torch.Generator,
-        reduce: Reduce | None = None,
     ) -> None:
         self.network = network
         self.objective = objective
         self.optimizer = optimizer
         self.max_grad_norm = max_grad_norm
         self.generator = generator
-        self.reduce = reduce
         self._others = _owners_of_untrained(network)
         self._select_gradients()
 
@@ -82,7 +77,7 @@ class Step:
                 source, _, target = self.objective.draw(batch, target, self.generator)
             loss = self._gradients(source, target, sample_weight)
         if self.reduce is not None:
-            self.reduce(self.optimizer.gradients)
+            loss = self.reduce(loss)
         if self.max_grad_norm is not None:
             self.optimizer.clip_gradients(self.max_grad_norm)
         self.optimizer.step()

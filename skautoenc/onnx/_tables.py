@@ -23,6 +23,7 @@ from .._data.ranges import LARGEST
 from .._model.model import Model
 from .._model.table import TableSide
 from .._networks.numbers import Periodic, PiecewiseLinear
+from .._networks.spread import Spread
 from .._networks.tabular import Cells, TabularAutoencoder
 from ._graph import TEXT_DOMAIN, Graph
 from ._networks import apply
@@ -103,11 +104,17 @@ def table_features(model: Model[TableSide], graph: Graph, cells: list[Cell]) -> 
     network = model.network
     assert isinstance(network, TabularAutoencoder)
     numbers, indices = _encoded(model.side.table, graph, cells)
-    *hidden, code = _hidden(network, graph, _dense(network, graph, numbers), indices)
+    dense = _dense(network, graph, numbers)
+    *hidden, code = _hidden(network, graph, dense, indices)
     found = code
-    if model.code.features == "stack" and hidden:
+    if model.code.features in ("stack", "spread") and hidden:
         found = graph.add("Concat", *hidden, code, axis=1)
-    return graph.add("Div", found, float(model.code.scale or 1.0))
+    found = graph.add("Div", found, float(model.code.scale or 1.0))
+    if model.code.features != "spread":
+        return found
+    assert network.cells_apart is not None
+    parts = _spread(network.cells_apart, graph, dense, indices)
+    return graph.add("Concat", *parts, found, axis=1)
 
 
 # Columns
@@ -326,6 +333,27 @@ def _hidden(
         found.append(apply(network.activate, graph, apply(layer, graph, found[-1])))
     code = apply(network.encoder[-1], graph, found[-1])
     return [*found, graph.add("Add", code, linear)]
+
+
+def _spread(
+    spread: Spread, graph: Graph, dense: str | None, indices: str | None
+) -> list[str]:
+    """Emit the cells of rows as columns for a linear model, in parts, (n, width)."""
+    parts = []
+    if dense is not None:
+        parts.append(graph.add("Slice", dense, [0], [spread.n_plain], [1]))
+    kept = spread.kept.cpu().flatten().nonzero().ravel()
+    if dense is not None and len(kept):
+        numbers = graph.add("Slice", dense, [0], [len(spread.bins.edges)], [1])
+        bins = encode_numbers(spread.bins, graph, numbers)
+        bins = graph.add("Gather", bins, kept, axis=1)  # (n, n_kept)
+        bins = graph.add("Max", bins, np.float32(0))
+        parts.append(graph.add("Min", bins, np.float32(1)))
+    if indices is not None:
+        units = np.eye(spread.n_indices, dtype=np.float32)
+        rows = graph.add("Gather", units, indices)  # (n, n_categories, n_indices)
+        parts.append(graph.add("ReduceSum", rows, [1], keepdims=0))
+    return parts
 
 
 def _cells(layer: Cells, graph: Graph, dense: str | None, indices: str | None) -> str:
