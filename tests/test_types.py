@@ -1,5 +1,6 @@
 """What type checkers know: fitted attributes, and the class of chains."""
 
+import json
 import os
 import re
 import subprocess
@@ -62,6 +63,23 @@ def test_chains_keep_their_class_and_attributes_their_types(tmp_path):
     run = subprocess.run(
         [sys.executable, "-m", "mypy", "--config-file", root / "pyproject.toml", path],
         env={**os.environ, "MYPYPATH": str(root)},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stdout
+
+
+@pytest.mark.integrations
+def test_pyright_agrees(tmp_path):
+    """Editors use pyright; it is installed by ``pip install basedpyright``."""
+    pytest.importorskip("basedpyright")
+    (tmp_path / "snippet.py").write_text(SNIPPET)
+    root = str(Path(__file__).parent.parent)
+    settings = {"typeCheckingMode": "standard", "extraPaths": [root]}
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
+    run = subprocess.run(
+        [sys.executable, "-m", "basedpyright", "--pythonpath", sys.executable],
+        cwd=tmp_path,
         capture_output=True,
         text=True,
     )
