@@ -74,7 +74,6 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
     _last_attribute = "network_"
     # Whether several processes can train it, each with some of the rows.
     _trains_across: ClassVar[bool] = False
-    _alone = "partial_fit. Call fit with the rows of each process instead."
     # Input side of the model.
     _side: ClassVar[type[Side]]
     _model: Model[Any]

@@ -160,7 +160,7 @@ class Parameters(BaseEstimator):
     """
 
     # What `train_across` does not support of the class, and why.
-    _alone: ClassVar[str]
+    _alone: ClassVar[str | None] = None
 
     # In notebooks, the representation links to the reference and shows its texts.
     _doc_link_module = "skautoenc"
@@ -177,7 +177,8 @@ class Parameters(BaseEstimator):
     def _validate_params(self) -> None:
         """Raise the error of the first invalid parameter."""
         if across.get() is not None:
-            raise ValueError(f"train_across does not support {self._alone}")
+            alone = f"{type(self).__name__}. Fit it outside of the context."
+            raise ValueError(f"train_across does not support {self._alone or alone}")
         parameters = self.get_params(deep=False)
         for parameter, value in parameters.items():
             constraints = self._parameter_constraints.get(parameter)
