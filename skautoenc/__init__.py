@@ -1,6 +1,7 @@
 """Autoencoders for scikit-learn, for arrays, images and tables, built on PyTorch."""
 
 from ._data.blocks import Blocks
+from ._estimators.conv_variational import ConvVariationalAutoencoder
 from ._estimators.convolutional import ConvAutoencoderTransformer
 from ._estimators.dense import AutoencoderTransformer
 from ._estimators.imputer import AutoencoderImputer
@@ -25,6 +26,7 @@ __all__ = [
     "AutoencoderTransformer",
     "Blocks",
     "ConvAutoencoderTransformer",
+    "ConvVariationalAutoencoder",
     "PatchAutoencoderTransformer",
     "SemiSupervisedAutoencoder",
     "TabularAutoencoderTransformer",

@@ -326,6 +326,14 @@ def test_density_of_images(monkeypatch, capsys):
     assert mixed > late - 0.2
     density_images.print_bounds(Path(), [20], seed=0, seconds=0)
     assert capsys.readouterr().out.splitlines()[-1].startswith("1 epochs")
+    monkeypatch.setattr(density_images, "_N_STEPS", 20)
+    density_images.print_layers(Path(), [200], seed=0)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(", ")[:2] for line in lines] == [
+        [name, kind]
+        for name in ("digits", "200 of MNIST")
+        for kind in ("dense", "convolutions") * 2
+    ]
     density_images.print_samples(Path(), seed=0, n_epochs=2)
     lines = capsys.readouterr().out.splitlines()
     shares = [float(line.split("%")[0].split()[-1]) for line in lines]

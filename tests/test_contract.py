@@ -12,6 +12,7 @@ from skautoenc import (
     AutoencoderOutlierDetector,
     AutoencoderTransformer,
     ConvAutoencoderTransformer,
+    ConvVariationalAutoencoder,
     PatchAutoencoderTransformer,
     SemiSupervisedAutoencoder,
     TabularAutoencoderTransformer,
@@ -89,6 +90,15 @@ ESTIMATORS = [
     ),
     VariationalAutoencoder(),
     VariationalAutoencoder(2, prior="mixture", hidden_layer_sizes=(8,), max_iter=20),
+    ConvVariationalAutoencoder(hidden_channels=(4,), max_iter=2),
+    ConvVariationalAutoencoder(
+        2,
+        hidden_channels=(2, 2),
+        kernel_size=1,
+        covariance_type="spherical",
+        prior="mixture",
+        max_iter=2,
+    ),
     AutoencoderOutlierDetector(),
     AutoencoderOutlierDetector(
         ConvAutoencoderTransformer(

@@ -15,11 +15,8 @@ from skautoenc import (
     ConvAutoencoderTransformer,
     PatchAutoencoderTransformer,
 )
-from skautoenc._networks.convolutional import (
-    Convolution,
-    ConvolutionalAutoencoder,
-    TransposedConvolution,
-)
+from skautoenc._networks.convolutional import ConvolutionalAutoencoder
+from skautoenc._networks.maps import Convolution, TransposedConvolution
 from skautoenc._objectives.augmentation import shift
 
 QUICK = {"hidden_channels": (4, 6), "max_iter": 3, "random_state": 0}

@@ -16,6 +16,7 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from skautoenc import (
     AutoencoderTransformer,
     ConvAutoencoderTransformer,
+    ConvVariationalAutoencoder,
     TabularAutoencoderTransformer,
     VariationalAutoencoder,
 )
@@ -210,6 +211,7 @@ def test_a_share_of_odd_variances_is_some_units(X):
         (VariationalAutoencoder, "hidden_layer_sizes"),
         (TabularAutoencoderTransformer, "hidden_layer_sizes"),
         (ConvAutoencoderTransformer, "hidden_channels"),
+        (ConvVariationalAutoencoder, "hidden_channels"),
     ],
 )
 def test_an_integer_is_one_hidden_layer(train_rows, kind, parameter):

@@ -1,5 +1,6 @@
 """What type checkers know: fitted attributes, and the class of chains."""
 
+import json
 import os
 import re
 import subprocess
@@ -21,6 +22,7 @@ from skautoenc import (
     AutoencoderOutlierDetector,
     AutoencoderTransformer,
     ConvAutoencoderTransformer,
+    ConvVariationalAutoencoder,
     PatchAutoencoderTransformer,
     SemiSupervisedAutoencoder,
     TabularAutoencoderTransformer,
@@ -47,6 +49,7 @@ detector = AutoencoderOutlierDetector().fit(X)
 assert_type(detector, AutoencoderOutlierDetector)
 assert_type(detector.offset_, float)
 assert_type(VariationalAutoencoder().fit(X).likelihood_, str)
+assert_type(ConvVariationalAutoencoder().fit(X).image_shape_, tuple[int, int, int])
 assert_type(SemiSupervisedAutoencoder().fit(X).n_label_components_, int)
 """
 
@@ -60,6 +63,23 @@ def test_chains_keep_their_class_and_attributes_their_types(tmp_path):
     run = subprocess.run(
         [sys.executable, "-m", "mypy", "--config-file", root / "pyproject.toml", path],
         env={**os.environ, "MYPYPATH": str(root)},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stdout
+
+
+@pytest.mark.integrations
+def test_pyright_agrees(tmp_path):
+    """Editors use pyright; it is installed by ``pip install basedpyright``."""
+    pytest.importorskip("basedpyright")
+    (tmp_path / "snippet.py").write_text(SNIPPET)
+    root = str(Path(__file__).parent.parent)
+    settings = {"typeCheckingMode": "standard", "extraPaths": [root]}
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
+    run = subprocess.run(
+        [sys.executable, "-m", "basedpyright", "--pythonpath", sys.executable],
+        cwd=tmp_path,
         capture_output=True,
         text=True,
     )

@@ -573,6 +573,59 @@ def test_likelihoods_refuse_what_they_are_not_for(X, likelihood, message):
         VariationalAutoencoder(likelihood=likelihood).fit(X)
 
 
+def in_form(X, form):
+    """Return rows as a type that users have."""
+    if form == "frame":
+        pandas = pytest.importorskip("pandas")
+        return pandas.DataFrame(X, columns=[f"c{i}" for i in range(X.shape[1])])
+    return sparse.csr_array(X) if form == "sparse" else X
+
+
+@pytest.mark.parametrize("form", ["dense", "sparse", "frame"])
+@pytest.mark.parametrize(
+    ("parameters", "wrong"),
+    [
+        ({}, 0.25),
+        ({"likelihood": "bernoulli"}, 2.0),
+        ({"binarize": True}, 0.25),
+        ({"likelihood": "poisson"}, 1.5),
+        ({"likelihood": "negative_binomial"}, -1.0),
+    ],
+)
+def test_values_without_a_probability_are_refused(parameters, wrong, form):
+    X = (counts(40, 4) > 2).astype(float)
+    fitted = VariationalAutoencoder(1, max_iter=1, random_state=0, **parameters)
+    fitted.fit(in_form(X, form))
+    assert np.isfinite(fitted.score(in_form(X, form)))
+    bad = X.copy()
+    bad[7, 2] = wrong
+    column = "'c2'" if form == "frame" else "2"
+    message = rf"got {wrong:g} \(row 7, column {column}\)\. .*likelihood='gaussian'"
+    for method in (fitted.score, fitted.score_samples):
+        with pytest.raises(ValueError, match=message):
+            method(in_form(bad, form))
+    if not (parameters.get("binarize") or not parameters):
+        for method in (
+            fitted.partial_fit,
+            clone(fitted).partial_fit,
+            clone(fitted).fit,
+        ):
+            with pytest.raises(ValueError, match=message):
+                method(in_form(bad, form))
+    # Codes of such rows are defined.
+    assert np.isfinite(fitted.transform(in_form(bad, form))).all()
+
+
+def test_shares_that_go_on_are_refused():
+    X = (counts(40, 4) > 2).astype(float)
+    fitted = VariationalAutoencoder(1, max_iter=1, warm_start=True).fit(X)
+    for method in (fitted.partial_fit, fitted.fit):
+        with pytest.raises(ValueError, match=r"zeros and ones.*binarize=True takes"):
+            method(np.where(X == 1, 0.5, X))
+    with pytest.raises(ValueError, match=r"got 2 \(row 0.*set binarize=False"):
+        VariationalAutoencoder(1, binarize=True).fit(np.full((20, 2), 2.0))
+
+
 def test_a_fit_goes_on_with_its_likelihood():
     X = counts(50) > 2
     fitted = VariationalAutoencoder(1, max_iter=1, warm_start=True).fit(X)

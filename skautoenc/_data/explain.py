@@ -14,10 +14,14 @@ from .cells import TABLES, describe, each_column, first_fault, misread_row
 from .partitions import read_collection
 
 _STREAMED = (
-    "AutoencoderTransformer, ConvAutoencoderTransformer, PatchAutoencoderTransformer, "
-    "TabularAutoencoderTransformer or VariationalAutoencoder"
+    "AutoencoderTransformer, ConvAutoencoderTransformer, ConvVariationalAutoencoder, "
+    "PatchAutoencoderTransformer, TabularAutoencoderTransformer or "
+    "VariationalAutoencoder"
 )
-_IMAGES = "ConvAutoencoderTransformer and PatchAutoencoderTransformer"
+_IMAGES = (
+    "ConvAutoencoderTransformer, ConvVariationalAutoencoder and "
+    "PatchAutoencoderTransformer"
+)
 
 
 def refuse_unread(X: Any) -> None:

@@ -16,6 +16,10 @@ from torch import Tensor
 from .rows import N_SAMPLE, RowMap, Rows, TrainingData, root_of_mean, spread, take
 from .world import World
 
+# Values of a sample, and its rows if they are very wide.
+_MOST_SAMPLED = 2**23
+_FEWEST_ROWS = 256
+
 
 @dataclass(frozen=True)
 class SharedData(TrainingData):
@@ -223,14 +227,17 @@ class SharedRows(Rows):
         return sum(self.data.world.gather(float(weights.sum()))) / self.data.n_total
 
     def batches(self, width: int) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """Iterate over the rows and weights of the process; without rows, yield none.
+        """Iterate over the rows and weights of the process.
 
-        One batch without rows then has the shape of what sums are added to.
+        Without rows, yield one of zeros that has no weight: what is computed of it has
+        the shape of what it is added to.
         """
         if len(self):
             yield from super().batches(width)
         else:
-            yield self[slice(0)], self.weights(slice(0))
+            width = self.shape[1]
+            zeros = torch.zeros(1, width, dtype=torch.float32, device=self.device)
+            yield zeros, zeros[:, 0]
 
     def choose(self, index: NDArray[np.int64]) -> tuple[Tensor, Tensor | None]:
         """Return some of the rows of all processes, and their weights."""
@@ -262,7 +269,8 @@ class SharedRows(Rows):
         The first call gathers it. Later ones need no other process.
         """
         if self._sampled is None:
-            rows, weights = self.data.sample(N_SAMPLE)
+            n_rows = max(_MOST_SAMPLED // self.shape[1], _FEWEST_ROWS)
+            rows, weights = self.data.sample(min(N_SAMPLE, n_rows))
             self._sampled = TrainingData(rows, weights).rows(
                 self.mean, float(self.scale), self.device, prepare=self.prepare
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from numbers import Integral
 from typing import Any, NoReturn
 
@@ -153,7 +154,15 @@ def check_layer_sizes(estimator: BaseEstimator) -> None:
         )
 
 
-def check_range(data: TrainingData, lowest: float, highest: float, why: str) -> None:
+def check_range(
+    data: TrainingData,
+    lowest: float,
+    highest: float,
+    why: str,
+    *,
+    otherwise: str,
+    names: NDArray[Any] | None = None,
+) -> None:
     """Raise a ValueError if values are outside a range.
 
     Parameters
@@ -164,28 +173,79 @@ def check_range(data: TrainingData, lowest: float, highest: float, why: str) -> 
         The range; infinite for none.
     why : str
         What requires the range; the message begins with it.
+    otherwise : str
+        What to do instead of bringing the data into the range.
+    names : ndarray of str objects, optional
+        Names of the columns.
     """
-    for rows in data.in_blocks():
-        # Scalers exceed the range by rounding errors.
-        outside = (rows < lowest - 1e-6) | (rows > highest + 1e-6)
-        if outside.any():
-            what = "between 0 and 1" if np.isfinite(highest) else "of 0 and more"
-            raise ValueError(
-                f"{why} needs values {what}, got {rows[outside][0]:g}. Bring X into "
-                "that range first, or train anew with loss='squared_error'."
-            )
+
+    # Scalers exceed the range by rounding errors.
+    def is_outside(rows: NDArray[Any]) -> NDArray[np.bool_]:
+        found: NDArray[np.bool_] = (rows < lowest - 1e-6) | (rows > highest + 1e-6)
+        return found
+
+    fault = _first_of(data, is_outside, names)
+    if fault is not None:
+        what = "between 0 and 1" if np.isfinite(highest) else "of 0 and more"
+        raise ValueError(
+            f"{why} needs values {what}, got {fault}. Bring X into that range first, "
+            f"or {otherwise}."
+        )
 
 
-def check_whole(data: TrainingData, highest: float, likelihood: str) -> None:
-    """Raise a ValueError unless all values are whole numbers from 0 to a highest."""
+def check_whole(
+    data: TrainingData,
+    highest: float,
+    likelihood: str,
+    *,
+    otherwise: str,
+    names: NDArray[Any] | None = None,
+) -> None:
+    """Raise a ValueError unless all values are whole numbers from 0 to a highest.
+
+    Parameters
+    ----------
+    data : TrainingData
+        The rows.
+    highest : float
+        Maximum value; infinite for none.
+    likelihood : str
+        Name of the likelihood, for the message.
+    otherwise : str
+        What to do with other data, a sentence.
+    names : ndarray of str objects, optional
+        Names of the columns.
+    """
+
+    def is_wrong(rows: NDArray[Any]) -> NDArray[np.bool_]:
+        found: NDArray[np.bool_]
+        found = (rows < 0) | (rows > highest) | (rows != np.floor(rows))
+        return found
+
+    fault = _first_of(data, is_wrong, names)
+    if fault is not None:
+        what = "zeros and ones" if highest == 1 else "counts, 0 or more,"
+        raise ValueError(
+            f"The likelihood {likelihood!r} needs {what} only, got {fault}. {otherwise}"
+        )
+
+
+def _first_of(
+    data: TrainingData,
+    is_wrong: Callable[[NDArray[Any]], NDArray[np.bool_]],
+    names: NDArray[Any] | None,
+) -> str | None:
+    """Return the first wrong value with its row and column, or None."""
+    first = 0
     for rows in data.in_blocks():
-        wrong = (rows < 0) | (rows > highest) | (rows != np.floor(rows))
+        wrong = is_wrong(rows)
         if wrong.any():
-            what = "zeros and ones" if highest == 1 else "counts, 0 or more,"
-            raise ValueError(
-                f"The likelihood {likelihood!r} needs {what} only, got "
-                f"{rows[wrong][0]:g}. Use likelihood='gaussian' for other numbers."
-            )
+            row, column = np.argwhere(wrong)[0]
+            place = first + row if data.index is None else data.index[first + row]
+            label = column if names is None else repr(str(names[column]))
+            return f"{rows[row, column]:g} (row {place}, column {label})"
+        first += len(rows)
+    return None
 
 
 def check_codes(

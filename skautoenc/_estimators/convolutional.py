@@ -20,8 +20,13 @@ from .._objectives.augmentation import shift
 from .._objectives.objectives import Change, Objective, ReconstructionObjective
 from .._persistence.schemas import MATRIX_AUTOENCODER, counts, is_a
 from .base import can_stream
+from .convolutions import (
+    CONVOLUTION_CONSTRAINTS,
+    check_convolutions,
+    describe_convolutions,
+)
 from .decorators import available_if, with_callbacks
-from .images import IMAGE_SHAPE_CONSTRAINT, ImageInput
+from .images import ImageInput
 from .matrix import MatrixAutoencoder
 
 
@@ -310,9 +315,7 @@ class ConvAutoencoderTransformer(ImageInput, MatrixAutoencoder):
     }
     _parameter_constraints = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
-        "image_shape": IMAGE_SHAPE_CONSTRAINT,
-        "hidden_channels": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "kernel_size": [Interval(Integral, 1, None, closed="left")],
+        **CONVOLUTION_CONSTRAINTS,
         "activation": [StrOptions(set(ACTIVATIONS))],
         "linear_skip": ["boolean"],
         "normalization": [StrOptions(set(NORMALIZATIONS)), None],
@@ -391,27 +394,14 @@ class ConvAutoencoderTransformer(ImageInput, MatrixAutoencoder):
 
     def _validate_params(self) -> None:
         super()._validate_params()
-        channels = list(as_widths(self.hidden_channels))
-        if not channels or not all(
-            isinstance(number, Integral)
-            and not isinstance(number, bool)
-            and int(number) > 0
-            for number in channels
-        ):
-            refuse(
-                self,
-                "hidden_channels",
-                "a positive integer or a sequence of them, such as (16, 32)",
-            )
-        if self.normalization == "layer" and 1 in channels:
+        check_convolutions(self)
+        if self.normalization == "layer" and 1 in as_widths(self.hidden_channels):
             refuse(
                 self,
                 "hidden_channels",
                 "of more than one channel each with normalization='layer', which would "
                 "leave nothing of one",
             )
-        if self.kernel_size % 2 == 0:
-            refuse(self, "kernel_size", "odd")
         if self.max_shift and self.loss == "poisson":
             refuse(
                 self,
@@ -421,15 +411,10 @@ class ConvAutoencoderTransformer(ImageInput, MatrixAutoencoder):
             )
 
     def _build_network(self, n_features: int) -> Autoencoder:
-        self._check_image_shape()
         return ConvolutionalAutoencoder(
-            image_shape=self.image_shape_,
             n_components=int(self.n_components),
-            hidden_channels=tuple(map(int, as_widths(self.hidden_channels))),
-            kernel_size=int(self.kernel_size),
-            activation=str(self.activation),
-            linear_skip=bool(self.linear_skip),
             normalization=self.normalization,
+            **describe_convolutions(self),
         )
 
     def _make_objective(self, side: MatrixSide) -> Objective:

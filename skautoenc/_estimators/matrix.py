@@ -251,7 +251,14 @@ class MatrixAutoencoder(BaseAutoencoder):
                 name = "binary_cross_entropy"
         kind = LOSSES[name]
         if kind.lowest > -math.inf:
-            check_range(data, kind.lowest, kind.highest, f"The loss {name!r}")
+            check_range(
+                data,
+                kind.lowest,
+                kind.highest,
+                f"The loss {name!r}",
+                otherwise="train anew with loss='squared_error'",
+                names=getattr(self, "feature_names_in_", None),
+            )
         return name
 
     # Applying

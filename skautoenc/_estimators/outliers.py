@@ -46,6 +46,7 @@ from .._persistence.schemas import (
 )
 from .._training.seeds import draw_seed
 from .base import BaseAutoencoder
+from .conv_variational import ConvVariationalAutoencoder
 from .convolutional import ConvAutoencoderTransformer
 from .decorators import with_callbacks
 from .dense import AutoencoderTransformer
@@ -96,7 +97,8 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
     ----------
     autoencoder : estimator, default=None
         The autoencoder to fit to each sample: an `AutoencoderTransformer`, a
-        `VariationalAutoencoder`, a `ConvAutoencoderTransformer` for images or a
+        `VariationalAutoencoder`, a `ConvAutoencoderTransformer` or
+        `ConvVariationalAutoencoder` for images, or a
         `TabularAutoencoderTransformer`. None is a small dense one, or a
         `TabularAutoencoderTransformer` for frames with missing values or columns that
         are not numeric. It should be trained with `corruption_rate` above zero, if it
@@ -241,6 +243,7 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
         "autoencoder": [
             AutoencoderTransformer,
             ConvAutoencoderTransformer,
+            ConvVariationalAutoencoder,
             TabularAutoencoderTransformer,
             VariationalAutoencoder,
             None,

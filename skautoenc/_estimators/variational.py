@@ -2,104 +2,24 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
-from functools import partial
-from numbers import Integral, Real
 from typing import Any, Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state, check_scalar
-from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 
-from .._data.array_api import as_given
-from .._data.rows import Rows, TrainingData
-from .._data.validation import (
-    check_layer_sizes,
-    check_range,
-    check_weights,
-    check_whole,
-    refuse,
-    weighted_mean,
-)
-from .._model.density import (
-    draw,
-    likelihood_of,
-    log_likelihood,
-    noise_variance,
-    posterior,
-)
+from .._data.validation import check_layer_sizes
 from .._model.learn import Learnt
-from .._model.linear import learn_linear_model, start_at
-from .._model.matrix import MatrixSide
-from .._model.model import Model
-from .._model.plan import Budget, Plan
-from .._model.prior import NO_PRIOR
-from .._networks.autoencoder import Autoencoder
-from .._networks.layers import ACTIVATIONS
-from .._networks.variational import DenseVariationalAutoencoder, VariationalNetwork
-from .._objectives.likelihoods import LIKELIHOODS
-from .._objectives.objectives import Objective
-from .._objectives.variational import VariationalObjective
-from .._persistence.schemas import (
-    MATRIX_AUTOENCODER,
-    MIXTURE,
-    is_a,
-    is_among,
-)
-from .._training.seeds import draw_seed
-from .._warnings import warn
+from .._networks.variational import DenseVariationalAutoencoder
+from .._persistence.schemas import is_a
 from .base import can_stream
 from .decorators import available_if, with_callbacks
 from .dense import resolve_widths
-from .matrix import COUNT, WIDTHS, MatrixAutoencoder, Parts
-
-# The likelihood is in place of a loss, and of rows as they are.
-_NOT_OFFERED = {"loss", "corruption", "corruption_rate", "normalize_rows"}
-# Rows from which some are held out unless the user decides, and epochs that fewer
-# rows are trained for: they would soon be overfit.
-_MANY_ROWS = 60
-_FEW_EPOCHS = 20
-# Variance of its posterior means above which a unit is in use (Burda et al.).
-_ACTIVE = 0.01
-# Smallest overdispersion of counts.
-_LEAST_EXCESS = 1e-3
-# Nats a row by which a training loss may end above the best one.
-_FAR = 1.0
-# Steps of a fit, if the data does not make more of an epoch.
-_N_STEPS = 3000
+from .density import CONSTRAINTS, FITTED_SCHEMA, DensityAutoencoder
+from .matrix import WIDTHS
 
 
-# What the parameters may be.
-_CONSTRAINTS: dict[str, list[Any]] = {
-    **{
-        name: constraints
-        for name, constraints in MatrixAutoencoder._parameter_constraints.items()
-        if name not in _NOT_OFFERED
-    },
-    "n_components": COUNT,
-    "likelihood": [StrOptions({"auto", *LIKELIHOODS})],
-    "offset": [StrOptions({"total"}), None],
-    "binarize": ["boolean"],
-    "covariance_type": [StrOptions({"spherical", "diag", "heteroscedastic"})],
-    "reg_covar": [Interval(Real, 0, 1, closed="neither")],
-    "prior": [StrOptions({"normal", "mixture"})],
-    "kl_weight": [Interval(Real, 0, None, closed="left")],
-    "linear_weight": [Interval(Real, 0, 1, closed="left")],
-    "n_importance_samples": [Interval(Integral, 1, None, closed="left")],
-    "hidden_layer_sizes": WIDTHS,
-    "activation": [StrOptions(set(ACTIVATIONS))],
-    "linear_skip": ["boolean"],
-    "max_iter": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
-    "n_iter_no_change": COUNT,
-    "early_stopping": ["boolean", StrOptions({"auto"})],
-}
-
-
-class VariationalAutoencoder(MatrixAutoencoder):
+class VariationalAutoencoder(DensityAutoencoder):
     """Density estimation by a variational autoencoder.
 
     A variational autoencoder [1]_ is a probabilistic model of the rows: a code is drawn
@@ -426,21 +346,13 @@ class VariationalAutoencoder(MatrixAutoencoder):
     __module__ = "skautoenc"
 
     hidden_layer_sizes_: tuple[int, ...]
-    likelihood_: str
-    n_active_units_: int
-    prior_weights_: NDArray[np.float32] | None
-    prior_means_: NDArray[np.float32] | None
-    prior_precisions_cholesky_: NDArray[np.float32] | None
 
     _fitted_schema = {
-        **MATRIX_AUTOENCODER,
+        **FITTED_SCHEMA,
         "network_": is_a(DenseVariationalAutoencoder),
         "hidden_layer_sizes_": is_a(tuple),
-        "likelihood_": is_among(*LIKELIHOODS),
-        "n_active_units_": is_a(int),
-        **MIXTURE,
     }
-    _parameter_constraints = _CONSTRAINTS
+    _parameter_constraints = {**CONSTRAINTS, "hidden_layer_sizes": WIDTHS}
 
     def __init__(
         self,
@@ -516,97 +428,22 @@ class VariationalAutoencoder(MatrixAutoencoder):
     def _validate_params(self) -> None:
         super()._validate_params()
         check_layer_sizes(self)
-        if self.binarize and self.likelihood not in ("auto", "bernoulli"):
-            refuse(self, "likelihood", "'auto' or 'bernoulli' for binarize=True")
 
-    def _holds_out(self, data: TrainingData) -> bool:
-        if self.early_stopping == "auto":
-            return self.max_iter != 0 and len(data) >= _MANY_ROWS
-        return bool(self.early_stopping) and self.max_iter != 0
-
-    def _budget(self, data: TrainingData, *, in_parts: bool) -> Budget:
-        budget = super()._budget(data, in_parts=in_parts)
-        if in_parts or self.max_iter != "auto" or len(data) >= _MANY_ROWS:
-            return budget
-        return replace(budget, max_iter=_FEW_EPOCHS)
-
-    def _default_max_iter(self, n_batches: int) -> int:
-        return min(max(20, -(-_N_STEPS // n_batches)), 300)
-
-    def _build_network(
-        self,
-        n_features: int,
-        likelihood: str = "gaussian",
-        *,
-        keeps_start: bool = False,
-    ) -> Autoencoder:
-        return _build_network(self, n_features, likelihood, keeps_start=keeps_start)
-
-    def _plan(
-        self,
-        data: TrainingData,
-        form: float | None,
-        before: Model[MatrixSide] | None,
-        *,
-        in_parts: bool,
-    ) -> Plan:
-        plan = super()._plan(data, form, before, in_parts=in_parts)
-        return replace(
-            plan,
-            start=partial(_start, floor=float(self.reg_covar)),
-            far=_FAR,
-            code=replace(
-                plan.code,
-                measures_variance=True,
-                mixes_prior=self.prior == "mixture" and not in_parts,
-            ),
-        )
-
-    def _resolve_parts(
-        self,
-        data: TrainingData,
-        before: Model[MatrixSide] | None,
-        *,
-        in_parts: bool,
-    ) -> Parts:
-        name = _resolve_likelihood(
-            self.likelihood,
-            data,
-            before,
-            binarizes=self.binarize,
-            in_parts=in_parts,
-        )
-        return Parts(
-            LIKELIHOODS[name].loss_name,
-            partial(
-                self._build_network,
-                data.matrix.shape[1],
-                name,
-                keeps_start=_keeps_start(name, before),
-            ),
-            partial(self._make_objective, likelihood=name),
-        )
-
-    def _make_objective(
-        self, side: MatrixSide, likelihood: str = "gaussian"
-    ) -> Objective:
-        config = {"likelihood": likelihood, "has_offset": self.offset is not None}
-        return VariationalObjective(
-            likelihood_of(side, config),
-            kl_weight=float(self.kl_weight),
-            binarizes=self.binarize and likelihood == "bernoulli",
+    def _make_network(
+        self, n_features: int, n_components: int, described: dict[str, Any]
+    ) -> DenseVariationalAutoencoder:
+        return DenseVariationalAutoencoder(
+            n_features=n_features,
+            n_components=n_components,
+            hidden_layer_sizes=resolve_widths(self.hidden_layer_sizes, n_features),
+            activation=str(self.activation),
+            linear_skip=bool(self.linear_skip),
+            **described,
         )
 
     def _attributes_of(self, learnt: Learnt) -> dict[str, Any]:
-        config = learnt.model.network.config
-        assert learnt.code_variance is not None
-        return {
-            "hidden_layer_sizes_": config["hidden_layer_sizes"],
-            "likelihood_": config["likelihood"],
-            "n_active_units_": int((learnt.code_variance > _ACTIVE).sum()),
-            **NO_PRIOR,
-            **learnt.model.code.attributes(),
-        }
+        sizes = learnt.model.network.config["hidden_layer_sizes"]
+        return {"hidden_layer_sizes_": sizes, **super()._attributes_of(learnt)}
 
     @with_callbacks
     def fit(
@@ -656,9 +493,7 @@ class VariationalAutoencoder(MatrixAutoencoder):
             If the checkpoint folder holds an unfinished fit with other parameters or
             data, or if it is no longer writable.
         """
-        self._fit(X, y, sample_weight)
-        if self.n_iter_ and not self.n_active_units_:
-            _report_collapse(self.kl_weight)
+        self._fit_density(X, y, sample_weight)
         return self
 
     @available_if(can_stream)
@@ -753,8 +588,7 @@ class VariationalAutoencoder(MatrixAutoencoder):
             If the columns of `X` differ from those of `fit`, or if a value is not
             finite.
         """
-        check_is_fitted(self)
-        return posterior(self._model, self._read_rows(X))
+        return self._posterior(X)
 
     def inverse_transform(self, X: Any) -> Any:
         """Decode codes.
@@ -818,17 +652,7 @@ class VariationalAutoencoder(MatrixAutoencoder):
         ValueError
             If `n_samples` is below 1.
         """
-        check_is_fitted(self)
-        check_scalar(n_samples, "n_samples", Integral, min_val=1)
-        seed = draw_seed(check_random_state(random_state))
-        rows = draw(
-            self._model,
-            int(n_samples),
-            seed,
-            add_noise=add_noise,
-            linear_weight=self._linear_weight,
-        )
-        return self._as_frame(rows, rows)
+        return self._sample(n_samples, random_state, add_noise=add_noise)
 
     def score_samples(self, X: Any) -> NDArray[np.float64]:
         """Return the log-likelihood of each row.
@@ -854,11 +678,7 @@ class VariationalAutoencoder(MatrixAutoencoder):
             If the columns of `X` differ from those of `fit`, or if a value is not
             finite.
         """
-        check_is_fitted(self)
-        found: NDArray[np.float64] = as_given(
-            self._log_likelihood(self._read_rows(X)), X
-        )
-        return found
+        return self._log_likelihoods(X)
 
     def score(
         self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None
@@ -889,135 +709,4 @@ class VariationalAutoencoder(MatrixAutoencoder):
             If the columns of `X` differ from those of `fit`, or if a value is not
             finite.
         """
-        check_is_fitted(self)
-        matrix = self._read_rows(X)
-        weights = check_weights(sample_weight, matrix)
-        return float(weighted_mean(self._log_likelihood(matrix), weights))
-
-    def _log_likelihood(self, matrix: Any) -> NDArray[np.float64]:
-        if self.binarize:
-            check_whole(TrainingData(matrix), 1, "bernoulli")
-        return log_likelihood(
-            self._model,
-            matrix,
-            int(self.n_importance_samples),
-            linear_weight=self._linear_weight,
-        )
-
-    @property
-    def _linear_weight(self) -> float:
-        """Weight of the linear model; before the first epoch the network is one."""
-        return float(self.linear_weight) if self.n_iter_ else 0.0
-
-    @property
-    def noise_variance_(self) -> Any:
-        """Variance of the noise, in the squared units of the data."""
-        if self.likelihood_ != "gaussian":
-            raise AttributeError(
-                f"likelihood_ is {self.likelihood_!r}, only 'gaussian' has a "
-                "noise_variance_."
-            )
-        return noise_variance(self._model)
-
-
-def _resolve_likelihood(
-    asked: str,
-    data: TrainingData,
-    before: Model[MatrixSide] | None,
-    *,
-    binarizes: bool,
-    in_parts: bool,
-) -> str:
-    """Choose the likelihood, and make sure that the data is what it is for."""
-    if before is not None:
-        name = str(before.network.config["likelihood"])
-        if asked not in ("auto", name):
-            raise ValueError(
-                f"Training cannot go on with likelihood={asked!r}, it "
-                f"began with {name!r}. Use fit with warm_start=False to start anew."
-            )
-    elif binarizes:
-        name = "bernoulli"
-    elif asked != "auto":
-        name = asked
-    else:
-        # The first part of a stream need not be like the others.
-        return "bernoulli" if not in_parts and data.is_binary() else "gaussian"
-    if binarizes and name == "bernoulli":
-        check_range(data, 0, 1, "binarize=True")
-    elif LIKELIHOODS[name].is_discrete:
-        check_whole(data, 1 if name == "bernoulli" else np.inf, name)
-    return name
-
-
-def _keeps_start(likelihood: str, before: Model[MatrixSide] | None) -> bool:
-    """Whether the network keeps its linear model: one of an older version does not."""
-    if before is not None:
-        return bool(before.network.config["keeps_start"])
-    return likelihood == "gaussian"
-
-
-def _build_network(
-    estimator: VariationalAutoencoder,
-    n_features: int,
-    likelihood: str,
-    *,
-    keeps_start: bool,
-) -> DenseVariationalAutoencoder:
-    """Return the network of an estimator, with what is "auto" decided."""
-    n_components = estimator.n_components
-    if isinstance(n_components, str):
-        n_components = min(max(n_features // 2, 1), 32)
-    is_gaussian = likelihood == "gaussian"
-    is_single = is_gaussian and estimator.covariance_type == "spherical"
-    n_dispersions = n_features if LIKELIHOODS[likelihood].is_dispersed else 0
-    return DenseVariationalAutoencoder(
-        n_features=n_features,
-        n_components=int(n_components),
-        hidden_layer_sizes=resolve_widths(estimator.hidden_layer_sizes, n_features),
-        activation=str(estimator.activation),
-        linear_skip=bool(estimator.linear_skip),
-        n_dispersions=1 if is_single else n_dispersions,
-        varies=is_gaussian and estimator.covariance_type == "heteroscedastic",
-        likelihood=likelihood,
-        has_offset=estimator.offset is not None,
-        keeps_start=keeps_start,
-    )
-
-
-def _report_collapse(kl_weight: float) -> None:
-    warn(
-        "The code is not used: the posterior means of all components are about the "
-        "same for all rows (posterior collapse). The columns may be independent of "
-        f"each other. Otherwise lower kl_weight (now {kl_weight:g}) or "
-        "learning_rate_init, or train for more epochs.",
-        ConvergenceWarning,
-    )
-
-
-def _start(
-    network: VariationalNetwork,
-    rows: Rows,
-    count: float,
-    generator: torch.Generator,
-    *,
-    floor: float,
-) -> None:
-    """Start at probabilistic PCA, or at factor analysis."""
-    config = network.config
-    is_gaussian = config["likelihood"] == "gaussian"
-    by_column = is_gaussian and config["n_dispersions"] > 1 and not config["varies"]
-    model = learn_linear_model(
-        rows,
-        network.widths[-1],
-        count,
-        floor=floor,
-        by_column=by_column,
-        generator=generator,
-    )
-    start_at(network, model)
-    if is_gaussian:
-        noise = model.noise if by_column else model.noise[:1]
-        network.set_dispersion(noise, floor * model.mean_noise)
-    else:
-        network.set_dispersion(torch.ones_like(network.log_dispersion), _LEAST_EXCESS)
+        return self._mean_log_likelihood(X, sample_weight)

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from .._data.rows import RowMap, Rows
 from .._networks.autoencoder import Autoencoder
-from .._networks.convolutional import ConvolutionalAutoencoder
 from .._networks.layers import CPU_FLOAT32
+from .._networks.maps import ImageNetwork
 from .._training.resources import compute, one_thread, step_work
 
 # Kernels work on tiles of rows (6 or 8 for matrix products) and on vectors of values
@@ -66,7 +66,7 @@ def block_of(network: Autoencoder, device: torch.device) -> Block:
     if not network.runs_in_threads:
         # Smaller blocks are not tested: a user's module may store its inputs.
         return Block(_TILE, network.n_multiplications, (), in_threads=False)
-    has_maps = isinstance(network, ConvolutionalAutoencoder)
+    has_maps = isinstance(network, ImageNetwork)
     if has_maps and max(network.widths) * _TILE > _LARGEST_MAP:
         return Block(1, network.n_multiplications, ())
     on_cpu = device.type == "cpu"

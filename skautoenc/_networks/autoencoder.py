@@ -77,7 +77,6 @@ class Autoencoder(nn.Module, ABC):
             A sample of the standardised training rows.
         sample_weight : Tensor of shape (n,) or None
             Their weights; None if all are equal.
-            Their weights; None if all are equal.
         """
 
     def noise(self, n: int, generator: torch.Generator) -> Tensor:

@@ -214,6 +214,21 @@ class _Affine:
         torch.sum(gradient, -2, out=self.bias_gradient)
 
 
+def _kernel_of(activation: str) -> Callable[[Tensor], Tensor]:
+    """Return the function that an activation calls.
+
+    Modules and functions of torch check their arguments first, which takes longer than
+    the kernel of a small layer.
+    """
+    kernels = {
+        "relu": torch.relu,
+        "silu": getattr(torch._C._nn, "silu", None),
+        "gelu": getattr(torch._C._nn, "gelu", None),
+    }
+    # `forward` itself is called: these modules can have no hooks.
+    return kernels.get(activation) or ACTIVATIONS[activation].module().forward
+
+
 class ClosedFormStack:
     """Affine layers with activations between them, and their backward pass.
 
@@ -231,8 +246,7 @@ class ClosedFormStack:
     def __init__(
         self, stacks: Sequence[nn.Sequential], activation: str, *, adds: bool = False
     ) -> None:
-        # `forward` itself is called: these modules can have no hooks.
-        self.activate = ACTIVATIONS[activation].module().forward
+        self.activate = _kernel_of(activation)
         self.derive = _DERIVATIVES[activation]
         self.products = products_for(len(stacks))
         by_layer = zip(*map(_affine_layers, stacks), strict=True)

@@ -9,6 +9,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from .autoencoder import Autoencoder
+from .conv_variational import ConvVariationalNetwork
 from .convolutional import ConvolutionalAutoencoder
 from .custom import CustomAutoencoder
 from .dense import DenseAutoencoder
@@ -20,6 +21,7 @@ from .weights import Arrays, from_arrays, own_array, to_arrays
 _NETWORKS: dict[str, type[Autoencoder]] = {
     kind.__name__: kind
     for kind in (
+        ConvVariationalNetwork,
         ConvolutionalAutoencoder,
         CustomAutoencoder,
         DenseAutoencoder,

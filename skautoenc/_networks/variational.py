@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from .autoencoder import Autoencoder, Code
 from .layers import ACTIVATIONS, CPU_FLOAT32, Linear, draw_weight
 from .linear_density import LinearDensity
+from .maps import Convolution, TransposedConvolution
 from .rates import FATAL_STEP, FULL_WIDTH, base_rate, rate_factors
 
 # Beyond these log-variances, exponentials overflow or vanish.
@@ -24,6 +25,8 @@ class VariationalNetwork(Autoencoder):
 
     Attributes
     ----------
+    skip_in, skip_out : torch.nn.Parameter of shape (n_components, n_features) or None
+        Linear maps that are added to encoder and decoder.
     log_dispersion : torch.nn.Parameter of shape (n_dispersions,)
         Logarithms of the dispersions minus the floor. A dispersion is a variance of the
         noise, or the overdispersion of counts.
@@ -33,11 +36,46 @@ class VariationalNetwork(Autoencoder):
         The linear model that the network starts at, if it is kept.
     """
 
+    skip_in: nn.Parameter | None
+    skip_out: nn.Parameter | None
     log_dispersion: nn.Parameter
     floor: Tensor
     linear: LinearDensity | None
 
+    def _add_shared(self, *, has_skip: bool) -> None:
+        """Make the parameters beside the layers of encoder and decoder."""
+        n_components, n_features = self.widths[-1], self.widths[0]
+        self.skip_in, self.skip_out = (
+            nn.Parameter(torch.empty(n_components, n_features, **CPU_FLOAT32))
+            if has_skip
+            else None
+            for _ in range(2)
+        )
+        n_dispersions = self.config["n_dispersions"]
+        self.log_dispersion = nn.Parameter(torch.zeros(n_dispersions, **CPU_FLOAT32))
+        self.register_buffer("floor", torch.zeros((), **CPU_FLOAT32))
+        keeps = self.config["keeps_start"]
+        self.linear = LinearDensity(n_components, n_features) if keeps else None
+
     @abstractmethod
+    def _encoded(self, x: Tensor) -> Tensor:
+        """Map rows to means and log-variances, (n, 2 * n_components).
+
+        What `skip_in` adds to the means is not in it.
+        """
+
+    @abstractmethod
+    def _decoded(self, code: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Map codes to outputs and logarithms of factors of the dispersions.
+
+        Both are (n, n_features). What `skip_out` adds to the outputs is not in them.
+        There are no factors unless the dispersions vary.
+        """
+
+    @abstractmethod
+    def _last_layers(self) -> tuple[Linear, Linear | TransposedConvolution]:
+        """Return the last layers of encoder and decoder."""
+
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return means and log-variances of the codes, both (n, n_components).
 
@@ -46,8 +84,24 @@ class VariationalNetwork(Autoencoder):
         x : Tensor of shape (n, n_features)
             Standardised rows.
         """
+        mean, log_variance = self._encoded(x).chunk(2, dim=1)
+        if self.skip_in is not None:
+            mean = mean + nn.functional.linear(x, self.skip_in)
+        return mean, log_variance.clamp(LOWEST_LOG_VARIANCE, HIGHEST_LOG_VARIANCE)
 
-    @abstractmethod
+    @torch.no_grad()
+    def _silence(self) -> None:
+        """Make a network with a skip start at it: all else is zero at first.
+
+        Small values would add noise to the linear model, which is exact.
+        """
+        if self.skip_in is None or self.skip_out is None:
+            return
+        inward, outward = self._last_layers()
+        for weight in (self.skip_in, self.skip_out, inward.weight, outward.weight):
+            nn.init.zeros_(weight)
+
+    @torch.no_grad()
     def start_linear(
         self, encoder: Tensor, log_variance: Tensor, decoder: Tensor
     ) -> None:
@@ -62,6 +116,11 @@ class VariationalNetwork(Autoencoder):
         decoder : Tensor of shape (n_components, n_features)
             Maps a code to a row by ``code @ decoder``.
         """
+        inward, _ = self._last_layers()
+        inward.bias[self.widths[-1] :] = log_variance
+        if self.skip_in is not None and self.skip_out is not None:
+            self.skip_in.copy_(encoder)
+            self.skip_out.copy_(decoder)
 
     @property
     def dispersion(self) -> Tensor:
@@ -89,7 +148,23 @@ class VariationalNetwork(Autoencoder):
         dispersion : Tensor of shape (n_dispersions,) or (n, n_features)
             `dispersion`, or the dispersions of each code.
         """
-        return self.decode(code), self.dispersion
+        output, log_factor = self._decoded(code)
+        output = self._with_skip(output, code)
+        if log_factor is None:
+            return output, self.dispersion
+        # (n, n_features)
+        logarithm = self.log_dispersion + log_factor
+        logarithm = logarithm.clamp(LOWEST_LOG_VARIANCE, HIGHEST_LOG_VARIANCE)
+        return output, logarithm.exp() + self.floor
+
+    def decode(self, code: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        """Map codes, (n, n_components), to outputs, (n, n_features)."""
+        return self._with_skip(self._decoded(code)[0], code)
+
+    def _with_skip(self, output: Tensor, code: Tensor) -> Tensor:
+        if self.skip_out is None:
+            return output
+        return torch.addmm(output, code, self.skip_out)
 
     def encode(self, x: Tensor) -> Tensor:
         """Map standardised rows, (n, n_features), to posterior means."""
@@ -131,6 +206,31 @@ class VariationalNetwork(Autoencoder):
     def starts_as_pca(self) -> bool:
         """Whether the initial weights already reconstruct as PCA does."""
         return bool(self.config["linear_skip"])
+
+    def adam_rates(self) -> tuple[float, dict[Tensor, float]]:
+        """Return the learning rate for Adam, and the factors of wide layers."""
+        rate = base_rate(
+            self.config["activation"], None, has_skip=self.skip_in is not None
+        )
+        return rate, rate_factors(self._numbers_of_inputs(), FULL_WIDTH)
+
+    def safe_factors(self, learning_rate: float) -> dict[Tensor, float]:
+        """Return factors for wide rectified layers that the rate would kill."""
+        if not self.rectifiers():
+            return {}
+        return rate_factors(self._numbers_of_inputs(), FATAL_STEP / learning_rate)
+
+    def _numbers_of_inputs(self) -> list[tuple[Tensor, float]]:
+        """List the weights, each with its number of inputs."""
+        found: list[tuple[Tensor, float]] = [
+            (layer.weight, layer.fans[0])
+            for layer in self.modules()
+            if isinstance(layer, Linear | Convolution | TransposedConvolution)
+        ]
+        if self.skip_in is not None and self.skip_out is not None:
+            found.append((self.skip_in, self.widths[0]))
+            found.append((self.skip_out, self.widths[-1]))
+        return found
 
 
 class DenseVariationalAutoencoder(VariationalNetwork):
@@ -195,16 +295,7 @@ class DenseVariationalAutoencoder(VariationalNetwork):
         self.encoder = self._stack([*widths[:-1], 2 * n_components])
         n_outputs = n_features * (2 if varies else 1)
         self.decoder = self._stack([*widths[:0:-1], n_outputs])
-        has_skip = linear_skip and bool(hidden_layer_sizes)
-        shape = n_components, n_features
-        self.skip_in, self.skip_out = (
-            nn.Parameter(torch.empty(*shape, **CPU_FLOAT32)) if has_skip else None
-            for _ in range(2)
-        )
-        self.log_dispersion = nn.Parameter(torch.zeros(n_dispersions, **CPU_FLOAT32))
-        self.register_buffer("floor", torch.zeros((), **CPU_FLOAT32))
-        linear = LinearDensity(n_components, n_features) if keeps_start else None
-        self.linear = linear
+        self._add_shared(has_skip=linear_skip and bool(hidden_layer_sizes))
 
     def _stack(self, widths: list[int]) -> nn.Sequential:
         """Return affine layers with activations between them."""
@@ -225,84 +316,34 @@ class DenseVariationalAutoencoder(VariationalNetwork):
                 kind = "identity" if is_last else self.config["activation"]
                 draw_weight(layer.weight, layer.fans, ACTIVATIONS[kind], generator)
                 nn.init.zeros_(layer.bias)
-        if self.skip_in is not None and self.skip_out is not None:
-            # Small values would add noise to the linear model, which is exact.
-            for parameter in (self.skip_in, self.skip_out):
-                nn.init.zeros_(parameter)
-            for stack in (self.encoder, self.decoder):
-                nn.init.zeros_(self._last(stack).weight)
+        self._silence()
 
     @torch.no_grad()
     def start_linear(
         self, encoder: Tensor, log_variance: Tensor, decoder: Tensor
     ) -> None:
         """Set the weights to those of a linear model; see `VariationalNetwork`."""
-        n_components = self.config["n_components"]
-        inward, outward = self._last(self.encoder), self._last(self.decoder)
-        inward.bias[n_components:] = log_variance
-        if self.skip_in is not None and self.skip_out is not None:
-            self.skip_in.copy_(encoder)
-            self.skip_out.copy_(decoder)
-        elif not self.config["hidden_layer_sizes"]:
+        super().start_linear(encoder, log_variance, decoder)
+        if not self.config["hidden_layer_sizes"]:
+            inward, outward = self._last_layers()
             inward.weight.zero_()
-            inward.weight[:n_components] = encoder
+            inward.weight[: self.widths[-1]] = encoder
             outward.weight.zero_()
             outward.weight[: self.widths[0]] = decoder.t()
 
-    @staticmethod
-    def _last(stack: nn.Sequential) -> Linear:
-        layer = stack[-1]
-        assert isinstance(layer, Linear)
-        return layer
+    def _last_layers(self) -> tuple[Linear, Linear]:
+        inward, outward = self.encoder[-1], self.decoder[-1]
+        assert isinstance(inward, Linear)
+        assert isinstance(outward, Linear)
+        return inward, outward
 
-    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return means and log-variances of the codes, both (n, n_components)."""
-        mean, log_variance = self.encoder(x).chunk(2, dim=1)
-        if self.skip_in is not None:
-            mean = mean + nn.functional.linear(x, self.skip_in)
-        return mean, log_variance.clamp(LOWEST_LOG_VARIANCE, HIGHEST_LOG_VARIANCE)
+    def _encoded(self, x: Tensor) -> Tensor:
+        encoded: Tensor = self.encoder(x)
+        return encoded
 
-    def decode(self, code: Tensor, sample_weight: Tensor | None = None) -> Tensor:
-        """Map codes, (n, n_components), to outputs, (n, n_features)."""
-        return self._with_skip(self.decoder(code)[:, : self.widths[0]], code)
-
-    def decode_dispersed(self, code: Tensor) -> tuple[Tensor, Tensor]:
-        """Map codes to outputs and dispersions; see `VariationalNetwork`."""
+    def _decoded(self, code: Tensor) -> tuple[Tensor, Tensor | None]:
+        decoded: Tensor = self.decoder(code)
         if not self.config["varies"]:
-            return super().decode_dispersed(code)
-        output, log_factor = self.decoder(code).chunk(2, dim=1)
-        # (n, n_features)
-        logarithm = self.log_dispersion + log_factor
-        logarithm = logarithm.clamp(LOWEST_LOG_VARIANCE, HIGHEST_LOG_VARIANCE)
-        dispersion = logarithm.exp() + self.floor
-        return self._with_skip(output, code), dispersion
-
-    def _with_skip(self, output: Tensor, code: Tensor) -> Tensor:
-        if self.skip_out is None:
-            return output
-        return torch.addmm(output, code, self.skip_out)
-
-    def adam_rates(self) -> tuple[float, dict[Tensor, float]]:
-        """Return the learning rate for Adam, and the factors of wide layers."""
-        rate = base_rate(
-            self.config["activation"], None, has_skip=self.skip_in is not None
-        )
-        return rate, rate_factors(self._numbers_of_inputs(), FULL_WIDTH)
-
-    def safe_factors(self, learning_rate: float) -> dict[Tensor, float]:
-        """Return factors for wide rectified layers that the rate would kill."""
-        if not self.rectifiers():
-            return {}
-        return rate_factors(self._numbers_of_inputs(), FATAL_STEP / learning_rate)
-
-    def _numbers_of_inputs(self) -> list[tuple[Tensor, float]]:
-        """List the weights, each with its number of inputs."""
-        found: list[tuple[Tensor, float]] = [
-            (layer.weight, layer.fans[0])
-            for layer in self.modules()
-            if isinstance(layer, Linear)
-        ]
-        if self.skip_in is not None and self.skip_out is not None:
-            found.append((self.skip_in, self.config["n_features"]))
-            found.append((self.skip_out, self.config["n_components"]))
-        return found
+            return decoded, None
+        output, log_factor = decoded.chunk(2, dim=1)
+        return output, log_factor

@@ -8,6 +8,8 @@ import socket
 from collections.abc import Callable
 from contextvars import ContextVar, Token
 from datetime import timedelta
+from functools import partial
+from itertools import count
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -16,10 +18,13 @@ import torch.distributed
 from .interfaces import LOOPBACK, address_of
 
 if TYPE_CHECKING:
-    from .world import ProcessWorld
+    from .world import Heartbeat, ProcessWorld
 
 # Classes of the processes' connections, which have no types.
 dist: Any = torch.distributed
+
+# The store is there before its address is told. Later, a machine may be busy.
+_TO_CONNECT, _TO_ANSWER = timedelta(seconds=4), timedelta(seconds=60)
 
 # Number of contexts of this process so far: each has its own keys in a shared store.
 _n_contexts = 0
@@ -87,11 +92,12 @@ def train_across(
     batch. The order of the rows and random noise differ between processes, so a fit
     depends on how rows are distributed, but not otherwise on chance.
 
-    :class:`AutoencoderTransformer`, :class:`ConvAutoencoderTransformer` and
-    :class:`VariationalAutoencoder` can be trained across processes, except with batch
-    normalization, `n_neighbors` and ``prior="mixture"``, which compare rows that may be
-    in different processes. Other estimators raise an error. Steps of a pipeline before
-    the autoencoder learn from the rows of their own process.
+    :class:`AutoencoderTransformer`, :class:`ConvAutoencoderTransformer`,
+    :class:`VariationalAutoencoder` and :class:`ConvVariationalAutoencoder` can be
+    trained across processes, except with batch normalization, `n_neighbors` and
+    ``prior="mixture"``, which compare rows that may be in different processes. Other
+    estimators raise an error. Steps of a pipeline before the autoencoder learn from the
+    rows of their own process.
 
     If a process fails, or if its rows, columns or parameters do not match those of the
     others, all of them raise an error that names the process. With `checkpoint`, the
@@ -180,6 +186,7 @@ class Ranks:
         self._interface = interface
         self._timeout = timeout
         self._server: Any = None
+        self._heartbeat: Heartbeat | None = None
         self._n_fits = 0
 
     def connect(self) -> None:
@@ -198,10 +205,17 @@ class Ranks:
                 "name of the network interface that connects them, such as 'eth0'."
             )
         _, *self._endpoint = found[0]
+        if self.size > 1:
+            from .world import Heartbeat
+
+            connect = partial(connect_to, *self._endpoint)
+            self._heartbeat = Heartbeat(connect, self.rank)
 
     def disconnect(self) -> None:
         """Close the store."""
-        self._server = None
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
+        self._server = self._heartbeat = None
 
     def fit(self, estimator: Any, X: Any, y: Any, sample_weight: Any) -> None:
         """Train the estimator with the other processes."""
@@ -212,9 +226,11 @@ class Ranks:
         """Return the processes of the next fit; None for one."""
         if self.size == 1:
             return None
-        host, port = self._endpoint
-        return open_world(
-            (host, port, f"fit{self._n_fits}"),
+        from .world import ProcessWorld
+
+        return ProcessWorld(
+            connect_to(*self._endpoint),
+            f"fit{self._n_fits}",
             self.rank,
             self.size,
             address=self._address,
@@ -222,35 +238,25 @@ class Ranks:
         )
 
 
-def open_world(
-    endpoint: tuple[str, int, str],
-    rank: int,
-    size: int,
-    *,
-    address: str,
-    timeout: float,
-) -> ProcessWorld:
-    """Return the processes of a fit.
+def connect_to(host: str, port: int) -> Any:
+    """Return a connection to the store that all processes share.
 
-    Parameters
-    ----------
-    endpoint : tuple
-        Host, port and first part of the keys of the store that they share.
-    rank, size, address, timeout
-        See `ProcessWorld`.
+    Raises
+    ------
+    RuntimeError
+        If the process that has the store is not there any more.
     """
-    from .world import ProcessWorld
-
-    host, port, prefix = endpoint
-
-    def connect() -> Any:
-        limit = timedelta(seconds=min(timeout, 30.0))
+    try:
         store = dist.TCPStore(
-            host, port, None, False, timeout=limit, wait_for_workers=False
+            host, port, None, False, timeout=_TO_CONNECT, wait_for_workers=False
         )
-        return dist.PrefixStore(prefix, store)
-
-    return ProcessWorld(connect, rank, size, address=address, timeout=timeout)
+    except RuntimeError as error:
+        raise RuntimeError(
+            f"Process 0, at {host}:{port}, cannot be reached: it died or left "
+            "train_across. All processes must make the same calls of fit within it."
+        ) from error
+    store.set_timeout(_TO_ANSWER)
+    return store
 
 
 def serve(address: str) -> Any:
@@ -267,6 +273,8 @@ def serve(address: str) -> Any:
         True,
         wait_for_workers=False,
         master_listen_fd=listener.detach(),
+        # The server by libuv of torch 2.6 takes no open socket.
+        use_libuv=False,
     )
 
 
@@ -311,8 +319,11 @@ def _through_store(store: Any, rank: int, size: int) -> Exchange:
     _n_contexts += 1
     own = dist.PrefixStore(f"skautoenc{_n_contexts}", store)
 
+    rounds = count()
+
     def exchange(value: Any) -> list[Any]:
-        own.set(str(rank), pickle.dumps(value))
-        return [pickle.loads(own.get(str(each))) for each in range(size)]
+        number = next(rounds)
+        own.set(f"{number}-{rank}", pickle.dumps(value))
+        return [pickle.loads(own.get(f"{number}-{each}")) for each in range(size)]
 
     return exchange

@@ -6,6 +6,7 @@ import copy
 import time
 import uuid
 from collections import Counter
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,9 +15,9 @@ from scipy import sparse
 
 from .._data.lazy import lazy_rows
 from .._data.partitions import delayed_parts, is_dask
-from .across import across, open_world, serve
+from .across import across, connect_to, serve
 from .interfaces import address_of
-from .world import ProcessWorld
+from .world import Heartbeat, ProcessWorld
 
 # Seconds between looks at the cluster, and seconds in which survivors of a fit end.
 _PAUSE, _PATIENCE = 0.1, 10.0
@@ -236,13 +237,18 @@ def _train_share(
     if rank == 0:
         server = serve(address)
         endpoint.set((address, server.port))
-    host, port = endpoint.get(timeout=timeout)
-    world = open_world((host, port, name), rank, size, address=address, timeout=timeout)
+    place = endpoint.get(timeout=timeout)
+    heartbeat = Heartbeat(partial(connect_to, *place), rank)
+    world = ProcessWorld(
+        connect_to(*place), "fit", rank, size, address=address, timeout=timeout
+    )
     token = across.set(_Share(world))
     try:
         estimator.fit(X, sample_weight=weight)
     finally:
         across.reset(token)
+        heartbeat.stop()
+        # The other processes have read from it.
         del server
     return estimator if rank == 0 else None
 

@@ -35,6 +35,36 @@ _KINDS: tuple[type[Exception], ...] = (ValueError, TypeError, MemoryError, OSErr
 _FAILURE = "failure"
 
 
+class Heartbeat:
+    """Counts in a store while this process lives, in a thread.
+
+    Parameters
+    ----------
+    connect : callable
+        Returns a connection to the store that is not used otherwise: a store answers
+        one request at a time.
+    rank : int
+        Number of this process.
+    """
+
+    def __init__(self, connect: Callable[[], Any], rank: int) -> None:
+        self._connect = connect
+        self._key = f"beat{rank}"
+        self._ended = threading.Event()
+        threading.Thread(target=self._run, name="heartbeat", daemon=True).start()
+
+    def stop(self) -> None:
+        """Stop counting."""
+        self._ended.set()
+
+    def _run(self) -> None:
+        # The process with the store may end before this one.
+        with suppress(RuntimeError):
+            store = self._connect()
+            while not self._ended.wait(_BEAT):
+                store.add(self._key, 1)
+
+
 class ProcessWorld:
     """Processes that each hold some of the rows of a fit; see `World`.
 
@@ -43,8 +73,10 @@ class ProcessWorld:
 
     Parameters
     ----------
-    connect : callable
-        Returns another connection to the store that all processes share.
+    store : torch.distributed.Store
+        Store that all processes share, in which a `Heartbeat` of each of them counts.
+    name : str
+        Name of the fit, first part of its keys in the store.
     rank, size : int
         Number of this process, and number of processes.
     address : str
@@ -55,7 +87,8 @@ class ProcessWorld:
 
     def __init__(
         self,
-        connect: Callable[[], Any],
+        store: Any,
+        name: str,
         rank: int,
         size: int,
         *,
@@ -64,22 +97,20 @@ class ProcessWorld:
     ) -> None:
         self.rank = rank
         self.size = size
-        self._connect = connect
         self._address = address
         self._timeout = timeout
-        self._store = connect()
+        self._shared = store
+        self._store = dist.PrefixStore(name, store)
         self._names = [f"process {each}" for each in range(size)]
         self._hosts: list[str] = []
         self._group: Any = None
         self._accelerators: Any = None
-        self._ended = threading.Event()
         # Whether an error of this process would be no news to the others.
         self._is_over = False
         self._lost: set[int] = set()
 
     def __enter__(self) -> Self:
         self._wait_for_all()
-        threading.Thread(target=self._show_life, name="beats", daemon=True).start()
         try:
             self._make_group()
         except BaseException:
@@ -213,23 +244,25 @@ class ProcessWorld:
     def _wait_for_all(self) -> None:
         """Wait until all processes have called `fit`."""
         self._store.set(f"here{self.rank}", b"")
-        end = time.monotonic() + self._timeout
-        absent = list(range(self.size))
+        end, absent = time.monotonic() + self._timeout, list(range(self.size))
+        look, beats = time.monotonic() + _SILENCE, self._beats()
         while absent := [n for n in absent if not self._store.check([f"here{n}"])]:
-            if time.monotonic() > end:
+            now = time.monotonic()
+            if now > end:
                 raise RuntimeError(
                     f"{_listed(absent)} did not call fit within {self._timeout:g} s. "
                     "All processes must make the same calls of fit within train_across."
                 )
-            time.sleep(0.01)
-
-    def _show_life(self) -> None:
-        """Count in the store, until the end."""
-        # A connection of its own: a store answers one request at a time.
-        with suppress(RuntimeError):
-            store = self._connect()
-            while not self._ended.wait(_BEAT):
-                store.add(f"beat{self.rank}", 1)
+            if now > look:
+                before, beats, look = beats, self._beats(), now + _SILENCE
+                gone = [n for n in absent if before[n] == beats[n]]
+                if gone:
+                    raise RuntimeError(
+                        f"{_listed(gone)} died or left train_across, and does not take "
+                        "part in this fit. All processes must make the same calls of "
+                        "fit within train_across."
+                    )
+            time.sleep(min(0.01 * self.size, 0.1))
 
     def _report(self, error: BaseException) -> None:
         """Tell the others why this process cannot go on."""
@@ -283,7 +316,7 @@ class ProcessWorld:
         return self._told() or (None, message)
 
     def _beats(self) -> list[int]:
-        return [self._store.add(f"beat{rank}", 0) for rank in range(self.size)]
+        return [self._shared.add(f"beat{rank}", 0) for rank in range(self.size)]
 
     def _leave(self) -> None:
         """End the exchanges of others, who then read of the failure.
@@ -301,7 +334,6 @@ class ProcessWorld:
             time.sleep(0.05)
 
     def _close(self) -> None:
-        self._ended.set()
         self._group = self._accelerators = None
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from sklearn.utils.metadata_routing import MetadataRequest
 
-from .._networks.convolutional import ConvolutionalAutoencoder
 from .._networks.dense import DenseAutoencoder
+from .._networks.maps import ImageNetwork
 from .._networks.restoring import MOST_LAYERS
 from .._networks.tabular import TabularAutoencoder
 from .._networks.variational import VariationalNetwork
@@ -218,7 +218,7 @@ def _is_quick(estimator: Any) -> bool:
     if not all(map(_is_quick, getattr(estimator, "estimators_", []))):
         return False
     network = getattr(estimator, "network_", None)
-    if not isinstance(network, ConvolutionalAutoencoder):
+    if not isinstance(network, ImageNetwork):
         return True
     work = network.n_multiplications - count_parameters(network)
     return work <= _MOST_WORK and max(network.widths) <= _WIDEST
@@ -283,7 +283,7 @@ def _check_preparation(estimator: Any) -> None:
     width, network = estimator.n_features_in_, estimator.network_
     _require(network.widths[0] == width, "n_features_in_")
     _require(len(estimator.mean_) == width, "mean_")
-    if isinstance(network, ConvolutionalAutoencoder):
+    if isinstance(network, ImageNetwork):
         shape = network.config["image_shape"]
         _require(shape == estimator.image_shape_, "image_shape_")
         _check_maps(network, estimator.mean_.nbytes)
@@ -298,7 +298,7 @@ def _check_preparation(estimator: Any) -> None:
         _require(all(_is_positive(state[k]) for k in sizes), "_row_normalization")
 
 
-def _check_maps(network: ConvolutionalAutoencoder, n_bytes: int) -> None:
+def _check_maps(network: ImageNetwork, n_bytes: int) -> None:
     """Refuse feature maps that need far more memory than all that a file holds."""
     n_bytes += sum(weight.nbytes for weight in network.parameters())
     n_needed = max(network.widths) * np.float32().nbytes

@@ -72,12 +72,8 @@ def learn_row_normalization(rows: Rows, regularization: float) -> RowNormalizati
         lambda batch: (_normalise(batch, regularization) - mean).square().mean(dim=1)
     )
     longest = max(
-        (
-            float(batch.square().mean(dim=1).max())
-            for batch, _ in rows.batches(rows.matrix.shape[1])
-            if len(batch)
-        ),
-        default=0.0,
+        float(batch.square().mean(dim=1).max())
+        for batch, _ in rows.batches(rows.matrix.shape[1])
     )
     return RowNormalization(
         regularization, mean, float(variance) ** 0.5 or 1.0, rows.highest(longest)

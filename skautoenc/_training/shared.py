@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,25 +60,25 @@ class SharedBatches(Batches):
         self.number = number_of_batches(sum(counts), batch_size)
         self.shuffle = shuffle and self.number > 1
         self.window = max(1, self.window)
-        sizes = _sizes(counts, self.number)
-        self.sizes = sizes[rank].tolist()
-        self.totals = sizes.sum(axis=0).tolist()
-        self.most_rows = int(sizes.max())
+        totals = np.zeros(self.number, dtype=np.int64)
+        start = 0
+        for number, count in enumerate(counts):
+            sizes = _sizes(count, start, self.number)
+            totals += sizes
+            if number == rank:
+                self.sizes = sizes.tolist()
+            start += count
+        self.totals = totals.tolist()
+        self.most_rows = -(-max(counts) // self.number)
 
 
-def _sizes(counts: Sequence[int], number: int) -> NDArray[np.int64]:
-    """Return the number of rows of each process in each batch, (size, number).
+def _sizes(count: int, start: int, number: int) -> NDArray[np.int64]:
+    """Return the sizes of `number` batches of `count` rows.
 
-    The larger batches of a process follow those of the process before it.
+    The larger ones follow those of the processes before, which have `start` rows.
     """
-    batches = np.arange(number)
-    starts = [0, *accumulate(counts)]
-    return np.stack(
-        [
-            count // number + ((batches - start) % number < count % number)
-            for count, start in zip(counts, starts, strict=False)
-        ]
-    )
+    is_larger = (np.arange(number) - start) % number < count % number
+    return count // number + is_larger
 
 
 class SharedStep(Step):
@@ -171,6 +170,21 @@ class SharedRun(Run):
         ):
             generator.manual_seed(int(number))
         super().advance()
+
+    def end_epoch(self, loss: float) -> None:
+        """Make buffers equal in all processes, and do the work after an epoch."""
+        for module in self.step.network.modules():
+            if isinstance(module, BatchSparsity):
+                continue
+            for buffer in module.buffers(recurse=False):
+                self._average(buffer)
+        super().end_epoch(loss)
+
+    def _average(self, buffer: Tensor) -> None:
+        """Average a buffer of a user's network over the processes."""
+        mean = buffer.double()
+        self.world.add_into(mean)
+        buffer.copy_(mean / self.world.size)
 
     def finish(self) -> None:
         """Set the final weights, and evaluation mode."""

@@ -1,4 +1,4 @@
-"""Displays that show what an autoencoder has learned.
+"""Displays that show what an autoencoder has learned, and a report on sparse codes.
 
 Every display follows the visualization interface of scikit-learn: the constructor
 stores the data, `plot` draws them, and `from_estimator` takes them from a fitted
@@ -13,6 +13,7 @@ from ._loss_curve import LossCurveDisplay
 from ._outliers import OutlierDisplay
 from ._pairs import PairsDisplay
 from ._reconstruction import ReconstructionDisplay
+from ._sparsity import SparsityReport, sparsity_report
 
 __all__ = [
     "DensityDisplay",
@@ -22,4 +23,6 @@ __all__ = [
     "OutlierDisplay",
     "PairsDisplay",
     "ReconstructionDisplay",
+    "SparsityReport",
+    "sparsity_report",
 ]

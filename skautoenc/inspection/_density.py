@@ -168,7 +168,7 @@ class DensityDisplay:
 
         Parameters
         ----------
-        estimator : VariationalAutoencoder
+        estimator : VariationalAutoencoder or ConvVariationalAutoencoder
             A fitted estimator.
 
         X : {array-like, sparse matrix, frame} of shape (n_samples, n_features), \

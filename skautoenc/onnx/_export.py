@@ -36,8 +36,8 @@ def to_onnx(
     Parameters
     ----------
     estimator : AutoencoderTransformer, ConvAutoencoderTransformer, \
-            PatchAutoencoderTransformer, TabularAutoencoderTransformer or \
-            VariationalAutoencoder
+            PatchAutoencoderTransformer, TabularAutoencoderTransformer, \
+            VariationalAutoencoder or ConvVariationalAutoencoder
         Fitted autoencoder. A `network` of your own is not supported.
 
     part : {"encoder", "autoencoder"}, default="encoder"

@@ -11,16 +11,17 @@ from torch import nn
 
 from .._networks.autoencoder import Autoencoder
 from .._networks.codes import BatchSparsity, DenseCode, TopKSparsity
-from .._networks.convolutional import (
-    STRIDE,
-    Convolution,
-    ConvolutionalAutoencoder,
-    TransposedConvolution,
-    _PerPosition,
-)
+from .._networks.conv_variational import ConvVariationalNetwork
+from .._networks.convolutional import ConvolutionalAutoencoder, _PerPosition
 from .._networks.dense import DenseAutoencoder
 from .._networks.layers import BatchNorm, Dropout, LayerNorm, Linear, TransposedLinear
-from .._networks.variational import DenseVariationalAutoencoder
+from .._networks.maps import (
+    STRIDE,
+    Convolution,
+    ImageNetwork,
+    TransposedConvolution,
+)
+from .._networks.variational import DenseVariationalAutoencoder, VariationalNetwork
 from ._graph import Graph
 
 
@@ -85,10 +86,7 @@ def _(network: DenseAutoencoder, graph: Graph, code: str) -> str:
 
 @encode.register
 def _(network: ConvolutionalAutoencoder, graph: Graph, x: str) -> list[str]:
-    maps = graph.add("Reshape", x, [0, *network.shapes[0]])
-    maps = apply(network.encoder, graph, maps)
-    flat = graph.add("Flatten", maps)
-    code = apply(network.to_code, graph, flat)
+    code = _encode_maps(network, graph, x)
     if network.projection is not None:
         skip = graph.add("Gemm", x, network.projection.weight, transB=1)
         code = graph.add("Add", code, skip)
@@ -97,23 +95,30 @@ def _(network: ConvolutionalAutoencoder, graph: Graph, x: str) -> list[str]:
 
 @decode.register
 def _(network: ConvolutionalAutoencoder, graph: Graph, code: str) -> str:
-    flat = apply(network.from_code, graph, code)
-    maps = graph.add("Reshape", flat, [0, *network.shapes[-1]])
-    rows = graph.add("Flatten", apply(network.decoder, graph, maps))
+    rows = graph.add("Flatten", _decode_maps(network, graph, code))
     if network.projection is not None:
         skip = graph.add("Gemm", code, network.projection.weight)
         rows = graph.add("Add", rows, skip)
     return rows
 
 
+def _encode_maps(network: ImageNetwork, graph: Graph, x: str) -> str:
+    """Emit what leads from rows through convolutions to the output of the encoder."""
+    maps = graph.add("Reshape", x, [0, *network.shapes[0]])
+    flat = graph.add("Flatten", apply(network.encoder, graph, maps))
+    return apply(network.to_code, graph, flat)
+
+
+def _decode_maps(network: ImageNetwork, graph: Graph, code: str) -> str:
+    """Emit what leads from codes to maps, (n, height, width, n_channels)."""
+    flat = apply(network.from_code, graph, code)
+    maps = graph.add("Reshape", flat, [0, *network.shapes[-1]])
+    return apply(network.decoder, graph, maps)
+
+
 @encode.register
 def _(network: DenseVariationalAutoencoder, graph: Graph, x: str) -> list[str]:
-    # Means come first, log-variances after them.
-    values = apply(network.encoder, graph, x)
-    code = graph.add("Slice", values, [0], [network.widths[-1]], [1])
-    if network.skip_in is not None:
-        code = graph.add("Add", code, graph.add("Gemm", x, network.skip_in, transB=1))
-    return [code]
+    return [_mean(network, graph, x, apply(network.encoder, graph, x))]
 
 
 @decode.register
@@ -122,9 +127,36 @@ def _(network: DenseVariationalAutoencoder, graph: Graph, code: str) -> str:
     if network.config["varies"]:
         # Means come first, what their noise depends on after them.
         rows = graph.add("Slice", rows, [0], [network.widths[0]], [1])
-    if network.skip_out is not None:
-        rows = graph.add("Add", rows, graph.add("Gemm", code, network.skip_out))
-    return rows
+    return _with_skip(network, graph, code, rows)
+
+
+@encode.register
+def _(network: ConvVariationalNetwork, graph: Graph, x: str) -> list[str]:
+    return [_mean(network, graph, x, _encode_maps(network, graph, x))]
+
+
+@decode.register
+def _(network: ConvVariationalNetwork, graph: Graph, code: str) -> str:
+    maps = _decode_maps(network, graph, code)
+    if network.config["varies"]:
+        # Of the channels, too.
+        maps = graph.add("Slice", maps, [0], [network.shapes[0][2]], [3])
+    return _with_skip(network, graph, code, graph.add("Flatten", maps))
+
+
+def _mean(network: VariationalNetwork, graph: Graph, x: str, encoded: str) -> str:
+    """Emit the posterior means: they come first, log-variances after them."""
+    code = graph.add("Slice", encoded, [0], [network.widths[-1]], [1])
+    if network.skip_in is None:
+        return code
+    return graph.add("Add", code, graph.add("Gemm", x, network.skip_in, transB=1))
+
+
+def _with_skip(network: VariationalNetwork, graph: Graph, code: str, rows: str) -> str:
+    """Emit the linear map beside the decoder."""
+    if network.skip_out is None:
+        return rows
+    return graph.add("Add", rows, graph.add("Gemm", code, network.skip_out))
 
 
 # Layers

@@ -70,7 +70,7 @@ class DateColumn:
         """Convert dates to numbers, (n, 1 + n_extras); missing values are NaN.
 
         The scaled point in time is followed by the positions in the year, the week and
-        the day, each as a point on a circle, so that the last day is next to the first.
+        the day. Each is a point on a circle, so the last day is next to the first.
         """
         return self._encode_moments(self.to_floats(values))
 
