@@ -72,9 +72,6 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
     """
 
     _last_attribute = "network_"
-    # Whether several processes can train it, each with some of the rows.
-    _trains_across: ClassVar[bool] = False
-    _alone = "partial_fit. Call fit with the rows of each process instead."
     # Input side of the model.
     _side: ClassVar[type[Side]]
     _model: Model[Any]
@@ -181,34 +178,27 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
     # Fitting
 
     def _fit(self, X: Any, y: Any, sample_weight: ArrayLike | None) -> None:
-        """Train from the beginning, or resume from the checkpoint."""
-        if (processes := across.get()) is not None and self._trains_across:
+        """Train in this process, or with others."""
+        if self._why_alone is None and (processes := across.get()) is not None:
             processes.fit(self, X, y, sample_weight)
-            return
+        else:
+            self._fit_here(X, y, sample_weight)
+
+    def _fit_here(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: ArrayLike | None,
+        world: ProcessWorld | None = None,
+    ) -> None:
+        """Train from the beginning, or resume from the checkpoint."""
         self._validate_params()
         before = self._model_to_go_on_from() if self.warm_start else None
-        data, form = self._read_training_data(X, sample_weight, before)
+        # Other processes of a world may have the rows.
+        data, form = self._read_training_data(
+            X, sample_weight, before, min_rows=2 if world is None else 0, world=world
+        )
         self._fit_rows(data, form, before, task_of(self, X, y, sample_weight))
-
-    def _fit_share(
-        self, world: ProcessWorld | None, X: Any, y: Any, sample_weight: Any
-    ) -> None:
-        """Train with the other processes of a world, or alone if it is None."""
-        # A user's network builder or callback may call `fit`, too, in this process.
-        token = across.set(None)
-        try:
-            if world is None:
-                self._fit(X, y, sample_weight)
-                return
-            with world:
-                self._validate_params()
-                before = self._model_to_go_on_from() if self.warm_start else None
-                data, form = self._read_training_data(
-                    X, sample_weight, before, min_rows=0, world=world
-                )
-                self._fit_rows(data, form, before, task_of(self, X, y, sample_weight))
-        finally:
-            across.reset(token)
 
     def _fit_rows(
         self,

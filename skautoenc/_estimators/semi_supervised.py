@@ -384,11 +384,7 @@ class SemiSupervisedAutoencoder(MatrixAutoencoder):
         self.random_state = random_state
         self.verbose = verbose
 
-    _trains_across = False
-    _alone = (
-        "SemiSupervisedAutoencoder: labels spread between rows, which may be in "
-        "different processes. Fit it outside of the context."
-    )
+    _why_alone = "labels spread between rows, which may be in different processes"
 
     def _validate_params(self) -> None:
         super()._validate_params()

@@ -371,10 +371,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
     True
     """
 
-    _alone = (
-        "TabularAutoencoderTransformer: categories and quantiles are learnt from all "
-        "rows in one process. Fit it outside of the context."
-    )
+    _why_alone = "categories and quantiles are learnt from all rows in one process"
     __module__ = "skautoenc"
 
     column_kinds_: dict[str, str]
