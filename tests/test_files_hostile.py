@@ -29,9 +29,11 @@ from skautoenc import (
     AutoencoderImputer,
     AutoencoderTransformer,
     ConvAutoencoderTransformer,
+    ConvVariationalAutoencoder,
     PatchAutoencoderTransformer,
     TabularAutoencoderTransformer,
 )
+from skautoenc._networks.conv_variational import ConvVariationalNetwork
 from skautoenc._networks.convolutional import ConvolutionalAutoencoder
 from skautoenc._networks.dense import DenseAutoencoder
 from skautoenc._persistence import files as _files
@@ -601,6 +603,25 @@ def of_maps(image_shape, channels, kernel_size=1, **others):
     return made
 
 
+def of_densities(image_shape, channels):
+    """Make an estimator of densities whose maps are larger than its weights."""
+    made = ConvVariationalAutoencoder(
+        1, image_shape=image_shape, hidden_channels=channels, linear_skip=False
+    )
+    fitted = ConvVariationalAutoencoder(1, linear_skip=False, max_iter=1)
+    vars(made).update(
+        {k: v for k, v in vars(fitted.fit(np.eye(16))).items() if k.endswith("_")}
+    )
+    config = {"image_shape": image_shape, "hidden_channels": channels}
+    made.network_ = zeros(
+        ConvVariationalNetwork(**{**fitted.network_.config, **config})
+    )
+    made.n_features_in_ = math.prod(image_shape)
+    made.mean_ = np.full(made.n_features_in_, 0.5)
+    made.image_shape_ = image_shape
+    return made
+
+
 def of_patches(image_shape, size, padding, n_units, grid=(1, 1)):
     """Make an estimator whose images have more or larger patches than values."""
     width = math.prod(image_shape)
@@ -639,6 +660,7 @@ LARGE = {
     "normalised channels": lambda: of_maps(
         (128, 128, 1), (4000, 2), normalization="layer"
     ),
+    "channels of a density": lambda: of_densities((100, 100, 1), (4000, 4)),
     "many to many": lambda: of_maps((256, 256, 1), (200, 200, 2)),
     "kernel": lambda: of_maps((256, 256, 1), (1,), 301),
     "kernel on a small image": lambda: of_maps((4, 4, 1), (1,), 501),
@@ -666,7 +688,13 @@ def test_large_models_are_loaded_without_being_applied(make, path):
     assert path.read_bytes() == data
 
 
-MAPS = ["channels", "normalised channels", "many to many", "large image"]
+MAPS = [
+    "channels",
+    "channels of a density",
+    "normalised channels",
+    "many to many",
+    "large image",
+]
 
 
 @pytest.mark.parametrize("name", MAPS)

@@ -119,6 +119,9 @@
       canvas.setPointerCapture(event.pointerId);
       context.beginPath();
       context.moveTo(...position(event));
+      // A tap is a dot.
+      context.lineTo(...position(event));
+      context.stroke();
     });
     canvas.addEventListener("pointermove", (event) => {
       if (!isDrawing) return;
@@ -129,6 +132,9 @@
       isDrawing = false;
       const values = readDrawing(canvas);
       if (values) show(await apply(values), values);
+    });
+    canvas.addEventListener("pointercancel", () => {
+      isDrawing = false;
     });
     byId("demo-clear").addEventListener("click", () => {
       context.clearRect(0, 0, canvas.width, canvas.height);

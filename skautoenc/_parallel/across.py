@@ -228,7 +228,11 @@ class Ranks:
     def disconnect(self) -> None:
         """Close the store."""
         if self._heartbeat is not None:
+            from .world import wait_for_leaving
+
             self._heartbeat.stop()
+            if self._server is not None:
+                wait_for_leaving(self._server, self.size)
         self._server = self._heartbeat = None
 
     def fit(self, estimator: Any, X: Any, y: Any, sample_weight: Any) -> None:
