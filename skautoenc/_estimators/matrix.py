@@ -79,8 +79,6 @@ class MatrixAutoencoder(BaseAutoencoder):
     """
 
     _side = MatrixSide
-    _trains_across = True
-    _alone = "partial_fit. Call fit with the rows of each process instead."
     _model: Model[MatrixSide]
 
     mean_: NDArray[np.float64]

@@ -15,7 +15,7 @@ from scipy import sparse
 
 from .._data.lazy import lazy_rows
 from .._data.partitions import delayed_parts, is_dask
-from .across import across, connect_to, serve
+from .across import across, connect_to, fit_share, serve
 from .interfaces import address_of
 from .world import Heartbeat, ProcessWorld, wait_for_leaving
 
@@ -260,7 +260,7 @@ class _Share(NamedTuple):
 
     def fit(self, estimator: Any, X: Any, y: Any, sample_weight: Any) -> None:
         """Train with the other workers."""
-        estimator._fit_share(self.world, X, y, sample_weight)
+        fit_share(estimator, X, y, sample_weight, self.world)
 
 
 def _concatenate(parts: list[Any]) -> Any:
