@@ -197,13 +197,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--scale", type=float, default=1.0, help="share of the rows")
     parser.add_argument("--epochs", type=int, default=3, help="epochs that are timed")
+    parts: dict[str, Callable[[], None]] = {
+        "exchanges": print_exchanges,
+        "results": print_results,
+        "digests": lambda: print_digests(3),
+        "steps": lambda: print_steps(int(N_ROWS * options.scale), options.epochs),
+    }
+    parser.add_argument("--parts", nargs="+", choices=parts, default=list(parts))
     options = parser.parse_args()
     dist.init_process_group("gloo")
     with pinned(1):
-        print_exchanges()
-        print_results()
-        print_digests(3)
-        print_steps(int(N_ROWS * options.scale), options.epochs)
+        for part in options.parts:
+            parts[part]()
         say(describe_machine(("scikit-learn", "torch", "numpy")))
     dist.destroy_process_group()
 

@@ -24,8 +24,8 @@ def all_reduce(n: int, n_bytes: float, gigabits: float, latency: float) -> float
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--row", type=float, default=60e-6, help="seconds per row")
-    parser.add_argument("--update", type=float, default=2e-3, help="seconds")
+    parser.add_argument("--row", type=float, default=35e-6, help="seconds per row")
+    parser.add_argument("--update", type=float, default=1.4e-3, help="seconds")
     parser.add_argument("--parameters", type=int, default=862_512)
     parser.add_argument("--latency", type=float, default=25e-6, help="s per message")
     parser.add_argument("--batch", type=int, default=4096, help="rows of all machines")

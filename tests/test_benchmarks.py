@@ -26,6 +26,7 @@ from benchmarks import (
     speed,
     stream,
     tables,
+    trees,
     untuned,
 )
 from examples import plot_density, plot_outliers, plot_table
@@ -189,6 +190,7 @@ def small_tables(monkeypatch):
     monkeypatch.setattr(tables, "N_FOLDS", 2)
     monkeypatch.setattr(tables, "RATES", (0.3,))
     monkeypatch.setattr(tables, "PENALTIES", tables.PENALTIES[::5])
+    monkeypatch.setattr(trees, "N_CANDIDATES", 2)
 
 
 def test_features_of_tables(small_tables, monkeypatch, capsys):
@@ -196,7 +198,22 @@ def test_features_of_tables(small_tables, monkeypatch, capsys):
     tables.main()
     printed = capsys.readouterr().out
     assert re.search(r"births +openintro births14 +weight +1000 +5 +6 +231", printed)
-    assert re.search(r"\nbirths( +\d+\.\d\d){5}( +[+-]\d\.\d\d ± \d\.\d\d){2}", printed)
+    difference = r" +[+-]\d+\.\d\d ± \d+\.\d\d"
+    assert re.search(rf"\nbirths( +\d+\.\d\d){{8}}({difference}){{6}}\n", printed)
+
+
+def test_features_of_tables_go_on(small_tables, monkeypatch, tmp_path, capsys):
+    output = tmp_path / "lines.csv"
+    line = ["tables", "features", "--output", str(output), "--features", "raw"]
+    monkeypatch.setattr(sys, "argv", line)
+    tables.main()
+    before = pd.read_csv(output)
+    monkeypatch.setattr(sys, "argv", [*line, "random forest"])
+    tables.main()
+    lines = pd.read_csv(output)
+    assert len(lines) == 2 * len(before) == 4
+    pd.testing.assert_frame_equal(lines[:2], before)
+    assert capsys.readouterr().out.count("features=raw ") == 2
 
 
 def test_imputation_of_tables(small_tables, monkeypatch, tmp_path, capsys):

@@ -72,9 +72,6 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
     """
 
     _last_attribute = "network_"
-    # Whether several processes can train it, each with some of the rows.
-    _trains_across: ClassVar[bool] = False
-    _alone = "partial_fit. Call fit with the rows of each process instead."
     # Input side of the model.
     _side: ClassVar[type[Side]]
     _model: Model[Any]
@@ -181,41 +178,27 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
     # Fitting
 
     def _fit(self, X: Any, y: Any, sample_weight: ArrayLike | None) -> None:
-        """Train from the beginning, or resume from the checkpoint."""
-        if (processes := across.get()) is not None and self._trains_across:
+        """Train in this process, or with others."""
+        if self._why_alone is None and (processes := across.get()) is not None:
             processes.fit(self, X, y, sample_weight)
-            return
+        else:
+            self._fit_here(X, y, sample_weight)
+
+    def _fit_here(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: ArrayLike | None,
+        world: ProcessWorld | None = None,
+    ) -> None:
+        """Train from the beginning, or resume from the checkpoint."""
         self._validate_params()
         before = self._model_to_go_on_from() if self.warm_start else None
-        data, form = self._read_training_data(X, sample_weight, before)
-        self._fit_rows(data, form, before, self._task(X, y, sample_weight))
-
-    def _fit_share(
-        self, world: ProcessWorld | None, X: Any, y: Any, sample_weight: Any
-    ) -> None:
-        """Train with the other processes of a world, or alone if it is None."""
-        # A user's network builder or callback may call `fit`, too, in this process.
-        token = across.set(None)
-        try:
-            if world is None:
-                self._fit(X, y, sample_weight)
-                return
-            with world:
-                self._validate_params()
-                before = self._model_to_go_on_from() if self.warm_start else None
-                data, form = self._read_training_data(
-                    X, sample_weight, before, min_rows=0, world=world
-                )
-                self._fit_rows(data, form, before, self._task(X, y, sample_weight))
-        finally:
-            across.reset(token)
-
-    def _task(self, X: Any, y: Any, sample_weight: ArrayLike | None) -> dict[str, Any]:
-        """Return what callbacks are told of a fit."""
-        task = {"estimator": self, "X": X, "y": X if y is None else y}
-        if sample_weight is not None:
-            task["metadata"] = {"sample_weight": sample_weight}
-        return task
+        # Other processes of a world may have the rows.
+        data, form = self._read_training_data(
+            X, sample_weight, before, min_rows=2 if world is None else 0, world=world
+        )
+        self._fit_rows(data, form, before, task_of(self, X, y, sample_weight))
 
     def _fit_rows(
         self,
@@ -233,7 +216,7 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
             self.__dict__.pop(name, None)
         with (
             _memory_advice(self),
-            self._open_checkpoint(data, form, before) as checkpoint,
+            _checkpoint_of(self, data, self._columns_of(form), before) as checkpoint,
             torch.inference_mode(False),
             torch.enable_grad(),
         ):
@@ -357,28 +340,6 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
     def _model_to_go_on_from(self) -> Model[Any] | None:
         return self._model if self.__sklearn_is_fitted__() else None
 
-    def _open_checkpoint(
-        self, data: TrainingData, form: Any, before: Model[Any] | None
-    ) -> AbstractContextManager[Checkpoint | None]:
-        if self.checkpoint is None:
-            return nullcontext()
-        seed = None
-        if self.random_state is None:
-            seed = draw_seed(check_random_state(None))
-        first_fit = None
-        if before is not None:
-            weights = before.network.state()["weights"]
-            first_fit = {**before.side.attributes(), "network_": weights}
-        description = describe_fit(
-            self, data, columns=self._columns_of(form), first_fit=first_fit
-        )
-        folder, verbose = Path(self.checkpoint).expanduser(), bool(self.verbose)
-        if data.world is not None:
-            return open_shared_checkpoint(
-                data.world, folder, description, seed, verbose=verbose
-            )
-        return open_checkpoint(folder, description, seed, verbose=verbose)
-
     # What a fit leaves
 
     def _attributes(self, learnt: Learnt, run: Run, *, goes_on: bool) -> dict[str, Any]:
@@ -434,6 +395,41 @@ class BaseAutoencoder(EngineParameters, FittedEstimator):
         with np.errstate(over="ignore"):
             mean = weighted_mean(model.errors(matrix), weights)
             return float(mean * model.side.error_unit)
+
+
+def task_of(
+    estimator: BaseAutoencoder, X: Any, y: Any, sample_weight: ArrayLike | None
+) -> dict[str, Any]:
+    """Return what callbacks are told of a fit."""
+    task = {"estimator": estimator, "X": X, "y": X if y is None else y}
+    if sample_weight is not None:
+        task["metadata"] = {"sample_weight": sample_weight}
+    return task
+
+
+def _checkpoint_of(
+    estimator: BaseAutoencoder,
+    data: TrainingData,
+    columns: Any,
+    before: Model[Any] | None,
+) -> AbstractContextManager[Checkpoint | None]:
+    """Open the checkpoint of a fit, if the user asks for one."""
+    if estimator.checkpoint is None:
+        return nullcontext()
+    seed = None
+    if estimator.random_state is None:
+        seed = draw_seed(check_random_state(None))
+    first_fit = None
+    if before is not None:
+        weights = before.network.state()["weights"]
+        first_fit = {**before.side.attributes(), "network_": weights}
+    description = describe_fit(estimator, data, columns=columns, first_fit=first_fit)
+    folder, verbose = Path(estimator.checkpoint).expanduser(), bool(estimator.verbose)
+    if data.world is not None:
+        return open_shared_checkpoint(
+            data.world, folder, description, seed, verbose=verbose
+        )
+    return open_checkpoint(folder, description, seed, verbose=verbose)
 
 
 @contextmanager

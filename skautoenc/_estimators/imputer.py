@@ -124,10 +124,7 @@ class AutoencoderImputer(TransformerMixin, ModelHolder, Parameters):
     (5, True)
     """
 
-    _alone = (
-        "AutoencoderImputer: its columns are learnt from all rows in one process. Fit "
-        "it outside of the context."
-    )
+    _why_alone = "its columns are learnt from all rows in one process"
     __module__ = "skautoenc"
 
     autoencoder_: TabularAutoencoderTransformer

@@ -79,7 +79,6 @@ class MatrixAutoencoder(BaseAutoencoder):
     """
 
     _side = MatrixSide
-    _trains_across = True
     _model: Model[MatrixSide]
 
     mean_: NDArray[np.float64]

@@ -205,10 +205,7 @@ class AutoencoderOutlierDetector(OutlierMixin, ModelHolder, Parameters):
     array([ 1, -1])
     """
 
-    _alone = (
-        "AutoencoderOutlierDetector: it trains many small autoencoders, each in one "
-        "process. Fit it outside of the context."
-    )
+    _why_alone = "it trains many small autoencoders, each in one process"
     __module__ = "skautoenc"
 
     estimators_: list[BaseAutoencoder]

@@ -153,14 +153,23 @@ _SHARE_OF_VARIANCE = (
 )
 
 
+def _refuse_to_share(name: str, why: str | None) -> str:
+    """Return the message of a method that several processes cannot run together."""
+    if why is None:
+        what, advice = "partial_fit", "Call fit with the rows of each process instead."
+    else:
+        what, advice = f"{name}: {why}", "Fit it outside of the context."
+    return f"train_across does not support {what}. {advice}"
+
+
 class Parameters(BaseEstimator):
     """Parameters whose errors suggest what was probably meant.
 
     Estimators name it before `BaseEstimator`.
     """
 
-    # What `train_across` does not support of the class, and why.
-    _alone: ClassVar[str]
+    # Why several processes cannot train it, each with some of the rows.
+    _why_alone: ClassVar[str | None] = None
 
     # In notebooks, the representation links to the reference and shows its texts.
     _doc_link_module = "skautoenc"
@@ -177,7 +186,7 @@ class Parameters(BaseEstimator):
     def _validate_params(self) -> None:
         """Raise the error of the first invalid parameter."""
         if across.get() is not None:
-            raise ValueError(f"train_across does not support {self._alone}")
+            raise ValueError(_refuse_to_share(type(self).__name__, self._why_alone))
         parameters = self.get_params(deep=False)
         for parameter, value in parameters.items():
             constraints = self._parameter_constraints.get(parameter)

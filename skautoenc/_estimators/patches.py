@@ -205,10 +205,7 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
     True
     """
 
-    _alone = (
-        "PatchAutoencoderTransformer: its features are whitened by all images in one "
-        "process. Fit it outside of the context."
-    )
+    _why_alone = "its features are whitened by all images in one process"
     __module__ = "skautoenc"
 
     autoencoder_: AutoencoderTransformer

@@ -27,6 +27,7 @@ from .._objectives.objectives import Objective, ReconstructionObjective
 from .._persistence.schemas import MATRIX_AUTOENCODER, is_a
 from .._preparation.labels import spread_labels
 from .._warnings import warn
+from .base import task_of
 from .decorators import with_callbacks
 from .dense import resolve_widths
 from .matrix import COUNT, WIDTHS, MatrixAutoencoder, Parts
@@ -383,11 +384,7 @@ class SemiSupervisedAutoencoder(MatrixAutoencoder):
         self.random_state = random_state
         self.verbose = verbose
 
-    _trains_across = False
-    _alone = (
-        "SemiSupervisedAutoencoder: labels spread between rows, which may be in "
-        "different processes. Fit it outside of the context."
-    )
+    _why_alone = "labels spread between rows, which may be in different processes"
 
     def _validate_params(self) -> None:
         super()._validate_params()
@@ -412,7 +409,7 @@ class SemiSupervisedAutoencoder(MatrixAutoencoder):
         labels = target.labels if data.index is None else target.labels[data.index]
         if np.isfinite(labels).any():
             data = replace(data, labels=labels)
-        self._fit_rows(data, form, None, self._task(X, y, sample_weight))
+        self._fit_rows(data, form, None, task_of(self, X, y, sample_weight))
 
     def _coding(self, data: TrainingData) -> Coding | None:
         """Return how labels are written into the code, or None without labels."""

@@ -371,10 +371,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
     True
     """
 
-    _alone = (
-        "TabularAutoencoderTransformer: categories and quantiles are learnt from all "
-        "rows in one process. Fit it outside of the context."
-    )
+    _why_alone = "categories and quantiles are learnt from all rows in one process"
     __module__ = "skautoenc"
 
     column_kinds_: dict[str, str]
@@ -691,16 +688,11 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         return 256 if self._predicts_distributions else min(max(n_inputs, 16), 128)
 
     def _make_objective(self, side: TableSide) -> TabularObjective:
-        return side.objective(
-            _rates_by_column(self, side.table),
-            swaps=self.corruption == "swap",
-            corruption_weight=self._corruption_weight(),
-        )
-
-    def _corruption_weight(self) -> float:
-        if self.corruption_weight == "auto":
-            return 1000.0 if self._predicts_distributions else 4.0
-        return float(self.corruption_weight)
+        weight = self.corruption_weight
+        if weight == "auto":
+            weight = 1000.0 if self._predicts_distributions else 4.0
+        rates, swaps = _rates_by_column(self, side.table), self.corruption == "swap"
+        return side.objective(rates, swaps=swaps, corruption_weight=float(weight))
 
     def _default_max_iter(self, n_batches: int) -> int:
         # Corruption is redrawn each epoch, so more epochs keep helping.

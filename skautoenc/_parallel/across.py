@@ -6,6 +6,7 @@ import os
 import pickle
 import socket
 from collections.abc import Callable
+from contextlib import nullcontext
 from contextvars import ContextVar, Token
 from datetime import timedelta
 from functools import partial
@@ -41,6 +42,19 @@ class Across(Protocol):
 
 # Set within `train_across`; `fit` reads it, and no layer below does.
 across: ContextVar[Across | None] = ContextVar("across", default=None)
+
+
+def fit_share(
+    estimator: Any, X: Any, y: Any, sample_weight: Any, world: ProcessWorld | None
+) -> None:
+    """Train with the other processes of a world, or alone if it is None."""
+    # A user's network builder or callback may call `fit`, too, in this process.
+    token = across.set(None)
+    try:
+        with nullcontext() if world is None else world:
+            estimator._fit_here(X, y, sample_weight, world)
+    finally:
+        across.reset(token)
 
 
 def train_across(
@@ -214,13 +228,17 @@ class Ranks:
     def disconnect(self) -> None:
         """Close the store."""
         if self._heartbeat is not None:
+            from .world import wait_for_leaving
+
             self._heartbeat.stop()
+            if self._server is not None:
+                wait_for_leaving(self._server, self.size)
         self._server = self._heartbeat = None
 
     def fit(self, estimator: Any, X: Any, y: Any, sample_weight: Any) -> None:
         """Train the estimator with the other processes."""
         self._n_fits += 1
-        estimator._fit_share(self._world(), X, y, sample_weight)
+        fit_share(estimator, X, y, sample_weight, self._world())
 
     def _world(self) -> ProcessWorld | None:
         """Return the processes of the next fit; None for one."""

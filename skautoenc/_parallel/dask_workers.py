@@ -15,9 +15,9 @@ from scipy import sparse
 
 from .._data.lazy import lazy_rows
 from .._data.partitions import delayed_parts, is_dask
-from .across import across, connect_to, serve
+from .across import across, connect_to, fit_share, serve
 from .interfaces import address_of
-from .world import Heartbeat, ProcessWorld
+from .world import Heartbeat, ProcessWorld, wait_for_leaving
 
 # Seconds between looks at the cluster, and seconds in which survivors of a fit end.
 _PAUSE, _PATIENCE = 0.1, 10.0
@@ -248,8 +248,8 @@ def _train_share(
     finally:
         across.reset(token)
         heartbeat.stop()
-        # The other processes have read from it.
-        del server
+        if server is not None:
+            wait_for_leaving(server, size)
     return estimator if rank == 0 else None
 
 
@@ -260,7 +260,7 @@ class _Share(NamedTuple):
 
     def fit(self, estimator: Any, X: Any, y: Any, sample_weight: Any) -> None:
         """Train with the other workers."""
-        estimator._fit_share(self.world, X, y, sample_weight)
+        fit_share(estimator, X, y, sample_weight, self.world)
 
 
 def _concatenate(parts: list[Any]) -> Any:

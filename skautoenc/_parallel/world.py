@@ -49,20 +49,46 @@ class Heartbeat:
 
     def __init__(self, connect: Callable[[], Any], rank: int) -> None:
         self._connect = connect
-        self._key = f"beat{rank}"
+        self._rank = rank
         self._ended = threading.Event()
-        threading.Thread(target=self._run, name="heartbeat", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
 
     def stop(self) -> None:
-        """Stop counting."""
+        """Stop counting, and say so in the store."""
         self._ended.set()
+        self._thread.join(_LINGER)
 
     def _run(self) -> None:
         # The process with the store may end before this one.
         with suppress(RuntimeError):
             store = self._connect()
             while not self._ended.wait(_BEAT):
-                store.add(self._key, 1)
+                store.add(f"beat{self._rank}", 1)
+            store.set(f"left{self._rank}", b"")
+
+
+def wait_for_leaving(server: Any, size: int) -> None:
+    """Wait until all processes have left a store, or show no life, for some seconds.
+
+    Parameters
+    ----------
+    server : torch.distributed.TCPStore
+        The store, in the process that has opened it.
+    size : int
+        Number of processes.
+    """
+    present, end = list(range(size)), time.monotonic() + 2 * _LINGER
+    look, beats = time.monotonic() + _SILENCE, [-1] * size
+    while present := [n for n in present if not server.check([f"left{n}"])]:
+        now = time.monotonic()
+        if now > end:
+            return
+        if now > look:
+            before, look = beats, now + _SILENCE
+            beats = [server.add(f"beat{rank}", 0) for rank in range(size)]
+            present = [n for n in present if before[n] != beats[n]]
+        time.sleep(0.01)
 
 
 class ProcessWorld:
