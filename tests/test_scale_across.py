@@ -26,6 +26,7 @@ from skautoenc import (
     AutoencoderImputer,
     AutoencoderOutlierDetector,
     AutoencoderTransformer,
+    Blocks,
     ConvAutoencoderTransformer,
     ConvVariationalAutoencoder,
     PatchAutoencoderTransformer,
@@ -252,17 +253,22 @@ def test_processes_end_alike(name):
 # Shares
 
 
+QUARTERS = (100, 40, 100)
+QUICK_SHARES = ("lifetime", (3, 237)), ("two layers", (0, 240))
+SHARES = [
+    *itertools.product(["two layers", "lifetime", "images"], [(3, 237), QUARTERS]),
+    *itertools.product([*OTHERS, *ROW_WISE], [(0, 240)]),
+    ("lifetime", (240, 0)),
+]
+
+
 @pytest.mark.parametrize(
-    "counts",
+    ("name", "counts"),
     [
-        (3, 237),
-        *(
-            pytest.param(each, marks=pytest.mark.slow)
-            for each in [(0, 240), (240, 0), (100, 40, 100)]
-        ),
+        pytest.param(*each, marks=() if each in QUICK_SHARES else pytest.mark.slow)
+        for each in SHARES
     ],
 )
-@pytest.mark.parametrize("name", by_name([*OTHERS, "two layers", "lifetime", "images"]))
 def test_shares_of_any_size(name, counts):
     """Batches of 80 rows each: some processes have no row in some or all of them."""
     estimator, rows = {**ROW_WISE, **OTHERS}[name]
@@ -270,11 +276,23 @@ def test_shares_of_any_size(name, counts):
     shares = [rows[a:b] for a, b in itertools.pairwise(edges)]
     found = fitted(fit(clone(estimator).set_params(batch_size=20), shares))
     assert len({digest(each) for each in found}) == 1
-    assert name == "bound" or found[0].loss_ < 1
-    if 240 in counts and name in ROW_WISE:
+    if hasattr(estimator, "likelihood"):
+        return  # A random bound.
+    assert found[0].loss_ < 1
+    # One process merges equal rows, of which binary images have some, and then draws
+    # other initial weights.
+    if 240 in counts and name in ROW_WISE and name != "binary":
         one = clone(estimator).set_params(batch_size=240)
         found = fitted(fit(one, shares))
         assert found[0].loss_ == pytest.approx(one.fit(rows).loss_, rel=1e-5)
+
+
+def test_blocks_of_each_process():
+    """A buffer that holds the rows of a process gives the bytes of an array."""
+    estimator = AutoencoderTransformer(8, **SETTINGS)
+    of_blocks = fitted(fit(estimator, [Blocks([X[:50], X[50:90]]), Blocks([X[90:]])]))
+    of_arrays = fitted(fit(estimator, [X[:90], X[90:]]))
+    assert digest(of_blocks[0]) == digest(of_blocks[1]) == digest(of_arrays[0])
 
 
 def test_fewer_rows_than_processes():
