@@ -44,8 +44,8 @@ class Metadata(MetadataHookInterface):
 
     def update(self, metadata: dict[str, Any]) -> None:
         """Add the README and the links."""
-        links = runpy.run_path(str(Path(self.root, "skautoenc", "_links.py")))
-        address = links["DOCS_URL"]
+        about = runpy.run_path(str(Path(self.root, "skautoenc", "_about.py")))
+        address = about["DOCS_URL"]
         text = Path(self.root, "README.md").read_text(encoding="utf-8")
         metadata["readme"] = {
             "content-type": "text/markdown",

@@ -12,7 +12,7 @@ from inventories import pack  # noqa: E402
 from sphinx.application import Sphinx  # noqa: E402
 
 import skautoenc  # noqa: E402
-from skautoenc._links import DOCS_URL  # noqa: E402
+from skautoenc._about import DOCS_URL  # noqa: E402
 
 project = "skautoenc"
 author = "The skautoenc developers"

@@ -1,5 +1,6 @@
 """Autoencoders for scikit-learn, for arrays, images and tables, built on PyTorch."""
 
+from ._about import __version__ as __version__
 from ._data.blocks import Blocks
 from ._estimators.conv_variational import ConvVariationalAutoencoder
 from ._estimators.convolutional import ConvAutoencoderTransformer
@@ -14,7 +15,6 @@ from ._parallel.across import train_across
 from ._parallel.together import train_together
 from ._persistence.leftovers import clear_checkpoints
 from ._persistence.saving import load, trusted_types
-from ._version import __version__ as __version__
 
 # What `skops.io.load` needs to be told to trust, for estimators of the package.
 TRUSTED_TYPES = trusted_types()

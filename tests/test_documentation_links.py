@@ -9,8 +9,8 @@ from sklearn.pipeline import make_pipeline
 import skautoenc
 import skautoenc.datasets
 import skautoenc.inspection
+from skautoenc._about import DOCS_URL, class_page
 from skautoenc._estimators.parameters import Parameters
-from skautoenc._links import DOCS_URL, class_page
 from skautoenc._persistence.saving import public_estimators
 
 ESTIMATORS = public_estimators()

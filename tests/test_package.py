@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import skautoenc
-from skautoenc._links import DOCS_URL
+from skautoenc._about import DOCS_URL
 
 ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.slow

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urldefrag, urlparse
 
 import pytest
 
-from skautoenc._links import class_page
+from skautoenc._about import class_page
 from skautoenc._persistence.saving import public_estimators
 
 pytestmark = pytest.mark.site

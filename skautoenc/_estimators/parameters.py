@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import (
     validate_parameter_constraints,
 )
 
-from .._links import DOCS_URL, class_page
+from .._about import DOCS_URL, class_page
 from .._parallel.across import across
 from .network_parameters import bind, network_parameters
 

@@ -11,13 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator
 
+from .._about import __version__
 from .._data.array_api import to_numpy
 from .._data.shared import SharedData
 from .._data.validation import check_weights
 from .._data.world import World
 from .._model.model import Model
 from .._persistence.identity import digest, identify
-from .._version import __version__
 
 # Parameters that may differ between processes.
 _MAY_DIFFER = {"checkpoint", "random_state", "verbose"}

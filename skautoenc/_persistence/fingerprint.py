@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
+from .._about import __version__
 from .._data.rows import TrainingData
-from .._version import __version__
 from .identity import digest, identify
 
 # These parameters do not affect the result.

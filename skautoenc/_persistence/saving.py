@@ -19,12 +19,12 @@ import torch
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.metadata_routing import MetadataRequest
 
+from .._about import __version__
 from .._data.bins import Bins
 from .._data.columns import CategoryColumn, DateColumn, Layout, NumberColumn, Table
 from .._data.frames import Schema
 from .._networks.autoencoder import Autoencoder
 from .._networks.restoring import learned_arrays, restore
-from .._version import __version__
 from . import schemas
 from .files import pack, read, unpack, write
 from .plain import PLAIN_CODECS, CannotBeSaved, Codec, Reader, Writer, is_a

@@ -13,9 +13,9 @@ from onnx import ModelProto, ValueInfoProto, helper
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from .._about import __version__
 from .._data.ranges import restored_type
 from .._estimators.fitted import FittedEstimator
-from .._version import __version__
 from ._estimators import features, reconstruction, refuse_without_graph
 from ._graph import OPSET, TEXT_DOMAIN, TEXT_OPSET, Graph
 from ._tables import Cell, input_kind, table_features, table_of

@@ -1,4 +1,9 @@
-"""The address of the published documentation. No other file holds it."""
+"""The version, and the address of the published documentation.
+
+No other file of the package holds them.
+"""
+
+__version__ = "0.1.0"
 
 # Empty until the first release: docs/releasing.md says how to set it. While it is
 # empty, nothing links to the published documentation. An address ends with a slash.
