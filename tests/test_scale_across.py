@@ -36,7 +36,8 @@ from skautoenc import (
     load,
     train_across,
 )
-from skautoenc._parallel.across import ProcessesContext, Ranks
+from skautoenc._parallel.across import ProcessesContext
+from skautoenc._parallel.ranks import Ranks
 from skautoenc._parallel.world import ProcessWorld
 
 X = load_digits().data[:240]

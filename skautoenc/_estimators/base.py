@@ -29,7 +29,7 @@ from .._model.learn import (
 from .._model.model import CodeMap, Model, Side
 from .._model.plan import Plan
 from .._networks.autoencoder import Autoencoder
-from .._parallel.across import across
+from .._parallel.context import across
 from .._persistence.checkpoint import (
     Checkpoint,
     open_checkpoint,

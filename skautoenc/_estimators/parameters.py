@@ -16,7 +16,7 @@ from sklearn.utils._param_validation import (
 )
 
 from .._about import DOCS_URL, class_page
-from .._parallel.across import across
+from .._parallel.context import across
 from .network_parameters import bind, network_parameters
 
 # Names that other packages use, in lower case without punctuation.

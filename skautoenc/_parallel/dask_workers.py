@@ -15,8 +15,8 @@ from scipy import sparse
 
 from .._data.lazy import lazy_rows
 from .._data.partitions import delayed_parts, is_dask
-from .across import across, connect_to, fit_share, serve
-from .interfaces import address_of
+from .context import across, fit_share
+from .store import address_of, connect_to, serve
 from .world import Heartbeat, ProcessWorld, wait_for_leaving
 
 # Seconds between looks at the cluster, and seconds in which survivors of a fit end.

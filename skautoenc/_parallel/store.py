@@ -1,0 +1,93 @@
+"""The store that processes share, and the network interface that it listens on."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+from datetime import timedelta
+from typing import Any
+
+import torch.distributed
+
+# Classes of the processes' connections, which have no types.
+dist: Any = torch.distributed
+
+LOOPBACK = "127.0.0.1"
+# The request for the address of an interface, by the name of the platform.
+_REQUESTS = {"linux": 0x8915, "darwin": 0xC0206921}
+# The store is there before its address is told. Later, a machine may be busy.
+_TO_CONNECT, _TO_ANSWER = timedelta(seconds=4), timedelta(seconds=60)
+
+
+def address_of(interface: str | None) -> str:
+    """Return the IPv4 address of a network interface.
+
+    Parameters
+    ----------
+    interface : str or None
+        Name of the interface; None for the loopback interface.
+
+    Raises
+    ------
+    ValueError
+        If there is no such interface, or if it has no address.
+    """
+    if interface is None:
+        return LOOPBACK
+    try:
+        import fcntl
+
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+            packed = fcntl.ioctl(
+                any_socket.fileno(),
+                _REQUESTS[sys.platform],
+                struct.pack("256s", interface.encode()[:15]),
+            )
+    except (ImportError, KeyError, OSError) as error:
+        names = [name for _, name in socket.if_nameindex()]
+        raise ValueError(
+            f"interface={interface!r} has no address on {socket.gethostname()}. Choose "
+            f"one of {names}, or None for processes of one machine."
+        ) from error
+    return socket.inet_ntoa(packed[20:24])
+
+
+def connect_to(host: str, port: int) -> Any:
+    """Return a connection to the store that all processes share.
+
+    Raises
+    ------
+    RuntimeError
+        If the process that has the store is not there any more.
+    """
+    try:
+        store = dist.TCPStore(
+            host, port, None, False, timeout=_TO_CONNECT, wait_for_workers=False
+        )
+    except RuntimeError as error:
+        raise RuntimeError(
+            f"Process 0, at {host}:{port}, cannot be reached: it died or left "
+            "train_across. All processes must make the same calls of fit within it."
+        ) from error
+    store.set_timeout(_TO_ANSWER)
+    return store
+
+
+def serve(address: str) -> Any:
+    """Open a store that listens on one address, on any free port."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    listener = socket.socket(family)
+    listener.bind((address, 0))
+    listener.listen(1024)
+    port = listener.getsockname()[1]
+    return dist.TCPStore(
+        address,
+        port,
+        None,
+        True,
+        wait_for_workers=False,
+        master_listen_fd=listener.detach(),
+        # The server by libuv of torch 2.6 takes no open socket.
+        use_libuv=False,
+    )
