@@ -108,14 +108,15 @@ class TabularAutoencoder(Autoencoder):
             # Networks without bins are described as they were before there were any.
             self.config["n_bins"] = tuple(n_bins)
             self.config["bin_centers"] = tuple(bin_centers)
+        if spreads:
+            self.config["spreads"] = True
+        # After all others, as when they are set after training: files keep the order.
         if temperatures:
             _check_temperatures(temperatures, n_numbers + len(n_levels))
             self.config["temperatures"] = tuple(temperatures)
         if shifts:
             _check_shifts(shifts, sum(n_bins) + sum(n_levels))
             self.config["shifts"] = tuple(shifts)
-        if spreads:
-            self.config["spreads"] = True
         self.n_numbers = n_numbers
         self.n_outputs = n_numbers + sum(n_levels)
         self.n_bins = sum(n_bins)
