@@ -24,7 +24,9 @@ from skautoenc import (
 pytestmark = pytest.mark.skipif(
     not torch.accelerator.is_available(), reason="no accelerator on this machine"
 )
-DEVICE = str(torch.accelerator.current_accelerator() or "cpu")
+DEVICE = "cpu"
+if torch.accelerator.is_available():
+    DEVICE = str(torch.accelerator.current_accelerator())
 RUN = {"max_iter": 3, "random_state": 0, "device": DEVICE}
 
 

@@ -14,6 +14,9 @@ from skautoenc._parallel.shares import fill_in, outline
 
 distributed = pytest.importorskip("distributed", reason="needs skautoenc[dask]")
 
+# The lowest Dask has what joblib 1.5 deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore:`apply_async` is deprecated")
+
 PARAMETER = "autoencodertransformer__learning_rate_init"
 
 

@@ -22,6 +22,8 @@ from skautoenc import AutoencoderImputer, TabularAutoencoderTransformer
 N = 40
 ROWS = np.arange(N)
 HOURS = pd.Series(pd.Timestamp("2024") + pd.to_timedelta(7 * ROWS, unit="h"))
+PANDAS_2 = pd.__version__.startswith("2.")
+of_pandas_3 = pytest.mark.skipif(PANDAS_2, reason="pandas 2 fails on such categories")
 few = settings(
     max_examples=20,
     deadline=None,
@@ -267,6 +269,8 @@ def test_levels_are_saved_or_refused_by_fit(levels, tmp_path_factory):
 @pytest.mark.parametrize("name", LEVELS)
 @pytest.mark.filterwarnings("ignore:Column 'c' holds (nothing|values of):UserWarning")
 def test_objects_come_back_as_what_they_were(name, tmp_path):
+    if PANDAS_2 and name in ("days", "datetimes"):
+        pytest.skip("pandas 2 reads no dates of the year 1")
     frame = pd.DataFrame({"c": cycle(LEVELS[name]), "x": ROWS * 1.0})
     fitted = fit(frame)
     check_same(passed_through(fitted, tmp_path), fitted, frame)
@@ -300,7 +304,10 @@ def in_pieces(*names):
 
 @pytest.mark.parametrize(
     ("name", "advice"),
-    [("name", "Rename the column"), ("category", r"\.astype\(object\)")],
+    [
+        ("name", "Rename the column"),
+        pytest.param("category", r"\.astype\(object\)", marks=of_pandas_3),
+    ],
 )
 def test_names_that_are_no_text_are_refused_by_fit(name, advice):
     """Files cannot hold them, and `inverse_transform` fails in pandas."""

@@ -7,11 +7,11 @@ from decimal import Decimal
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
+import narwhals as nw
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .._data.output import as_array
 from ._common import new_axes
 
 if TYPE_CHECKING:
@@ -44,7 +44,12 @@ def column_names(rows: Any) -> list[str]:
 
 def objects(values: Any) -> NDArray[Any]:
     """Return a frame or an array as a matrix of objects."""
-    found = as_array(values) if hasattr(values, "columns") else np.asarray(values)
+    if hasattr(values, "columns"):
+        # Column by column: in an array of numbers, dates of polars would be numbers.
+        series = nw.from_native(values, eager_only=True).iter_columns()
+        columns = [np.array([*each.to_list(), None], dtype=object) for each in series]
+        return np.stack(columns, axis=1)[:-1]
+    found = np.asarray(values)
     matrix: NDArray[Any] = found.astype(object).reshape(len(found), -1)
     return matrix
 
