@@ -821,7 +821,7 @@ def client():
     distributed = pytest.importorskip("distributed", reason="needs skautoenc[dask]")
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None
+            n_workers=2, threads_per_worker=1, dashboard_address=":0"
         ) as cluster,
         distributed.Client(cluster) as client,
     ):

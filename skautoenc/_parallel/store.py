@@ -16,8 +16,10 @@ dist: Any = torch.distributed
 LOOPBACK = "127.0.0.1"
 # The request for the address of an interface, by the name of the platform.
 _REQUESTS = {"linux": 0x8915, "darwin": 0xC0206921}
-# The store is there before its address is told. Later, a machine may be busy.
-_TO_CONNECT, _TO_ANSWER = timedelta(seconds=4), timedelta(seconds=60)
+# The store is there before its address is told. A machine that stands still for some
+# seconds uses up one attempt to connect. Later, it may be busy for longer.
+_N_ATTEMPTS, _TO_CONNECT = 3, timedelta(seconds=2.5)
+_TO_ANSWER = timedelta(seconds=60)
 
 
 def address_of(interface: str | None) -> str:
@@ -61,16 +63,20 @@ def connect_to(host: str, port: int) -> Any:
     RuntimeError
         If the process that has the store is not there any more.
     """
-    try:
-        store = dist.TCPStore(
-            host, port, None, False, timeout=_TO_CONNECT, wait_for_workers=False
-        )
-    except RuntimeError as error:
-        raise RuntimeError(
-            f"Process 0, at {host}:{port}, cannot be reached: it died or left "
-            "train_across. All processes must make the same calls of fit within it."
-        ) from error
-    store.set_timeout(_TO_ANSWER)
+    for left in reversed(range(_N_ATTEMPTS)):
+        try:
+            store = dist.TCPStore(
+                host, port, None, False, timeout=_TO_CONNECT, wait_for_workers=False
+            )
+        except RuntimeError as error:
+            if left:
+                continue
+            raise RuntimeError(
+                f"Process 0, at {host}:{port}, cannot be reached: it died or left "
+                "train_across. All processes must make the same calls of fit within it."
+            ) from error
+        store.set_timeout(_TO_ANSWER)
+        break
     return store
 
 

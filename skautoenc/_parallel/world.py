@@ -33,6 +33,25 @@ _LINGER = 5.0
 _KINDS: tuple[type[Exception], ...] = (ValueError, TypeError, MemoryError, OSError)
 
 _FAILURE = "failure"
+# Longer gaps between looks at a clock are a machine that stood still.
+_LONGEST_GAP = 0.5
+
+
+class Countdown:
+    """Seconds that pass while this process runs.
+
+    If the machine stands still, no process gives a sign of life, and none is dead.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._left, self._last = seconds, time.monotonic()
+
+    def is_over(self) -> bool:
+        """Whether the seconds have passed; to be asked often."""
+        now = time.monotonic()
+        self._left -= min(now - self._last, _LONGEST_GAP)
+        self._last = now
+        return self._left <= 0
 
 
 class Heartbeat:
@@ -79,13 +98,12 @@ def wait_for_leaving(server: Any, size: int) -> None:
         Number of processes.
     """
     present, end = list(range(size)), time.monotonic() + 2 * _LINGER
-    look, beats = time.monotonic() + _SILENCE, [-1] * size
+    silence, beats = Countdown(_SILENCE), [-1] * size
     while present := [n for n in present if not server.check([f"left{n}"])]:
-        now = time.monotonic()
-        if now > end:
+        if time.monotonic() > end:
             return
-        if now > look:
-            before, look = beats, now + _SILENCE
+        if silence.is_over():
+            before, silence = beats, Countdown(_SILENCE)
             beats = [server.add(f"beat{rank}", 0) for rank in range(size)]
             present = [n for n in present if before[n] != beats[n]]
         time.sleep(0.01)
@@ -271,16 +289,15 @@ class ProcessWorld:
         """Wait until all processes have called `fit`."""
         self._store.set(f"here{self.rank}", b"")
         end, absent = time.monotonic() + self._timeout, list(range(self.size))
-        look, beats = time.monotonic() + _SILENCE, self._beats()
+        silence, beats = Countdown(_SILENCE), self._beats()
         while absent := [n for n in absent if not self._store.check([f"here{n}"])]:
-            now = time.monotonic()
-            if now > end:
+            if time.monotonic() > end:
                 raise RuntimeError(
                     f"{_listed(absent)} did not call fit within {self._timeout:g} s. "
                     "All processes must make the same calls of fit within train_across."
                 )
-            if now > look:
-                before, beats, look = beats, self._beats(), now + _SILENCE
+            if silence.is_over():
+                before, beats, silence = beats, self._beats(), Countdown(_SILENCE)
                 gone = [n for n in absent if before[n] == beats[n]]
                 if gone:
                     raise RuntimeError(
@@ -329,8 +346,8 @@ class ProcessWorld:
 
     def _find_lost(self, error: Exception) -> tuple[int | None, str]:
         """Return an error that names the processes that show no life."""
-        before, end = self._beats(), time.monotonic() + _SILENCE
-        while time.monotonic() < end:
+        before, silence = self._beats(), Countdown(_SILENCE)
+        while not silence.is_over():
             time.sleep(0.1)
             if (told := self._told()) is not None:
                 return told
