@@ -348,6 +348,7 @@ USES = [
 ]
 
 
+@pytest.mark.slow  # Imports torch in three processes.
 def test_code_of_another_module_of_the_users(tmp_path):
     found = []
     for value in (3, 4, 3):

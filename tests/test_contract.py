@@ -176,13 +176,17 @@ def test_check_estimator_with_other_parameters(estimator, check):
     check(estimator)
 
 
+def quick(each):
+    """Return an estimator of few epochs; classes that are tested before are slow."""
+    marks = [] if each in FIRST else [pytest.mark.slow]
+    return pytest.param(with_few_epochs(each), marks=marks, id=repr(each))
+
+
 # Some of these pass an array after a frame, or a frame after an array, on purpose.
 @pytest.mark.filterwarnings(
     r"ignore:X (has|does not have valid) feature names:UserWarning"
 )
-@pytest.mark.parametrize(
-    "estimator", [with_few_epochs(each) for each in ESTIMATORS], ids=repr
-)
+@pytest.mark.parametrize("estimator", [quick(each) for each in ESTIMATORS])
 @pytest.mark.parametrize("name", MORE_CHECKS)
 @pytest.mark.usefixtures("quick_defaults")
 def test_more_checks(estimator, name):

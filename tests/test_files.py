@@ -859,6 +859,7 @@ def test_permissions_of_a_file_are_kept(path):
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.slow  # Imports torch in two processes.
 def test_two_processes_save_to_one_path(path):
     code = "for _ in range(50): estimator.save(path)"
     command = [sys.executable, "-c", HEAD + code, path]

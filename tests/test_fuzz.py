@@ -217,7 +217,8 @@ ARRAYS = (
     ConvAutoencoderTransformer,
     PatchAutoencoderTransformer,
 )
-FEW = 120
+# Two fits of each example.
+FEW = pytest.param(120, marks=[pytest.mark.slow], id="few")
 MANY = pytest.param(2000, marks=[pytest.mark.nightly], id="many")
 
 

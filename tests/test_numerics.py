@@ -138,6 +138,7 @@ def results(name, path):
     return [joblib.hash(np.asarray(each)) for each in found]
 
 
+@pytest.mark.slow  # Four fits of each estimator.
 @pytest.mark.parametrize("name", list(ALL))
 def test_torchs_defaults_change_no_bit(name, tmp_path):
     path = tmp_path / "autoencoder"

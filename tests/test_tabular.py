@@ -359,6 +359,7 @@ def test_features_vary_as_much_as_scaled_columns(frame, fitted):
     assert variance == pytest.approx(frame.shape[1], rel=1e-3)
 
 
+@pytest.mark.slow  # Three fits to the end.
 def test_encodings_fit_steps_that_plain_numbers_do_not():
     rng = np.random.default_rng(0)
     x = rng.uniform(-3, 3, 1000)

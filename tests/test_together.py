@@ -360,6 +360,7 @@ def test_settings_of_torch_and_warnings_stay(rows):
     assert torch.get_num_threads() == threads
 
 
+@pytest.mark.slow  # Starts workers of joblib.
 def test_other_parallel_work_still_runs():
     with train_together():
         assert Parallel()(delayed(pow)(2, n) for n in range(600)) == [

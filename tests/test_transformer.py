@@ -124,6 +124,7 @@ def test_linear_network_reaches_pca(train_rows, n_components, tied_weights):
     )
 
 
+@pytest.mark.slow  # Fifteen pipelines.
 def test_default_features_beat_raw_and_pca(digits):
     X, _, y, _ = digits
     cv = StratifiedKFold(5, shuffle=True, random_state=0)
