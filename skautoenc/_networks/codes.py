@@ -152,6 +152,18 @@ class BatchSparsity(nn.Module):
         self.threshold.lerp_(threshold, momentum)
         return code * (code >= threshold)
 
+    def _share_threshold(
+        self, values: Tensor, weights: Tensor | None, per_row: int
+    ) -> Tensor:
+        """Return the thresholds above which a share `rate` of the values lies.
+
+        Of the values of all processes, if these train the network together; a row has
+        `per_row` values in a column.
+        """
+        if self.exchange is None:
+            return share_threshold(values, self.rate, weights)
+        return self.exchange.threshold(values, self.rate, weights, per_row)
+
 
 def bind_exchange(network: nn.Module, exchange: Exchange | None) -> None:
     """Make the rules of `network` compare the rows of all processes."""
@@ -180,9 +192,7 @@ class LifetimeSparsity(BatchSparsity):
 
     def batch_threshold(self, code: Tensor, sample_weight: Tensor | None) -> Tensor:
         """Return a threshold for each unit."""
-        if self.exchange is not None:
-            return self.exchange.threshold(code, self.rate, sample_weight, 1)
-        return share_threshold(code, self.rate, sample_weight)
+        return self._share_threshold(code, sample_weight, 1)
 
 
 class BatchTopKSparsity(BatchSparsity):
@@ -210,11 +220,7 @@ class BatchTopKSparsity(BatchSparsity):
         if sample_weight is not None:
             sample_weight = sample_weight.repeat_interleave(n_components)
         values = code.reshape(-1, 1)  # (n * n_components, 1)
-        if self.exchange is not None:
-            return self.exchange.threshold(
-                values, self.rate, sample_weight, n_components
-            )
-        return share_threshold(values, self.rate, sample_weight)
+        return self._share_threshold(values, sample_weight, n_components)
 
 
 class TopKSparsity(nn.Module):

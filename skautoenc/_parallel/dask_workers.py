@@ -16,8 +16,8 @@ from scipy import sparse
 from .._data.lazy import lazy_rows
 from .._data.partitions import delayed_parts, is_dask
 from .context import across, fit_share
-from .store import address_of, connect_to, serve
-from .world import Heartbeat, ProcessWorld, wait_for_leaving
+from .store import address_of, check_reachable, connect_to, serve
+from .world import Heartbeat, ProcessWorld, died, wait_for_leaving
 
 # Seconds between looks at the cluster, and seconds in which survivors of a fit end.
 _PAUSE, _PATIENCE = 0.1, 10.0
@@ -127,12 +127,7 @@ class DaskWorkers:
             free.remove(best)
             chosen.append(best)
         hosts = {worker.rpartition(":")[0].rpartition("/")[2] for worker in chosen}
-        if len(hosts) > 1 and self._interface is None:
-            raise ValueError(
-                f"The workers are on {len(hosts)} machines, which do not reach each "
-                "other by the loopback interface. Set interface of train_across to the "
-                "name of the network interface that connects them, such as 'eth0'."
-            )
+        check_reachable("workers", hosts, on_loopback=self._interface is None)
         return chosen
 
     def _train(
@@ -204,11 +199,8 @@ class DaskWorkers:
             time.sleep(_PAUSE)
         errors = [f.exception() for f in futures if f.status == "error"]
         if lost:
-            raise RuntimeError(
-                f"The Dask worker {' and '.join(lost)} died during the fit, which "
-                "cannot go on without its rows. Start it again: with a checkpoint, it "
-                "resumes where it was saved last."
-            ) from (errors[0] if errors else None)
+            names = [f"the Dask worker {worker}" for worker in lost]
+            raise RuntimeError(died(names)) from (errors[0] if errors else None)
         if errors:
             # Others tell of the process that has failed.
             raise next((e for e in errors if str(e).startswith("In proc")), errors[0])

@@ -14,7 +14,7 @@ from typing import Any
 import torch.distributed
 
 from .context import fit_share
-from .store import LOOPBACK, address_of, connect_to, serve
+from .store import LOOPBACK, address_of, check_reachable, connect_to, serve
 from .world import Heartbeat, ProcessWorld, wait_for_leaving
 
 # Classes of the processes' connections, which have no types.
@@ -58,12 +58,8 @@ class Ranks:
             port = self._server.port
         found = self._exchange((socket.gethostname(), self._address, port))
         hosts = {host for host, *_ in found}
-        if len(hosts) > 1 and self._address == LOOPBACK:
-            raise ValueError(
-                f"The processes are on {len(hosts)} machines, which do not reach each "
-                "other by the loopback interface. Set interface of train_across to the "
-                "name of the network interface that connects them, such as 'eth0'."
-            )
+        on_loopback = self._address == LOOPBACK
+        check_reachable("processes", hosts, on_loopback=on_loopback)
         _, *self._endpoint = found[0]
         if self.size > 1:
             connect = partial(connect_to, *self._endpoint)

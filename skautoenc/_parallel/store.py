@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import sys
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 
@@ -53,6 +54,26 @@ def address_of(interface: str | None) -> str:
             f"one of {names}, or None for processes of one machine."
         ) from error
     return socket.inet_ntoa(packed[20:24])
+
+
+def check_reachable(what: str, hosts: Collection[str], *, on_loopback: bool) -> None:
+    """Raise a ValueError if processes of several machines listen on the loopback.
+
+    Parameters
+    ----------
+    what : str
+        What the processes are called.
+    hosts : collection of str
+        Their machines, each of them once.
+    on_loopback : bool
+        Whether they listen on the loopback interface.
+    """
+    if len(hosts) > 1 and on_loopback:
+        raise ValueError(
+            f"The {what} are on {len(hosts)} machines, which do not reach each other "
+            "by the loopback interface. Set interface of train_across to the name of "
+            "the network interface that connects them, such as 'eth0'."
+        )
 
 
 def connect_to(host: str, port: int) -> Any:

@@ -339,7 +339,7 @@ class ProcessWorld:
             told = self._told() or self._find_lost(error)
             self._leave()
         except RuntimeError:
-            told = None, _lost(self._names[:1])
+            told = None, died(self._names[:1])
         self._is_over = True
         kind, message = told
         raise (RuntimeError if kind is None else _KINDS[kind])(message) from error
@@ -354,7 +354,7 @@ class ProcessWorld:
         pairs = zip(before, self._beats(), strict=True)
         self._lost = {rank for rank, (old, new) in enumerate(pairs) if old == new}
         names = [self._names[rank] for rank in sorted(self._lost)]
-        message = _lost(names) if names else f"The processes lost touch: {error}"
+        message = died(names) if names else f"The processes lost touch: {error}"
         self._tell(None, message)
         return self._told() or (None, message)
 
@@ -380,7 +380,8 @@ class ProcessWorld:
         self._group = self._accelerators = None
 
 
-def _lost(names: list[str]) -> str:
+def died(names: list[str]) -> str:
+    """Return the error of processes or workers that are not there any more."""
     return (
         f"{_listed(names)} died during the fit, which cannot go on without its rows. "
         "Start it again: with a checkpoint, it resumes where it was saved last."

@@ -157,8 +157,16 @@ class Optimizer(ABC):
     def update(self, args: UpdateArgs) -> None:
         """Update the parameters of one group, or of several networks."""
 
-    def step(self) -> None:
-        """Update the parameters by their gradients; autograd must be off."""
+    def step(self, max_norm: float | None = None) -> None:
+        """Update the parameters by their gradients; autograd must be off.
+
+        Parameters
+        ----------
+        max_norm : float, optional
+            Total norm to which larger gradients are scaled down first.
+        """
+        if max_norm is not None:
+            self.clip_gradients(max_norm)
         for group in self.groups:
             self.update(group.update_args)
 

@@ -113,9 +113,7 @@ class SharedStep(Step):
         self._compare_no_rows(sample_weight)
         self.optimizer.zero_grad()
         loss = self._add_up(self._flat.new_zeros(()))
-        if self.max_grad_norm is not None:
-            self.optimizer.clip_gradients(self.max_grad_norm)
-        self.optimizer.step()
+        self.optimizer.step(self.max_grad_norm)
         return loss
 
     def _add_up(self, loss: Tensor) -> Tensor:

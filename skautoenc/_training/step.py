@@ -78,9 +78,7 @@ class Step:
             loss = self._gradients(source, target, sample_weight)
         if self.reduce is not None:
             loss = self.reduce(loss)
-        if self.max_grad_norm is not None:
-            self.optimizer.clip_gradients(self.max_grad_norm)
-        self.optimizer.step()
+        self.optimizer.step(self.max_grad_norm)
         return loss
 
     @property

@@ -45,10 +45,12 @@ def column_names(rows: Any) -> list[str]:
 def objects(values: Any) -> NDArray[Any]:
     """Return a frame or an array as a matrix of objects."""
     if hasattr(values, "columns"):
+        frame = nw.from_native(values, eager_only=True)
+        cells = np.empty(frame.shape, dtype=object)
         # Column by column: in an array of numbers, dates of polars would be numbers.
-        series = nw.from_native(values, eager_only=True).iter_columns()
-        columns = [np.array([*each.to_list(), None], dtype=object) for each in series]
-        return np.stack(columns, axis=1)[:-1]
+        for number, column in enumerate(frame.iter_columns()):
+            cells[:, number] = column.to_list()
+        return cells
     found = np.asarray(values)
     matrix: NDArray[Any] = found.astype(object).reshape(len(found), -1)
     return matrix
