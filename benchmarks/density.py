@@ -4,7 +4,7 @@ The data are five tables of numbers and the digits. A quarter of the rows are te
 rows::
 
     python -m benchmarks.density --seeds 0 1 2 --output lines.csv
-    python -m benchmarks.density --speed    # time of fits against pyod, pythae and encdr
+    python -m benchmarks.density --speed  # time of fits against pyod, pythae, encdr
 
 Tables are standardised by their training rows. Each method has a small grid. A quarter
 of the training rows chooses a candidate from it. This candidate is fitted to all
