@@ -303,8 +303,10 @@ def learn_maps(
     similarities, values = learn_similarities(pooled, weights, prototypes)
     if n_components is None:
         found = learn_compression(pooled, targets, weights, **options)
-        # Whitened columns have variances of about 1.
-        wanted = 1.0 if whiten else _mean_variance(pooled, weights)
+        mapped = pooled
+        if found.mean is not None and found.forward is not None:
+            mapped = (pooled - found.mean) @ found.forward
+        wanted = _mean_variance(mapped, weights)
         scale = _SIMILARITY_SCALE * _ratio(wanted, _mean_variance(values, weights))
         # The regression back to images uses the roots only.
         unused = torch.zeros(values.shape[1], targets.shape[1], **CPU_FLOAT32)
