@@ -457,9 +457,9 @@ class TabularObjective:
                     chosen.flatten(),
                     reduction="none",
                 ).view(chosen.shape)
-            for each, entropy in zip(members, torch.split(entropies, 1, dim=1), strict=True):
-                found[each] = entropy  # (n, 1)
-        return torch.cat(found, dim=1)
+            for each, column in zip(members, torch.unbind(entropies, 1), strict=True):
+                found[each] = column  # (n,)
+        return torch.stack(found, dim=1)
 
     def _decoded(self, rows: Tensor) -> Tensor:
         """Return the columns of rows that are decoded, (n, n_cells)."""
