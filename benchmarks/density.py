@@ -4,7 +4,7 @@ The data are five tables of numbers and the digits. A quarter of the rows are te
 rows::
 
     python -m benchmarks.density --seeds 0 1 2 --output lines.csv
-    python -m benchmarks.density --speed    # time of fits against pyod and pythae
+    python -m benchmarks.density --speed  # time of fits against pyod, pythae, encdr
 
 Tables are standardised by their training rows. Each method has a small grid. A quarter
 of the training rows chooses a candidate from it. This candidate is fitted to all
@@ -172,7 +172,8 @@ def print_speed(n_epochs: int = 20) -> None:
         early_stopping=False,
     )
     fits: dict[str, Callable[[], object]] = {"ours": partial(ours.fit, X)}
-    for name, make in (("pyod", _fit_of_pyod), ("pythae", _fit_of_pythae)):
+    others = {"pyod": _fit_of_pyod, "pythae": _fit_of_pythae, "encdr": _fit_of_encdr}
+    for name, make in others.items():
         # Not among the requirements of the benchmarks.
         if find_spec(name) is not None:
             fits[name] = make(X, n_epochs)
@@ -199,6 +200,25 @@ def _fit_of_pyod(X: Values, n_epochs: int) -> Callable[[], object]:
         epoch_num=n_epochs,
         batch_size=128,
         verbose=0,
+    )
+    return partial(estimator.fit, X)
+
+
+def _fit_of_encdr(X: Values, n_epochs: int) -> Callable[[], object]:
+    VENCDR: Any = import_module("encdr.encdr").VENCDR
+    estimator = VENCDR(
+        hidden_dims=[128, 64],
+        latent_dim=8,
+        max_epochs=n_epochs,
+        batch_size=128,
+        validation_split=0.0,
+        trainer_kwargs={
+            "accelerator": "cpu",
+            "enable_checkpointing": False,
+            "enable_model_summary": False,
+            "enable_progress_bar": False,
+            "logger": False,
+        },
     )
     return partial(estimator.fit, X)
 

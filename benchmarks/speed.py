@@ -9,15 +9,11 @@ are only the matrix products of a fit or a transform, on existing operands::
 
     python -m benchmarks.speed
 
-skorch is measured if it is installed (``pip install ".[benchmarks]"``). Dense rows are
-noise of the given shapes: no step depends on the values. Sparse rows are TF-IDF of the
-sources of Python's standard library. On these, the default fit is compared with
-`TruncatedSVD` of as many components, in time and in the share of the variance of
-held-out texts that is left unexplained.
+skorch is measured if it is installed (``pip install ".[benchmarks]"``). Rows are noise
+of the given shapes: no step depends on the values.
 """
 
 import argparse
-import sysconfig
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -25,15 +21,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA, TruncatedSVD
+from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.neural_network import MLPRegressor
 from torch import nn
 
@@ -235,45 +229,6 @@ def compare_transforms(task: Task, repeats: int) -> None:
     print(f"  {against:.2f} of PCA's time for a multiplication")
 
 
-def read_texts(n_texts: int, n_lines: int = 40) -> list[str]:
-    """Cut the modules of the standard library into texts, and sample them."""
-    texts = []
-    for path in sorted(Path(sysconfig.get_path("stdlib")).glob("*.py")):
-        lines = path.read_text("utf-8", "ignore").splitlines()
-        for start in range(0, len(lines) - n_lines + 1, n_lines):
-            texts.append("\n".join(lines[start : start + n_lines]))
-    chosen = np.random.default_rng(0).permutation(len(texts))[:n_texts]
-    return [texts[number] for number in chosen]
-
-
-def compare_words(n_texts: int, n_words: int, n_components: int, repeats: int) -> None:
-    """Print the time of a fit to rows of words against `TruncatedSVD`."""
-    texts = read_texts(n_texts + n_texts // 2)
-    vectorizer = TfidfVectorizer(max_features=n_words)
-    rows = vectorizer.fit_transform(texts[:n_texts])
-    others = vectorizer.transform(texts[n_texts:])
-    contenders = {
-        "skautoenc": AutoencoderTransformer(n_components, random_state=0),
-        "TruncatedSVD": TruncatedSVD(n_components, random_state=0),
-    }
-    times = in_turns(
-        {name: partial(model.fit, rows) for name, model in contenders.items()}, repeats
-    )
-    print(
-        f"fit, TF-IDF of {rows.shape[0]} x {rows.shape[1]}, {n_components} components"
-    )
-    dense = others.toarray()
-    total = np.square(dense - rows.mean(axis=0).A1).sum()
-    for name, model in contenders.items():
-        again = model.inverse_transform(model.transform(others))
-        left = np.square(again - dense).sum() / total
-        ratio = np.median(times[name] / times["TruncatedSVD"])
-        seconds_taken = np.median(times[name])
-        print(
-            f"  {name:14} {seconds_taken:6.2f} s {ratio:6.2f} of SVD   {left:.3f} left"
-        )
-
-
 def measure_overhead(repeats: int) -> None:
     """Print the time of the smallest fit."""
     rows = np.random.default_rng(0).random((10, 4), dtype=np.float32)
@@ -309,8 +264,6 @@ def main() -> None:
         large = replace(LARGE, shape=(n_rows, LARGE.shape[1]))
         compare_fits(large, arguments.repeats)
         compare_transforms(large, arguments.repeats)
-        n_texts, n_words = (100, 500) if arguments.quick else (1000, 5000)
-        compare_words(n_texts, n_words, n_texts // 10, arguments.repeats)
         growth = (1_000, 10_000, 100_000, 1_000_000)
         measure_growth(growth[: 1 if arguments.quick else None], arguments.repeats)
         print("the smallest fit")

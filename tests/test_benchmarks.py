@@ -26,6 +26,7 @@ from benchmarks import (
     speed,
     stream,
     tables,
+    text,
     trees,
     untuned,
 )
@@ -46,6 +47,16 @@ def test_reconstruction(tmp_path, monkeypatch, capsys):
     assert table["autoencoder"].tolist()[:2] == ["dense", "convolutional"]
     assert table["error / PCA"].between(0, 1, inclusive="neither").all()
     assert "error / PCA" in capsys.readouterr().out
+
+
+def test_text(monkeypatch, capsys):
+    line = "text --components 8 --seeds 0 1 --modules 4 --words 300"
+    monkeypatch.setattr(sys, "argv", line.split())
+    text.main()
+    printed = capsys.readouterr().out
+    for method in "AutoencoderTransformer", "TruncatedSVD":
+        found = re.search(rf"{method} +(0\.\d+)", printed)
+        assert float(found[1]) > 0.5
 
 
 @pytest.fixture

@@ -98,6 +98,12 @@ ESTIMATORS = {
         whiten_code=False,
         padding=0,
     ),
+    "patches, prototypes": PatchAutoencoderTransformer(
+        n_patches=2000, n_prototypes=30, random_state=0
+    ),
+    "patches, components of prototypes": PatchAutoencoderTransformer(
+        n_patches=2000, n_prototypes=30, n_components=8, random_state=0
+    ),
     "patches, components": PatchAutoencoderTransformer(
         AutoencoderTransformer(40, sparsity="lifetime", **SHORT),
         image_shape=(3, 7, 3),

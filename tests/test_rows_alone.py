@@ -147,6 +147,8 @@ def test_images_with_large_maps_are_blocks_of_their_own(limit, monkeypatch):
         ((5, 5, 3), {"whiten_code": False}),
         ((1, 30), {"pooling": 3, "normalize_patches": None}),
         ((6, 6), {"autoencoder": AutoencoderTransformer(7, max_iter=2)}),
+        ((8, 8), {"n_prototypes": 37}),
+        ((7, 5), {"n_prototypes": 64, "n_components": 11}),
     ],
 )
 def test_patches(shape, parameters):

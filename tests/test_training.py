@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from joblib import Parallel, delayed
+from sklearn.base import clone
 
 from skautoenc import AutoencoderTransformer
 from skautoenc._training.batches import Batches
@@ -261,6 +262,31 @@ def test_nested_work_keeps_the_threads_of_the_outer():
 
 def test_auto_device_is_the_cpu_for_small_work():
     assert resolve_device("auto", 1e6) == torch.device("cpu")
+
+
+@pytest.mark.parametrize("has_memory", [True, False])
+def test_rows_that_stay_on_a_device_are_those_that_are_loaded(has_memory, monkeypatch):
+    """The CPU takes the place of the accelerator."""
+    X = np.random.default_rng(0).random((1500, 800), dtype=np.float32)
+    estimator = AutoencoderTransformer(
+        4, hidden_layer_sizes=(16,), early_stopping=True, random_state=0
+    ).set_params(max_iter=3)
+    loaded = clone(estimator).fit(X)
+    joined, join = [], torch.cat
+
+    def cat(tensors, *arguments, **others):
+        if len(tensors) > 1 and tensors[0].shape[1:] == (800,):
+            joined.append(sum(map(len, tensors)))
+            if not has_memory:
+                raise torch.OutOfMemoryError
+        return join(tensors, *arguments, **others)
+
+    monkeypatch.setattr("skautoenc._data.rows._most_kept", lambda device: 2**27)
+    monkeypatch.setattr(torch, "cat", cat)
+    kept = clone(estimator).fit(X)
+    assert set(joined) == {1350}  # Without the rows held out, which are few.
+    monkeypatch.undo()
+    np.testing.assert_array_equal(kept.transform(X), loaded.transform(X))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is an accelerator here")

@@ -23,6 +23,9 @@ Index = NDArray[np.int64] | slice
 RowMap = Callable[[Tensor], Tensor]
 
 _BLOCK_VALUES = 2**20
+# Values of training rows that stay on an accelerator, 512 MiB of float32: steps there
+# are shorter than the work of the CPU to load their rows.
+_RESIDENT_VALUES = 2**27
 # Number of columns above which steps over sparse rows are far slower than other
 # methods.
 _WIDE = 1000
@@ -108,6 +111,11 @@ def _shape(matrix: Any, index: NDArray[np.int64] | None) -> tuple[int, int]:
     """Return the shape of the selected rows of a matrix."""
     n_rows, n_features = matrix.shape
     return int(n_rows if index is None else len(index)), int(n_features)
+
+
+def _most_kept(device: torch.device) -> int:
+    """Return the number of standardised values that stay in the memory of a device."""
+    return _BLOCK_VALUES if device.type == "cpu" else _RESIDENT_VALUES
 
 
 def _window(capacity: int, index: NDArray[np.int64] | None) -> int:
@@ -363,7 +371,7 @@ class Rows:
 
     The matrix is never copied, cast or densified: it may be memory-mapped, read-only or
     sparse, and larger than memory. Rows of up to 4 MiB in total are computed once and
-    stored.
+    stored, and rows of up to 512 MiB on an accelerator, if it has the memory.
 
     Parameters
     ----------
@@ -424,6 +432,7 @@ class Rows:
         self.prepare = prepare
         self.targets = None if targets is None else torch.from_numpy(targets)
         self._kept: Tensor | None = None
+        self._is_kept = math.prod(self.shape) <= _most_kept(device)
         self._weights = (
             None
             if weights is None
@@ -440,15 +449,25 @@ class Rows:
 
     def __getitem__(self, chosen: Index) -> Tensor:
         """Return chosen rows as a tensor of shape (n_chosen, n_features)."""
-        if math.prod(self.shape) > _BLOCK_VALUES:
-            return self._make(chosen)
+        if self._kept is None and self._is_kept:
+            self._keep()
         if self._kept is None:
-            self._kept = self._make(slice(None))
+            return self._make(chosen)
         if isinstance(chosen, slice):
             # A copy, because a user's network may work in place.
             return self._kept[chosen].clone()
         # `index_select` takes a third of the time of indexing with brackets.
         return self._kept.index_select(0, torch.from_numpy(chosen).to(self.device))
+
+    def _keep(self) -> None:
+        """Compute all rows, unless the device lacks the memory."""
+        if math.prod(self.shape) <= _BLOCK_VALUES:
+            self._kept = self._make(slice(None))
+            return
+        try:
+            self._kept = torch.cat([self._make(block) for block in blocks(*self.shape)])
+        except torch.OutOfMemoryError:
+            self._is_kept = False
 
     def _make(self, chosen: Index) -> Tensor:
         rows = self.standardised(chosen)

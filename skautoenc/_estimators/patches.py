@@ -23,6 +23,7 @@ from .._model.patches import (
     PatchModel,
     PatchSource,
     count_positions,
+    learn_maps,
     make_patch_features,
 )
 from .._persistence.schemas import (
@@ -37,7 +38,6 @@ from .._persistence.schemas import (
     is_scale,
     or_none,
 )
-from .._preparation.compression import Compression, learn_compression
 from .._preparation.patches import normalize_patches
 from .._training.resources import one_thread
 from .._training.seeds import draw_seed
@@ -79,11 +79,21 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
         If given, only this number of principal components of the features is kept.
         Otherwise there are ``cells * units`` features: thousands.
 
+    n_prototypes : int or None, default=None
+        If given, an image is compared with this number of training images, and the
+        similarities are features, too. They are a Gaussian kernel of the distances
+        between the roots of the pooled codes, mapped so that a linear model of them is
+        about the kernel machine [2]_. A linear model then tells apart what no weighted
+        sum of patterns does: it is more accurate, the more prototypes there are. It is
+        limited to the number of images, and to 10,000. With `n_components`, only
+        principal components of the similarities are kept.
+
     whiten_code : bool, default=True
         Whether the features are made uncorrelated. A linear classifier with an L2
         penalty is clearly more accurate with uncorrelated features. The map is
         triangular: it removes from each feature the part that earlier features predict,
-        so each feature keeps its name.
+        so each feature keeps its name. Similarities are only whitened if
+        `n_components` is given, too.
 
     whiten_regularization : float, default=0.03
         Constant added to the variance of each direction, as a share of their mean, so
@@ -145,9 +155,20 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
     code_mean_ : ndarray of shape (n_pooled,) or None
         Mean of the roots of the pooled codes, which is subtracted from them.
 
-    code_map_ : ndarray of shape (n_pooled, n_features_out) or None
+    code_map_ : ndarray of shape (n_pooled, n_mapped) or None
         Matrix by which the centred roots are multiplied. `code_mean_` and `code_map_`
-        are None if neither `n_components` nor `whiten_code` is set.
+        are None if neither `n_components` nor `whiten_code` is set, or if the features
+        are components of similarities.
+
+    prototypes_ : ndarray of shape (n_prototypes, n_pooled) or None
+        Roots of the pooled codes of the images to compare with. This attribute and the
+        next two are None without `n_prototypes`.
+
+    prototype_mean_ : ndarray of shape (n_prototypes,) or None
+        Mean similarities of the training images, which are subtracted.
+
+    prototype_map_ : ndarray of shape (n_prototypes, n_similarities) or None
+        Matrix by which centred similarities are multiplied.
 
     decoder_map_ : ndarray of shape (n_features_out, n_features_in_)
         Matrix that maps features to standardized images, see `inverse_transform`.
@@ -170,7 +191,7 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
     -----
     Parameters by group:
 
-    - code: `autoencoder`, `pooling`, `n_components`, `whiten_code`,
+    - code: `autoencoder`, `pooling`, `n_components`, `n_prototypes`, `whiten_code`,
       `whiten_regularization`
     - preparation: `image_shape`, `patch_size`, `padding`, `normalize_patches`,
       `n_patches`
@@ -179,7 +200,7 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
     The overlapping patches of an image have hundreds of times as many codes as the
     image has pixels. :meth:`transform` holds the codes of 24 images at a time, which
     fit the processor's cache, and the features of 288: a few megabytes in addition to
-    its result and `code_map_`.
+    its result, `code_map_`, `prototypes_` and `prototype_map_`.
 
     The means of the features, their covariance and the decoder are computed from up to
     10,000 images at even distances. More images do not change the accuracy of a
@@ -189,6 +210,9 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
     ----------
     .. [1] Coates, Lee and Ng, "An analysis of single-layer networks in unsupervised
        feature learning", AISTATS 2011.
+
+    .. [2] Williams and Seeger, "Using the Nyström method to speed up kernel machines",
+       NIPS 2000.
 
     Examples
     --------
@@ -218,6 +242,11 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
     n_components_: int | None
     code_mean_: NDArray[np.float32] | None
     code_map_: NDArray[np.float32] | None
+    # Files of earlier versions lack these.
+    prototypes_: NDArray[np.float32] | None = None
+    prototype_mean_: NDArray[np.float32] | None = None
+    prototype_map_: NDArray[np.float32] | None = None
+    _prototype_rate: float | None = None
     decoder_map_: NDArray[np.float32]
     decoder_mean_: NDArray[np.float32]
 
@@ -236,6 +265,10 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
         "n_components_": or_none(is_count),
         "code_mean_": VECTOR,
         "code_map_": MATRIX,
+        "prototypes_": MATRIX,
+        "prototype_mean_": VECTOR,
+        "prototype_map_": MATRIX,
+        "_prototype_rate": or_none(is_scale),
         "decoder_map_": array(np.float32, 2),
         "decoder_mean_": array(np.float32, 1),
         "_contrast": or_none(is_scale),
@@ -254,6 +287,7 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
         "normalize_patches": [None, Interval(Real, 0, None, closed="neither")],
         "pooling": _LENGTHS,
         "n_components": [None, Interval(Integral, 1, None, closed="left")],
+        "n_prototypes": [None, Interval(Integral, 1, None, closed="left")],
         "whiten_code": ["boolean"],
         "whiten_regularization": [Interval(Real, 0, None, closed="neither")],
         "n_patches": [Interval(Integral, 2, None, closed="left")],
@@ -270,6 +304,7 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
         normalize_patches: float | None = 0.3,
         pooling: int | Sequence[int] = 4,
         n_components: int | None = None,
+        n_prototypes: int | None = None,
         whiten_code: bool = True,
         whiten_regularization: float = 0.03,
         n_patches: int = 200_000,
@@ -282,6 +317,7 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
         self.normalize_patches = normalize_patches
         self.pooling = pooling
         self.n_components = n_components
+        self.n_prototypes = n_prototypes
         self.whiten_code = whiten_code
         self.whiten_regularization = whiten_regularization
         self.n_patches = n_patches
@@ -349,8 +385,7 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
             autoencoder.set_params(random_state=seed)
         _fit_within(context, task, autoencoder, patches, patch_weights)
         features = make_patch_features(source, grid, contrast, autoencoder._model)
-        compression = self._learn_compression(features, rows, weights)
-        model = PatchModel(features, compression)
+        model = self._learn_model(features, rows, weights)
         self.__dict__ |= {
             **features.attributes(),
             "autoencoder_": autoencoder,
@@ -441,23 +476,28 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
         contrast = max(self.normalize_patches * mean_contrast, 1e-6)
         return normalize_patches(values, contrast).numpy(), weights, contrast
 
-    def _learn_compression(
+    def _learn_model(
         self, features: PatchFeatures, rows: NDArray[Any], weights: NDArray[Any]
-    ) -> Compression:
-        """Learn the map of pooled codes, and the regression back to images."""
-        pooled = features.pooled(rows)
-        n_pooled = pooled.shape[1]
-        if self.n_components is not None and self.n_components > n_pooled:
-            refuse(self, "n_components", f"no more than {n_pooled}, cells times units")
+    ) -> PatchModel:
+        """Learn the maps of pooled codes, and the regression back to images."""
+        pooled = torch.from_numpy(features.pooled(rows))
+        prototypes, n_columns, what = None, pooled.shape[1], "cells times units"
+        if self.n_prototypes is not None:
+            prototypes = pooled[spread(len(pooled), self.n_prototypes)]
+            n_columns, what = len(prototypes), "one per prototype"
+        if self.n_components is not None and self.n_components > n_columns:
+            refuse(self, "n_components", f"no more than {n_columns}, {what}")
         with one_thread(torch.device("cpu")):
-            return learn_compression(
-                torch.from_numpy(pooled),
+            maps = learn_maps(
+                pooled,
                 torch.from_numpy(features.source.standardised(rows)),
                 torch.from_numpy(weights),
+                prototypes=prototypes,
                 n_components=self.n_components,
                 whiten=self.whiten_code,
                 regularization=self.whiten_regularization,
             )
+        return PatchModel(features, *maps)
 
     def _make_model(self) -> PatchModel:
         return PatchModel.from_attributes(vars(self), self.autoencoder_._make_model())
@@ -477,7 +517,7 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
         -------
         ndarray or frame of shape (n_samples, n_features_out), float32
             Roots of the mean codes of each cell, cell by cell, whitened or compressed
-            if requested.
+            if requested, and similarities to the prototypes, if there are any.
 
         Raises
         ------
@@ -570,8 +610,9 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
         Returns
         -------
         ndarray of str
-            ``patch{unit}_r{row}_c{column}`` by unit and cell, from the top left; with
-            `n_components`, ``patchautoencodertransformer{component}``.
+            ``patch{unit}_r{row}_c{column}`` by unit and cell, from the top left, then
+            ``prototype{number}``; with `n_components`,
+            ``patchautoencodertransformer{component}``.
         """
         check_is_fitted(self)
         _check_feature_names_in(self, input_features, generate_names=False)
@@ -587,6 +628,8 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
             for column in range(columns)
             for unit in range(n_units)
         ]
+        if self.prototypes_ is not None:
+            names += [f"prototype{number}" for number in range(len(self.prototypes_))]
         return np.asarray(names, dtype=object)
 
 

@@ -78,6 +78,8 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         - "spread" also has the cells, in front, so that a linear model needs nothing
           else: the scaled numbers, indicators of missing values, the fill level of up
           to 16 bins of each number (as with `number_encoding`), and one-hot categories.
+          If rows share entities, such as the customer of several orders, each entity
+          has a column: see :ref:`entities <entities>`.
 
     hidden_layer_sizes : int, array-like of int or "auto", default="auto"
         Widths of the encoder's hidden layers. An int is the width of a single hidden
@@ -646,7 +648,8 @@ class TabularAutoencoderTransformer(TableAutoencoder):
             The name of the class and a number. With ``features="spread"`` the cells
             come first: for a column "a" these are "a", "a_missing" and "a_bin0" to
             "a_bin15", or "a_x" for each category "x", "a_infrequent" and "a_missing".
-            Bins that no number lies in are left out.
+            Bins that no number lies in are left out. If several columns describe
+            entities that rows share, "a+b+c_0" is the first of these.
         """
         names: NDArray[np.object_] = super().get_feature_names_out(input_features)
         network = self.network_

@@ -72,13 +72,23 @@ def block_of(network: Autoencoder, device: torch.device) -> Block:
     on_cpu = device.type == "cpu"
     values = _BLOCK_VALUES if on_cpu else _ACCELERATOR_VALUES
     n_tiles = max(1, values // max(network.widths) // _TILE)
-    # Rounding differs too rarely in an incomplete vector for a test to show it.
-    smaller = tuple(
-        size
-        for size in _SMALL
-        if on_cpu and all(size * width % _VECTOR == 0 for width in network.widths)
-    )
+    smaller = whole_vectors(*network.widths) if on_cpu else ()
     return Block(n_tiles * _TILE, network.n_multiplications, smaller)
+
+
+def whole_vectors(*widths: int) -> tuple[int, ...]:
+    """Return the small sizes of blocks whose values fill whole vectors.
+
+    Rounding differs too rarely in an incomplete vector for a test to show it.
+
+    Parameters
+    ----------
+    *widths : int
+        Number of values of a row at each step of the computation.
+    """
+    return tuple(
+        size for size in _SMALL if all(size * width % _VECTOR == 0 for width in widths)
+    )
 
 
 def same_rounding(

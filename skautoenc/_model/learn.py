@@ -254,6 +254,7 @@ def _network_to_train(plan: Plan, before: Model[Any] | None) -> Autoencoder:
     network = plan.build_network()
     if before is None:
         return network
+    network.prepare_for(before.network)
     if not same_shapes(network, before.network):
         old, new = before.network.config, network.config
         changes = [
@@ -342,7 +343,7 @@ def _take_over_weights(network: Autoencoder, world: World) -> None:
 
 def _initialise(network: Autoencoder, rows: Rows, streams: Streams) -> None:
     """Initialise the weights by a sample of the rows, on the CPU."""
-    n_rows = min(max(2048, 4 * network.widths[-1]), 2**24 // network.widths[0] + 1)
+    n_rows = min(network.n_rows_at_start, 2**24 // network.widths[0] + 1)
     order = torch.randperm(rows.n_total, generator=streams.weights, device="cpu")
     batch, weights = rows.choose(np.sort(order[:n_rows].numpy()))
     network.initialise(streams.weights, batch, weights)

@@ -37,6 +37,11 @@ def spread_names(table: Table, cells: Spread) -> list[str]:
             if is_kept
         ),
         chain.from_iterable(map(_of_category, categories)),
+        (
+            f"{'+'.join(str(ordered[column].name) for column in kind.columns)}_{n}"
+            for kind in cells.kinds
+            for n in range(len(kind.values))
+        ),
     )
     return _made_unique(names)
 

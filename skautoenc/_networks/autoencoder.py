@@ -79,6 +79,14 @@ class Autoencoder(nn.Module, ABC):
             Their weights; None if all are equal.
         """
 
+    @property
+    def n_rows_at_start(self) -> int:
+        """Number of rows that `initialise` needs at most."""
+        return max(2048, 4 * self.widths[-1])
+
+    def prepare_for(self, before: "Autoencoder") -> None:
+        """Take the shape of what `before` has learnt besides weights, if anything."""
+
     def noise(self, n: int, generator: torch.Generator) -> Tensor:
         """Draw random valid input rows, (n, n_features), to test the network with."""
         return torch.randn(n, self.widths[0], generator=generator, **CPU_FLOAT32)

@@ -21,6 +21,7 @@ _FAR = 4.0
 # Logarithms of inverse variances, at first and at most.
 _FIRST_SHARPNESS = -2.0
 _SHARPEST = 8.0
+_N_FOR_ENTITIES = 4096
 
 
 class TabularAutoencoder(Autoencoder):
@@ -62,6 +63,8 @@ class TabularAutoencoder(Autoencoder):
         What `logits_of_new_rows` adds to each logit. Empty for nothing.
     spreads : bool, default=False
         Whether `spread` is available.
+    entities : sequence of (sequence of int, int), default=()
+        Kinds of entities that `initialise` has found for `spread`.
 
     Notes
     -----
@@ -91,6 +94,7 @@ class TabularAutoencoder(Autoencoder):
         temperatures: tuple[float, ...] = (),
         shifts: tuple[float, ...] = (),
         spreads: bool = False,
+        entities: tuple[tuple[tuple[int, ...], int], ...] = (),
     ) -> None:
         super().__init__()
         self.config = {
@@ -110,6 +114,8 @@ class TabularAutoencoder(Autoencoder):
             self.config["bin_centers"] = tuple(bin_centers)
         if spreads:
             self.config["spreads"] = True
+        if entities:
+            self.config["entities"] = tuple(entities)
         # After all others, as when they are set after training: files keep the order.
         if temperatures:
             _check_temperatures(temperatures, n_numbers + len(n_levels))
@@ -140,7 +146,9 @@ class TabularAutoencoder(Autoencoder):
         self.skip_inward = cells(width=n_components)
         self.skip_outward = Linear(n_components, n_last)
         self.bells = Bells(n_bins, bin_centers) if n_bins else None
-        self.cells_apart = Spread(n_numbers, n_extras, n_codes) if spreads else None
+        self.cells_apart = (
+            Spread(n_numbers, n_extras, n_codes, entities) if spreads else None
+        )
         self.activate = ACTIVATIONS[activation].module()
         self.drop = Dropout(dropout)
         # One more code of each categorical column stands for a missing value.
@@ -166,7 +174,13 @@ class TabularAutoencoder(Autoencoder):
         if self.number_encoding is not None:
             self.number_encoding.initialise(generator, numbers, sample_weight)
         if self.cells_apart is not None:
-            self.cells_apart.bins.initialise(generator, numbers, sample_weight)
+            dense, indices = self._cells(rows)
+            plain = dense[:, : self.cells_apart.n_plain]
+            entities = self.cells_apart.initialise(
+                generator, plain, numbers, indices, sample_weight
+            )
+            if entities:
+                self.config["entities"] = tuple(entities)
         for layer in (*self.encoder, *self.decoder):
             assert isinstance(layer, Linear)
             nn.init.zeros_(layer.bias)
@@ -175,6 +189,20 @@ class TabularAutoencoder(Autoencoder):
             assert isinstance(last, Linear)
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
+
+    @property
+    def n_rows_at_start(self) -> int:
+        """Number of rows that `initialise` needs at most."""
+        # Rows that share an entity may be anywhere.
+        n_rows = super().n_rows_at_start
+        return n_rows if self.cells_apart is None else max(n_rows, _N_FOR_ENTITIES)
+
+    def prepare_for(self, before: Autoencoder) -> None:
+        """Make room for the entities that `before` has found."""
+        entities = before.config.get("entities", ())
+        if self.cells_apart is not None and entities:
+            self.cells_apart.make_room(entities)
+            self.config["entities"] = entities
 
     def noise(self, n: int, generator: torch.Generator) -> Tensor:
         """Draw random valid input rows, (n, n_inputs), to test the network with."""

@@ -110,6 +110,10 @@ OPTIONAL = {
     "prior_weights_",
     "prior_means_",
     "prior_precisions_cholesky_",
+    "prototypes_",
+    "prototype_mean_",
+    "prototype_map_",
+    "_prototype_rate",
     "_random_state",
     "_optimizer_state",
     *UNFITTED,
@@ -366,16 +370,39 @@ def _check_imputer(estimator: Any) -> None:
     _require(is_ascending and bool(np.isin(told, range(width)).all()), "indicators")
 
 
+def _count_similarities(estimator: Any, n_pooled: int) -> int:
+    """Check that the arrays of prototypes fit each other; return the features."""
+    prototypes, mean = estimator.prototypes_, estimator.prototype_mean_
+    forward, rate = estimator.prototype_map_, estimator._prototype_rate
+    if prototypes is None:
+        _require(mean is None and forward is None and rate is None, "prototypes_")
+        return 0
+    n_prototypes = len(prototypes)
+    _require(prototypes.shape[1] == n_pooled and n_prototypes > 0, "prototypes_")
+    _require(mean is not None and len(mean) == n_prototypes, "prototype_mean_")
+    _require(forward is not None and len(forward) == n_prototypes, "prototype_map_")
+    _require(rate is not None, "prototypes_")
+    n_features = int(forward.shape[1])
+    _require(n_features == (estimator.n_components_ or n_prototypes), "prototype_map_")
+    return n_features
+
+
 def _check_patch_maps(estimator: Any, n_pooled: int) -> None:
     """Check that the maps of features fit the features and the images."""
     mean, code_map = estimator.code_mean_, estimator.code_map_
     _require((mean is None) == (code_map is None), "code_mean_")
+    n_similarities = _count_similarities(estimator, n_pooled)
     n_features = estimator.n_components_ or n_pooled
-    if code_map is None:
-        _require(n_features == n_pooled, "n_components_")
+    if n_similarities and estimator.n_components_ is not None:
+        _require(code_map is None, "code_map_")
+        _require(n_similarities == n_features, "prototype_map_")
     else:
-        _require(code_map.shape == (n_pooled, n_features), "code_map_")
-        _require(len(mean) == n_pooled, "code_mean_")
+        if code_map is None:
+            _require(n_features == n_pooled, "n_components_")
+        else:
+            _require(code_map.shape == (n_pooled, n_features), "code_map_")
+            _require(len(mean) == n_pooled, "code_mean_")
+        n_features += n_similarities
     shape = n_features, estimator.n_features_in_
     _require(estimator.decoder_map_.shape == shape, "decoder_map_")
     _require(estimator.decoder_mean_.shape == shape[1:], "decoder_mean_")

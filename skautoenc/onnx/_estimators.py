@@ -12,12 +12,14 @@ from .._data.ranges import restored_type
 from .._estimators.fitted import FittedEstimator, ModelHolder
 from .._model.model import Model
 from .._model.patches import PatchFeatures, PatchModel
+from .._preparation.compression import Compression
 from .._preparation.patches import (
     PatchEncoder,
     cut_patches,
     pad_edges,
     pooling_windows,
 )
+from .._preparation.similarities import Similarities
 from ._graph import Graph
 from ._networks import decode, encode, thin_out
 from ._rows import forward, inverse, mean, restore, standardise, with_total
@@ -137,10 +139,35 @@ def _(model: PatchModel, graph: Graph, rows: str, dtype: np.dtype) -> str:
     root = graph.add("Sqrt", graph.add("Abs", pooled))
     # The sign is kept: codes of dense autoencoders can be negative.
     pooled = graph.add("Mul", root, graph.add("Sign", pooled))
+    parts = []
+    if not model.is_alone:
+        parts.append(_compressed(compression, graph, pooled))
+    if model.similarities is not None:
+        parts.append(_compared(model.similarities, graph, pooled))
+    return parts[0] if len(parts) == 1 else graph.add("Concat", *parts, axis=1)
+
+
+def _compressed(compression: Compression, graph: Graph, pooled: str) -> str:
     if compression.forward is None:
         return pooled
     centred = graph.add("Sub", pooled, compression.mean)
     return graph.add("MatMul", centred, compression.forward)
+
+
+def _compared(similarities: Similarities, graph: Graph, pooled: str) -> str:
+    """Emit the similarities of roots of pooled codes to prototypes, mapped."""
+    prototypes, rate = similarities.prototypes, similarities.rate
+    width = prototypes.shape[1]
+    # (n_pooled, n_prototypes)
+    products = graph.add("MatMul", pooled, (2 * rate * prototypes).t().contiguous())
+    offsets = -rate * prototypes.square().sum(dim=1)
+    products = graph.add("Add", products, offsets)
+    square = graph.mean(graph.add("Mul", pooled, pooled), width)
+    exponents = graph.add("Sub", products, graph.add("Mul", square, rate * width))
+    # Rounding can make the square of a small distance negative.
+    kernel = graph.add("Exp", graph.add("Min", exponents, 0.0))
+    centred = graph.add("Sub", kernel, similarities.mean)
+    return graph.add("MatMul", centred, similarities.forward)
 
 
 def _normalized_patches(features: PatchFeatures, graph: Graph, rows: str) -> str:

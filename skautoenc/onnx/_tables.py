@@ -23,7 +23,7 @@ from .._data.ranges import LARGEST
 from .._model.model import Model
 from .._model.table import TableSide
 from .._networks.numbers import Periodic, PiecewiseLinear
-from .._networks.spread import Spread
+from .._networks.spread import HEIGHT, MISSING, TOLERANCE, EntityColumns, Spread
 from .._networks.tabular import Cells, TabularAutoencoder
 from ._graph import TEXT_DOMAIN, Graph
 from ._networks import apply
@@ -353,7 +353,42 @@ def _spread(
         units = np.eye(spread.n_indices, dtype=np.float32)
         rows = graph.add("Gather", units, indices)  # (n, n_categories, n_indices)
         parts.append(graph.add("ReduceSum", rows, [1], keepdims=0))
+    if spread.kinds:
+        cells = _to_compare(spread, graph, dense, indices)
+        parts += [_entities(kind, graph, cells) for kind in spread.kinds]
     return parts
+
+
+def _to_compare(
+    spread: Spread, graph: Graph, dense: str | None, indices: str | None
+) -> str:
+    """Emit the cells that entities are compared with, (n, n_numbers + n_categories)."""
+    cells = []
+    if dense is not None:
+        n_numbers = len(spread.bins.edges)
+        end = spread.n_plain
+        missing = graph.add("Slice", dense, [end - n_numbers], [end], [1])
+        missing = graph.add("Mul", missing, np.float32(MISSING))
+        numbers = graph.add("Slice", dense, [0], [n_numbers], [1])
+        cells.append(graph.add("Add", numbers, missing))
+    if indices is not None:
+        cells.append(graph.add("Cast", indices, to=TensorProto.FLOAT))
+    return cells[0] if len(cells) == 1 else graph.add("Concat", *cells, axis=1)
+
+
+def _entities(kind: EntityColumns, graph: Graph, cells: str) -> str:
+    """Emit a column for each entity of a kind, (n, n_entities)."""
+    values = kind.values.cpu().numpy()
+    found = graph.add("Gather", cells, np.array(kind.columns), axis=1)
+    found = graph.add("Unsqueeze", found, [1])  # (n, 1, n_columns)
+    found = graph.add("Abs", graph.add("Sub", found, values))
+    limits = np.float32(TOLERANCE) * (1 + np.abs(values))
+    # (n, n_entities, n_columns)
+    found = graph.add("Cast", graph.add("Greater", found, limits), to=TensorProto.FLOAT)
+    n_different = graph.add("ReduceSum", found, [2], keepdims=0)
+    is_equal = graph.add("Equal", n_different, np.float32(0))
+    is_equal = graph.add("Cast", is_equal, to=TensorProto.FLOAT)
+    return graph.add("Mul", is_equal, np.float32(HEIGHT))
 
 
 def _cells(layer: Cells, graph: Graph, dense: str | None, indices: str | None) -> str:
