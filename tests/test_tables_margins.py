@@ -68,7 +68,7 @@ def test_new_rows_have_the_margins_of_fit_after_few_epochs(frame, monkeypatch):
     assert corrected.max() < 0.05
     monkeypatch.setattr(calibration, "margin_shifts", without_shifts)
     plain = transformer.fit(frame).sample(4000, random_state=0)
-    assert distances(plain, frame).max() > 0.2
+    assert distances(plain, frame).max() > 0.1
 
 
 def test_margins_vary_less_than_those_of_independent_rows(frame, fitted):
@@ -99,7 +99,7 @@ def test_rows_of_more_weight_count_more(frame):
     fitted = make_transformer(max_iter=3).fit(frame, sample_weight=weights)
     drawn = fitted.sample(2000, random_state=0)["word"]
     expected = weights[frame["word"] == "c"].sum() / weights.sum()
-    assert (drawn == "c").mean() == pytest.approx(expected, abs=0.03)
+    assert (drawn == "c").mean() == pytest.approx(expected, abs=0.05)
 
 
 def test_categories_alone_have_margins_too(frame):

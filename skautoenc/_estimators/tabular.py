@@ -67,7 +67,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
     ----------
     n_components : int or "auto", default="auto"
         Width of the code. "auto" is the number of inputs of the network (numbers and
-        categories), between 16 and 128, and 256 with ``number_output="distribution"``.
+        categories), between 16 and 128, and 128 with ``number_output="distribution"``.
 
     features : {"code", "stack", "spread"}, default="stack"
         Output of `transform`:
@@ -84,7 +84,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
     hidden_layer_sizes : int, array-like of int or "auto", default="auto"
         Widths of the encoder's hidden layers. An int is the width of a single hidden
         layer. The decoder has the same layers in reverse. "auto" is ``(256,)``, and
-        ``(256, 256)`` with ``number_output="distribution"``. A linear map runs parallel
+        ``(128, 128)`` with ``number_output="distribution"``. A linear map runs parallel
         to the layers, from the row to the code and from the code to the reconstruction.
 
     activation : {"identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "gelu", \
@@ -206,7 +206,8 @@ class TabularAutoencoderTransformer(TableAutoencoder):
     max_iter : int or "auto", default="auto"
         Maximum number of epochs. "auto" is the number that makes about 1000 steps,
         between 10 and 300. More epochs hardly improve imputation, and the features of
-        small tables overfit.
+        small tables overfit. With ``number_output="distribution"``, "auto" is 30
+        epochs, or as many as make 450 steps if these are more, and at most 1000 steps.
 
     shuffle : bool, default=True
         Whether each epoch visits the rows in a new random order.
@@ -665,7 +666,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         n_inputs = layout.n_numbers + layout.n_extras + sum(layout.n_codes)
         sizes = as_widths(self.hidden_layer_sizes)
         if isinstance(sizes, str):
-            sizes = (256, 256) if self._predicts_distributions else (256,)
+            sizes = (128, 128) if self._predicts_distributions else (256,)
         hidden = tuple(map(int, sizes))
         encoding = self.number_encoding
         if encoding == "auto":
@@ -688,7 +689,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
     def _width_of_code(self, n_inputs: int) -> int:
         if self.n_components != "auto":
             return int(self.n_components)
-        return 256 if self._predicts_distributions else min(max(n_inputs, 16), 128)
+        return 128 if self._predicts_distributions else min(max(n_inputs, 16), 128)
 
     def _make_objective(self, side: TableSide) -> TabularObjective:
         weight = self.corruption_weight
@@ -699,7 +700,11 @@ class TabularAutoencoderTransformer(TableAutoencoder):
 
     def _default_max_iter(self, n_batches: int) -> int:
         # Corruption is redrawn each epoch, so more epochs keep helping.
-        return min(max(10, math.ceil(1000 / n_batches)), 300)
+        n_steps = 1000
+        if self._predicts_distributions:
+            # Distributions of small tables overfit earlier.
+            n_steps = min(max(450, 30 * n_batches), n_steps)
+        return min(max(10, math.ceil(n_steps / n_batches)), 300)
 
     # Methods of fitted estimators
 

@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 # Maximum number of training rows that the shares of bins and categories are those of.
 _MOST_ROWS = 2**14
 # Numbers of rows that are drawn, and maximum number of their cells, so that it takes
-# about a twentieth of the time of a fit of the default length.
+# about a tenth of the time of a fit of the default length.
 _FEWEST_DRAWN, _MOST_DRAWN, _MOST_CELLS = 256, 2048, 2**15
 # Decimal places of shifts in files.
 _DECIMALS = 4

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from .._data.columns import Table
+from .._training.resources import one_thread
 from .model import Model
 from .table import TableSide
 
@@ -193,14 +196,18 @@ def cell_logits(
     """
     here = model.where_the_network_is()
     network: Any = here.network
-    function = network.logits_of_new_rows if for_new_rows else network.logits
+    name, function = "logits", network.logits
+    if for_new_rows:
+        name = "logits_of_new_rows"
+        with one_thread(here.side.device), torch.inference_mode():
+            nothing = network.logits_of_nothing()
+        function = partial(network.logits_of_new_rows, nothing=nothing)
 
     def logits(batch: Tensor) -> Tensor:
         found: Tensor = function(batch)
         return found
 
     width = sum(logits_of_cells(here.side.table))
-    name = function.__name__
     return here.blockwise.apply(name, logits, here.side.new_rows(matrix), width)
 
 

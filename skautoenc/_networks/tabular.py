@@ -294,15 +294,22 @@ class TabularAutoencoder(Autoencoder):
         weight = self.skip_outward.weight
         return self.logits(weight.new_full((1, self.widths[0]), torch.nan))
 
-    def logits_of_new_rows(self, x: Tensor) -> Tensor:
-        """Map rows to `logits` without temperatures and with shifts, (n, n_logits)."""
+    def logits_of_new_rows(self, x: Tensor, nothing: Tensor) -> Tensor:
+        """Map rows to `logits` without temperatures and with shifts, (n, n_logits).
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, n_inputs)
+            Rows; what is to be predicted is NaN.
+        nothing : Tensor of shape (1, n_logits)
+            The result of `logits_of_nothing`.
+        """
         logits, config = self.logits(x), self.config
         if "temperatures" in config:
             counts = [*config.get("n_bins", [0] * self.n_numbers), *config["n_levels"]]
             divisors = logits.new_tensor(config["temperatures"]).repeat_interleave(
                 logits.new_tensor(counts, dtype=torch.int64)
             )
-            nothing = self.logits_of_nothing()
             logits = nothing + (logits - nothing) * divisors
         if "shifts" in config:
             logits = logits + logits.new_tensor(config["shifts"])
@@ -403,9 +410,11 @@ class Bells(nn.Module):
             Means of the numbers, and how narrow their distributions are.
         """
         precision = (sharpness + _FIRST_SHARPNESS).clamp(max=_SHARPEST).exp()
-        means = numbers.clamp(-_FAR, _FAR)[:, self.owners]  # (n, sum(n_bins))
+        means = numbers.clamp(-_FAR, _FAR)
+        # Indexing by `[:, owners]` takes four times as long, forward and backward.
+        means = means.index_select(1, self.owners)  # (n, sum(n_bins))
         bells = self.centers * (means - self.centers / 2)
-        return precision[:, self.owners] * bells
+        return precision.index_select(1, self.owners) * bells
 
 
 def _check_temperatures(temperatures: Sequence[float], n_cells: int) -> None:

@@ -54,6 +54,9 @@ class BinnedNumbers:
         self.exists = numbered < sizes[:, None]
         self.places = torch.where(self.exists, (ends - sizes)[:, None] + numbered, 0)
         self.is_predicted = sizes > 1
+        self._is_full = bool(self.exists.all())
+        # Where each logit is among `places`.
+        self._sources = self.exists.flatten().nonzero()[:, 0]
 
     def codes(self, numbers: Tensor) -> Tensor:
         """Find the bins of scaled numbers, (n, n_numbers); any for NaN."""
@@ -68,8 +71,13 @@ class BinnedNumbers:
         logits : Tensor of shape (n, sum(n_bins))
             Those of all bins of all numbers.
         """
-        padded = logits[:, self.places.flatten()].view(-1, *self.places.shape)
-        return padded.masked_fill(~self.exists, -torch.inf).log_softmax(dim=2)
+        shape = -1, *self.places.shape
+        if self._is_full:
+            return logits.view(shape).log_softmax(dim=2)
+        padded: Tensor = _Selection.apply(  # type: ignore[no-untyped-call]
+            logits, self.places.flatten(), self._sources
+        )
+        return padded.view(shape).masked_fill(~self.exists, -torch.inf).log_softmax(2)
 
     def surprise(self, logits: Tensor, numbers: Tensor) -> Tensor:
         """Return minus the log probability of the bin of each number, (n, n_numbers).
@@ -92,6 +100,26 @@ class BinnedNumbers:
     def _surprise(self, shares: Tensor, numbers: Tensor) -> Tensor:
         found = shares.gather(2, self.codes(numbers).unsqueeze(2))
         return -found.squeeze(2).masked_fill(~self.is_predicted, 0.0)
+
+
+class _Selection(torch.autograd.Function):
+    """Columns of a matrix, of which each one that has a gradient is selected once.
+
+    The gradient is then a selection, too. That of an index is a sum, which takes longer
+    than all else that is computed of bins.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, places: Tensor, sources: Tensor) -> Tensor:
+        """Return the columns at `places`; those of `values` are at `sources` there."""
+        ctx.save_for_backward(sources)
+        return values.index_select(1, places)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        """Return the gradient by `values`."""
+        (sources,) = ctx.saved_tensors
+        return gradients[0].index_select(1, sources), None, None
 
 
 class DistributionObjective(TabularObjective):

@@ -291,6 +291,11 @@ class TabularObjective:
     ) -> None:
         self.loss = loss
         self.n_levels = list(n_levels)
+        self._counts = torch.tensor(self.n_levels, device=deviances.device)
+        # Positions of the columns of each number of categories.
+        self._alike: dict[int, list[int]] = {}
+        for number, count in enumerate(self.n_levels):
+            self._alike.setdefault(count, []).append(number)
         self.deviances = deviances
         self.cells = cells
         self.rates = rates
@@ -416,26 +421,50 @@ class TabularObjective:
         seen = ~target.isnan()
         target = target.nan_to_num()
         numbers = self.loss.entries(output[:, :n_numbers], target[:, :n_numbers])
-        costs = [numbers]
-        logits = torch.split(output[:, n_numbers:], self.n_levels, dim=1)
+        if not self.n_levels:
+            return numbers, seen.to(output.dtype)
         codes = target[:, n_numbers:].long()  # (n, n_categories)
-        for number, column_logits in enumerate(logits):
-            code = codes[:, number]  # (n,)
-            # The encoder has codes for rare categories, but the decoder has no output.
-            known = code < column_logits.shape[1]
-            seen[:, n_numbers + number] &= known
-            if column_logits.shape[1] < 2:
-                seen[:, n_numbers + number] = False
-                costs.append(output.new_zeros(len(output), 1))
-                continue
-            entropy = nn.functional.cross_entropy(
-                column_logits, code.masked_fill(~known, 0), reduction="none"
-            )  # (n,)
-            costs.append((entropy / self.deviances[number]).unsqueeze(1))
-        return torch.cat(costs, dim=1), seen.to(output.dtype)
+        # The encoder has codes for rare categories, but the decoder has no output.
+        known = codes < self._counts
+        seen[:, n_numbers:] &= known & (self._counts > 1)
+        entropies = self._entropies(output[:, n_numbers:], codes.masked_fill(~known, 0))
+        costs = torch.cat([numbers, entropies / self.deviances], dim=1)
+        return costs, seen.to(output.dtype)
+
+    def _entropies(self, output: Tensor, codes: Tensor) -> Tensor:
+        """Return the cross-entropy of each category, in nats, (n, n_categories).
+
+        Columns of equally many categories share the calls into torch, which otherwise
+        take longer than the computation.
+
+        Parameters
+        ----------
+        output : Tensor of shape (n, sum(n_levels))
+            The logits.
+        codes : Tensor of shape (n, n_categories), int64
+            The categories, 0 for those that the decoder does not know.
+        """
+        logits = torch.split(output, self.n_levels, dim=1)
+        found: list[Tensor] = [output] * len(logits)
+        for n_levels, members in self._alike.items():
+            if n_levels < 2:
+                entropies = output.new_zeros(len(output), len(members))
+            else:
+                stacked = torch.stack([logits[each] for each in members], 1)
+                chosen = torch.stack([codes[:, each] for each in members], 1)
+                entropies = nn.functional.cross_entropy(
+                    stacked.flatten(0, 1),  # (n * n_members, n_levels)
+                    chosen.flatten(),
+                    reduction="none",
+                ).view(chosen.shape)
+            for each, column in zip(members, torch.unbind(entropies, 1), strict=True):
+                found[each] = column  # (n,)
+        return torch.stack(found, dim=1)
 
     def _decoded(self, rows: Tensor) -> Tensor:
         """Return the columns of rows that are decoded, (n, n_cells)."""
+        if rows.shape[1] == len(self.rates):
+            return rows
         n_numbers = len(self.rates) - len(self.n_levels)
         codes = rows[:, rows.shape[1] - len(self.n_levels) :]
         return torch.cat([rows[:, :n_numbers], codes], dim=1)
