@@ -92,8 +92,7 @@ class PatchAutoencoderTransformer(ImageInput, FittedEstimator):
         Whether the features are made uncorrelated. A linear classifier with an L2
         penalty is clearly more accurate with uncorrelated features. The map is
         triangular: it removes from each feature the part that earlier features predict,
-        so each feature keeps its name. Similarities are only whitened if
-        `n_components` is given, too.
+        so each feature keeps its name. Similarities are whitened apart from the others.
 
     whiten_regularization : float, default=0.03
         Constant added to the variance of each direction, as a share of their mean, so

@@ -49,10 +49,6 @@ _SMALLER = (1, 4)
 # Number of rows of features that are mapped at a time, and of images held in memory.
 _MAPPED_BLOCK = 96
 _N_MAPPED = 288
-# Standard deviation of the columns of similarities, as a multiple of that of the other
-# columns. It was chosen on training images of MNIST and Fashion-MNIST, where 1 to 10
-# are almost equal.
-_SIMILARITY_SCALE = 3.0
 
 
 @dataclass(frozen=True)
@@ -289,7 +285,7 @@ def learn_maps(
     n_components : int or None
         Number of principal components to keep: of the similarities if there are any.
     whiten : bool
-        Whether to whiten the components, or the roots.
+        Whether to whiten the components, or the roots and the similarities.
     regularization : float
         See `learn_compression`.
     """
@@ -301,22 +297,23 @@ def learn_maps(
     if prototypes is None:
         return learn_compression(pooled, targets, weights, **options), None
     similarities, values = learn_similarities(pooled, weights, prototypes)
-    if n_components is None:
-        found = learn_compression(pooled, targets, weights, **options)
-        mapped = pooled
-        if found.mean is not None and found.forward is not None:
-            mapped = (pooled - found.mean) @ found.forward
-        wanted = _mean_variance(mapped, weights)
-        scale = _SIMILARITY_SCALE * _ratio(wanted, _mean_variance(values, weights))
-        # The regression back to images uses the roots only.
-        unused = torch.zeros(values.shape[1], targets.shape[1], **CPU_FLOAT32)
-        found = replace(found, backward=torch.cat([found.backward, unused]))
-        return found, replace(similarities, forward=similarities.forward * scale)
-    found = learn_compression(values, targets, weights, **options)
-    assert found.forward is not None
-    # The values have mean zero.
-    components = similarities.followed_by(found.forward)
-    return replace(found, mean=None, forward=None), components
+    of_values = learn_compression(values, targets, weights, **options)
+    if of_values.forward is not None:
+        # The values have mean zero.
+        similarities = similarities.followed_by(of_values.forward)
+        values = values @ of_values.forward
+    if n_components is not None:
+        return replace(of_values, mean=None, forward=None), similarities
+    found = learn_compression(pooled, targets, weights, **options)
+    mapped = pooled
+    if found.mean is not None and found.forward is not None:
+        mapped = (pooled - found.mean) @ found.forward
+    # Similarities count as much as the other columns.
+    scale = _ratio(_mean_variance(mapped, weights), _mean_variance(values, weights))
+    # The regression back to images uses the roots only.
+    unused = torch.zeros(values.shape[1], targets.shape[1], **CPU_FLOAT32)
+    found = replace(found, backward=torch.cat([found.backward, unused]))
+    return found, replace(similarities, forward=similarities.forward * scale)
 
 
 def _ratio(wanted: float, variance: float) -> float:
