@@ -48,7 +48,7 @@ def quick_defaults(request, monkeypatch):
     autoencoder = getattr(estimator, "autoencoder", estimator)
     if autoencoder is None or isinstance(autoencoder, TabularAutoencoderTransformer):
 
-        def few(self, n_batches):
+        def few(self, n_batches, n_inputs):
             return 2
 
         monkeypatch.setattr(TabularAutoencoderTransformer, "_default_max_iter", few)

@@ -77,14 +77,22 @@ def test_bins_of_unequal_numbers_have_the_gradients_of_their_own_softmax(n_bins)
 
 
 @pytest.mark.parametrize(
-    ("n_batches", "means", "distributions"),
-    [(1, 300, 300), (3, 300, 150), (7, 143, 65), (20, 50, 30), (39, 26, 26)],
+    ("n_batches", "n_columns", "means", "distributions"),
+    [
+        (1, 5, 300, 300),
+        (3, 5, 300, 150),
+        (7, 5, 143, 65),
+        (7, 20, 143, 115),
+        (7, 80, 143, 143),
+        (20, 5, 50, 30),
+        (39, 5, 26, 26),
+    ],
 )
 def test_distributions_of_small_tables_train_for_fewer_steps(
-    n_batches, means, distributions
+    n_batches, n_columns, means, distributions
 ):
     by_output = {"mean": means, "distribution": distributions}
     for number_output, expected in by_output.items():
         transformer = TabularAutoencoderTransformer(number_output=number_output)
-        assert transformer._default_max_iter(n_batches) == expected
-        assert transformer._default_max_iter(10**4) == 10
+        assert transformer._default_max_iter(n_batches, n_columns) == expected
+        assert transformer._default_max_iter(10**4, n_columns) == 10

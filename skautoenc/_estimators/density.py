@@ -150,7 +150,7 @@ class DensityAutoencoder(MatrixAutoencoder):
             return budget
         return replace(budget, max_iter=_FEW_EPOCHS)
 
-    def _default_max_iter(self, n_batches: int) -> int:
+    def _default_max_iter(self, n_batches: int, n_inputs: int) -> int:
         return min(max(20, -(-_N_STEPS // n_batches)), 300)
 
     def _build_network(

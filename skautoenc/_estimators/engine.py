@@ -97,7 +97,7 @@ class EngineParameters:
             return Budget(batch_size, 1, None, "constant")
         if is_auto:
             n_batches = number_of_batches(data.n_total, batch_size)
-            max_iter = self._default_max_iter(n_batches)
+            max_iter = self._default_max_iter(n_batches, data.shape[1])
         else:
             max_iter = int(self.max_iter)
         return Budget(
@@ -109,7 +109,7 @@ class EngineParameters:
             learning_rate=self.learning_rate,
         )
 
-    def _default_max_iter(self, n_batches: int) -> int:
+    def _default_max_iter(self, n_batches: int, n_inputs: int) -> int:
         """Return the maximum number of epochs, of `n_batches` steps each."""
         return min(max(5, math.ceil(1000 / n_batches)), 50)
 

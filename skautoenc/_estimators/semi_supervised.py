@@ -390,7 +390,7 @@ class SemiSupervisedAutoencoder(MatrixAutoencoder):
         super()._validate_params()
         check_layer_sizes(self)
 
-    def _default_max_iter(self, n_batches: int) -> int:
+    def _default_max_iter(self, n_batches: int, n_inputs: int) -> int:
         return min(max(5, -(-_N_STEPS // n_batches)), _MOST_EPOCHS)
 
     def _fit(self, X: Any, y: Any, sample_weight: ArrayLike | None) -> None:

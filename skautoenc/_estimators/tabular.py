@@ -207,7 +207,8 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         Maximum number of epochs. "auto" is the number that makes about 1000 steps,
         between 10 and 300. More epochs hardly improve imputation, and the features of
         small tables overfit. With ``number_output="distribution"``, "auto" is 30
-        epochs, or as many as make 450 steps if these are more, and at most 1000 steps.
+        epochs, or as many as make 450 steps or 40 steps a column if these are more. It
+        is never more than about 1000 steps, or 10 epochs.
 
     shuffle : bool, default=True
         Whether each epoch visits the rows in a new random order.
@@ -698,12 +699,12 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         rates, swaps = _rates_by_column(self, side.table), self.corruption == "swap"
         return side.objective(rates, swaps=swaps, corruption_weight=float(weight))
 
-    def _default_max_iter(self, n_batches: int) -> int:
+    def _default_max_iter(self, n_batches: int, n_inputs: int) -> int:
         # Corruption is redrawn each epoch, so more epochs keep helping.
         n_steps = 1000
         if self._predicts_distributions:
-            # Distributions of small tables overfit earlier.
-            n_steps = min(max(450, 30 * n_batches), n_steps)
+            # Distributions of small tables overfit earlier, those of few columns first.
+            n_steps = min(max(450, 30 * n_batches, 40 * n_inputs), n_steps)
         return min(max(10, math.ceil(n_steps / n_batches)), 300)
 
     # Methods of fitted estimators
