@@ -60,6 +60,8 @@ SEEDS = (0, 1, 2)
 REGULARIZATION = (0.003, 0.01, 0.03, 0.1, 0.3, 1)
 # A large number of whitened columns needs more regularisation.
 STRONG_REGULARIZATION = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
+# Of similarities, 0.0005 was the best on 20,000 training images of both sets.
+PROTOTYPE_REGULARIZATION = (0.0003, 0.001)
 # Few rows with few columns need less.
 WEAK_REGULARIZATION = (0.03, 0.1, 0.3, 1, 3, 10)
 N_LABELS = 1_000
@@ -263,6 +265,18 @@ TASKS = (
         "mnist",
         {"patches (default)": patches(), "patches of 5 and 9": patches_of(5, 9)},
         candidates=STRONG_REGULARIZATION,
+    ),
+    Task(
+        "MNIST, images, prototypes",
+        "mnist",
+        {"patches (tuned)": patches(n_prototypes=4000)},
+        candidates=PROTOTYPE_REGULARIZATION,
+    ),
+    Task(
+        "Fashion-MNIST, images, prototypes",
+        "fashion-mnist",
+        {"patches (tuned)": patches(n_prototypes=4000, normalize_patches=0.1)},
+        candidates=PROTOTYPE_REGULARIZATION,
     ),
     Task(
         "Fashion-MNIST, images",

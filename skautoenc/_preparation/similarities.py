@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# Part of the root mean square distance of two rows that is the width of the kernel.
-_WIDTH = 1.0
 # Added to the diagonal of the similarities of the prototypes to each other, which are
 # 1 there: equal prototypes, and rounding.
 _JITTER = 1e-3
+# Largest share of the mean square of rows that rounding makes of their variance.
+_ROUNDING = 1e-10
 _BLOCK_ROWS = 2048
 
 
@@ -111,9 +111,10 @@ def learn_similarities(
         float((share * (block - centre).square()).sum())
         for block, share in zip(*_in_blocks(rows, shares), strict=True)
     )
-    # Two rows that are drawn independently differ by twice the variance. Equal rows
-    # have no distance to set the width by.
-    rate = 1 / (2 * _WIDTH**2 * 2 * variance) if variance else 1.0
+    # Rows that differ by rounding only have no distance to set the width by.
+    variance = max(variance, _ROUNDING * float(centre.square().sum())) or 1.0
+    # The mean square distance of two rows is twice the variance.
+    rate = 1 / (2 * 2 * variance)
     kernel = similarities_to(prototypes, prototypes, rate).double()
     identity = torch.eye(len(kernel), dtype=kernel.dtype, device="cpu")
     root = torch.linalg.cholesky(kernel + _JITTER * identity)
