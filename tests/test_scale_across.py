@@ -38,7 +38,7 @@ from skautoenc import (
 )
 from skautoenc._parallel.across import ProcessesContext
 from skautoenc._parallel.ranks import Ranks
-from skautoenc._parallel.world import ProcessWorld
+from skautoenc._parallel.world import Heartbeat, ProcessWorld
 
 X = load_digits().data[:240]
 BINARY = (X > 8).astype(float)
@@ -539,6 +539,26 @@ def test_a_process_that_has_left(rank):
     with pytest.raises(RuntimeError, match=rf"Process {rank}.* left\s+train_across"):
         raise found[1 - rank]
     assert time.monotonic() - began < 15
+
+
+@pytest.mark.slow
+def test_a_process_that_begins_late(monkeypatch):
+    """A new worker of a cluster imports torch first, and gives no sign meanwhile."""
+
+    def late(connect, rank):
+        return Heartbeat(lambda: (time.sleep(9 * rank), connect())[1], rank)
+
+    monkeypatch.setattr("skautoenc._parallel.ranks.Heartbeat", late)
+
+    def of(rank):
+        def fit_it():
+            time.sleep(9 * rank)
+            return AutoencoderTransformer(4, **SETTINGS).fit(X[rank::2])
+
+        return fit_it
+
+    first, second = fitted(run([of(0), of(1)]))
+    assert digest(first) == digest(second)
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,9 @@ dist: Any = torch.distributed
 _SMALL_BYTES = 1024
 # Seconds between signs of life, and seconds after which their lack names a process.
 _BEAT, _SILENCE = 0.5, 4.0
+# Seconds to wait for the first sign. A process that starts has none: a new worker of a
+# cluster imports torch first, or ends another task.
+_TO_BEGIN = 60.0
 # Seconds that the process with the store waits for the others to read from it.
 _LINGER = 5.0
 # Errors that processes raise when another one has raised them.
@@ -82,6 +85,7 @@ class Heartbeat:
         # The process with the store may end before this one.
         with suppress(RuntimeError):
             store = self._connect()
+            store.add(f"beat{self._rank}", 1)
             while not self._ended.wait(_BEAT):
                 store.add(f"beat{self._rank}", 1)
             store.set(f"left{self._rank}", b"")
@@ -290,7 +294,9 @@ class ProcessWorld:
         self._store.set(f"here{self.rank}", b"")
         end, absent = time.monotonic() + self._timeout, list(range(self.size))
         silence, beats = Countdown(_SILENCE), self._beats()
+        begin = Countdown(_TO_BEGIN)
         while absent := [n for n in absent if not self._store.check([f"here{n}"])]:
+            is_late = begin.is_over()
             if time.monotonic() > end:
                 raise RuntimeError(
                     f"{_listed(absent)} did not call fit within {self._timeout:g} s. "
@@ -298,7 +304,8 @@ class ProcessWorld:
                 )
             if silence.is_over():
                 before, beats, silence = beats, self._beats(), Countdown(_SILENCE)
-                gone = [n for n in absent if before[n] == beats[n]]
+                silent = [n for n in absent if before[n] == beats[n]]
+                gone = [n for n in silent if beats[n] or is_late]
                 if gone:
                     raise RuntimeError(
                         f"{_listed(gone)} died or left train_across, and does not take "
