@@ -295,37 +295,22 @@ def learn_maps(
         "regularization": regularization,
     }
     if prototypes is None:
-        return learn_compression(pooled, targets, weights, **options), None
+        found, _ = learn_compression(pooled, targets, weights, **options)
+        return found, None
     similarities, values = learn_similarities(pooled, weights, prototypes)
-    of_values = learn_compression(values, targets, weights, **options)
+    of_values, variance = learn_compression(values, targets, weights, **options)
     if of_values.forward is not None:
         # The values have mean zero.
         similarities = similarities.followed_by(of_values.forward)
-        values = values @ of_values.forward
     if n_components is not None:
         return replace(of_values, mean=None, forward=None), similarities
-    found = learn_compression(pooled, targets, weights, **options)
-    mapped = pooled
-    if found.mean is not None and found.forward is not None:
-        mapped = (pooled - found.mean) @ found.forward
+    found, wanted = learn_compression(pooled, targets, weights, **options)
     # Similarities count as much as the other columns.
-    scale = _ratio(_mean_variance(mapped, weights), _mean_variance(values, weights))
+    scale = math.sqrt(wanted / variance) if variance else 1.0
     # The regression back to images uses the roots only.
     unused = torch.zeros(values.shape[1], targets.shape[1], **CPU_FLOAT32)
     found = replace(found, backward=torch.cat([found.backward, unused]))
     return found, replace(similarities, forward=similarities.forward * scale)
-
-
-def _ratio(wanted: float, variance: float) -> float:
-    """Return what columns of a variance must be multiplied by to have another one."""
-    return math.sqrt(wanted / variance) if variance else 1.0
-
-
-def _mean_variance(values: Tensor, weights: Tensor) -> float:
-    """Return the mean variance of columns of weighted rows."""
-    shares = (weights / weights.sum()).unsqueeze(1)  # (n, 1)
-    centred = values - (shares * values).sum(dim=0)
-    return float((shares * centred.square()).sum()) / values.shape[1]
 
 
 @dataclass(frozen=True)
@@ -435,14 +420,12 @@ class PatchModel:
     def _map(self, pooled: NDArray[np.float32]) -> NDArray[np.float32]:
         """Map roots of pooled codes to features, (n, n_features_out)."""
         source, parts = torch.from_numpy(pooled), []
-        if not self.is_alone:
+        forward, similarities = self.compression.forward, self.similarities
+        if forward is not None:
+            width = forward.shape[1]
+            parts.append(self._forward.apply("compress", self._compress, source, width))
+        elif not self.is_alone:
             parts.append(pooled)
-            forward = self.compression.forward
-            if forward is not None:
-                parts[0] = self._forward.apply(
-                    "compress", self._compress, source, forward.shape[1]
-                )
-        similarities = self.similarities
         if similarities is not None:
             width = similarities.forward.shape[1]
             parts.append(self._comparing.apply("compare", similarities, source, width))

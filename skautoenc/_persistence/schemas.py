@@ -395,7 +395,6 @@ def _check_patch_maps(estimator: Any, n_pooled: int) -> None:
     n_features = estimator.n_components_ or n_pooled
     if n_similarities and estimator.n_components_ is not None:
         _require(code_map is None, "code_map_")
-        _require(n_similarities == n_features, "prototype_map_")
     else:
         if code_map is None:
             _require(n_features == n_pooled, "n_components_")

@@ -39,7 +39,7 @@ def learn_compression(
     n_components: int | None,
     whiten: bool,
     regularization: float,
-) -> Compression:
+) -> tuple[Compression, float]:
     """Whiten features, or keep their principal components, or both.
 
     Parameters
@@ -61,8 +61,10 @@ def learn_compression(
 
     Returns
     -------
-    Compression
+    compression : Compression
         In float32.
+    variance : float
+        Mean variance of the columns of its result.
     """
     shares = (weights / weights.sum()).unsqueeze(1)  # (n, 1)
     mean = (shares * features).sum(dim=0)  # (n_features,)
@@ -76,12 +78,16 @@ def learn_compression(
     if not whiten and n_components is None:
         backward = forward @ backward
         intercept = intercept - mean @ backward
-        return Compression(None, None, backward.float(), intercept.float())
+        unchanged = Compression(None, None, backward.float(), intercept.float())
+        return unchanged, float(covariance.diagonal().mean())
+    variances = (shares.float().t() @ whitened.square()).squeeze(0).double()
     if not whiten:
         forward, backward = forward * scales, backward / scales.unsqueeze(1)
-    return Compression(
+        variances = variances * scales.square()
+    compression = Compression(
         mean.float(), forward.float().contiguous(), backward.float(), intercept.float()
     )
+    return compression, float(variances.mean())
 
 
 def _covariance(features: Tensor, mean: Tensor, shares: Tensor) -> Tensor:
