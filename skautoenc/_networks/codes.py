@@ -129,7 +129,7 @@ class Exchange:
                 sent[:, :n_own] = largest(values.t(), n_own)
             # (n_columns, n_processes * n_sent)
             found = self.gather(sent).transpose(0, 1).flatten(1)
-            return largest(found, kept)[:, 0].clone()
+            return nth_largest(found.t(), kept)
         sent = values.new_zeros(most, n_columns + 1)
         sent[: len(values), :-1], sent[: len(values), -1] = values, weights
         # (n_processes * most, n_columns + 1); rows that are not there weigh nothing.

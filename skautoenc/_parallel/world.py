@@ -84,10 +84,10 @@ class Heartbeat:
     def _run(self) -> None:
         # The process with the store may end before this one.
         with suppress(RuntimeError):
-            store = self._connect()
-            store.add(f"beat{self._rank}", 1)
-            while not self._ended.wait(_BEAT):
+            store, has_ended = self._connect(), False
+            while not has_ended:
                 store.add(f"beat{self._rank}", 1)
+                has_ended = self._ended.wait(_BEAT)
             store.set(f"left{self._rank}", b"")
 
 
