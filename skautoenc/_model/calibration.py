@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from .._data.rows import Rows
 from .._networks.tabular import TabularAutoencoder
 from .._objectives.distributions import DistributionObjective
-from .._objectives.objectives import TabularObjective
+from .._objectives.tabular import TabularObjective
 from .margins import margin_shifts
 from .model import Model
 from .table import TableSide
