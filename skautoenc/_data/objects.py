@@ -63,10 +63,9 @@ def distinct_objects(values: Any) -> tuple[NDArray[np.intp] | None, NDArray[Any]
         The values, in the order of their first rows.
     """
     native = values if isinstance(values, np.ndarray) else values.to_native()
-    is_compact = isinstance(native, pd.Series) and isinstance(
+    if not isinstance(native, pd.Series) or not isinstance(
         native.dtype, pd.StringDtype | pd.CategoricalDtype
-    )
-    if not is_compact:
+    ):
         return None, as_objects(values)
     # A Python object a row takes five times as long as what the series has itself.
     places, levels = pd.factorize(native)
