@@ -8,6 +8,7 @@ from sklearn.metrics.pairwise import rbf_kernel
 
 import skautoenc
 from skautoenc import AutoencoderTransformer, PatchAutoencoderTransformer
+from skautoenc._preparation import compression
 
 
 def patches(**parameters):
@@ -110,6 +111,20 @@ def test_a_linear_model_tells_more_apart(digits):
         classifier.fit(features.transform(X_train), y_train % 2)
         scores.append(classifier.score(features.transform(X_test), y_test % 2))
     assert scores[1] > scores[0] + 0.05
+
+
+def test_unwhitened_similarities_are_not_decomposed(X, monkeypatch):
+    sizes = []
+
+    def whitening(covariance, *args):
+        sizes.append(len(covariance))
+        return plain_whitening(covariance, *args)
+
+    plain_whitening = compression._whitening
+    monkeypatch.setattr(compression, "_whitening", whitening)
+    patches(n_prototypes=40, whiten_code=False).fit(X)
+    # The regression back to images needs that of the 48 roots.
+    assert sizes == [48]
 
 
 def test_similarities_are_whitened(X):

@@ -29,7 +29,7 @@ from .._networks.autoencoder import Autoencoder
 from .._networks.layers import ACTIVATIONS
 from .._networks.numbers import NUMBER_ENCODINGS
 from .._networks.tabular import TabularAutoencoder
-from .._objectives.objectives import TabularObjective
+from .._objectives.tabular import TabularObjective
 from .._persistence.schemas import (
     ANY_AUTOENCODER,
     LINEAR_FILL,

@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 from .._data.rows import N_SAMPLE, Rows, TrainingData
 from .._networks.tabular import TabularAutoencoder
 from .._objectives.distributions import DistributionObjective
-from .._objectives.objectives import TabularObjective
+from .._objectives.tabular import TabularObjective
 from .filling import predict_by_network
 from .linear_fill import learn_linear_fill
 from .margins import margin_shifts

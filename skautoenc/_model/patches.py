@@ -19,7 +19,7 @@ from .._data.rows import TrainingData, computing_type, take
 from .._networks.dense import DenseAutoencoder
 from .._networks.layers import CPU_FLOAT32
 from .._networks.weights import readonly_tensor
-from .._preparation.compression import Compression, learn_compression
+from .._preparation.compression import Compression, learn_compression, mean_square
 from .._preparation.patches import (
     PatchEncoder,
     cut_patches,
@@ -298,12 +298,15 @@ def learn_maps(
         found, _ = learn_compression(pooled, targets, weights, **options)
         return found, None
     similarities, values = learn_similarities(pooled, weights, prototypes)
-    of_values, variance = learn_compression(values, targets, weights, **options)
-    if of_values.forward is not None:
+    if whiten or n_components is not None:
+        of_values, variance = learn_compression(values, targets, weights, **options)
+        assert of_values.forward is not None
         # The values have mean zero.
         similarities = similarities.followed_by(of_values.forward)
-    if n_components is not None:
-        return replace(of_values, mean=None, forward=None), similarities
+        if n_components is not None:
+            return replace(of_values, mean=None, forward=None), similarities
+    else:
+        variance = mean_square(values, weights)
     found, wanted = learn_compression(pooled, targets, weights, **options)
     # Similarities count as much as the other columns.
     scale = math.sqrt(wanted / variance) if variance else 1.0

@@ -19,7 +19,8 @@ from .._data.trial import try_some_columns
 from .._networks.autoencoder import Autoencoder
 from .._objectives.distributions import BinnedNumbers, DistributionObjective
 from .._objectives.losses import LOSSES, Loss
-from .._objectives.objectives import TabularObjective, without_nan
+from .._objectives.objectives import without_nan
+from .._objectives.tabular import TabularObjective
 from .linear_fill import NO_LINEAR_FILL, LinearFill
 
 _CPU = torch.device("cpu")

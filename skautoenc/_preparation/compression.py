@@ -90,6 +90,20 @@ def learn_compression(
     return compression, float(variances.mean())
 
 
+def mean_square(features: Tensor, weights: Tensor) -> float:
+    """Return the mean over columns of the weighted mean squares.
+
+    Parameters
+    ----------
+    features : Tensor of shape (n, n_features), float32
+        Rows.
+    weights : Tensor of shape (n,), float64
+        Weights of the rows.
+    """
+    shares = (weights / weights.sum()).float()
+    return float((shares @ features.square()).double().mean())
+
+
 def _covariance(features: Tensor, mean: Tensor, shares: Tensor) -> Tensor:
     total = torch.zeros(len(mean), len(mean), dtype=torch.float64, device="cpu")
     for block, share in zip(
