@@ -6,7 +6,7 @@ import torch
 from skautoenc import TabularAutoencoderTransformer
 from skautoenc._objectives.distributions import BinnedNumbers
 from skautoenc._objectives.losses import SquaredError
-from skautoenc._objectives.objectives import TabularObjective
+from skautoenc._objectives.tabular import TabularObjective
 
 # Levels of equal and of different numbers, in no order, one alone and none at all.
 LEVELS = [3, 2, 1, 3, 0, 2, 5]

@@ -881,3 +881,29 @@ def test_tables_of_pyarrow_come_back_as_such(tmp_path):
     np.testing.assert_array_equal(fitted.transform(batch), code)
     with pytest.raises(ValueError, match="feature names"):
         fitted.transform(table.select(["float", "whole"]))
+
+
+@pytest.mark.parametrize("dtype", ["str", "string", "category"])
+def test_a_type_of_text_does_not_change_what_is_learnt(dtype):
+    words = pd.Series(np.array(list("ddaabcb"), dtype=object)[ROWS % 7])
+    words[::6] = None
+    later = pd.Series(["c", None, "a", "new", "d"], dtype=object)
+
+    def outputs(kind):
+        model = fit(pd.DataFrame({"w": words.astype(kind)}), min_frequency=8)
+        rows = pd.DataFrame({"w": later.astype(kind)})
+        return model.transform(rows), model.impute(rows)["w"].astype(object).tolist()
+
+    codes, filled = outputs(dtype)
+    expected, as_expected = outputs(object)
+    np.testing.assert_array_equal(codes, expected)
+    assert filled == as_expected
+
+
+@pytest.mark.parametrize("dtype", ["str", "category", object])
+def test_the_first_unknown_category_is_named_in_every_type(dtype):
+    words = pd.Series(np.array(["a", "b"], dtype=object)[ROWS % 2])
+    model = fit(pd.DataFrame({"w": words}), handle_unknown="error")
+    rows = pd.DataFrame({"w": pd.Series(["b", "z", "y", "z"], dtype=dtype)})
+    with pytest.raises(ValueError, match="category 'z', which was not in fit"):
+        model.transform(rows)

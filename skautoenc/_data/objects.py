@@ -46,6 +46,36 @@ def as_objects(values: Any) -> NDArray[Any]:
     return found
 
 
+def distinct_objects(values: Any) -> tuple[NDArray[np.intp] | None, NDArray[Any]]:
+    """Return the distinct values of a column as objects, and which of them a row has.
+
+    Parameters
+    ----------
+    values : Series or ndarray of shape (n,)
+        The values.
+
+    Returns
+    -------
+    places : ndarray of shape (n,) or None
+        Index into `objects` of each row, -1 for a missing value. None if `objects`
+        are all values, in the order of the rows.
+    objects : ndarray
+        The values, in the order of their first rows.
+    """
+    native = values if isinstance(values, np.ndarray) else values.to_native()
+    if not isinstance(native, pd.Series) or not isinstance(
+        native.dtype, pd.StringDtype | pd.CategoricalDtype
+    ):
+        return None, as_objects(values)
+    # A Python object a row takes five times as long as what the series has itself.
+    places, levels = pd.factorize(native)
+    first = np.empty(len(levels), dtype=np.intp)
+    rows = np.flatnonzero(places >= 0)[::-1]
+    first[places[rows]] = rows
+    objects: NDArray[Any] = native.iloc[first].astype(object).to_numpy()
+    return places, objects
+
+
 def _sorts(objects: NDArray[Any]) -> dict[str, Any]:
     """Return what an array of objects holds, with the first value of each sort."""
     present = objects[~pd.isna(objects)]

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from .blocks import Blocks, buffer_rows
 from .columns import CategoryColumn, Table, is_missing
 from .frames import Columns
-from .objects import as_objects
 from .row_keys import mix
 from .streamed import StreamedMatrix
 
@@ -278,7 +277,7 @@ class _Levels:
         self.counts = np.zeros(0)
 
     def add(self, values: Any, weights: Weights | None) -> None:
-        codes, levels = self.column.factorize(as_objects(values))
+        codes, levels = self.column.factorize(values)
         codes_of = self.codes
         own = np.array(
             [codes_of.setdefault(level, len(codes_of)) for level in levels],

@@ -125,24 +125,17 @@ def set_up(
     seen = None if held_out is None or plan.start is None else data.union(held_out)
     schedule = _schedule(plan.budget, network, rate)
     data = _in_batches(data, network, plan)
-    world, kinds = data.world, _ALONE
     n_rows = -(-min(plan.budget.batch_size, data.n_total) // data.n_processes)
     work = step_work(network.n_multiplications, n_rows)
-    resolve = partial(resolve_device, plan.device, work)
-    device = resolve() if world is None else world.choose_device(plan.device, resolve)
+    device = _choose_device(plan, data, work)
     with one_thread(_CPU):
-        seed = draw_seed(random_state)
-        if isinstance(data, SharedData):
-            seed = data.world.broadcast(seed)
-            kinds = shared_kinds(data.world, data.counts, seed)
+        seed, kinds = _seed_and_kinds(data, random_state)
         streams = spawn_streams(seed, device)
         # What is learnt in closed form is learnt from held-out rows too.
         seen = data if seen is None else seen
         side, rows = _start(plan, network, seen, before, streams)
         rows = rows if seen is data else side.rows(data)
-        targets = None
-        if plan.make_targets is not None:
-            targets = plan.make_targets(rows, data.labels)
+        targets = plan.make_targets and plan.make_targets(rows, data.labels)
     bind_generator(network.to(device), streams.noise)
     if device != _CPU or targets is not None:
         side = side.to(device)
@@ -181,6 +174,25 @@ def set_up(
     return Training(plan, side, run, others)
 
 
+def _choose_device(plan: Plan, data: TrainingData, work: float) -> torch.device:
+    """Return the device, which processes choose together."""
+    resolve = partial(resolve_device, plan.device, work)
+    if data.world is None:
+        return resolve()
+    return data.world.choose_device(plan.device, resolve)
+
+
+def _seed_and_kinds(
+    data: TrainingData, random_state: np.random.RandomState
+) -> tuple[int, Kinds]:
+    """Return the seed of the fit, and what it is run with, alone or with others."""
+    seed = draw_seed(random_state)
+    if not isinstance(data, SharedData):
+        return seed, _ALONE
+    seed = data.world.broadcast(seed)
+    return seed, shared_kinds(data.world, data.counts, seed)
+
+
 def conclude(training: Training) -> Learnt:
     """Finish a run, and return its model.
 
@@ -210,7 +222,10 @@ def conclude(training: Training) -> Learnt:
     calibrate = training.plan.calibrate
     if calibrate is not None:
         with one_thread(run.rows.device):
-            calibrate(learnt.model, run.step.objective, run.rows, training.held_out)
+            model = calibrate(
+                learnt.model, run.step.objective, run.rows, training.held_out
+            )
+        learnt = replace(learnt, model=model)
     return learnt
 
 

@@ -6,10 +6,11 @@ same kernels as autograd would, without the bookkeeping.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import repeat
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -45,13 +46,40 @@ _DERIVATIVES: dict[str, Derivative] = {
 }
 
 
-class Backward(Protocol):
+class Backward(ABC):
     """Computes a loss and stores its gradients in ``grad`` of the parameters.
 
     It is called with autograd switched off. For several networks, all tensors have an
     additional first dimension, of size n_networks.
+
+    Attributes
+    ----------
+    corrupts : bool
+        Whether it corrupts the rows, so that they need not be corrupted before.
     """
 
+    corrupts = False
+
+    def width(self, n_features: int) -> int:
+        """Return the number of values of a prepared row."""
+        return n_features
+
+    def prepare(self, rows: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute what does not change in training, for several batches at once.
+
+        Parameters
+        ----------
+        rows, target : Tensor of shape (n, n_features)
+            Rows to encode, and rows that they should be decoded to.
+
+        Returns
+        -------
+        rows, target : Tensor of shape (n, width) and (n, ...)
+            Arguments of the call, after they are split into batches.
+        """
+        return rows, target
+
+    @abstractmethod
     def __call__(
         self, source: Tensor, target: Tensor, sample_weight: Tensor | None
     ) -> Tensor:
@@ -59,10 +87,8 @@ class Backward(Protocol):
 
         Parameters
         ----------
-        source : Tensor of shape (n, n_features)
-            Rows to encode.
-        target : Tensor of shape (n, n_features)
-            Rows that they should be decoded to.
+        source, target : Tensor
+            Prepared rows to encode, and those that they should be decoded to.
         sample_weight : Tensor of shape (n,) or None
             Weights of the rows.
         """
@@ -173,7 +199,7 @@ def as_one(tensors: Sequence[Tensor | None]) -> Tensor:
     return views[0] if len(views) == 1 else stacked_view(views)
 
 
-class _Affine:
+class ClosedFormAffine:
     """An affine layer with its forward and backward products.
 
     Parameters
@@ -213,8 +239,17 @@ class _Affine:
             self.products.into(self.weight_gradient, left.mT, right)
         torch.sum(gradient, -2, out=self.bias_gradient)
 
+    def to_input(self, gradient: Tensor) -> Tensor:
+        """Map the gradient by the output to that by the input."""
+        return self.products.of(gradient, self.back)
 
-def _kernel_of(activation: str) -> Callable[[Tensor], Tensor]:
+
+def derivative_of(activation: str) -> Derivative:
+    """Return the derivative of an activation."""
+    return _DERIVATIVES[activation]
+
+
+def kernel_of(activation: str) -> Callable[[Tensor], Tensor]:
     """Return the function that an activation calls.
 
     Modules and functions of torch check their arguments first, which takes longer than
@@ -246,11 +281,13 @@ class ClosedFormStack:
     def __init__(
         self, stacks: Sequence[nn.Sequential], activation: str, *, adds: bool = False
     ) -> None:
-        self.activate = _kernel_of(activation)
-        self.derive = _DERIVATIVES[activation]
+        self.activate = kernel_of(activation)
+        self.derive = derivative_of(activation)
         self.products = products_for(len(stacks))
         by_layer = zip(*map(_affine_layers, stacks), strict=True)
-        self.layers = [_Affine(layers, self.products, adds=adds) for layers in by_layer]
+        self.layers = [
+            ClosedFormAffine(layers, self.products, adds=adds) for layers in by_layer
+        ]
 
     def forward(self, x: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Return input and affine map, before the activation, of each layer."""
@@ -281,18 +318,17 @@ class ClosedFormStack:
         for number in range(len(layers) - 1, 0, -1):
             x = values[number][0]
             layers[number].backward(gradient, x)
-            # (..., n, inputs)
-            gradient = self.products.of(gradient, layers[number].back)
+            gradient = layers[number].to_input(gradient)  # (..., n, inputs)
             gradient = self.derive(gradient, values[number - 1][1], x)
         layers[0].backward(gradient, values[0][0])
         return gradient
 
     def to_input(self, gradient: Tensor) -> Tensor:
         """Map the result of `backward` to the gradient by the input."""
-        return self.products.of(gradient, self.layers[0].back)
+        return self.layers[0].to_input(gradient)
 
 
-class _DenseBackward:
+class _DenseBackward(Backward):
     """Squared error and gradients of dense networks; see `closed_form_gradients`."""
 
     def __init__(self, networks: Sequence[DenseAutoencoder]) -> None:

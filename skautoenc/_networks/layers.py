@@ -94,16 +94,44 @@ class Dropout(nn.Module):
 
 def scaled_mask(x: Tensor, rate: float, generator: torch.Generator | None) -> Tensor:
     """Draw zeros at a rate, and ``1 / (1 - rate)`` elsewhere, in the shape of `x`."""
-    if x.device.type != "cpu" or not x.is_contiguous():
-        keep = torch.empty_like(x).bernoulli_(1 - rate, generator=generator)
-        return keep.div_(1 - rate)
+    if x.is_contiguous():
+        (mask,) = scaled_masks([x.shape], rate, generator, x.device)
+        return mask
+    keep = torch.empty_like(x).bernoulli_(1 - rate, generator=generator)
+    return keep.div_(1 - rate)
+
+
+def scaled_masks(
+    shapes: Sequence[tuple[int, ...]],
+    rate: float,
+    generator: torch.Generator | None,
+    device: torch.device,
+) -> list[Tensor]:
+    """Draw the masks of several tensors, one after the other; see `scaled_mask`."""
+    if device.type != "cpu":
+        real: dict[str, Any] = {"dtype": torch.float32, "device": device}
+        empty = (torch.empty(shape, **real) for shape in shapes)
+        return [
+            keep.bernoulli_(1 - rate, generator=generator).div_(1 - rate)
+            for keep in empty
+        ]
     # `bernoulli_` takes as long as a small layer. A random integer of 64 bits is enough
     # for four activations, at rates that are multiples of 2**-16.
-    n_zeroed = min(round(rate * 2**16), 2**16 - 1)
-    integers = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device)
+    n_zeroed = min(max(round(rate * 2**16), 1), 2**16 - 1)
+    sizes = [math.prod(shape) for shape in shapes]
+    padded = [-(-size // 4) * 4 for size in sizes]
+    integers = torch.empty(sum(padded) // 4, dtype=torch.int64, device=device)
     integers.random_(-(2**63), None, generator=generator)
-    drawn = integers.view(torch.int16)[: x.numel()].view(x.shape)
-    return (drawn >= n_zeroed - 2**15).to(x.dtype).mul_(1 / (1 - n_zeroed * 2**-16))
+    # Comparisons take several times as long as arithmetic: one or zero, by limits.
+    lowest = n_zeroed - 2**15
+    kept = integers.view(torch.int16).clamp_(lowest - 1, lowest).sub_(lowest - 1)
+    masks = torch.split(
+        kept.to(torch.float32).mul_(1 / (1 - n_zeroed * 2**-16)), padded
+    )
+    return [
+        mask[:size].view(shape)
+        for mask, size, shape in zip(masks, sizes, shapes, strict=True)
+    ]
 
 
 def bind_generator(network: nn.Module, generator: torch.Generator | None) -> None:

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from .layers import CPU_FLOAT32
 
 _N_BINS = 16
+# Width of a bin that all larger differences fill.
+_TINY = 1e-30
 _N_FREQUENCIES = 8
 # Standard deviation of the initial frequencies, in periods per standard deviation.
 _SPREAD = 0.3
@@ -63,17 +65,24 @@ class PiecewiseLinear(nn.Module):
 
     def forward(self, numbers: Tensor) -> Tensor:
         """Encode numbers, (n, n_numbers), to (n, n_numbers, width)."""
-        lower, upper = self.edges[:, :-1], self.edges[:, 1:]  # (n_numbers, width) each
-        numbers = numbers.unsqueeze(2)  # (n, n_numbers, 1)
+        edges = self.edges
+        # (n_numbers * width,) each: rows of one dimension take a fraction of the time.
+        lower, upper = edges[:, :-1].flatten(), edges[:, 1:].flatten()
         width = upper - lower
-        # (n, n_numbers, width)
-        filled = (numbers - lower) / width.masked_fill(width == 0, 1)
-        # A value that many rows share can give a bin without width: it is zero or one.
-        filled = torch.where(width == 0, (numbers >= upper).to(filled.dtype), filled)
-        first, inner, last = filled.tensor_split([1, _N_BINS - 1], dim=2)
-        return torch.cat(
-            [first.clamp(max=1), inner.clamp(0, 1), last.clamp(min=0)], dim=2
+        # A value that many rows share can give a bin without width: it is zero below
+        # the value, and one from there on.
+        is_flat = width == 0
+        least, most = torch.zeros_like(edges[:, 1:]), torch.ones_like(edges[:, 1:])
+        least[:, 0], most[:, -1] = -torch.inf, torch.inf
+        filled = numbers.repeat_interleave(_N_BINS, dim=1) - lower
+        filled = torch.addcdiv(
+            is_flat.to(filled.dtype), filled, width.masked_fill(is_flat, _TINY)
         )
+        filled = filled.clamp_(
+            least.flatten().masked_fill(is_flat, 0),
+            most.flatten().masked_fill(is_flat, 1),
+        )
+        return filled.view(len(numbers), *least.shape)
 
 
 class Periodic(nn.Module):

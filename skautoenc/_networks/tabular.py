@@ -17,10 +17,10 @@ from .numbers import NUMBER_ENCODINGS
 from .spread import Spread
 
 # Scaled numbers that a normal distribution is put around.
-_FAR = 4.0
+FAR = 4.0
 # Logarithms of inverse variances, at first and at most.
-_FIRST_SHARPNESS = -2.0
-_SHARPEST = 8.0
+FIRST_SHARPNESS = -2.0
+SHARPEST = 8.0
 _N_FOR_ENTITIES = 4096
 
 
@@ -125,6 +125,7 @@ class TabularAutoencoder(Autoencoder):
             self.config["shifts"] = tuple(shifts)
         self.n_numbers = n_numbers
         self.n_outputs = n_numbers + sum(n_levels)
+        self.n_cells = n_numbers + len(n_codes)
         self.n_bins = sum(n_bins)
         n_inputs = n_numbers + n_extras + len(n_codes)
         self.widths = [n_inputs, *hidden_layer_sizes, n_components]
@@ -174,7 +175,7 @@ class TabularAutoencoder(Autoencoder):
         if self.number_encoding is not None:
             self.number_encoding.initialise(generator, numbers, sample_weight)
         if self.cells_apart is not None:
-            dense, indices = self._cells(rows)
+            dense, indices = self.cells(rows)
             plain = dense[:, : self.cells_apart.n_plain]
             entities = self.cells_apart.initialise(
                 generator, plain, numbers, indices, sample_weight
@@ -217,17 +218,17 @@ class TabularAutoencoder(Autoencoder):
 
     def encode(self, x: Tensor) -> Tensor:
         """Map rows, (n, n_inputs), missing values NaN, to codes, (n, n_components)."""
-        code: Tensor = self._hidden(*self._cells(x))[-1]
+        code: Tensor = self._hidden(*self.cells(x))[-1]
         return code
 
     def stack(self, x: Tensor) -> Tensor:
         """Map rows to all hidden activations and the code, (n, sum(widths[1:]))."""
-        return torch.cat(self._hidden(*self._cells(x)), dim=1)
+        return torch.cat(self._hidden(*self.cells(x)), dim=1)
 
     def spread(self, x: Tensor) -> Tensor:
         """Map rows to their cells, spread for a linear model, and `stack`."""
         assert self.cells_apart is not None
-        dense, indices = self._cells(x)
+        dense, indices = self.cells(x)
         plain = dense[:, : self.cells_apart.n_plain]
         cells = self.cells_apart(plain, dense[:, : self.n_numbers], indices)
         # (n, n_spread + sum(widths[1:]))
@@ -248,8 +249,23 @@ class TabularAutoencoder(Autoencoder):
         activations.append(self.encoder[-1](activations[-1]) + linear)
         return activations
 
-    def _cells(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the numbers of rows, none missing, and the indices of embeddings."""
+    def cells(self, x: Tensor, *, encodes: bool = True) -> tuple[Tensor, Tensor]:
+        """Return the numbers of rows, none missing, and the indices of embeddings.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, n_inputs)
+            Rows, missing values NaN.
+        encodes : bool, default=True
+            Whether the encodings of numbers are among the numbers.
+
+        Returns
+        -------
+        numbers : Tensor of shape (n, n_dense)
+            Numbers, which of them are missing, and their encodings.
+        indices : Tensor of shape (n, n_categories), int64
+            Indices of embeddings.
+        """
         n_categories = len(self.offsets)
         # (n, n_numbers + n_extras) and (n, n_categories)
         known, codes = x.tensor_split([x.shape[1] - n_categories], dim=1)
@@ -257,7 +273,7 @@ class TabularAutoencoder(Autoencoder):
         missing = numbers.isnan()
         known = known.nan_to_num()
         inputs = [known, missing.to(x.dtype)]
-        if self.number_encoding is not None:
+        if self.number_encoding is not None and encodes:
             encoded = self.number_encoding(known[:, : self.n_numbers])
             inputs.append(encoded.flatten(1))  # (n, n_numbers * width)
         codes = torch.minimum(codes, self.last)
@@ -395,7 +411,7 @@ class Bells(nn.Module):
         if sum(n_bins) != len(centers):
             raise ValueError("bins have one centre each")
         owners = [number for number, n in enumerate(n_bins) for _ in range(n)]
-        near = [min(max(float(center), -_FAR), _FAR) for center in centers]
+        near = [min(max(float(center), -FAR), FAR) for center in centers]
         whole: dict[str, Any] = {"device": "cpu", "dtype": torch.int64}
         self.register_buffer("owners", torch.tensor(owners, **whole), persistent=False)
         near_centers = torch.tensor(near, **CPU_FLOAT32)
@@ -409,8 +425,8 @@ class Bells(nn.Module):
         numbers, sharpness : Tensor of shape (n, n_numbers)
             Means of the numbers, and how narrow their distributions are.
         """
-        precision = (sharpness + _FIRST_SHARPNESS).clamp(max=_SHARPEST).exp()
-        means = numbers.clamp(-_FAR, _FAR)
+        precision = (sharpness + FIRST_SHARPNESS).clamp(max=SHARPEST).exp()
+        means = numbers.clamp(-FAR, FAR)
         # Indexing by `[:, owners]` takes four times as long, forward and backward.
         means = means.index_select(1, self.owners)  # (n, sum(n_bins))
         bells = self.centers * (means - self.centers / 2)

@@ -11,7 +11,9 @@ from torch import Tensor
 from .._networks.autoencoder import Autoencoder
 from .._networks.tabular import TabularAutoencoder
 from .losses import Loss
-from .objectives import TabularObjective, row_means, without_nan
+from .objectives import row_means, without_nan
+from .tabular import TabularObjective, small_table
+from .tabular_gradients import Cells, CellUnits
 
 # Maximum difference of log-likelihoods between bins.
 LARGEST_GAP = 4.0
@@ -55,8 +57,6 @@ class BinnedNumbers:
         self.places = torch.where(self.exists, (ends - sizes)[:, None] + numbered, 0)
         self.is_predicted = sizes > 1
         self._is_full = bool(self.exists.all())
-        # Where each logit is among `places`.
-        self._sources = self.exists.flatten().nonzero()[:, 0]
 
     def codes(self, numbers: Tensor) -> Tensor:
         """Find the bins of scaled numbers, (n, n_numbers); any for NaN."""
@@ -74,9 +74,7 @@ class BinnedNumbers:
         shape = -1, *self.places.shape
         if self._is_full:
             return logits.view(shape).log_softmax(dim=2)
-        padded: Tensor = _Selection.apply(  # type: ignore[no-untyped-call]
-            logits, self.places.flatten(), self._sources
-        )
+        padded = logits.index_select(1, self.places.flatten())
         return padded.view(shape).masked_fill(~self.exists, -torch.inf).log_softmax(2)
 
     def surprise(self, logits: Tensor, numbers: Tensor) -> Tensor:
@@ -102,26 +100,6 @@ class BinnedNumbers:
         return -found.squeeze(2).masked_fill(~self.is_predicted, 0.0)
 
 
-class _Selection(torch.autograd.Function):
-    """Columns of a matrix, of which each one that has a gradient is selected once.
-
-    The gradient is then a selection, too. That of an index is a sum, which takes longer
-    than all else that is computed of bins.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, places: Tensor, sources: Tensor) -> Tensor:
-        """Return the columns at `places`; those of `values` are at `sources` there."""
-        ctx.save_for_backward(sources)
-        return values.index_select(1, places)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        """Return the gradient by `values`."""
-        (sources,) = ctx.saved_tensors
-        return gradients[0].index_select(1, sources), None, None
-
-
 class DistributionObjective(TabularObjective):
     """Predict the distribution of each number beside its value.
 
@@ -144,6 +122,13 @@ class DistributionObjective(TabularObjective):
         self.bins = bins
         self.weight = weight
 
+    @classmethod
+    def small(cls, loss: Loss, *, swaps: bool) -> DistributionObjective:
+        """Return an objective for a small table, with different numbers of bins."""
+        edges, entropies = [[-0.5, 0.5], [0.0]], [1.0, 0.7]
+        bins = BinnedNumbers(edges, entropies, (3, 2), torch.device("cpu"))
+        return cls(loss, bins, **small_table(swaps))
+
     def costs_in_training(
         self,
         network: Autoencoder,
@@ -158,6 +143,23 @@ class DistributionObjective(TabularObjective):
         )
         costs, seen = self.costs(output, target)
         return self._with_bins(costs, logits, target), seen
+
+    @property
+    def units(self) -> CellUnits:
+        """Factors of the costs of cells."""
+        values, codes = super().units
+        n_numbers = len(self.bins.entropies)
+        of_bins = self.weight * self.bins.is_predicted.to(values.dtype)
+        values[:n_numbers] -= of_bins
+        codes[:n_numbers] = of_bins / self.bins.entropies
+        return CellUnits(values, codes)
+
+    def known_cells(self, rows: Tensor) -> Cells:
+        """Return values, bins and categories of rows, (n, n_inputs)."""
+        values, codes, seen = super().known_cells(rows)
+        n_numbers = len(self.bins.entropies)
+        codes[:, :n_numbers] = self.bins.codes(rows[:, :n_numbers])
+        return Cells(values, codes, seen)
 
     def evaluate(self, network: Autoencoder, batch: Tensor) -> Tensor:
         """Return the mean cost of each row's held-out cells, (n,).

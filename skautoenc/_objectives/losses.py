@@ -55,6 +55,8 @@ class Loss(ABC):
         Names of the arguments that `learn` computes.
     learns : bool
         Whether `learn` looks at rows.
+    has_slopes : bool
+        Whether there are `slopes`.
     """
 
     lowest = float("-inf")
@@ -62,6 +64,7 @@ class Loss(ABC):
     has_unit = False
     constant_names: tuple[str, ...] = ("null",)
     learns = True
+    has_slopes = False
     # A smaller mean deviance of the column means is rounding: the data is constant.
     rounding = 1e-12
 
@@ -112,6 +115,10 @@ class Loss(ABC):
         """Return the deviance of each entry, in units of `null`."""
         return self.deviance(output, target) / self.null
 
+    def slopes(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return the derivatives of `entries` by the output."""
+        raise NotImplementedError
+
     def rows(self, output: Tensor, target: Tensor) -> Tensor:
         """Return the loss of each row, of shape (n,)."""
         return self.entries(output, target).mean(dim=1)
@@ -126,6 +133,7 @@ class SquaredError(Loss):
 
     # The unit is one, because standardised rows have variance one.
     learns = False
+    has_slopes = True
 
     def deviance(self, output: Tensor, target: Tensor) -> Tensor:
         """Return the squared difference."""
@@ -134,6 +142,10 @@ class SquaredError(Loss):
     def entries(self, output: Tensor, target: Tensor) -> Tensor:
         """Return the squared difference, whose unit is one."""
         return self.deviance(output, target)
+
+    def slopes(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return twice the difference."""
+        return 2 * (output - target)
 
     def mean(self, output: Tensor) -> Tensor:
         """Return the output, which is the reconstruction."""
@@ -157,6 +169,7 @@ class Huber(Loss):
     """
 
     constant_names = ("null", "width")
+    has_slopes = True
 
     def __init__(
         self, mean: Tensor, scale: float, *, null: float = 1.0, width: float = 1.0
@@ -174,6 +187,11 @@ class Huber(Loss):
         return 2 * nn.functional.huber_loss(
             output, target, reduction="none", delta=self.width
         )
+
+    def slopes(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return the derivatives of `entries` by the output."""
+        clipped = (output - target).clamp_(-self.width, self.width)
+        return clipped.mul_(2 / self.null)
 
     def mean(self, output: Tensor) -> Tensor:
         """Return the output, which is the reconstruction."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .._networks.gradients import ClosedFormStack
+from .._networks.gradients import Backward, ClosedFormStack
 from .._networks.variational import (
     HIGHEST_LOG_VARIANCE,
     LOWEST_LOG_VARIANCE,
@@ -41,7 +41,7 @@ class _Skip:
         self.gradient = gradient
 
 
-class BoundBackward:
+class BoundBackward(Backward):
     """The negative evidence lower bound and its gradients, without autograd.
 
     Codes are drawn as in `VariationalNetwork.code`.

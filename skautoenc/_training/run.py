@@ -155,6 +155,17 @@ class Run:
         self.step.optimizer.learning_rate = self.schedule.rate(epoch)
 
     @property
+    def n_grouped(self) -> int:
+        """Number of rows that are prepared at once, so that they take 4 MiB."""
+        n_features = self.rows.shape[1]
+        return self.rows.block_size * n_features // self.step.width(n_features)
+
+    def take(self, index: NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return rows, targets and weights, prepared for the step."""
+        rows, targets, weights = self.rows.take(index)
+        return *self.step.prepare(rows, targets), weights
+
+    @property
     def n_bytes(self) -> int:
         """Size of the rows, the weights, their gradients and the optimizer state."""
         tensors = self.step.tensors()
@@ -271,7 +282,7 @@ def train_epoch(
         if not run.step.network.training:
             run.step.network.train()
     losses: list[Tensor] = []
-    n_rows = max(1, runs[0].rows.block_size // len(runs))
+    n_rows = max(1, runs[0].n_grouped // len(runs))
     groups = [run.batches.in_groups(n_rows) for run in runs]
     for indices_and_sizes in zip(*groups, strict=True):
         indices = [index for index, _ in indices_and_sizes]
@@ -297,9 +308,9 @@ def _take(
     runs: Sequence[Run], indices: Sequence[NDArray[np.int64]]
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return rows, targets and weights, stacked if there are several runs."""
+    taken = [run.take(index) for run, index in zip(runs, indices, strict=True)]
     if len(runs) == 1:
-        return runs[0].rows.take(indices[0])
-    taken = [run.rows.take(index) for run, index in zip(runs, indices, strict=True)]
+        return taken[0]
     rows, targets, weights = zip(*taken, strict=True)
     stacked = torch.stack(rows)  # (n_networks, n, n_features)
     given = [weight for weight in weights if weight is not None]

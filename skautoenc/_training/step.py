@@ -58,6 +58,18 @@ class Step:
         others = [getattr(module, name) for module, name in self._others]
         return [tensor.detach() for tensor in [*self.optimizer.values, *others]]
 
+    def width(self, n_features: int) -> int:
+        """Return the number of values of a row that `prepare` returns."""
+        return (
+            n_features if self._gradients is None else self._gradients.width(n_features)
+        )
+
+    def prepare(self, rows: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Return rows and targets as calls take them, after a split into batches."""
+        if self._gradients is None:
+            return rows, target
+        return self._gradients.prepare(rows, target)
+
     def __call__(
         self, batch: Tensor, target: Tensor, sample_weight: Tensor | None
     ) -> Tensor:
@@ -73,7 +85,7 @@ class Step:
             if self._version != self.optimizer.version:
                 self._select_gradients()
             source = batch
-            if self.objective.is_random:
+            if self.objective.is_random and not self._gradients.corrupts:
                 source, _, target = self.objective.draw(batch, target, self.generator)
             loss = self._gradients(source, target, sample_weight)
         if self.reduce is not None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..._warnings import warn
 from ..date_text import is_date_text
-from ..objects import as_objects
+from ..objects import as_objects, distinct_objects
 from .values import Floats, refuse
 
 # If there are fewer values, all of them may be new by chance.
@@ -69,14 +69,17 @@ class CategoryColumn:
 
     def fit(self, values: Any, weights: Floats | None) -> CategoryColumn:
         """Learn the categories."""
-        codes, levels = self.factorize(as_objects(values))
+        codes, levels = self.factorize(values)
         seen = codes >= 0
         share = None if weights is None else weights[seen]
         counts = np.bincount(codes[seen], share, minlength=len(levels))
         return self.learn(levels, counts)
 
-    def factorize(self, objects: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    def factorize(self, values: Any) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return codes, -1 for missing values, and the categories that they mean."""
+        places, objects = distinct_objects(values)
+        if places is not None:
+            return places, objects
         with _naming_unhashable(self.name, objects):
             codes, levels = pd.factorize(objects)
         return codes, levels
@@ -115,7 +118,12 @@ class CategoryColumn:
 
         Rare categories have the code after the others, unknown ones the next one.
         """
-        objects = as_objects(values)
+        places, objects = distinct_objects(values)
+        codes = self._encode_objects(objects)
+        # The last one is for the place -1, that of missing values.
+        return codes if places is None else np.append(codes, np.nan)[places]
+
+    def _encode_objects(self, objects: NDArray[Any]) -> Floats:
         with _naming_unhashable(self.name, objects):
             codes = self.levels.get_indexer(pd.Index(objects, dtype=object))
         numbers = codes.astype(np.float64)
