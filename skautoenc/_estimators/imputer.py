@@ -22,6 +22,7 @@ from .._data.output import (
     select_columns,
 )
 from .._data.table_reading import check_columns, names_columns
+from .._model.filling import predict_missing
 from .._model.model import Model
 from .._model.sampling import can_draw, draw_cells
 from .._model.table import TableSide
@@ -92,6 +93,11 @@ class AutoencoderImputer(TransformerMixin, ModelHolder, Parameters):
     - autoencoder: `autoencoder`
     - output: `add_indicator`, `keep_empty_features`, `sample_posterior`
     - run: `random_state`
+
+    With the default `autoencoder`, a number is filled with a weighted average of the
+    network's prediction and a linear prediction, see
+    :meth:`TabularAutoencoderTransformer.impute`. Draws come from the network's
+    distributions alone.
 
     A draw fills the missing cells of a row one after the other, in random order, each
     given the cells that are known or drawn already. The values of a row are therefore
@@ -283,7 +289,7 @@ class AutoencoderImputer(TransformerMixin, ModelHolder, Parameters):
                 columns, draw_cells(self._model, matrix, random_state)
             )
         else:
-            filled = side.fill(columns, self._model.reconstruct(matrix))
+            filled = side.fill(columns, predict_missing(self._model, matrix))
         return as_configured_library(self, self._finish(filled, columns))
 
     def draw(

@@ -17,7 +17,7 @@ from .._data.columns import Table
 from .._data.frames import Columns
 from .._data.held_out import hold_out_cells, hold_out_of_rows
 from .._data.held_out_stream import hold_out_of_stream
-from .._data.rows import TrainingData
+from .._data.rows import N_SAMPLE, TrainingData
 from .._data.streamed import StreamedMatrix
 from .._data.table_blocks import (
     KindsOfBlocks,
@@ -94,7 +94,19 @@ class TableAutoencoder(BaseAutoencoder):
     ) -> tuple[TrainingData, Any]:
         X = as_blocks(X)
         if isinstance(X, Blocks):
-            return self._read_blocks(X, sample_weight, before, min_rows)
+            data, form = self._read_blocks(X, sample_weight, before, min_rows)
+        else:
+            data, form = self._read_frame(X, sample_weight, before, min_rows)
+        return data, (*form, self._sample_to_fill(data))
+
+    def _read_frame(
+        self,
+        X: Any,
+        sample_weight: ArrayLike | None,
+        before: Model[Any] | None,
+        min_rows: int,
+    ) -> tuple[TrainingData, tuple[Table, Any]]:
+        """Validate data in memory; see `_read_training_data`."""
         table = None if before is None else before.side.table
         columns = self._check_columns(X, table, min_rows=min_rows)
         weights = check_weights(sample_weight, np.empty((columns.n_rows, 0)))
@@ -115,7 +127,7 @@ class TableAutoencoder(BaseAutoencoder):
         sample_weight: ArrayLike | None,
         before: Model[Any] | None,
         min_rows: int,
-    ) -> tuple[TrainingData, Any]:
+    ) -> tuple[TrainingData, tuple[Table, Any]]:
         """Validate data in blocks; see `_read_training_data`."""
         weights = None
         if sample_weight is not None:
@@ -144,6 +156,12 @@ class TableAutoencoder(BaseAutoencoder):
         n_rows = sample.n_rows if kept is None else len(kept)
         matrix = encoded(X, known or table, read, n_rows)
         return TrainingData(matrix, kept), (table, schema)
+
+    def _sample_to_fill(self, data: TrainingData) -> TrainingData | None:
+        """Return a sample of rows, before any of their cells are held out."""
+        if not self._predicts_distributions or _is_long(data):
+            return None
+        return TrainingData(*data.sample(N_SAMPLE))
 
     def _learn_streamed(
         self, sample: Sample, read: Callable[[Table], Iterator[Part]]
@@ -183,7 +201,7 @@ class TableAutoencoder(BaseAutoencoder):
 
     def _columns_of(self, form: Any) -> Any:
         # The result of a fit can depend on names and kinds of columns by parameters.
-        table, _ = form
+        table = form[0]
         names = [(column.name, column.kind) for column in table.columns]
         layout = table.layout
         return [names, layout.n_codes, layout.n_levels, *filter(None, [layout.n_bins])]
@@ -225,10 +243,8 @@ class TableAutoencoder(BaseAutoencoder):
         if not self._predicts_distributions:
             return super()._hold_out(data, form, random_state)
         cells = form[0].layout.cells
-        matrix = data.matrix
-        is_long = isinstance(matrix, StreamedMatrix) and len(data) > matrix.capacity
         if not self._holds_out(data):
-            hold_out = hold_out_of_stream if is_long else hold_out_cells
+            hold_out = hold_out_of_stream if _is_long(data) else hold_out_cells
             return hold_out(data, cells)
         data, held_out = data.split(self.validation_fraction, random_state)
         return data, hold_out_of_rows(held_out, cells)
@@ -243,13 +259,13 @@ class TableAutoencoder(BaseAutoencoder):
         *,
         in_parts: bool,
     ) -> Plan:
-        table, schema = form
+        table, schema, whole = form
         loss = "squared_error" if self.loss == "auto" else str(self.loss)
         budget = self._budget(data, in_parts=in_parts)
         return Plan(
             build_network=partial(self._build_network, table),
             learn_side=partial(learn_table_side, table=table, schema=schema, loss=loss),
-            continue_side=partial(replace, table=table),
+            continue_side=partial(replace, table=table, linear=None),
             make_objective=self._make_objective,
             budget=budget,
             solver=self._solver(),
@@ -258,17 +274,21 @@ class TableAutoencoder(BaseAutoencoder):
             n_iter_no_change=self._patience(budget.max_iter),
             shuffle=self.shuffle,
             device=self.device,
-            calibrate=self._calibrates(in_parts=in_parts),
+            calibrate=self._calibrates(data, whole, in_parts=in_parts),
             validates=bool(self.early_stopping),
             single_row=in_parts and before is not None,
         )
 
-    def _calibrates(self, *, in_parts: bool) -> Calibrate | None:
+    def _calibrates(
+        self, data: TrainingData, whole: TrainingData | None, *, in_parts: bool
+    ) -> Calibrate | None:
         """Return the corrections of distributions after training, if there are any."""
         if not self._predicts_distributions:
             return None
         # The margins of one part are not those of all.
-        return partial(calibrate, with_margins=not in_parts)
+        return partial(
+            calibrate, count=data.count, whole=whole, with_margins=not in_parts
+        )
 
     def _patience(self, max_iter: int) -> int:
         """Return the number of epochs without improvement after which to stop."""
@@ -286,3 +306,9 @@ class TableAutoencoder(BaseAutoencoder):
         tags.input_tags.categorical = True
         tags.input_tags.string = True
         return tags
+
+
+def _is_long(data: TrainingData) -> bool:
+    """Whether the rows are a stream that is longer than its buffer."""
+    matrix = data.matrix
+    return isinstance(matrix, StreamedMatrix) and len(data) > matrix.capacity

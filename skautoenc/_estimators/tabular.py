@@ -20,6 +20,7 @@ from .._data.conditions import nothing_given, read_conditions
 from .._data.frames import Schema
 from .._data.libraries import index_of
 from .._data.validation import as_widths, check_codes, check_layer_sizes, refuse
+from .._model.filling import predict_missing
 from .._model.likelihood import cell_log_likelihoods
 from .._model.sampling import draw_cells
 from .._model.spread_names import spread_names
@@ -31,6 +32,7 @@ from .._networks.tabular import TabularAutoencoder
 from .._objectives.tabular import TabularObjective
 from .._persistence.schemas import (
     ANY_AUTOENCODER,
+    LINEAR_FILL,
     is_a,
     is_finite,
     is_scale,
@@ -109,9 +111,10 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         :class:`AutoencoderImputer` need distributions. Categories always have them. A
         tenth of the cells of up to 4,000 rows is then held out of training, to
         calibrate the distributions: those of each column are made wider or narrower, so
-        that the held-out cells are as likely as possible. With ``max_iter="auto"``, all
-        epochs are trained, unless `early_stopping` is set: `n_iter_no_change` is not
-        used.
+        that the held-out cells are as likely as possible. They also decide how much
+        linear predictions count when `impute` fills in numbers. With
+        ``max_iter="auto"``, all epochs are trained, unless `early_stopping` is set:
+        `n_iter_no_change` is not used.
 
     corruption : {"masking", "swap"}, default="masking"
         Kind of noise in the cells that are to be reconstructed: "masking" makes them
@@ -389,6 +392,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         "_schema": is_a(Schema, None),
         "_deviances": list_of(is_finite),
         "features_scale_": is_scale,
+        **LINEAR_FILL,
     }
     _parameter_constraints = {
         "n_components": [
@@ -774,11 +778,23 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         ValueError
             If a column differs from that of `fit`, or has a type that cannot represent
             the values to fill in.
+
+        Notes
+        -----
+        With ``number_output="distribution"``, numbers and dates are more accurate. Each
+        is a weighted average of two predictions. One is that of the network, the mean
+        of its predicted value and of the mean of its distribution. The other one is
+        linear, from a joint normal distribution of numbers and categories that is
+        learned from up to 4,096 rows. It is more accurate for small tables whose
+        columns depend on each other linearly. The cells that `fit` holds out determine
+        the weights. Only the prediction of the network is used if no cells are held
+        out, if there are more than 200 numbers and dates, or if most cells of many
+        columns are missing.
         """
         check_is_fitted(self)
         model = self._model
         columns = self._check_columns(X, model.side.table)
-        rows = model.reconstruct(model.side.table.encode(columns))
+        rows = predict_missing(model, model.side.table.encode(columns))
         return model.side.fill(columns, rows)
 
     @available_if(can_draw)

@@ -1,7 +1,9 @@
-"""Corrections of a table's distributions after training."""
+"""Corrections of a table's predictions after training."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -11,10 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from .._data.rows import Rows
+from .._data.rows import N_SAMPLE, Rows, TrainingData
 from .._networks.tabular import TabularAutoencoder
 from .._objectives.distributions import DistributionObjective
 from .._objectives.tabular import TabularObjective
+from .filling import predict_by_network
+from .linear_fill import learn_linear_fill
 from .margins import margin_shifts
 from .model import Model
 from .table import TableSide
@@ -34,13 +38,16 @@ def calibrate(
     rows: Rows,
     held_out: Rows | None,
     *,
+    count: float,
+    whole: TrainingData | None,
     with_margins: bool,
-) -> None:
-    """Correct the distributions of a model that was just trained.
+) -> Model[TableSide]:
+    """Correct the predictions of a model that was just trained.
 
-    The corrections are stored in the network: temperatures, which are part of all
-    predictions except those of new rows, and shifts, which are part of those of new
-    rows only (see `margin_shifts`).
+    Corrections of distributions are stored in the network: temperatures, which are part
+    of all predictions except those of new rows, and shifts, which are part of those of
+    new rows only (see `margin_shifts`). Missing numbers are filled with averages of the
+    network's and linear predictions, which are part of the input side.
 
     Parameters
     ----------
@@ -52,15 +59,64 @@ def calibrate(
         The training rows.
     held_out : Rows or None
         See `hold_out_cells`.
+    count : float
+        Number of training rows, where weights may be numbers of equal rows.
+    whole : TrainingData or None
+        A sample of rows with the cells that are held out; None for the training rows.
     with_margins : bool
         Whether the rows have the margins that new rows should have.
+
+    Returns
+    -------
+    Model
+        The model with linear predictions, if any column gains by them.
     """
     network: Any = model.network
     # Without numbers there is only the cross-entropy of categories.
     if isinstance(objective, DistributionObjective) and held_out is not None:
         _choose_temperatures(network, objective, held_out)
+        model = _with_linear_fill(model, rows, held_out, count, whole)
     if with_margins:
         network.shift_new_rows(margin_shifts(model, rows))
+    return model
+
+
+def _with_linear_fill(
+    model: Model[TableSide],
+    rows: Rows,
+    held_out: Rows,
+    count: float,
+    whole: TrainingData | None,
+) -> Model[TableSide]:
+    """Return the model with linear predictions of missing numbers."""
+    training = _sample(rows, count).merge_equal_rows()
+    linear = learn_linear_fill(
+        model.side.table,
+        partial(predict_by_network, model),
+        training,
+        _sample(held_out, len(held_out)),
+        training if whole is None else whole.merge_equal_rows(),
+    )
+    corrected = replace(model, side=replace(model.side, linear=linear))
+    corrected.share_trials(model)
+    return corrected
+
+
+def _sample(rows: Rows, count: float) -> TrainingData:
+    """Return a sample of rows whose weights are numbers of equal rows.
+
+    Parameters
+    ----------
+    rows : Rows
+        The rows.
+    count : float
+        Number of all rows, where weights may be numbers of equal rows.
+    """
+    matrix, weights = rows.sample(N_SAMPLE)
+    if weights is None:
+        return TrainingData(matrix.cpu().numpy())
+    counts = weights.cpu().double().numpy() * (count / len(rows))
+    return TrainingData(matrix.cpu().numpy(), counts)
 
 
 def _choose_temperatures(

@@ -222,7 +222,10 @@ def conclude(training: Training) -> Learnt:
     calibrate = training.plan.calibrate
     if calibrate is not None:
         with one_thread(run.rows.device):
-            calibrate(learnt.model, run.step.objective, run.rows, training.held_out)
+            model = calibrate(
+                learnt.model, run.step.objective, run.rows, training.held_out
+            )
+        learnt = replace(learnt, model=model)
     return learnt
 
 

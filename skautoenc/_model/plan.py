@@ -17,8 +17,9 @@ from .._training.optimizers import Solver
 
 # Takes a network, standardised training rows, how many rows these are and a generator.
 Start = Callable[[Any, Rows, float, torch.Generator], None]
-# Takes a model, the objective, the training rows and held-out rows, if there are any.
-Calibrate = Callable[[Any, Any, Rows, Rows | None], None]
+# Takes a model, the objective, the training rows and held-out rows, if there are any,
+# and returns the corrected model.
+Calibrate = Callable[[Any, Any, Rows, Rows | None], Any]
 # Takes standardised rows, and their labels if they have any.
 MakeTargets = Callable[[Rows, NDArray[np.float64] | None], NDArray[np.float32]]
 
@@ -112,8 +113,8 @@ class Plan:
         Maps the side of an earlier fit, from which training continues, to a side that
         includes the new data; None keeps the side.
     calibrate : callable or None, default=None
-        Changes the network of the trained model, given the objective, the training rows
-        and the held-out rows.
+        Corrects the trained model, given the objective, the training rows and the
+        held-out rows.
     validates : bool, default=True
         Whether the loss of held-out rows decides when to stop and which weights to
         keep.

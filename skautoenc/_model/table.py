@@ -21,6 +21,7 @@ from .._objectives.distributions import BinnedNumbers, DistributionObjective
 from .._objectives.losses import LOSSES, Loss
 from .._objectives.objectives import without_nan
 from .._objectives.tabular import TabularObjective
+from .linear_fill import NO_LINEAR_FILL, LinearFill
 
 _CPU = torch.device("cpu")
 # If there are more columns, one of each kind is tested.
@@ -45,6 +46,8 @@ class TableSide:
         Cross-entropy of each categorical column under its frequencies.
     device : torch.device, default=cpu
         Device of its tensors.
+    linear : LinearFill or None, default=None
+        Predictions of missing numbers in addition to those of the network.
     """
 
     table: Table
@@ -53,6 +56,7 @@ class TableSide:
     loss_name: str
     deviances: list[float]
     device: torch.device = _CPU
+    linear: LinearFill | None = None
 
     error_unit = 1.0  # Costs are already shares of deviance.
 
@@ -247,6 +251,7 @@ class TableSide:
             "dewhitening_": None,
             "_deviances": self.deviances,
             "_loss_constants": {},
+            **(NO_LINEAR_FILL if self.linear is None else self.linear.attributes()),
         }
 
     @classmethod
@@ -256,8 +261,9 @@ class TableSide:
             attributes[key]
             for key in ("_table", "_schema", "loss_function_", "_deviances")
         )
-        constants = attributes["_loss_constants"]
-        return cls(table, schema, _make_loss(name, constants), name, deviances)
+        loss = _make_loss(name, attributes["_loss_constants"])
+        linear = LinearFill.from_attributes(attributes)
+        return cls(table, schema, loss, name, deviances, linear=linear)
 
 
 def _make_loss(name: str, constants: Mapping[str, float]) -> Loss:

@@ -114,6 +114,10 @@ OPTIONAL = {
     "prototype_mean_",
     "prototype_map_",
     "_prototype_rate",
+    "_linear_codes",
+    "_linear_mean",
+    "_linear_precision",
+    "_linear_shares",
     "_random_state",
     "_optimizer_state",
     *UNFITTED,
@@ -156,6 +160,13 @@ MIXTURE: Schema = {
     "prior_weights_": or_none(array(np.float32, 1)),
     "prior_means_": or_none(array(np.float32, 2)),
     "prior_precisions_cholesky_": or_none(array(np.float32, 3)),
+}
+# Linear predictions of missing numbers, and their weights.
+LINEAR_FILL: Schema = {
+    "_linear_codes": or_none(array(np.int64, 2)),
+    "_linear_mean": or_none(array(np.float64, 1)),
+    "_linear_precision": or_none(array(np.float64, 2)),
+    "_linear_shares": or_none(array(np.float64, 1)),
 }
 
 

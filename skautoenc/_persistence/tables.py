@@ -172,6 +172,7 @@ def check_table(estimator: Any) -> None:
     _require(all(map(_is_finite, config.get("bin_centers", ()))), "bin_centers")
     _require(len(estimator._deviances) == len(made.layout.n_codes), "_deviances")
     _require(all(value > 0 for value in estimator._deviances), "_deviances")
+    _check_linear_fill(estimator, made)
     kinds = estimator.column_kinds_
     _require(list(kinds.values()) == [c.kind for c in columns], "column_kinds_")
     _check_names(columns, list(kinds))
@@ -181,6 +182,27 @@ def check_table(estimator: Any) -> None:
         _require(type(schema.as_arrow) is bool, "as_arrow")
         _require(schema.library == "pandas" or not schema.as_arrow, "as_arrow")
         _check_names(columns, list(schema.types))
+
+
+def _check_linear_fill(estimator: Any, table: Table) -> None:
+    """Check that linear predictions are those of a distribution of the columns."""
+    names = "_linear_codes", "_linear_mean", "_linear_precision", "_linear_shares"
+    found: list[Any] = [getattr(estimator, name, None) for name in names]
+    if all(value is None for value in found):
+        return
+    codes, mean, precision, shares = found
+    layout = table.layout
+    columns = codes[0]
+    size = layout.n_numbers + len(columns)
+    _require(codes.shape == (2, len(columns)), names[0])
+    _require(bool(np.isin(columns, range(1, len(layout.n_levels) + 1)).all()), names[0])
+    _require(mean.shape == (size,), names[1])
+    _require(precision.shape == (size, size), names[2])
+    _require(np.array_equal(precision, precision.T), names[2])
+    # An error if it is not positive definite.
+    np.linalg.cholesky(precision)
+    _require(shares.shape == (layout.n_numbers,), names[3])
+    _require(bool(((shares >= 0) & (shares <= 1)).all()), names[3])
 
 
 def _require(truth: bool, name: str) -> None:
