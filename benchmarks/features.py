@@ -60,8 +60,8 @@ SEEDS = (0, 1, 2)
 REGULARIZATION = (0.003, 0.01, 0.03, 0.1, 0.3, 1)
 # A large number of whitened columns needs more regularisation.
 STRONG_REGULARIZATION = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
-# Of similarities, 0.0005 was the best on 20,000 training images of both sets.
-PROTOTYPE_REGULARIZATION = (0.0003, 0.001)
+# So does a large number of similarities to prototypes.
+PROTOTYPE_REGULARIZATION = (0.0003, 0.001, 0.003)
 # Few rows with few columns need less.
 WEAK_REGULARIZATION = (0.03, 0.1, 0.3, 1, 3, 10)
 N_LABELS = 1_000
@@ -175,7 +175,12 @@ def patches_of(*sizes: int) -> Features:
     """Convolutional features of patches of several sizes, side by side."""
     return lambda seed: FeatureUnion(
         [
-            (str(size), PatchAutoencoderTransformer(patch_size=size, random_state=seed))
+            (
+                str(size),
+                PatchAutoencoderTransformer(
+                    patch_size=size, n_prototypes=None, random_state=seed
+                ),
+            )
             for size in sizes
         ]
     )
@@ -263,27 +268,38 @@ TASKS = (
     Task(
         "MNIST, images",
         "mnist",
-        {"patches (default)": patches(), "patches of 5 and 9": patches_of(5, 9)},
-        candidates=STRONG_REGULARIZATION,
+        {
+            "patches (default)": patches(),
+            "patches (tuned)": patches(n_prototypes=4000),
+        },
+        candidates=PROTOTYPE_REGULARIZATION,
     ),
     Task(
-        "MNIST, images, prototypes",
+        "MNIST, images, no prototypes",
         "mnist",
-        {"patches (tuned)": patches(n_prototypes=4000)},
-        candidates=PROTOTYPE_REGULARIZATION,
-    ),
-    Task(
-        "Fashion-MNIST, images, prototypes",
-        "fashion-mnist",
-        {"patches (tuned)": patches(n_prototypes=4000, normalize_patches=0.1)},
-        candidates=PROTOTYPE_REGULARIZATION,
+        {
+            "patches": patches(n_prototypes=None),
+            "patches of 5 and 9": patches_of(5, 9),
+        },
+        candidates=STRONG_REGULARIZATION,
     ),
     Task(
         "Fashion-MNIST, images",
         "fashion-mnist",
         {
             "patches (default)": patches(),
-            "patches (tuned)": patches(pooling=5, normalize_patches=0.1),
+            "patches (tuned)": patches(n_prototypes=4000, normalize_patches=0.1),
+        },
+        candidates=PROTOTYPE_REGULARIZATION,
+    ),
+    Task(
+        "Fashion-MNIST, images, no prototypes",
+        "fashion-mnist",
+        {
+            "patches": patches(n_prototypes=None),
+            "patches (tuned)": patches(
+                n_prototypes=None, pooling=5, normalize_patches=0.1
+            ),
         },
         candidates=STRONG_REGULARIZATION,
     ),
@@ -291,9 +307,11 @@ TASKS = (
         "Fashion-MNIST, images, by step",
         "fashion-mnist",
         {
-            "not whitened": patches(whiten_code=False),
-            "patches not normalised": patches(normalize_patches=None),
-            "patches within the image": patches(padding=0),
+            "not whitened": patches(n_prototypes=None, whiten_code=False),
+            "patches not normalised": patches(
+                n_prototypes=None, normalize_patches=None
+            ),
+            "patches within the image": patches(n_prototypes=None, padding=0),
         },
         n_seeds=1,
         candidates=STRONG_REGULARIZATION,
@@ -578,7 +596,7 @@ def draw(table: pd.DataFrame, path: Path) -> None:
     import matplotlib.pyplot as plt
 
     by_epochs = table[table["task"].str.endswith("epochs")]
-    by_task = table[~table["task"].str.contains("by step|epochs")]
+    by_task = table[~table["task"].str.contains("by step|epochs|no prototypes")]
     tasks = list(by_task["task"].unique())
     figure, (left, right) = plt.subplots(
         1, 2, figsize=(12, 5.5), width_ratios=(3, 2), layout="constrained"

@@ -141,6 +141,24 @@ def test_there_are_no_more_prototypes_than_images(X):
         patches(n_prototypes=10_000, n_components=61).fit(X[:60])
 
 
+@pytest.mark.parametrize(
+    ("n_images", "parameters", "n_prototypes"),
+    [
+        (1999, {}, None),
+        (2000, {}, 1000),
+        (4100, {}, 2000),
+        (2000, {"n_components": 5}, None),
+        (2000, {"n_prototypes": None}, None),
+        (2000, {"n_prototypes": 7}, 7),
+    ],
+)
+def test_many_images_have_prototypes(X, n_images, parameters, n_prototypes):
+    images = np.resize(X, (n_images, 64))
+    estimator = patches(n_patches=500, **parameters).fit(images)
+    found = estimator.prototypes_
+    assert (None if found is None else len(found)) == n_prototypes
+
+
 def test_weights_are_repetitions(X):
     weights = np.arange(len(X)) % 3
     weighted = patches(n_prototypes=500, n_patches=50_000).fit(X, sample_weight=weights)
