@@ -12,9 +12,10 @@ R's data sets::
 Defaults were chosen on Chile, credit, births, gestation, SLID and Titanic, with other
 folds and other hidden cells than here. The other tables had no influence on any
 default, except the weights of linear predictions in imputation. The features of
-`features="spread"` were chosen on the same tables without Chile, on resume, with other folds than here, and on other rows of loans. Its entities
-were chosen on four fifths of the rows of all twelve tables, and on other folds of
-resume. Ten further tables (`--further`) were picked before.
+`features="spread"` were chosen on the same tables without Chile, on resume, with other
+folds than here, and on other rows of loans. Its entities were chosen on four fifths of
+the rows of all twelve tables, and on other folds of resume. Ten further tables
+(`--further`) were picked before.
 
 Features
     Up to 4,000 rows, drawn once, with five folds for each of three seeds. A linear
