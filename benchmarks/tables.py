@@ -11,10 +11,11 @@ R's data sets::
 
 Defaults were chosen on Chile, credit, births, gestation, SLID and Titanic, with other
 folds and other hidden cells than here. The other tables had no influence on any
-default. The features of `features="spread"` were chosen on the same tables without
-Chile, on resume, with other folds than here, and on other rows of loans. Its entities
-were chosen on four fifths of the rows of all twelve tables, and on other folds of
-resume. Ten further tables (`--further`) were picked before.
+default, except the weights of linear predictions in imputation. The features of
+`features="spread"` were chosen on the same tables without Chile, on resume, with other
+folds than here, and on other rows of loans. Its entities were chosen on four fifths of
+the rows of all twelve tables, and on other folds of resume. Ten further tables
+(`--further`) were picked before.
 
 Features
     Up to 4,000 rows, drawn once, with five folds for each of three seeds. A linear
@@ -408,7 +409,7 @@ IMPUTERS = tuple(make_imputers(0))
 
 def load_to_impute(name: str) -> pd.DataFrame:
     """Return the informative columns of a set, as numbers and categories."""
-    frame, _ = SOURCES[name].load(N_ROWS_TO_IMPUTE)
+    frame, _ = ALL_SOURCES[name].load(N_ROWS_TO_IMPUTE)
     frame = frame[[c for c in frame if frame[c].nunique() > 1]]
     numbers, categories = split_kinds(frame)
     known = frame[categories].notna()

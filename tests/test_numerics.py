@@ -1,5 +1,6 @@
 """Extreme floating point values, and torch's settings during a fit."""
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import joblib
@@ -11,6 +12,7 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.metrics import mean_poisson_deviance
+from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from skautoenc import (
@@ -21,6 +23,8 @@ from skautoenc import (
     TabularAutoencoderTransformer,
     load,
 )
+from skautoenc._data.moments import ColumnMoments, is_constant
+from skautoenc._data.rows import TrainingData
 from skautoenc._objectives.losses import LOSSES
 
 SHORT = {"max_iter": 2, "random_state": 0}
@@ -557,3 +561,75 @@ def test_totals_of_sparse_data_streams_files_and_graphs(tmp_path):
     (found,) = session.run(None, {"X": X.astype(np.float32)})
     np.testing.assert_allclose(found, codes, atol=1e-4)
     assert total == estimator.row_total_
+
+
+# Means and variances
+
+
+LAYOUTS = {
+    "rows": np.ascontiguousarray,
+    "columns": np.asfortranarray,
+    "reversed": lambda X: X[::-1],
+    "of a wider matrix": lambda X: np.hstack([X, X])[:, : X.shape[1]],
+    "some rows": lambda X: np.asfortranarray(X)[np.r_[3 : len(X), :3]],
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    "shape", [(5, 1), (300_000, 1), (90_000, 3), (9000, 17), (700, 784), (5, 50_000)]
+)
+def test_moments_are_those_of_the_scaler(shape, dtype, layout):
+    """To the last bit, whatever the layout and the number of parts."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(5, rng.random(shape[1]) + 0.1, shape).astype(dtype)
+    X[:, 0] = 1e6 + X[:, 0]
+    X[:, -1] = 3 if shape[1] > 1 else X[:, 0]
+    X = LAYOUTS[layout](X)
+    scaler, middle = StandardScaler(), len(X) // 2
+    for part in (X[:middle], X[middle:]):
+        scaler.partial_fit(part.astype(np.float64))
+    with ThreadPoolExecutor(3) as pool:
+        for n_parts in (1, 3):
+            found = ColumnMoments(shape[1])
+            found.add(X[:middle], pool, n_parts)
+            found.add(X[middle:], pool, n_parts)
+            np.testing.assert_array_equal(found.mean, scaler.mean_)
+            np.testing.assert_array_equal(found.variance, scaler.var_)
+    constant = is_constant(found.mean, found.variance, len(X))
+    np.testing.assert_array_equal(constant, scaler.scale_ != np.sqrt(scaler.var_))
+
+
+def test_moments_use_the_threads_of_the_fit(monkeypatch):
+    used, add = set(), ColumnMoments.add
+
+    def spy(self, rows, pool, n_parts):
+        used.add(n_parts)
+        add(self, rows, pool, n_parts)
+
+    monkeypatch.setattr(ColumnMoments, "add", spy)
+    X = np.random.default_rng(0).normal(size=(70_000, 64)).astype(np.float32)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        AutoencoderTransformer(2, max_iter=1, sparsity=None).fit(X)
+    finally:
+        torch.set_num_threads(before)
+    assert used == {3}
+
+
+def test_moments_do_not_depend_on_the_number_of_threads():
+    X = np.random.default_rng(0).normal(size=(70_000, 64)).astype(np.float32)
+    one, several = (TrainingData(X).moments(n) for n in (1, 3))
+    np.testing.assert_array_equal(one[0], several[0])
+    assert one[1] == several[1]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_variances_that_overflow_are_refused(n_threads):
+    X = np.full((70_000, 64), 1e200)
+    X[::2] *= -1
+    with pytest.raises(ValueError, match="variance overflows"):
+        TrainingData(X).moments(n_threads)

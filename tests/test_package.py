@@ -1,5 +1,6 @@
 """What is published: the wheel, the source archive, their metadata, the recipe."""
 
+import ast
 import email
 import re
 import runpy
@@ -152,6 +153,32 @@ def test_the_package_works_without_extras(archives, tmp_path):
         command, cwd=tmp_path, check=True, capture_output=True, text=True
     )
     assert "skautoenc[onnx]" in run.stdout
+
+
+def imported_at_once(path):
+    """Return the packages that a module imports outside of functions."""
+    found, left = set(), [ast.parse(path.read_text())]
+    while left:
+        node = left.pop()
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.add(node.module.partition(".")[0])
+        elif not isinstance(node, ast.FunctionDef):
+            left += ast.iter_child_nodes(node)
+    return found - set(sys.stdlib_module_names)
+
+
+def test_what_the_package_imports_at_once_is_declared():
+    core = [
+        path
+        for path in (ROOT / "skautoenc").rglob("*.py")
+        if path.parent.name not in ("inspection", "onnx")
+    ]
+    imported = set.union(*map(imported_at_once, core)) - set(EXTRAS)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {re.match(r"[\w-]+", each)[0] for each in project["dependencies"]}
+    assert {name.replace("sklearn", "scikit-learn") for name in imported} == declared
 
 
 def test_the_recipe_of_conda_needs_what_the_package_needs():

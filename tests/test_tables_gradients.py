@@ -16,7 +16,9 @@ from skautoenc._objectives.distributions import BinnedNumbers, DistributionObjec
 from skautoenc._objectives.losses import LOSSES, SquaredError
 from skautoenc._objectives.softmaxes import Softmaxes
 from skautoenc._objectives.tabular import TabularObjective
+from skautoenc._objectives.tabular_gradients import TabularBackward
 from skautoenc._training.optimizers import Solver, make_optimizer
+from skautoenc._training.run import Run
 
 CPU = torch.device("cpu")
 N_ROWS = 40
@@ -273,6 +275,25 @@ def test_a_fit_computes_no_graph(monkeypatch):
     fit(number_output="distribution")  # Compares with autograd.
     monkeypatch.setattr(DistributionObjective, "__call__", refuse)
     assert fit(number_output="distribution").n_iter_ == 6
+
+
+@pytest.mark.parametrize("parameters", FITS, ids=repr)
+def test_small_tables_are_encoded_once(monkeypatch, parameters):
+    counts, prepare = [], TabularBackward.prepare
+
+    def spy(self, rows, target):
+        counts.append(len(rows))
+        return prepare(self, rows, target)
+
+    monkeypatch.setattr(TabularBackward, "prepare", spy)
+    once = fit(**parameters)
+    assert counts[-1] == len(make_frame())
+    assert len(counts) <= 2  # One is that of the comparison with autograd.
+    # As a large table, of which a few batches are encoded at a time.
+    monkeypatch.setattr(Run, "n_grouped", 130)
+    again = fit(**parameters)
+    assert counts[-3:] == [120, 120, 60]
+    assert again.loss_curve_ == once.loss_curve_
 
 
 @pytest.mark.parametrize("fault", ["changed", "gone"])

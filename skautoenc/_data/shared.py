@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
+from .moments import Floats, is_constant
 from .rows import N_SAMPLE, RowMap, Rows, TrainingData, root_of_mean, spread, take
 from .world import World
 
@@ -126,25 +126,19 @@ class SharedData(TrainingData):
         """Return the rows as they are: equal ones may be on different processes."""
         return self
 
-    def moments(self) -> tuple[NDArray[np.float64], float]:
+    def moments(self, n_threads: int = 1) -> tuple[Floats, float]:
         """Return the columns' means and the root of their mean variance."""
         weights, total = self.weights, float(len(self))
         with np.errstate(over="ignore", invalid="ignore"):
             if weights is not None:
                 total = float(weights.sum())
                 weights = weights / (weights.max(initial=0) or 1.0)
-            found = self._column_moments(weights) if len(self) else None
-            own = (0.0, None, None) if found is None else _as_moments(total, found)
+            own: tuple[float, Any, Any] = 0.0, None, None
+            if len(self):
+                own = total, *self._column_moments(weights, n_threads)[1:]
             total, mean, variances = _combine(self.world.gather(own))
-            # The rule of the scaler for columns that are constant.
-            eps = np.finfo(np.float64).eps
-            bound = self.n_total * eps * variances + (self.n_total * mean * eps) ** 2
-            constant = variances <= bound
+            constant = is_constant(mean, variances, self.n_total)
         return mean, root_of_mean(variances, constant)
-
-
-def _as_moments(total: float, scaler: StandardScaler) -> tuple[float, Any, Any]:
-    return total, scaler.mean_, scaler.var_
 
 
 def _combine(

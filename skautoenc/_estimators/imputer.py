@@ -94,7 +94,7 @@ class AutoencoderImputer(TransformerMixin, ModelHolder, Parameters):
     - output: `add_indicator`, `keep_empty_features`, `sample_posterior`
     - run: `random_state`
 
-    With the default `autoencoder`, a number is filled with a weighted average of the
+    With the default `autoencoder`, the best prediction is a weighted average of the
     network's prediction and a linear prediction, see
     :meth:`TabularAutoencoderTransformer.impute`. Draws come from the network's
     distributions alone.

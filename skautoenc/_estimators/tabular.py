@@ -112,7 +112,7 @@ class TabularAutoencoderTransformer(TableAutoencoder):
         tenth of the cells of up to 4,000 rows is then held out of training, to
         calibrate the distributions: those of each column are made wider or narrower, so
         that the held-out cells are as likely as possible. They also decide how much
-        linear predictions count when `impute` fills in numbers. With
+        linear predictions count when `impute` fills in values. With
         ``max_iter="auto"``, all epochs are trained, unless `early_stopping` is set:
         `n_iter_no_change` is not used.
 
@@ -781,15 +781,16 @@ class TabularAutoencoderTransformer(TableAutoencoder):
 
         Notes
         -----
-        With ``number_output="distribution"``, numbers and dates are more accurate. Each
-        is a weighted average of two predictions. One is that of the network, the mean
-        of its predicted value and of the mean of its distribution. The other one is
-        linear, from a joint normal distribution of numbers and categories that is
+        With ``number_output="distribution"``, imputed values are more accurate. A
+        number, a date or the probability of a category is a weighted average of two
+        predictions. One is that of the network; for numbers it is the mean of the
+        predicted value and of the mean of the distribution. The other one is linear,
+        from a joint normal distribution of numbers and indicators of categories that is
         learned from up to 4,096 rows. It is more accurate for small tables whose
         columns depend on each other linearly. The cells that `fit` holds out determine
         the weights. Only the prediction of the network is used if no cells are held
-        out, if there are more than 200 numbers and dates, or if most cells of many
-        columns are missing.
+        out, if there are no numbers or more than 200, or if most cells of many columns
+        are missing.
         """
         check_is_fitted(self)
         model = self._model

@@ -46,7 +46,7 @@ def calibrate(
 
     Corrections of distributions are stored in the network: temperatures, which are part
     of all predictions except those of new rows, and shifts, which are part of those of
-    new rows only (see `margin_shifts`). Missing numbers are filled with averages of the
+    new rows only (see `margin_shifts`). Missing cells are filled with averages of the
     network's and linear predictions, which are part of the input side.
 
     Parameters
@@ -88,7 +88,7 @@ def _with_linear_fill(
     count: float,
     whole: TrainingData | None,
 ) -> Model[TableSide]:
-    """Return the model with linear predictions of missing numbers."""
+    """Return the model with linear predictions of missing cells."""
     training = _sample(rows, count).merge_equal_rows()
     linear = learn_linear_fill(
         model.side.table,

@@ -6,10 +6,10 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .linear_fill import Predictions
 from .model import Model
 from .sampling import softmax
 from .table import TableSide
@@ -33,44 +33,60 @@ def predict_missing(
     Returns
     -------
     ndarray of shape (n_samples, side.width), float32
-        Predictions of `predict_by_network`. If the input side has linear predictions,
-        missing numbers are averages of both.
+        Missing numbers, and codes of the likeliest categories. They are those of the
+        network, or of averages with linear predictions if the input side has any.
     """
-    rows, linear = predict_by_network(model, matrix), model.side.linear
-    return rows if linear is None else linear.average(rows, matrix)
+    side = model.side
+    if not side.table.layout.n_bins:
+        return model.reconstruct(matrix)
+    predictions = predict_by_network(model, matrix)
+    if side.linear is not None:
+        predictions = side.linear.average(predictions, matrix)
+    return predictions.rows(side.table.layout.n_levels)
 
 
 def predict_by_network(
     model: Model[TableSide], matrix: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """Return rows that the network has reconstructed.
+) -> Predictions:
+    """Return what a network that predicts distributions says of missing cells.
 
-    Missing numbers with distributions are averages of the predicted value and the mean
-    of the distribution. Their errors are not the same, so an average has smaller ones.
+    Numbers are averages of the predicted value and the mean of the distribution. Their
+    errors are not the same, so an average has smaller ones.
     """
     here = model.where_the_network_is()
-    side, network = here.side, here.network
-    layout = side.table.layout
-    if not layout.n_bins:
-        return model.reconstruct(matrix)
+    network: Any = here.network
+    layout = here.side.table.layout
 
     def predict(batch: Tensor) -> Tensor:
-        output: Any = network.decode_all(network.encode(batch))  # type: ignore[operator]
-        decoded, logits = output.tensor_split([network.n_outputs], dim=1)
-        return torch.cat([side.decoded(decoded), logits], dim=1)
+        found: Tensor = network.decode_all(network.encode(batch))
+        return found
 
-    width = side.width + sum(layout.n_bins)
-    found = here.blockwise.apply("predict", predict, side.new_rows(matrix), width)
-    rows, logits = found[:, : side.width].copy(), found[:, side.width :]
+    rows, width = here.side.new_rows(matrix), network.n_outputs + network.n_bins
+    found = here.blockwise.apply("predict", predict, rows, width)
+    ends = [layout.n_numbers, network.n_outputs]
+    numbers, levels, bins = np.split(found, ends, axis=1)
+    return Predictions(
+        _numbers(here.side, numbers, bins, matrix), _chances(here.side, levels, matrix)
+    )
+
+
+def _numbers(
+    side: TableSide,
+    values: NDArray[np.float32],
+    logits: NDArray[np.float32],
+    matrix: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """Average predicted values with the means of distributions, (n, n_numbers)."""
+    found, layout = values.copy(), side.table.layout
     bounds = pairwise(accumulate(layout.n_bins, initial=0))
-    numbers = side.table.in_order[: layout.n_numbers]
-    for place, (column, (start, stop)) in enumerate(zip(numbers, bounds, strict=True)):
+    columns = side.table.in_order[: layout.n_numbers]
+    for place, (column, (start, stop)) in enumerate(zip(columns, bounds, strict=True)):
         gaps = np.flatnonzero(np.isnan(matrix[:, place]))
         if len(gaps) and stop - start > 1:
             # Not a matrix product, which would round by the number of rows.
             products = softmax(logits[gaps, start:stop]) * _means_of_bins(column)
-            rows[gaps, place] = (rows[gaps, place] + products.sum(axis=1)) / 2
-    return rows
+            found[gaps, place] = (values[gaps, place] + products.sum(axis=1)) / 2
+    return found
 
 
 def _means_of_bins(column: Any) -> NDArray[np.float64]:
@@ -82,3 +98,17 @@ def _means_of_bins(column: Any) -> NDArray[np.float64]:
     scaled = column.encode_floats(values)[:, 0].astype(np.float64)
     means: NDArray[np.float64] = scaled.reshape(n_bins, _N_VALUES).mean(axis=1)
     return means
+
+
+def _chances(
+    side: TableSide, logits: NDArray[np.float32], matrix: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return probabilities of missing categories; zero where a cell is known."""
+    found, n_levels = np.zeros_like(logits), side.table.layout.n_levels
+    bounds = pairwise(accumulate(n_levels, initial=0))
+    for place, (start, stop) in enumerate(bounds):
+        cells = matrix[:, matrix.shape[1] - len(n_levels) + place]
+        gaps = np.flatnonzero(np.isnan(cells))
+        if len(gaps) and stop > start:
+            found[gaps, start:stop] = softmax(logits[gaps, start:stop])
+    return found

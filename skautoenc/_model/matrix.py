@@ -19,6 +19,7 @@ from .._objectives.losses import LOSSES, Loss
 from .._preparation.preparation import Invertible, Preparation
 from .._preparation.row_normalization import RowNormalization, learn_row_normalization
 from .._preparation.whitening import Whitening, learn_whitening
+from .._training.resources import n_threads
 
 _CPU = torch.device("cpu")
 
@@ -234,7 +235,7 @@ def learn_matrix_side(
     MatrixSide
         On the CPU.
     """
-    mean, scale = data.moments()
+    mean, scale = data.moments(n_threads())
     unit = in_float32(mean, scale, has_unit=LOSSES[loss].has_unit)
     fitted = _make_loss(loss, *unit, {})
     side = MatrixSide(mean, scale, Preparation(), fitted, loss, row_total)

@@ -47,7 +47,7 @@ class TableSide:
     device : torch.device, default=cpu
         Device of its tensors.
     linear : LinearFill or None, default=None
-        Predictions of missing numbers in addition to those of the network.
+        Predictions of missing cells in addition to those of the network.
     """
 
     table: Table
@@ -262,7 +262,7 @@ class TableSide:
             for key in ("_table", "_schema", "loss_function_", "_deviances")
         )
         loss = _make_loss(name, attributes["_loss_constants"])
-        linear = LinearFill.from_attributes(attributes)
+        linear = LinearFill.from_attributes(attributes, table.layout.n_levels)
         return cls(table, schema, loss, name, deviances, linear=linear)
 
 

@@ -201,7 +201,7 @@ def _check_linear_fill(estimator: Any, table: Table) -> None:
     _require(np.array_equal(precision, precision.T), names[2])
     # An error if it is not positive definite.
     np.linalg.cholesky(precision)
-    _require(shares.shape == (layout.n_numbers,), names[3])
+    _require(shares.shape == (layout.n_cells,), names[3])
     _require(bool(((shares >= 0) & (shares <= 1)).all()), names[3])
 
 

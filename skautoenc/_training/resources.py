@@ -138,6 +138,16 @@ def compute(work: float, device: torch.device) -> Iterator[None]:
             torch.set_num_threads(before if depth else _ambient)
 
 
+def n_threads() -> int:
+    """Return the number of threads that large work of this fit may use.
+
+    Within `one_thread`, too: this is for work whose result does not depend on it.
+    """
+    with _lock:
+        ambient = _ambient if _running else torch.get_num_threads()
+        return max(1, ambient // max(1, _running))
+
+
 def one_thread(device: torch.device) -> AbstractContextManager[None]:
     """Set torch's number of threads to one, as `compute` does for little work.
 

@@ -93,6 +93,8 @@ class Run:
         self.validation = validation
         self.generator = generator
         self.work = work
+        # Rows and targets, if all of them together are small.
+        self._prepared: tuple[Tensor, Tensor] | None = None
         self.losses: list[float] = []
         self.validation_losses: list[float] = []
         self.finished = schedule.max_iter == 0
@@ -118,6 +120,7 @@ class Run:
     def load(self, state: dict[str, Any]) -> None:
         """Restore `state` in a run with equal settings."""
         tensors = self.step.tensors()
+        self._prepared = None
         for tensor, array in zip(tensors, state["weights"], strict=True):
             tensor.copy_(torch.tensor(array, device="cpu"))
         self.step.optimizer.load(state["optimizer"])
@@ -156,14 +159,23 @@ class Run:
 
     @property
     def n_grouped(self) -> int:
-        """Number of rows that are prepared at once, so that they take 4 MiB."""
+        """Number of rows that take 4 MiB when they are prepared for the step."""
         n_features = self.rows.shape[1]
         return self.rows.block_size * n_features // self.step.width(n_features)
 
     def take(self, index: NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return rows, targets and weights, prepared for the step."""
-        rows, targets, weights = self.rows.take(index)
-        return *self.step.prepare(rows, targets), weights
+        n_features = self.rows.shape[1]
+        is_small = len(self.rows) <= self.n_grouped
+        if not is_small or self.step.width(n_features) == n_features:
+            rows, targets, weights = self.rows.take(index)
+            return *self.step.prepare(rows, targets), weights
+        if self._prepared is None:
+            rows, targets, _ = self.rows.take(slice(None))
+            self._prepared = self.step.prepare(rows, targets)
+        chosen = torch.from_numpy(index).to(self.rows.device)
+        rows, targets = (part.index_select(0, chosen) for part in self._prepared)
+        return rows, targets, self.rows.weights(index)
 
     @property
     def n_bytes(self) -> int:
