@@ -145,16 +145,45 @@ def _agrees_with_autograd(*, n_hidden: int, **arguments: Any) -> bool:
     generator = torch.Generator("cpu").manual_seed(0)
     rows = torch.empty(8, 3, **CPU_FLOAT32).normal_(generator=generator)
     network.initialise(generator, rows, None)
+    return have_same_gradients(
+        network,
+        lambda: (network(rows) - rows).square().mean(),
+        lambda: _DenseBackward([network])(rows, rows, None),
+    )
+
+
+def have_same_gradients(
+    network: nn.Module,
+    by_autograd: Callable[[], Tensor],
+    in_closed_form: Callable[[], Tensor],
+) -> bool:
+    """Whether autograd and a closed form have the same loss and gradients.
+
+    Parameters
+    ----------
+    network : Module
+        Its parameters get a ``grad``.
+    by_autograd : callable
+        Returns the loss, a scalar that depends on the parameters.
+    in_closed_form : callable
+        Returns the loss, and stores the gradients in ``grad`` of the parameters. It is
+        called with autograd switched off.
+
+    Returns
+    -------
+    bool
+        False, too, if one of the two fails: other versions of torch may lack a kernel.
+    """
     parameters = list(network.parameters())
     try:
         with torch.enable_grad():
-            loss = (network(rows) - rows).square().mean()
-            expected = torch.autograd.grad(loss, parameters)
+            loss = by_autograd()
+            expected = torch.autograd.grad(loss, parameters, materialize_grads=True)
         gradients = [torch.zeros_like(parameter) for parameter in parameters]
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
         with torch.no_grad():
-            result = _DenseBackward([network])(rows, rows, None)
+            result = in_closed_form()
     except (AttributeError, TypeError, RuntimeError):
         return False
     pairs = zip([result, *gradients], [loss, *expected], strict=True)

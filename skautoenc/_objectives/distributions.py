@@ -13,7 +13,7 @@ from .._networks.tabular import TabularAutoencoder
 from .losses import Loss
 from .objectives import row_means, without_nan
 from .tabular import TabularObjective, small_table
-from .tabular_gradients import Cells, CellUnits
+from .tabular_gradients import CellUnits, KnownCells
 
 # Maximum difference of log-likelihoods between bins.
 LARGEST_GAP = 4.0
@@ -154,12 +154,12 @@ class DistributionObjective(TabularObjective):
         codes[:n_numbers] = of_bins / self.bins.entropies
         return CellUnits(values, codes)
 
-    def known_cells(self, rows: Tensor) -> Cells:
+    def known_cells(self, rows: Tensor) -> KnownCells:
         """Return values, bins and categories of rows, (n, n_inputs)."""
         values, codes, seen = super().known_cells(rows)
         n_numbers = len(self.bins.entropies)
         codes[:, :n_numbers] = self.bins.codes(rows[:, :n_numbers])
-        return Cells(values, codes, seen)
+        return KnownCells(values, codes, seen)
 
     def evaluate(self, network: Autoencoder, batch: Tensor) -> Tensor:
         """Return the mean cost of each row's held-out cells, (n,).

@@ -14,7 +14,7 @@ from .losses import Loss
 from .softmaxes import Softmaxes
 
 
-class Cells(NamedTuple):
+class KnownCells(NamedTuple):
     """Cells of rows, all of shape (n, n_cells).
 
     Parameters
@@ -55,7 +55,7 @@ class CellObjective(Protocol):
     cells: Tensor
     rates: Tensor
 
-    def known_cells(self, rows: Tensor) -> Cells:
+    def known_cells(self, rows: Tensor) -> KnownCells:
         """Return what is known of rows, (n, n_inputs)."""
 
     def draw_hidden(
