@@ -97,8 +97,11 @@ def scaled_mask(x: Tensor, rate: float, generator: torch.Generator | None) -> Te
     if x.is_contiguous():
         (mask,) = scaled_masks([x.shape], rate, generator, x.device)
         return mask
-    keep = torch.empty_like(x).bernoulli_(1 - rate, generator=generator)
-    return keep.div_(1 - rate)
+    return _draw_mask(torch.empty_like(x), rate, generator)
+
+
+def _draw_mask(mask: Tensor, rate: float, generator: torch.Generator | None) -> Tensor:
+    return mask.bernoulli_(1 - rate, generator=generator).div_(1 - rate)
 
 
 def scaled_masks(
@@ -110,13 +113,12 @@ def scaled_masks(
     """Draw the masks of several tensors, one after the other; see `scaled_mask`."""
     if device.type != "cpu":
         real: dict[str, Any] = {"dtype": torch.float32, "device": device}
-        empty = (torch.empty(shape, **real) for shape in shapes)
         return [
-            keep.bernoulli_(1 - rate, generator=generator).div_(1 - rate)
-            for keep in empty
+            _draw_mask(torch.empty(shape, **real), rate, generator) for shape in shapes
         ]
     # `bernoulli_` takes as long as a small layer. A random integer of 64 bits is enough
     # for four activations, at rates that are multiples of 2**-16.
+    # At least one of them, so that the limits below are integers of 16 bits.
     n_zeroed = min(max(round(rate * 2**16), 1), 2**16 - 1)
     sizes = [math.prod(shape) for shape in shapes]
     padded = [-(-size // 4) * 4 for size in sizes]
