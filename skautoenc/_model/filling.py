@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .linear_fill import Predictions
+from .linear_fill import Predictions, bounds
 from .model import Model
 from .sampling import softmax
 from .table import TableSide
@@ -78,9 +77,9 @@ def _numbers(
 ) -> NDArray[np.float32]:
     """Average predicted values with the means of distributions, (n, n_numbers)."""
     found, layout = values.copy(), side.table.layout
-    bounds = pairwise(accumulate(layout.n_bins, initial=0))
     columns = side.table.in_order[: layout.n_numbers]
-    for place, (column, (start, stop)) in enumerate(zip(columns, bounds, strict=True)):
+    bins = zip(columns, bounds(layout.n_bins), strict=True)
+    for place, (column, (start, stop)) in enumerate(bins):
         gaps = np.flatnonzero(np.isnan(matrix[:, place]))
         if len(gaps) and stop - start > 1:
             # Not a matrix product, which would round by the number of rows.
@@ -105,8 +104,7 @@ def _chances(
 ) -> NDArray[np.float32]:
     """Return probabilities of missing categories; zero where a cell is known."""
     found, n_levels = np.zeros_like(logits), side.table.layout.n_levels
-    bounds = pairwise(accumulate(n_levels, initial=0))
-    for place, (start, stop) in enumerate(bounds):
+    for place, (start, stop) in enumerate(bounds(n_levels)):
         cells = matrix[:, matrix.shape[1] - len(n_levels) + place]
         gaps = np.flatnonzero(np.isnan(cells))
         if len(gaps) and stop > start:

@@ -79,7 +79,7 @@ class Predictions:
             self.chances[:, start:stop].argmax(axis=1)
             if stop > start
             else np.zeros(len(self.chances), np.int64)
-            for start, stop in _bounds(n_levels)
+            for start, stop in bounds(n_levels)
         ]
         cells = [self.numbers, *(code[:, None] for code in codes)]
         return np.hstack(cells).astype(np.float32)
@@ -134,7 +134,7 @@ class LinearFill:
         before = numbers[rows]
         after = before + self.shares[:n_numbers] * (expected[:, :n_numbers] - before)
         numbers[rows] = np.where(gaps[:, :n_numbers], after, before)
-        for place, (start, stop) in enumerate(_bounds(self.n_levels)):
+        for place, (start, stop) in enumerate(bounds(self.n_levels)):
             some = np.flatnonzero(gaps[:, n_numbers + place])
             thought = network.chances[rows[some], start:stop].astype(np.float64)
             found = self._chances(expected[some], thought, place)
@@ -178,9 +178,9 @@ class LinearFill:
         return cls(n_levels, variables, Normal(mean, precision), shares)
 
 
-def _bounds(n_levels: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Iterate over the columns of the probabilities of each categorical column."""
-    return pairwise(accumulate(n_levels, initial=0))
+def bounds(widths: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Iterate over first columns and ends of parts that are side by side."""
+    return pairwise(accumulate(widths, initial=0))
 
 
 # Attributes of models that fill with the predictions of the network alone.
@@ -300,7 +300,7 @@ def _shares(
         for n in range(n_numbers)
     ]
     categories = []
-    for place, (start, stop) in enumerate(_bounds(n_levels)):
+    for place, (start, stop) in enumerate(bounds(n_levels)):
         cells = targets[:, [targets.shape[1] - len(n_levels) + place]]
         wanted = np.where(np.isnan(cells), np.nan, cells == np.arange(stop - start))
         # Rare and unknown categories cannot be predicted.
