@@ -103,21 +103,29 @@ UNFITTED: Schema = {
     "_metadata_request": is_a(MetadataRequest),
     "_sklearn_output_config": is_a(dict),
 }
+# A prior that is a mixture of normal distributions.
+MIXTURE: Schema = {
+    "prior_weights_": or_none(array(np.float32, 1)),
+    "prior_means_": or_none(array(np.float32, 2)),
+    "prior_precisions_cholesky_": or_none(array(np.float32, 3)),
+}
+# Linear predictions of missing numbers, and their weights.
+LINEAR_FILL: Schema = {
+    "_linear_codes": or_none(array(np.int64, 2)),
+    "_linear_mean": or_none(array(np.float64, 1)),
+    "_linear_precision": or_none(array(np.float64, 2)),
+    "_linear_shares": or_none(array(np.float64, 1)),
+}
 # Attributes that fitted estimators need not have.
 OPTIONAL = {
     "feature_names_in_",
     "row_total_",
-    "prior_weights_",
-    "prior_means_",
-    "prior_precisions_cholesky_",
+    *MIXTURE,
+    *LINEAR_FILL,
     "prototypes_",
     "prototype_mean_",
     "prototype_map_",
     "_prototype_rate",
-    "_linear_codes",
-    "_linear_mean",
-    "_linear_precision",
-    "_linear_shares",
     "_random_state",
     "_optimizer_state",
     *UNFITTED,
@@ -154,19 +162,6 @@ MATRIX_AUTOENCODER: Schema = {
     "mean_": array(np.float64, 1),
     "scale_": is_scale,
     "row_total_": is_scale,
-}
-# A prior that is a mixture of normal distributions.
-MIXTURE: Schema = {
-    "prior_weights_": or_none(array(np.float32, 1)),
-    "prior_means_": or_none(array(np.float32, 2)),
-    "prior_precisions_cholesky_": or_none(array(np.float32, 3)),
-}
-# Linear predictions of missing numbers, and their weights.
-LINEAR_FILL: Schema = {
-    "_linear_codes": or_none(array(np.int64, 2)),
-    "_linear_mean": or_none(array(np.float64, 1)),
-    "_linear_precision": or_none(array(np.float64, 2)),
-    "_linear_shares": or_none(array(np.float64, 1)),
 }
 
 
