@@ -2,13 +2,16 @@
 
 All contenders train the same network on the same rows, in the same batches, for the
 same number of epochs, with Adam and the squared error. "Loop" is plain eager torch,
-with the rows on the device and the fused Adam. "Products" are only the matrix products
-of a step. The contenders take turns, and the table has medians over `--repeats`
-rounds::
+with the rows on the device and the fused Adam. "One by one" is this package without
+recorded steps. "Products" are only the matrix products of a step. The contenders take
+turns, and the table has medians over `--repeats` rounds::
 
     python -m benchmarks.accelerator
+    python -m benchmarks.accelerator --precision high
 
-This takes a minute or two, and needs an accelerator that torch supports.
+The second command is for mixed precision: all contenders multiply matrices in
+TensorFloat-32, and add in float32. Each command takes a minute or two, and needs an
+accelerator that torch supports.
 """
 
 from __future__ import annotations
@@ -19,12 +22,14 @@ from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
 from torch import nn
 
 from skautoenc import AutoencoderTransformer, ConvAutoencoderTransformer
+from skautoenc._training import run
 
 from .machine import describe_machine
 from .speed import Rows, Task, make_module
@@ -55,6 +60,18 @@ def ours(device: str, rows: Rows, task: Task) -> Any:
     ).fit(rows)
 
 
+def one_by_one(device: str, rows: Rows, task: Task) -> Any:
+    """Fit the estimator, without recorded steps."""
+    with mock.patch.object(run, "fastest", lambda step, device: step):
+        return ours(device, rows, task)
+
+
+def wait(device: str) -> None:
+    """Wait until the device has nothing left to do."""
+    if device != "cpu":
+        torch.accelerator.synchronize()
+
+
 def loop(device: str, rows: Rows, task: Task) -> Any:
     """Train in plain eager torch."""
     module = make_module(task.widths).to(device)
@@ -67,7 +84,7 @@ def loop(device: str, rows: Rows, task: Task) -> Any:
             loss = nn.functional.mse_loss(module(batch), batch)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-    torch.accelerator.synchronize()
+    wait(device)
     return module
 
 
@@ -84,7 +101,7 @@ def products(device: str, rows: Rows, task: Task) -> None:
             x @ weight.t()
             gradient.t() @ x
             gradient @ weight
-    torch.accelerator.synchronize()
+    wait(device)
 
 
 def measure(task: Task, device: str, repeats: int) -> dict[str, float]:
@@ -92,6 +109,7 @@ def measure(task: Task, device: str, repeats: int) -> dict[str, float]:
     rows = task.make_rows()
     contenders: dict[str, Callable[[], Any]] = {
         "skautoenc": partial(ours, device, rows, task),
+        "one by one": partial(one_by_one, device, rows, task),
         "loop": partial(loop, device, rows, task),
         "products": partial(products, device, rows, task),
         "skautoenc, cpu": partial(ours, "cpu", rows, task),
@@ -99,10 +117,10 @@ def measure(task: Task, device: str, repeats: int) -> dict[str, float]:
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(repeats + 1):
         for name, contender in contenders.items():
-            torch.accelerator.synchronize()
+            wait(device)
             began = time.perf_counter()
             contender()
-            torch.accelerator.synchronize()
+            wait(device)
             times[name].append(time.perf_counter() - began)
     # The first round compiles kernels and fills caches.
     return {name: float(np.median(found[1:])) for name, found in times.items()}
@@ -121,11 +139,18 @@ def measure_images(device: str) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument(
+        "--precision",
+        choices=("highest", "high", "medium"),
+        default="highest",
+        help="of matrix products, see torch.set_float32_matmul_precision",
+    )
     arguments = parser.parse_args()
     found = torch.accelerator.current_accelerator()
     if found is None or not torch.accelerator.is_available():
         raise SystemExit("There is no accelerator that torch knows on this machine.")
     device = str(found)
+    torch.set_float32_matmul_precision(arguments.precision)
     print(describe_machine(["torch", "numpy"]))
     for task in TASKS:
         times = measure(task, device, arguments.repeats)

@@ -1,6 +1,7 @@
 """Fits on an accelerator, if there is one."""
 
 import pickle
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,8 @@ from skautoenc import (
     TabularAutoencoderTransformer,
     train_together,
 )
+from skautoenc._training import run
+from skautoenc._training.captured import CapturedStep
 
 pytestmark = pytest.mark.skipif(
     not torch.accelerator.is_available(), reason="no accelerator on this machine"
@@ -93,6 +96,36 @@ def test_matrices(estimator, digits, tmp_path):
     np.testing.assert_array_equal(loaded.transform(digits), again.transform(digits))
     second = clone(estimator).fit(digits).transform(digits)
     np.testing.assert_allclose(second, code, rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize("estimator", [*DENSE, *IMAGES], ids=repr)
+def test_recorded_steps_are_steps(estimator, digits):
+    record, n_recorded = CapturedStep._record, []
+
+    def count(self, own):
+        recording = record(self, own)
+        n_recorded.append(len(own.rows))
+        return recording
+
+    with mock.patch.object(CapturedStep, "_record", count):
+        recorded = clone(estimator).fit(digits)
+    assert bool(n_recorded) == (torch.device(DEVICE).type == "cuda")
+    with mock.patch.object(run, "fastest", lambda step, device: step):
+        plain = clone(estimator).fit(digits)
+    np.testing.assert_allclose(
+        recorded.transform(digits), plain.transform(digits), rtol=1e-2, atol=1e-2
+    )
+
+
+def test_mixed_precision(digits):
+    plain = AutoencoderTransformer(8, **RUN).fit(digits)
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("high")
+        mixed = AutoencoderTransformer(8, **RUN).fit(digits)
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert abs(mixed.loss_ - plain.loss_) < 0.05 * plain.loss_
 
 
 @pytest.mark.parametrize("encoding", [None, "piecewise_linear", "periodic"])

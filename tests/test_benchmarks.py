@@ -13,6 +13,7 @@ from sklearn.datasets import load_digits
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import (
+    accelerator,
     density,
     density_images,
     draws,
@@ -405,3 +406,13 @@ def test_labels_compares_methods(monkeypatch, capsys, tmp_path):
     assert table["method"].tolist() == list(labels.METHODS)
     assert (table["accuracy"] > 0.8).all()
     assert "lead" in capsys.readouterr().out
+
+
+def test_contenders_of_an_accelerator_train():
+    task = accelerator.Task((200, 8), (8, 16, 4, 16, 8), 32, 2)
+    times = accelerator.measure(task, "cpu", 1)
+    assert len(times) == 5
+    assert min(times.values()) > 0
+    fits = accelerator.ours, accelerator.one_by_one
+    first, second = (fit("cpu", task.make_rows(), task) for fit in fits)
+    assert first.loss_curve_ == second.loss_curve_

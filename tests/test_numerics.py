@@ -1,7 +1,9 @@
 """Extreme floating point values, and torch's settings during a fit."""
 
+import ast
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -15,6 +17,7 @@ from sklearn.metrics import mean_poisson_deviance
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
+import skautoenc
 from skautoenc import (
     AutoencoderTransformer,
     Blocks,
@@ -150,6 +153,34 @@ def test_torchs_defaults_change_no_bit(name, tmp_path):
     for dtype in (torch.float64, torch.float16, torch.bfloat16):
         with torch_defaults(dtype, "meta"):
             assert results(name, path) == expected
+
+
+# Modules whose tensors are on the CPU: before training, of patches, for numpy,
+# or of CUDA devices, which have float64.
+ON_CPU = {
+    "_data/shared.py",
+    "_estimators/patches.py",
+    "_model/linear.py",
+    "_model/outliers.py",
+    "_model/patches.py",
+    "_networks/layers.py",
+    "_networks/numbers.py",
+    "_preparation/compression.py",
+    "_preparation/similarities.py",
+    "_training/shared.py",
+}
+
+
+def test_values_leave_a_device_before_they_become_float64():
+    # The GPUs of Apple have no float64.
+    package = Path(skautoenc.__file__).parent
+    found = set()
+    for path in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            is_double = isinstance(node, ast.Attribute) and node.attr == "double"
+            if is_double and not ast.unparse(node.value).endswith(".cpu()"):
+                found.add(path.relative_to(package).as_posix())
+    assert found == ON_CPU
 
 
 # Values of any magnitude

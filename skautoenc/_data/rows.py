@@ -28,6 +28,9 @@ _BLOCK_VALUES = 2**20
 # Values of training rows that stay on an accelerator, 512 MiB of float32: steps there
 # are shorter than the work of the CPU to load their rows.
 _RESIDENT_VALUES = 2**27
+# Values that are loaded at once for several batches there, 64 MiB of float32: the CPU
+# has as much work for few rows as for many.
+_LOADED_VALUES = 2**24
 # Number of columns above which steps over sparse rows are far slower than other
 # methods.
 _WIDE = 1000
@@ -423,7 +426,8 @@ class Rows:
     is_shared : bool
         Whether other processes have further rows.
     block_size : int
-        Number of rows that fill 4 MiB of float32.
+        Number of rows to load at once: they fill 4 MiB of float32, or 64 MiB on an
+        accelerator.
     """
 
     is_shared = False
@@ -442,7 +446,8 @@ class Rows:
     ) -> None:
         self.shape = _shape(matrix, index)
         self.n_total = self.shape[0]
-        self.block_size = max(1, _BLOCK_VALUES // self.shape[1])
+        n_loaded = _BLOCK_VALUES if device.type == "cpu" else _LOADED_VALUES
+        self.block_size = max(1, n_loaded // self.shape[1])
         self.matrix = matrix
         dtype = computing_type(matrix.dtype, mean, scale)
         self.mean = mean.astype(dtype)
@@ -473,21 +478,32 @@ class Rows:
             self._keep()
         if self._kept is None:
             return self._make(chosen)
+        # A copy, because a user's network may work in place.
+        return self._choose(self._kept, chosen)
+
+    def _choose(self, values: Tensor, chosen: Index) -> Tensor:
+        """Copy the values of rows, without waiting for what the device does."""
         if isinstance(chosen, slice):
-            # A copy, because a user's network may work in place.
-            return self._kept[chosen].clone()
+            return values[chosen].clone()
+        index = torch.from_numpy(chosen)
+        if values.device.type == "cuda":
+            index = index.pin_memory().to(values.device, non_blocking=True)
         # `index_select` takes a third of the time of indexing with brackets.
-        return self._kept.index_select(0, torch.from_numpy(chosen).to(self.device))
+        return values.index_select(0, index.to(values.device))
 
     def _keep(self) -> None:
         """Compute all rows, unless the device lacks the memory."""
         if math.prod(self.shape) <= _BLOCK_VALUES:
             self._kept = self._make(slice(None))
-            return
-        try:
-            self._kept = torch.cat([self._make(block) for block in blocks(*self.shape)])
-        except torch.OutOfMemoryError:
-            self._is_kept = False
+        else:
+            try:
+                made = [self._make(block) for block in blocks(*self.shape)]
+                self._kept = torch.cat(made)
+            except torch.OutOfMemoryError:
+                self._is_kept = False
+                return
+        if self.targets is not None:
+            self.targets = self.targets.to(self.device)
 
     def _make(self, chosen: Index) -> Tensor:
         rows = self.standardised(chosen)
@@ -506,7 +522,9 @@ class Rows:
             Weights of the rows, see `weights`.
         """
         rows, targets = self[chosen], self.targets
-        wanted = rows if targets is None else targets[chosen].to(self.device)
+        if targets is None:
+            return rows, rows, self.weights(chosen)
+        wanted = self._choose(targets, chosen).to(self.device)
         return rows, wanted, self.weights(chosen)
 
     def standardised(self, chosen: Index) -> Tensor:
@@ -603,7 +621,7 @@ class Rows:
 
     def weights(self, chosen: Index) -> Tensor | None:
         """Return weights, with mean one over all rows, or None if all are equal."""
-        return None if self._weights is None else self._weights[chosen]
+        return None if self._weights is None else self._choose(self._weights, chosen)
 
     def batches(self, width: int) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Iterate over all rows and weights in blocks, with `width` values per row."""
@@ -628,10 +646,10 @@ class Rows:
         """
         total = torch.zeros((), dtype=torch.float64, device="cpu")
         for batch, weights in self.batches(width or self.matrix.shape[1]):
-            found = values(batch).double()
+            found = values(batch).cpu().double()
             if weights is not None:
-                found = torch.einsum("n...,n->n...", found, weights.double())
-            total = total + found.sum(dim=0).cpu()
+                found = torch.einsum("n...,n->n...", found, weights.cpu().double())
+            total = total + found.sum(dim=0)
         (total,) = self.add_up(total)
         return total / self.total_weight
 
@@ -640,4 +658,4 @@ class Rows:
         """Sum of the weights: the number of rows, except for rounding."""
         if self._weights is None:
             return len(self)
-        return float(self._weights.double().sum())
+        return float(self._weights.cpu().double().sum())

@@ -149,19 +149,21 @@ def _costs(
     """
     widths = objective.logit_counts
     costs, counts = np.zeros((len(widths), len(_TEMPERATURES))), np.zeros(len(widths))
-    nothing = network.logits_of_nothing()
+    nothing = network.logits_of_nothing().cpu().double()
     bounds = list(pairwise(accumulate(widths, initial=0)))
     for batch, weights in held_out.batches(max(*network.widths, sum(widths))):
         given, targets = objective.split(batch)
-        logits = network.logits(given)
-        codes, is_known = objective.codes(targets)  # (n, n_cells) each
-        shares = weights if weights is not None else batch.new_ones(len(batch))
+        logits = network.logits(given).cpu().double()
+        codes, is_known = (each.cpu() for each in objective.codes(targets))
+        shares = logits.new_ones(len(batch))
+        if weights is not None:
+            shares = weights.cpu().double()
         for cell, (start, stop) in enumerate(bounds):
             rows = is_known[:, cell].nonzero()[:, 0]
             if stop - start > 1 and len(rows):
-                share = shares[rows].double()
-                base = nothing[:, start:stop].double()
-                of_cell = logits[rows, start:stop].double() - base
+                share = shares[rows]
+                base = nothing[:, start:stop]
+                of_cell = logits[rows, start:stop] - base
                 costs[cell] += _costs_of_cell(of_cell, base, codes[rows, cell], share)
                 counts[cell] += float(share.sum())
     return costs, counts

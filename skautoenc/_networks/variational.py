@@ -131,7 +131,7 @@ class VariationalNetwork(Autoencoder):
     def set_dispersion(self, value: Tensor, floor: float) -> None:
         """Set `dispersion`, (n_dispersions,), and its minimum."""
         self.floor.fill_(floor)
-        self.log_dispersion.copy_((value.double() - floor).log())
+        self.log_dispersion.copy_((value.cpu().double() - floor).log())
 
     def decode_dispersed(self, code: Tensor) -> tuple[Tensor, Tensor]:
         """Map codes to outputs and dispersions.

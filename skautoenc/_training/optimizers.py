@@ -65,7 +65,7 @@ class Optimizer(ABC):
 
     Attributes
     ----------
-    learning_rate : float
+    learning_rate : float or Tensor of shape ()
         Learning rate of the next step.
     groups : list of Group
         The parameters.
@@ -83,7 +83,7 @@ class Optimizer(ABC):
         alpha: float,
         factors: Factors | None = None,
     ) -> None:
-        self.learning_rate = learning_rate
+        self.learning_rate: float | Tensor = learning_rate
         self._parameters = [p for p in network.parameters() if p.requires_grad]
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
         # Matrices come first.
@@ -335,12 +335,14 @@ class SGD(Optimizer):
     def update(self, args: UpdateArgs) -> None:
         """Update the parameters of one group, or of several networks."""
         without: list[Tensor | None] = [None] * len(args.values)
+        # torch declares a float, and accepts a tensor, too.
+        rate: Any = args.factor * self.learning_rate
         sgd(
             args.values,
             args.gradients,
             [*args.buffers["momentum"]] if self.momentum else without,
             fused=True,
-            lr=args.factor * self.learning_rate,
+            lr=rate,
             momentum=self.momentum,
             nesterov=self.momentum > 0,
             weight_decay=args.decay,

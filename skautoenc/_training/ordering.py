@@ -35,9 +35,9 @@ def explained_by_each(
     """
 
     def error(reconstruction: Tensor | float) -> float:
-        errors = (target - reconstruction).square().mean(dim=1).double()
+        errors = (target - reconstruction).square().mean(dim=1).cpu().double()
         if sample_weight is not None:
-            errors = errors * sample_weight
+            errors = errors * sample_weight.cpu()
         return float(errors.mean())
 
     positions = torch.arange(code.shape[1], device=code.device)

@@ -16,14 +16,12 @@ from torch import Tensor
 from .._data.rows import N_SAMPLE, Rows
 from .._networks.weights import own_array
 from .batches import Batches
+from .captured import TrainingStep, fastest
 from .resources import compute
 from .revival import dead_units, revive
 from .schedule import Schedule
 from .step import Step
 from .stopping import Stopping
-
-# Takes a batch, its targets and weights, updates the weights and returns the loss.
-TrainingStep = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 # Random corruption makes the losses of small fits vary by chance, and the rows that
 # weights are compared on are not corrupted. Differences up to this share of the
@@ -93,6 +91,7 @@ class Run:
         self.validation = validation
         self.generator = generator
         self.work = work
+        self._train = fastest(step, rows.device)
         # Rows and targets, if all of them together are small.
         self._prepared: tuple[Tensor, Tensor] | None = None
         self.losses: list[float] = []
@@ -149,7 +148,7 @@ class Run:
 
     def advance(self) -> None:
         """Train for one epoch."""
-        (loss,) = train_epoch([self], self.step, [self])
+        (loss,) = train_epoch([self], self._train, [self])
         self.end_epoch(loss)
 
     def set_learning_rate(self, batch: int) -> None:
@@ -312,7 +311,7 @@ def train_epoch(
             losses.append(step(batch, target, sample_weight))
     totals = torch.tensor(runs[0].batches.totals, dtype=torch.float64, device="cpu")
     shares = totals / totals.sum()
-    means: list[float] = (shares @ torch.stack(losses).double().cpu()).view(-1).tolist()
+    means: list[float] = (shares @ torch.stack(losses).cpu().double()).view(-1).tolist()
     return means
 
 
