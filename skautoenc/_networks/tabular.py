@@ -108,21 +108,20 @@ class TabularAutoencoder(Autoencoder):
             "dropout": dropout,
             "number_encoding": number_encoding,
         }
+        # Networks without bins are described as they were before there were any.
         if n_bins:
-            # Networks without bins are described as they were before there were any.
-            self.config["n_bins"] = tuple(n_bins)
-            self.config["bin_centers"] = tuple(bin_centers)
-        if spreads:
-            self.config["spreads"] = True
-        if entities:
-            self.config["entities"] = tuple(entities)
-        # After all others, as when they are set after training: files keep the order.
-        if temperatures:
-            _check_temperatures(temperatures, n_numbers + len(n_levels))
-            self.config["temperatures"] = tuple(temperatures)
-        if shifts:
-            _check_shifts(shifts, sum(n_bins) + sum(n_levels))
-            self.config["shifts"] = tuple(shifts)
+            self.config |= {"n_bins": tuple(n_bins), "bin_centers": tuple(bin_centers)}
+        _check_temperatures(temperatures, n_numbers + len(n_levels))
+        _check_shifts(shifts, sum(n_bins) + sum(n_levels))
+        # The last two come after all others, as when they are set after training:
+        # files keep the order.
+        optional = {
+            "spreads": spreads,
+            "entities": tuple(entities),
+            "temperatures": tuple(temperatures),
+            "shifts": tuple(shifts),
+        }
+        self.config |= {name: value for name, value in optional.items() if value}
         self.n_numbers = n_numbers
         self.n_outputs = n_numbers + sum(n_levels)
         self.n_cells = n_numbers + len(n_codes)
@@ -152,6 +151,10 @@ class TabularAutoencoder(Autoencoder):
         )
         self.activate = ACTIVATIONS[activation].module()
         self.drop = Dropout(dropout)
+        self._register_codes(n_codes, n_levels)
+
+    def _register_codes(self, n_codes: Sequence[int], n_levels: Sequence[int]) -> None:
+        """Store the place of the codes of each column among all, as buffers."""
         # One more code of each categorical column stands for a missing value.
         ends = list(accumulate(n + 1 for n in n_codes))
         whole: dict[str, Any] = {"device": "cpu", "dtype": torch.int64}
@@ -434,14 +437,13 @@ class Bells(nn.Module):
 
 
 def _check_temperatures(temperatures: Sequence[float], n_cells: int) -> None:
-    if len(temperatures) != n_cells or not all(
-        0 < each < math.inf for each in temperatures
-    ):
+    is_complete = len(temperatures) in (0, n_cells)
+    if not is_complete or not all(0 < each < math.inf for each in temperatures):
         raise ValueError("each cell has a positive temperature")
 
 
 def _check_shifts(shifts: Sequence[float], n_logits: int) -> None:
-    if len(shifts) != n_logits or not all(map(math.isfinite, shifts)):
+    if len(shifts) not in (0, n_logits) or not all(map(math.isfinite, shifts)):
         raise ValueError("each logit has a shift")
 
 
