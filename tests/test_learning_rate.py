@@ -430,11 +430,11 @@ def test_a_layer_is_alive_if_any_row_activates_it():
             parameter.fill_(0 if name.endswith("bias") else 1)
     rows = -torch.ones(64, network.widths[0])
     n_units = network.widths[1]
-    assert dead_layer(network, rows) == (n_units, n_units)
+    assert dead_layer(network, lambda n: rows[:n]) == (n_units, n_units)
     for alive in (0, 1, 63):
         some = rows.clone()
         some[alive] = 1
-        assert dead_layer(network, some) is None
+        assert dead_layer(network, lambda n, rows=some: rows[:n]) is None
 
 
 def test_a_dead_hidden_layer_is_reported(train_rows):

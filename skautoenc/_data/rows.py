@@ -533,7 +533,10 @@ class Rows:
             return torch.from_numpy(self._of_sparse(chosen)).to(self.device)
         # Values beyond float32 become infinite, which the callers handle.
         with np.errstate(over="ignore"):
-            block = take(self.matrix, chosen, self.index) - self.mean
+            rows = take(self.matrix, chosen, self.index)
+            # Chosen rows are copies. To subtract in place takes a third off the time.
+            is_own = rows.base is None and rows.dtype == self.mean.dtype
+            block = np.subtract(rows, self.mean, out=rows if is_own else None)
             block /= self.scale
             block = block.astype(np.float32, copy=False)
         return torch.from_numpy(block).to(self.device)

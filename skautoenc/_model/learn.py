@@ -239,7 +239,7 @@ def report_dead_layer(training: Training) -> None:
     """
     network, rows = training.run.step.network, training.run.rows
     with one_thread(rows.device):
-        found = dead_layer(network, rows.sample(N_SAMPLE)[0])
+        found = dead_layer(network, lambda n_rows: rows.sample(n_rows)[0])
     if found is None:
         return
     advice = "Set" if training.plan.solver.learning_rate_init == "auto" else "Lower"

@@ -1,5 +1,6 @@
 """Detection of dead units, and reinitialisation of those of sparse codes."""
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
@@ -11,8 +12,10 @@ from .optimizers import Optimizer
 
 # A hidden layer is reported if more than this share of its units is dead.
 _MOST = 0.5
-# One row in so many shows that a layer is alive, in most fits.
-_FIRST_LOOK = 16
+# Numbers of rows that show whether a layer is dead. A few show in most fits that it is
+# alive. Of many, a unit that is active for one row in a hundred is active for ten.
+_FEW = 256
+_MANY = 1024
 
 
 @torch.no_grad()
@@ -78,15 +81,17 @@ def revive(
 
 
 @torch.no_grad()
-def dead_layer(network: Autoencoder, x: Tensor) -> tuple[int, int] | None:
+def dead_layer(
+    network: Autoencoder, sample: Callable[[int], Tensor]
+) -> tuple[int, int] | None:
     """Return the counts of the hidden layer with the largest share of dead units.
 
     Parameters
     ----------
     network : Autoencoder
         The network, in evaluation mode.
-    x : Tensor of shape (n, n_features)
-        Rows in the form that the network gets.
+    sample : callable
+        Returns up to a number of rows, (n, n_features), as the network gets them.
 
     Returns
     -------
@@ -94,10 +99,9 @@ def dead_layer(network: Autoencoder, x: Tensor) -> tuple[int, int] | None:
         The number of its units that are active for no row, and the number of all its
         units; None if no layer has lost more than half of its units.
     """
-    # Units that are active for some of the rows are active for one of all rows.
-    if _dead_layer(network, x[::_FIRST_LOOK]) is None:
+    if _dead_layer(network, sample(_FEW)) is None:
         return None
-    return _dead_layer(network, x)
+    return _dead_layer(network, sample(_MANY))
 
 
 def _dead_layer(network: Autoencoder, x: Tensor) -> tuple[int, int] | None:
