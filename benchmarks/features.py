@@ -13,8 +13,12 @@ The C of the classifier is chosen from up to six candidates, on training images 
 - otherwise by 10,000 training images that are held out from the classifier, with the
   features of the first seed.
 
-Parameters of the autoencoders were also chosen on training images. No images are
-augmented::
+With self-training, scikit-learn's `SelfTrainingClassifier` then gives the classifier of
+1,000 labels the other 59,000 images without their labels. It takes predicted classes
+above a probability of 0.9 for labels, and fits again, up to ten times, with the same C.
+
+Parameters of the autoencoders, and this probability, were also chosen on training
+images. No images are augmented::
 
     python -m benchmarks.features --data-dir DIR --output OUT
 
@@ -46,6 +50,7 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedKFold, train_test_split
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, Normalizer
+from sklearn.semi_supervised import SelfTrainingClassifier
 
 from skautoenc import (
     AutoencoderTransformer,
@@ -65,6 +70,8 @@ PROTOTYPE_REGULARIZATION = (0.0003, 0.001, 0.003)
 # Few rows need less.
 WEAK_REGULARIZATION = (0.03, 0.1, 0.3, 1, 3, 10)
 N_LABELS = 1_000
+# Probability from which self-training takes a predicted class for a label.
+THRESHOLD = 0.9
 N_HELD_OUT = 10_000
 PACKAGES = ("scikit-learn", "torch", "numpy")
 EPOCHS = (1, 2, 4, 8)
@@ -98,6 +105,8 @@ class Task:
         From the name of the features to what builds them.
     few_labels : bool
         Whether the classifier is given `N_LABELS` labels.
+    self_training : bool
+        Whether it is also given the other images, without their labels.
     n_seeds : int
         How many of `SEEDS` to run.
     candidates : tuple of float
@@ -108,6 +117,7 @@ class Task:
     data: str
     features: dict[str, Features] = field(repr=False)
     few_labels: bool = False
+    self_training: bool = False
     n_seeds: int = len(SEEDS)
     candidates: tuple[float, ...] = REGULARIZATION
 
@@ -204,6 +214,18 @@ def grouped_patches(n_components: int, n_diffusion_steps: int) -> Features:
             max_iter=8,
             random_state=seed,
         ),
+    )
+
+
+def grouped_patches_and_components(seed: int) -> Any:
+    """Such codes, and principal components of the features beside them."""
+    return FeatureUnion(
+        [
+            ("groups", grouped_patches(128, 5)(seed)),
+            ("components", patches(n_components=512)(seed)),
+        ],
+        # Columns of both have about the same variance.
+        transformer_weights={"components": 2},
     )
 
 
@@ -336,6 +358,19 @@ TASKS = (
         candidates=WEAK_REGULARIZATION,
     ),
     Task(
+        "MNIST, images, 1,000 labels, self-training",
+        "mnist",
+        {
+            "raw": raw,
+            "PCA(128)": principal(128),
+            "default": default,
+            "patches (tuned)": grouped_patches_and_components,
+        },
+        few_labels=True,
+        self_training=True,
+        candidates=WEAK_REGULARIZATION,
+    ),
+    Task(
         "MNIST, 1000 units, by epochs",
         "mnist",
         {
@@ -371,19 +406,23 @@ class Probe:
         """Learn mean and scale of the training codes."""
         return cls(codes.mean(axis=0), float(np.sqrt(codes.var(axis=0).mean())))
 
-    def fit(self, codes: Rows, y: Rows, C: float) -> LogisticRegression:
-        """Fit the classifier."""
-        classifier = LogisticRegression(C=C, max_iter=100)
+    def fit(
+        self, codes: Rows, y: Rows, C: float, *, self_training: bool = False
+    ) -> Any:
+        """Fit the classifier; with self-training, a label of -1 is unknown."""
+        classifier: Any = LogisticRegression(C=C, max_iter=100)
+        if self_training:
+            classifier = SelfTrainingClassifier(classifier, threshold=THRESHOLD)
         with warnings.catch_warnings():
             # Candidates that have not converged by then do not improve later.
             warnings.simplefilter("ignore", ConvergenceWarning)
             return classifier.fit((codes - self.mean) / self.scale, y)
 
-    def accuracy(self, classifier: LogisticRegression, codes: Rows, y: Rows) -> float:
+    def accuracy(self, classifier: Any, codes: Rows, y: Rows) -> float:
         """Score a fitted classifier."""
         return float(classifier.score((codes - self.mean) / self.scale, y))
 
-    def likelihood(self, classifier: LogisticRegression, codes: Rows, y: Rows) -> float:
+    def likelihood(self, classifier: Any, codes: Rows, y: Rows) -> float:
         """Score the probabilities of a fitted classifier."""
         rows = (codes - self.mean) / self.scale
         return -float(log_loss(y, classifier.predict_proba(rows)))
@@ -394,7 +433,7 @@ class Probe:
         codes: Rows,
         y: Rows,
         splits: Iterator[tuple[Rows, Rows]],
-        score: Callable[[LogisticRegression, Rows, Rows], float],
+        score: Callable[[Any, Rows, Rows], float],
     ) -> float:
         """Return the C of the highest mean score over splits into fit and check."""
         scores = [
@@ -495,7 +534,12 @@ def on_images(
     if C is None or task.few_labels:
         score = probe.likelihood if task.few_labels else probe.accuracy
         C = probe.choose(task.candidates, train, y[labelled], splits, score)
-    classifier = probe.fit(train, y[labelled], C)
+    if task.self_training:
+        known = np.full(len(y), -1)
+        known[labelled] = y[labelled]
+        classifier = probe.fit(codes.train, known, C, self_training=True)
+    else:
+        classifier = probe.fit(train, y[labelled], C)
     return {
         "n_features": train.shape[1],
         "C": C,
