@@ -199,6 +199,12 @@ def test_model_is_valid(fitted, part):
     assert outputs[0].type.tensor_type.shape.dim[1].dim_value == width
 
 
+def test_codes_of_patches_are_one_product(train_rows):
+    patches = clone(ESTIMATORS["patches"]).fit(train_rows)
+    types = [node.op_type for node in to_onnx(patches).graph.node]
+    assert "MatMul" not in types[: types.index("Relu")]
+
+
 def test_names_of_columns_and_features_are_in_the_metadata(train_rows):
     frame = pd.DataFrame(train_rows[:100]).add_prefix("pixel")
     autoencoder = AutoencoderTransformer(2, **SHORT).fit(frame)

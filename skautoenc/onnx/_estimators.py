@@ -14,7 +14,6 @@ from .._model.model import Model
 from .._model.patches import PatchFeatures, PatchModel
 from .._preparation.compression import Compression
 from .._preparation.patches import (
-    PatchEncoder,
     cut_patches,
     pad_edges,
     pooling_windows,
@@ -191,10 +190,10 @@ def _normalized_patches(features: PatchFeatures, graph: Graph, rows: str) -> str
 
 def _codes(of_patches: PatchFeatures, graph: Graph, patches: str) -> str:
     """Emit the codes of patches, one patch per row."""
-    encoder = of_patches.encode
-    if isinstance(encoder, PatchEncoder):
+    product = of_patches.product
+    if product is not None:
         # All linear maps are combined in one product, as in the estimator.
-        codes = graph.add("Gemm", patches, encoder.weight, encoder.bias)
+        codes = graph.add("Gemm", patches, product.weight, product.bias)
         return graph.add("Relu", codes)
     return features(of_patches.inner, graph, patches, np.dtype(np.float32))
 
