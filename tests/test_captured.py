@@ -251,6 +251,23 @@ def test_a_step_that_reads_values_remains_a_normal_one(X, recorder, monkeypatch)
     np.testing.assert_array_equal(recorded.transform(X), plain.transform(X))
 
 
+def test_a_repetition_that_differs_is_not_used(X, monkeypatch):
+    class Stale(TapeRecorder):
+        """Repeats nothing of what it has recorded."""
+
+        def record(self, function, generator):
+            _, result = super().record(function, generator)
+            return (lambda: None), result
+
+    estimator = AutoencoderTransformer(6, corruption="swap", corruption_rate=0.2, **RUN)
+    plain = clone(estimator).fit(X)
+    monkeypatch.setattr(
+        run, "fastest", lambda step, device: CapturedStep(step, Stale())
+    )
+    recorded = clone(estimator).fit(X)
+    np.testing.assert_array_equal(recorded.transform(X), plain.transform(X))
+
+
 def test_a_step_that_replaces_tensors_remains_a_normal_one(X, recorder, monkeypatch):
     def forward(self, code, sample_weight=None):
         if self.training:

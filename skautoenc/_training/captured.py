@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from itertools import chain
 from typing import NamedTuple, Protocol
 
 import torch
@@ -17,6 +18,9 @@ TrainingStep = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 # Number of normal steps before one is recorded, for each size of a batch. The first
 # steps choose kernels and allocate memory, which cannot be recorded.
 _N_FIRST = 3
+# What rounding may add to the difference between a repetition and a normal step, as a
+# share of what the step changes.
+_TOLERANCE = 0.01
 
 
 class Recorder(Protocol):
@@ -135,7 +139,8 @@ class CapturedStep:
     The CPU takes longer to launch the kernels of a small step one by one than the
     device takes to run them. A recorded step is launched as a whole.
 
-    A step that cannot be recorded remains a normal one.
+    What was recorded is first compared with a normal step. A step that cannot be
+    recorded, or whose repetition does something else, remains a normal one.
 
     Parameters
     ----------
@@ -167,25 +172,38 @@ class CapturedStep:
             return self.step(*given)
         if self._version != self.step.optimizer.version:
             self._forget()
-        recording = self._recording(given)
-        if recording is None:
-            return self._run(given)
+        recording = self._recordings.get(len(batch))
+        return (
+            self._first(given) if recording is None else self._repeat(recording, given)
+        )
+
+    def _repeat(self, recording: _Recording, given: _Batch) -> Tensor:
         self._rate.fill_(self.step.optimizer.learning_rate)
         recording.batch.copy_(given)
         recording.repeat()
         return recording.loss.clone()
 
-    def _recording(self, given: _Batch) -> _Recording | None:
-        """Return the step for batches of this size, if it is time to record it."""
+    def _first(self, given: _Batch) -> Tensor:
+        """Do a normal step; if there were enough of this size, record it as well."""
         n_rows = len(given.rows)
         self._n_seen[n_rows] += 1
-        if n_rows not in self._recordings and self._n_seen[n_rows] > _N_FIRST:
-            try:
-                self._recordings[n_rows] = self._record(given.clone())
-            except RuntimeError:
-                # It reads values from the device, or calls what cannot be recorded.
-                self._can_repeat = False
-        return self._recordings.get(n_rows)
+        if self._n_seen[n_rows] <= _N_FIRST:
+            return self._run(given)
+        try:
+            recording = self._record(given.clone())
+        except RuntimeError:
+            # It reads values from the device, or calls what cannot be recorded.
+            self._can_repeat = False
+            return self.step(*given)
+        self._recordings[n_rows] = recording
+        return self._compare(recording, given)
+
+    def _run(self, given: _Batch) -> Tensor:
+        """Do a normal step, and see whether all that it changes remains in place."""
+        before = [tensor.data_ptr() for tensor in self._memory()]
+        loss = self.recorder.run(lambda: self.step(*given))
+        self._can_repeat = before == [tensor.data_ptr() for tensor in self._memory()]
+        return loss
 
     def _record(self, own: _Batch) -> _Recording:
         optimizer, generator = self.step.optimizer, self.step.generator
@@ -196,15 +214,34 @@ class CapturedStep:
             optimizer.learning_rate = rate
         return _Recording(own, repeat, loss)
 
-    def _run(self, given: _Batch) -> Tensor:
-        """Do a normal step, and see whether all that it changes remains in place."""
-        before = self._places()
-        loss = self.recorder.run(lambda: self.step(*given))
-        self._can_repeat = self._can_repeat and self._places() == before
+    def _compare(self, recording: _Recording, given: _Batch) -> Tensor:
+        """Do a normal step, and see whether the recorded one does the same."""
+        generator, memory = self.step.generator, self._memory()
+        state, before = generator.get_state(), [tensor.clone() for tensor in memory]
+        repeated_loss = self._repeat(recording, given)
+        repeated = [tensor.clone() for tensor in memory]
+        for tensor, value in zip(memory, before, strict=True):
+            tensor.copy_(value)
+        generator.set_state(state)
+        loss = self.step(*given)
+        after = [loss, *memory]
+        start = [torch.zeros_like(loss), *before]
+        self._can_repeat = all(map(_agree, [repeated_loss, *repeated], after, start))
         return loss
 
-    def _places(self) -> list[int]:
-        return [tensor.data_ptr() for tensor in self.step.tensors()]
+    def _memory(self) -> list[Tensor]:
+        """Return all tensors that a step changes."""
+        held = [group.update_args for group in self.step.optimizer.groups]
+        moments = [each for args in held for each in chain(*args.buffers.values())]
+        counts = [count for args in held for count in args.steps]
+        return [*self.step.tensors(), *moments, *counts]
+
+
+def _agree(repeated: Tensor, after: Tensor, before: Tensor) -> bool:
+    """Whether a repetition and a normal step have changed a tensor in the same way."""
+    if torch.equal(repeated, after):
+        return True
+    return bool((repeated - after).norm() <= _TOLERANCE * (after - before).norm())
 
 
 def fastest(step: Step, device: torch.device) -> TrainingStep:
