@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -60,9 +61,14 @@ def ours(device: str, rows: Rows, task: Task) -> Any:
     ).fit(rows)
 
 
-def one_by_one(device: str, rows: Rows, task: Task) -> Any:
+def one_by_one() -> AbstractContextManager[Any]:
+    """Let fits repeat no recorded steps, in a context."""
+    return mock.patch.object(run, "fastest", lambda step, device: step)
+
+
+def ours_one_by_one(device: str, rows: Rows, task: Task) -> Any:
     """Fit the estimator, without recorded steps."""
-    with mock.patch.object(run, "fastest", lambda step, device: step):
+    with one_by_one():
         return ours(device, rows, task)
 
 
@@ -109,7 +115,7 @@ def measure(task: Task, device: str, repeats: int) -> dict[str, float]:
     rows = task.make_rows()
     contenders: dict[str, Callable[[], Any]] = {
         "skautoenc": partial(ours, device, rows, task),
-        "one by one": partial(one_by_one, device, rows, task),
+        "one by one": partial(ours_one_by_one, device, rows, task),
         "loop": partial(loop, device, rows, task),
         "products": partial(products, device, rows, task),
         "skautoenc, cpu": partial(ours, "cpu", rows, task),

@@ -218,7 +218,7 @@ def grouped_patches(n_components: int, n_diffusion_steps: int) -> Features:
 
 
 def grouped_patches_and_components(seed: int) -> Any:
-    """Such codes, and principal components of the features beside them."""
+    """Codes that separate groups, and principal components of features beside them."""
     return FeatureUnion(
         [
             ("groups", grouped_patches(128, 5)(seed)),

@@ -4,15 +4,16 @@ import pickle
 from unittest import mock
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.model_selection import GridSearchCV
+from test_captured import make_mixed_frame
 
 import skautoenc
+from benchmarks.accelerator import one_by_one
 from skautoenc import (
     AutoencoderTransformer,
     Blocks,
@@ -21,7 +22,6 @@ from skautoenc import (
     TabularAutoencoderTransformer,
     train_together,
 )
-from skautoenc._training import run
 from skautoenc._training.captured import CapturedStep
 
 pytestmark = pytest.mark.skipif(
@@ -40,16 +40,7 @@ def digits():
 
 @pytest.fixture(scope="module")
 def frame():
-    rng = np.random.default_rng(0)
-    frame = pd.DataFrame(
-        {
-            "number": rng.normal(size=400),
-            "count": rng.integers(0, 9, 400),
-            "name": rng.choice(list("xyz"), 400),
-        }
-    )
-    frame.loc[::7, "number"] = np.nan
-    return frame
+    return make_mixed_frame(400)
 
 
 DENSE = [
@@ -110,7 +101,7 @@ def test_recorded_steps_are_steps(estimator, digits):
     with mock.patch.object(CapturedStep, "_record", count):
         recorded = clone(estimator).fit(digits)
     assert bool(n_recorded) == (torch.device(DEVICE).type == "cuda")
-    with mock.patch.object(run, "fastest", lambda step, device: step):
+    with one_by_one():
         plain = clone(estimator).fit(digits)
     np.testing.assert_allclose(
         recorded.transform(digits), plain.transform(digits), rtol=1e-2, atol=1e-2

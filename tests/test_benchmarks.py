@@ -413,6 +413,6 @@ def test_contenders_of_an_accelerator_train():
     times = accelerator.measure(task, "cpu", 1)
     assert len(times) == 5
     assert min(times.values()) > 0
-    fits = accelerator.ours, accelerator.one_by_one
+    fits = accelerator.ours, accelerator.ours_one_by_one
     first, second = (fit("cpu", task.make_rows(), task) for fit in fits)
     assert first.loss_curve_ == second.loss_curve_

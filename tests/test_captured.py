@@ -15,6 +15,7 @@ from sklearn.base import clone
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from benchmarks.accelerator import one_by_one
 from skautoenc import (
     AutoencoderTransformer,
     ConvAutoencoderTransformer,
@@ -63,7 +64,7 @@ class Tape(TorchDispatchMode):
         given = [t for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
         for tensor in given:
             place = tensor.untyped_storage().data_ptr()
-            if place not in self.made | set(self.before):
+            if place not in self.made and place not in self.before:
                 self.before[place] = tensor, tensor.untyped_storage().clone()
         result = function(*args, **kwargs)
         places = {tensor.untyped_storage().data_ptr() for tensor in given}
@@ -149,23 +150,23 @@ def torch_selects(monkeypatch):
     )
 
 
-@pytest.fixture(scope="module")
-def X():
-    return np.random.default_rng(0).random((209, 16), dtype=np.float32) ** 3
-
-
-@pytest.fixture(scope="module")
-def frame():
+def make_mixed_frame(n_rows):
+    """Return numbers, counts and categories, with missing values."""
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(
         {
-            "number": rng.normal(size=209),
-            "count": rng.integers(0, 9, 209),
-            "name": rng.choice(list("xyz"), 209),
+            "number": rng.normal(size=n_rows),
+            "count": rng.integers(0, 9, n_rows),
+            "name": rng.choice(list("xyz"), n_rows),
         }
     )
     frame.loc[::7, "number"] = np.nan
     return frame
+
+
+@pytest.fixture(scope="module")
+def X():
+    return np.random.default_rng(0).random((209, 16), dtype=np.float32) ** 3
 
 
 DENSE = [
@@ -203,7 +204,7 @@ def test_repeated_steps_are_steps(estimator, X, recorder):
     # Batches of 34 and of 35 rows, but 31 or 32 if a tenth is held out.
     assert recorder.n_recorded == 2
     assert recorder.n_repeated >= 24
-    with mock.patch.object(run, "fastest", lambda step, device: step):
+    with one_by_one():
         plain = clone(estimator).fit(X)
     close(recorded.loss_curve_, plain.loss_curve_)
     close(recorded.transform(X), plain.transform(X))
@@ -211,13 +212,14 @@ def test_repeated_steps_are_steps(estimator, X, recorder):
 
 @pytest.mark.parametrize("encoding", [None, "piecewise_linear", "periodic"])
 @pytest.mark.parametrize("output", ["mean", "distribution"])
-def test_tables(encoding, output, frame, recorder):
+def test_tables(encoding, output, recorder):
+    frame = make_mixed_frame(209)
     estimator = TabularAutoencoderTransformer(
         8, number_encoding=encoding, number_output=output, **RUN
     )
     recorded = clone(estimator).fit(frame)
     assert (recorder.n_recorded, recorder.n_refused) == (2, 0)
-    with mock.patch.object(run, "fastest", lambda step, device: step):
+    with one_by_one():
         plain = clone(estimator).fit(frame)
     close(recorded.loss_curve_, plain.loss_curve_)
     close(recorded.transform(frame), plain.transform(frame))
@@ -234,7 +236,7 @@ def test_weights_and_targets(X, recorder):
     for number, fit in enumerate(fits, start=1):
         recorded = fit()
         assert (recorder.n_recorded, recorder.n_refused) == (2 * number, 0)
-        with mock.patch.object(run, "fastest", lambda step, device: step):
+        with one_by_one():
             plain = fit()
         close(recorded.transform(X), plain.transform(X))
 
@@ -246,7 +248,7 @@ def test_a_step_that_reads_values_remains_a_normal_one(X, recorder, monkeypatch)
     )
     recorded = clone(estimator).fit(X)
     assert (recorder.n_repeated, recorder.n_refused) == (0, 1)
-    with mock.patch.object(run, "fastest", lambda step, device: step):
+    with one_by_one():
         plain = clone(estimator).fit(X)
     np.testing.assert_array_equal(recorded.transform(X), plain.transform(X))
 
@@ -280,9 +282,7 @@ def test_a_step_that_replaces_tensors_remains_a_normal_one(X, recorder, monkeypa
 
 
 def test_memory_that_moves_is_recorded_again(X, recorder, monkeypatch):
-    estimator = AutoencoderTransformer(8, **RUN)
-    with mock.patch.object(run, "fastest", lambda step, device: step):
-        plain = clone(estimator).fit(X)
+    estimator = AutoencoderTransformer(8, **RUN).set_params(batch_size=16)
     end_epoch = run.Run.end_epoch
 
     def move(self, loss):
@@ -292,11 +292,11 @@ def test_memory_that_moves_is_recorded_again(X, recorder, monkeypatch):
 
     monkeypatch.setattr(run.Run, "end_epoch", move)
     # Enough batches of one size for each epoch.
-    moved = clone(estimator).set_params(batch_size=16).fit(X[:208])
+    moved = clone(estimator).fit(X[:208])
     assert recorder.n_recorded == 6
     monkeypatch.setattr(run.Run, "end_epoch", end_epoch)
-    with mock.patch.object(run, "fastest", lambda step, device: step):
-        plain = clone(estimator).set_params(batch_size=16).fit(X[:208])
+    with one_by_one():
+        plain = clone(estimator).fit(X[:208])
     close(moved.transform(X), plain.transform(X))
 
 

@@ -531,15 +531,21 @@ class Rows:
         """Return rows before they are prepared."""
         if sparse.issparse(self.matrix):
             return torch.from_numpy(self._of_sparse(chosen)).to(self.device)
+        rows = take(self.matrix, chosen, self.index)
+        # Chosen rows are copies. To subtract in place takes a third off the time.
+        is_own = rows.base is None and rows.dtype == self.mean.dtype
+        block = self._of_dense(rows, rows if is_own else None)
+        return torch.from_numpy(block).to(self.device)
+
+    def _of_dense(
+        self, rows: NDArray[Any], out: NDArray[Any] | None
+    ) -> NDArray[np.float32]:
+        """Standardise dense rows, in memory of their type if it is given."""
         # Values beyond float32 become infinite, which the callers handle.
         with np.errstate(over="ignore"):
-            rows = take(self.matrix, chosen, self.index)
-            # Chosen rows are copies. To subtract in place takes a third off the time.
-            is_own = rows.base is None and rows.dtype == self.mean.dtype
-            block = np.subtract(rows, self.mean, out=rows if is_own else None)
+            block: NDArray[Any] = np.subtract(rows, self.mean, out=out)
             block /= self.scale
-            block = block.astype(np.float32, copy=False)
-        return torch.from_numpy(block).to(self.device)
+            return block.astype(np.float32, copy=False)
 
     def _of_sparse(self, chosen: Index) -> NDArray[np.float32]:
         """Standardise the non-zero values, and the zeros once for all rows."""
@@ -561,12 +567,9 @@ class Rows:
         rows = take(self.matrix, chosen, self.index)
         is_float32 = np.result_type(rows, self.mean) == np.float32
         if is_float32 and memory.device.type == "cpu":
-            block = memory.numpy()
-            with np.errstate(over="ignore"):
-                np.subtract(rows, self.mean, out=block)
-                block /= self.scale
+            self._of_dense(rows, memory.numpy())
         else:
-            memory.copy_(self.standardised(chosen))
+            memory.copy_(torch.from_numpy(self._of_dense(rows, None)))
 
     @property
     def n_bytes(self) -> int:

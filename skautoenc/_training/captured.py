@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from itertools import chain
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from .step import Step
-
-# Takes a batch, its targets and weights, updates the weights and returns the loss.
-TrainingStep = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+from .step import Step, TrainingStep
 
 # Number of normal steps before one is recorded, for each size of a batch. The first
 # steps choose kernels and allocate memory, which cannot be recorded.
@@ -167,11 +163,11 @@ class CapturedStep:
         self, batch: Tensor, target: Tensor, sample_weight: Tensor | None
     ) -> Tensor:
         """Update the weights by one batch; return its loss, still on the device."""
-        given = _Batch(batch, target, sample_weight)
         if not self._can_repeat:
-            return self.step(*given)
+            return self.step(batch, target, sample_weight)
         if self._version != self.step.optimizer.version:
             self._forget()
+        given = _Batch(batch, target, sample_weight)
         recording = self._recordings.get(len(batch))
         return (
             self._first(given) if recording is None else self._repeat(recording, given)
@@ -231,10 +227,7 @@ class CapturedStep:
 
     def _memory(self) -> list[Tensor]:
         """Return all tensors that a step changes."""
-        held = [group.update_args for group in self.step.optimizer.groups]
-        moments = [each for args in held for each in chain(*args.buffers.values())]
-        counts = [count for args in held for count in args.steps]
-        return [*self.step.tensors(), *moments, *counts]
+        return [*self.step.tensors(), *self.step.optimizer.state_tensors()]
 
 
 def _agree(repeated: Tensor, after: Tensor, before: Tensor) -> bool:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from typing import Any, Literal
 
 import torch
@@ -178,6 +179,12 @@ class Optimizer(ABC):
     def clip_gradients(self, max_norm: float) -> None:
         """Scale the gradients down to a total norm of at most `max_norm`."""
         nn.utils.clip_grad_norm_(self.values, max_norm)
+
+    def state_tensors(self) -> list[Tensor]:
+        """Return all tensors of the optimizer state, the counts of steps included."""
+        held = [group.update_args for group in self.groups]
+        moments = [each for args in held for each in chain(*args.buffers.values())]
+        return [*moments, *(count for args in held for count in args.steps)]
 
     def moments(self, parameter: Tensor) -> list[Tensor]:
         """Return the optimizer state tensors of one parameter (views)."""

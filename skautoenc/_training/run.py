@@ -16,11 +16,11 @@ from torch import Tensor
 from .._data.rows import N_SAMPLE, Rows
 from .._networks.weights import own_array
 from .batches import Batches
-from .captured import TrainingStep, fastest
+from .captured import fastest
 from .resources import compute
 from .revival import dead_units, revive
 from .schedule import Schedule
-from .step import Step
+from .step import Step, TrainingStep
 from .stopping import Stopping
 
 # Random corruption makes the losses of small fits vary by chance, and the rows that

@@ -9,6 +9,9 @@ from .._networks.autoencoder import Autoencoder
 from .._objectives.objectives import Objective
 from .optimizers import Optimizer
 
+# Takes a batch, its targets and weights, updates the weights and returns the loss.
+TrainingStep = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+
 
 class Step:
     """Forward pass, backward pass, update.
